@@ -1,0 +1,32 @@
+"""Data sets: each one becomes a single uint8 array and its labels, whatever it was on disk.
+
+A loader is a function `loader(root, split, image_size, *, <its own options>) -> ImageData`:
+
+    root        the folder that holds all data sets; a loader looks below it and nowhere else
+    split       "train" or "test"
+    image_size  the size asked for, in pixels, or None for the native one; a data set that has a
+                native size may ignore it, because `gansearch.data.load.load` resizes afterwards
+
+It raises `DataError` where the files are missing or damaged. A data set is added by its file and
+one line below; a user's own loader needs no line, only its name `package.module:function`.
+`gansearch.testing.check_dataset` tells whether it keeps the contract. Importing this package
+does not import torch.
+"""
+
+from __future__ import annotations
+
+from gansearch.data.images import ImageData
+from gansearch.study.registry import Registry
+
+__all__ = ["DATASETS", "ImageData"]
+
+DATASETS: Registry[ImageData] = Registry(
+    "data set",
+    {
+        "digits": "gansearch.data.digits:digits",
+        "fashion-mnist": "gansearch.data.mnist:fashion_mnist",
+        "mnist": "gansearch.data.mnist:mnist",
+        "cifar10": "gansearch.data.cifar10:cifar10",
+        "image-folder": "gansearch.data.folder:image_folder",
+    },
+)

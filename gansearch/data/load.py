@@ -1,0 +1,92 @@
+"""Load a data set by name: find the loader, check what it gives, resize it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from gansearch.data import DATASETS, ImageData
+from gansearch.errors import DataError
+
+
+def load(
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    root: Path,
+    split: Literal["train", "test"],
+    image_size: int | None = None,
+) -> ImageData:
+    """One split of a data set, whole and in memory.
+
+    Args:
+        name: a name in `DATASETS`, or `package.module:function`.
+        options: the loader's own options.
+        root: the folder that holds all data sets; missing ones are downloaded into it.
+        split: which part of the data.
+        image_size: height and width in pixels; None keeps the data set's own.
+
+    Raises:
+        UnknownPart: no data set of that name.
+        DataError: the files are missing, damaged, or not square images of 1 or 3 channels.
+        ValueError: an option that the loader does not have, or a value it does not take.
+    """
+    data = DATASETS.build(name, options, Path(root).expanduser(), split, image_size)
+    validate(data)
+    if image_size is None or image_size == data.shape[1]:
+        return data
+    return replace(data, images=resize(data.images, image_size))
+
+
+def resize(images: np.ndarray, size: int, *, chunk: int = 4096) -> np.ndarray:
+    """uint8 [N, C, H, W] -> uint8 [N, C, size, size], bilinear, antialiased where it shrinks.
+
+    Works through `chunk` images at a time, which bounds the memory besides the two arrays.
+    """
+    resized = np.empty((*images.shape[:2], size, size), np.uint8)
+    for start in range(0, len(images), chunk):
+        part = torch.from_numpy(np.ascontiguousarray(images[start : start + chunk]))
+        resized[start : start + chunk] = interpolate(
+            part, size=(size, size), mode="bilinear", antialias=True
+        ).numpy()
+    return resized
+
+
+def validate(data: ImageData) -> None:
+    """Raise `DataError` with all that `ImageData` promises and this one does not keep."""
+    wrong = [*_wrong_images(data.images), *_wrong_labels(data)]
+    if wrong:
+        raise DataError(f"data set '{data.name}' ({data.split}): {'; '.join(wrong)}")
+
+
+def _wrong_images(images: np.ndarray) -> list[str]:
+    if images.ndim != 4:
+        return [f"images have shape {images.shape}, not N x C x H x W"]
+    count, channels, height, width = images.shape
+    wrong = []
+    if images.dtype != np.uint8:
+        wrong.append(f"images are {images.dtype}, not uint8")
+    if not count:
+        wrong.append("there are no images")
+    if channels not in {1, 3}:
+        wrong.append(f"images have {channels} channels, not 1 or 3")
+    if height != width:
+        wrong.append(f"images are {height}x{width}, not square")
+    return wrong
+
+
+def _wrong_labels(data: ImageData) -> list[str]:
+    labels, classes = data.labels, data.classes
+    if labels is None:
+        return [] if classes == 0 else [f"{classes} classes but no labels"]
+    if labels.dtype != np.int64 or labels.shape != data.images.shape[:1]:
+        return [f"labels are {labels.dtype} {labels.shape}, not int64, one for each image"]
+    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        return [f"labels lie in {labels.min()}..{labels.max()}, not in 0..{classes - 1}"]
+    return []

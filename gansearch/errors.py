@@ -1,0 +1,70 @@
+"""The error tree. Everything a user can mend is a `UserError`; the rest is a bug of ours.
+
+GansearchError
+└── UserError               bad input: one message, exit code 2, nothing created
+    ├── InvalidInput        a study or configuration file, with every mistake in it
+    ├── UnknownPart         no data set, network, loss or metric of that name
+    ├── DataError           a data set that is not there, or is not what it should be
+    ├── WeightsError        network weights that are missing, damaged or of the wrong kind
+    └── StudyError          a study directory: not found, name taken, busy, changed since
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+
+class Problem(NamedTuple):
+    """One mistake: where it is (`optimizer.generator.lr`) and what is wrong, with the mend."""
+
+    place: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}" if self.place else self.message
+
+
+class GansearchError(Exception):
+    """The root: `except GansearchError` catches all that this package raises on purpose."""
+
+
+class UserError(GansearchError):
+    """Something the user can mend; the command line prints it and exits with code 2."""
+
+
+class InvalidInput(UserError):
+    """A study or configuration with mistakes; the message lists all of them."""
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.source = source
+        self.problems = list(problems)
+        count = "1 mistake" if len(self.problems) == 1 else f"{len(self.problems)} mistakes"
+        lines = [f"{source}: {count}", *(f"  {problem}" for problem in self.problems)]
+        super().__init__("\n".join(lines))
+
+
+class UnknownPart(UserError):
+    """A part that no registry knows and no import finds."""
+
+
+class DataError(UserError):
+    """A data set that is missing or not what it should be."""
+
+
+class WeightsError(UserError):
+    """Network weights that are missing, damaged or of the wrong kind."""
+
+
+class StudyError(UserError):
+    """A study directory that is missing, taken, busy or changed."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt name: ` (did you mean 'hinge'?)`, or the list of what exists."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f" (did you mean '{close[0]}'?)"
+    return f" (there are: {', '.join(names)})" if names else ""

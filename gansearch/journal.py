@@ -1,0 +1,253 @@
+"""The durable truth of a study, kept in an Optuna storage.
+
+Everything a study knows is here or in its checkpoints; `trials.csv`, MLflow and every table are made
+from it. By default the storage is Optuna's journal file in the study's directory (which
+optuna-dashboard opens); a team may name any storage URL. For each trial it holds:
+
+- the axes' values as Optuna parameters, and the objective at each report as intermediate values;
+- user attributes: `config` (resolved), `provenance`, one `report:STEP` for each report, `outcome`,
+  `reason`, `mlflow_run_id`;
+- a true end. Completed: COMPLETE with the best value. Pruned, or stopped by a health rule: PRUNED. An
+  error: FAIL. Interrupted: WAITING, until `resume` goes on with it.
+
+A trial that a health rule ended also violates a constraint, the more the earlier it failed. Optuna's
+samplers rank infeasible trials behind all others, whatever value they reached, and so learn to avoid
+where training fails, while FAIL would be ignored and a made-up bad value would be a lie.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from gansearch.errors import StudyError
+from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report, table_row
+
+JOURNAL_FILE = "journal.log"
+CONSTRAINT = "healthy"
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+_DIRECTION = {"min": "minimize", "max": "maximize"}
+
+
+class Journal:
+    """A study's storage, opened by the one process that writes it, or by readers.
+
+    Args:
+        study: the Optuna study.
+        metric: the objective.
+        goal: `min` or `max`.
+        steps: the budget of one trial, in generator updates.
+    """
+
+    def __init__(self, study: optuna.Study, metric: str, goal: Goal, steps: int) -> None:
+        self.study = study
+        self.metric, self.goal, self.steps = metric, goal, steps
+        self._storage = study._storage
+        self._ids: dict[int, int] = {}
+
+    @classmethod
+    def create(
+        cls, directory: Path, name: str, facts: Mapping[str, Any], storage: str | None = None
+    ) -> Journal:
+        """Begin a study; raises `StudyError` if the storage has one of that name.
+
+        Args:
+            directory: the study's directory, for the journal file.
+            name: the study's name in the storage.
+            facts: what is to be known of the study: `metric`, `goal`, `steps`, and any others.
+            storage: a URL as Optuna takes it; None: the journal file.
+        """
+        backend = _open_storage(directory, storage)
+        try:
+            study = optuna.create_study(
+                storage=backend, study_name=name, direction=_DIRECTION[facts["goal"]]
+            )
+        except optuna.exceptions.DuplicatedStudyError as error:
+            raise StudyError(
+                f"the storage already has a study named '{name}': resume it, or take another --name"
+            ) from error
+        for key, value in facts.items():
+            study.set_user_attr(key, value)
+        return cls(study, facts["metric"], facts["goal"], facts["steps"])
+
+    @classmethod
+    def open(
+        cls, directory: Path, name: str, storage: str | None = None, *, writer: bool = False
+    ) -> Journal:
+        """Open an existing study; raises `StudyError` if there is none.
+
+        A `writer` must be alone: it mends what a killed writer may have left.
+        """
+        if storage is None and not (directory / JOURNAL_FILE).exists():
+            raise StudyError(
+                f"{directory} has no {JOURNAL_FILE}: if the study was made with --storage URL, say it"
+            )
+        if writer and storage is None:
+            _mend(directory / JOURNAL_FILE)
+        try:
+            study = optuna.load_study(study_name=name, storage=_open_storage(directory, storage))
+        except KeyError as error:
+            raise StudyError(f"the storage has no study named '{name}'") from error
+        facts = study.user_attrs
+        return cls(study, facts["metric"], facts["goal"], facts["steps"])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `create` was told of the study."""
+        return dict(self.study.user_attrs)
+
+    def trials(self) -> list[TrialRecord]:
+        """Every proposed trial, by number; one whose proposal was cut short has no config yet."""
+        frozen = self.study.get_trials(deepcopy=False)
+        return [_record(trial) for trial in frozen]
+
+    def note(self, number: int, **attributes: Any) -> None:
+        """Set user attributes of a trial (plain values)."""
+        for key, value in attributes.items():
+            self._storage.set_trial_user_attr(self.trial_id(number), key, value)
+
+    def report(self, number: int, report: Report) -> None:
+        """Add a report, or replace the one of that step: a continued trial may repeat its last."""
+        trial_id = self.trial_id(number)
+        content = {
+            "images": report.images,
+            "seconds": report.seconds,
+            "time": report.time,
+            "outcome": report.outcome.value if report.outcome else None,
+            "reason": report.reason,
+            "metrics": {name: _to_json(value) for name, value in report.metrics.items()},
+        }
+        self._storage.set_trial_user_attr(trial_id, f"report:{report.step}", content)
+        value = report.metrics.get(self.metric, math.nan)
+        if math.isfinite(value):
+            self._storage.set_trial_intermediate_value(trial_id, report.step, value)
+
+    def end(self, record: TrialRecord, outcome: Outcome, reason: str = "") -> TrialRecord:
+        """Give a trial its end; returns the record with it. Ending an ended trial changes nothing."""
+        ended = replace(record, outcome=outcome, reason=reason)
+        trial_id = self.trial_id(record.number)
+        if self._storage.get_trial(trial_id).state.is_finished():
+            return ended
+        self.note(record.number, outcome=outcome.value, reason=reason)
+        best = best_report(record.reports, self.metric, self.goal)
+        if outcome.unhealthy or (outcome is Outcome.COMPLETED and best is None):
+            violation = 2 - min(record.step / self.steps, 1)
+            optuna.Trial(self.study, trial_id).set_constraint(CONSTRAINT, violation)
+        if outcome is Outcome.INTERRUPTED:
+            self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+        elif outcome is Outcome.COMPLETED and best is not None:
+            self.study.tell(record.number, best.value)
+        elif outcome is Outcome.FAILED:
+            self.study.tell(record.number, state=TrialState.FAIL)
+        else:
+            self.study.tell(record.number, state=TrialState.PRUNED)
+        return ended
+
+    def reopen(self, record: TrialRecord) -> TrialRecord:
+        """Mark an unfinished trial as running again."""
+        trial_id = self.trial_id(record.number)
+        if self._storage.get_trial(trial_id).state == TrialState.WAITING:
+            self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        if record.outcome is not Outcome.RUNNING:
+            self.note(record.number, outcome=Outcome.RUNNING.value, reason="")
+        return replace(record, outcome=Outcome.RUNNING, reason="")
+
+    def trial_id(self, number: int) -> int:
+        """The storage's own id of a trial."""
+        if number not in self._ids:
+            for trial in self.study.get_trials(deepcopy=False):
+                self._ids[trial.number] = trial._trial_id
+        return self._ids[number]
+
+
+def _open_storage(directory: Path, url: str | None) -> BaseStorage:
+    if url is None:
+        return JournalStorage(JournalFileBackend(str(directory / JOURNAL_FILE)))
+    try:
+        return RDBStorage(url)
+    except Exception as error:  # whatever the database's driver raises
+        raise StudyError(f"cannot open the Optuna storage: {_without_password(error, url)}") from error
+
+
+def _without_password(error: Exception, url: str) -> str:
+    """The message, with no secret in it."""
+    credentials = url.partition("://")[2].rpartition("@")[0]
+    secret = credentials.partition(":")[2]
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text.replace(secret, "***") if secret else text
+
+
+def _mend(path: Path) -> None:
+    """Undo what a writer killed in the middle of a write leaves behind.
+
+    Half a line would join with the next one and make the whole journal unreadable; a lock that
+    nobody holds would delay the first write by Optuna's grace period of 30 s.
+    """
+    path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    with path.open("rb+") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+
+
+def _record(trial: FrozenTrial) -> TrialRecord:
+    attributes = trial.user_attrs
+    reports = [
+        _report(int(key.partition(":")[2]), content)
+        for key, content in attributes.items()
+        if key.startswith("report:")
+    ]
+    return TrialRecord(
+        number=trial.number,
+        params=dict(trial.params),
+        config=attributes.get("config", {}),
+        outcome=Outcome(attributes.get("outcome", Outcome.RUNNING)),
+        reason=attributes.get("reason", ""),
+        reports=sorted(reports, key=lambda report: report.step),
+        provenance=attributes.get("provenance", {}),
+        mlflow_run_id=attributes.get("mlflow_run_id"),
+    )
+
+
+def _report(step: int, content: Mapping[str, Any]) -> Report:
+    return Report(
+        step=step,
+        images=content["images"],
+        seconds=content["seconds"],
+        metrics={name: float(value) for name, value in content["metrics"].items()},
+        time=content["time"],
+        outcome=Outcome(content["outcome"]) if content["outcome"] else None,
+        reason=content["reason"],
+    )
+
+
+def _to_json(value: float) -> float | str:
+    """JSON has no NaN and no infinity: they are written as words, which `float` reads back."""
+    return value if math.isfinite(value) else str(value)
+
+
+def write_table(path: Path, trials: Iterable[TrialRecord], metric: str, goal: Goal) -> None:
+    """Write `trials.csv`: one row a trial, the columns of all of them, whole or not at all."""
+    rows = [table_row(trial, metric, goal) for trial in trials]
+    columns = dict.fromkeys(key for row in rows for key in row)
+    part = path.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns or ["number"])
+        writer.writeheader()
+        writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
+    part.replace(path)
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value

@@ -1,0 +1,77 @@
+"""Adversarial losses and penalties: pure functions of logits, one part one file.
+
+A part is added by its file and one line below; a user's own part needs no line, only its name
+`package.module:Thing`. Its options are the keyword-only parameters of its constructor.
+`gansearch.testing.check_loss` and `check_penalty` tell whether it keeps the contract.
+
+Importing this package does not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from gansearch.study.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Loss(Protocol):
+    """What the two networks minimise, given logits of shape [..., B]; both methods return [...].
+
+    The mean is taken over the last axis and leading axes stay free, so that replicas stacked on
+    a leading axis each get their own loss. Methods are pure: no `backward`, nothing in place.
+
+    Attributes:
+        g_uses_real: whether `g` needs the logits of real images (relativistic losses do);
+            where False, `g` is called with `real=None` and that forward pass is saved.
+        decision: the logit above which the discriminator says "real". None for a critic, which
+            has no decision of its own: accuracy is then taken against the midpoint of the two
+            mean logits.
+    """
+
+    g_uses_real: ClassVar[bool]
+    decision: ClassVar[float | None]
+
+    def d(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The discriminator's loss."""
+        ...
+
+    def g(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        """The generator's loss."""
+        ...
+
+
+class Penalty(Protocol):
+    """A term added to the discriminator's loss, already weighted.
+
+    Takes the critic as a callable from images [..., B, C, H, W] to logits [..., B], and real and
+    fake images of one shape; returns [...]. It is differentiable in the critic's parameters and
+    sends no gradient into the images.
+    """
+
+    def __call__(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+        """The weighted penalty."""
+        ...
+
+
+LOSSES: Registry[Loss] = Registry(
+    "loss",
+    {
+        "non-saturating": "gansearch.losses.non_saturating:NonSaturating",
+        "minimax": "gansearch.losses.minimax:Minimax",
+        "hinge": "gansearch.losses.hinge:Hinge",
+        "least-squares": "gansearch.losses.least_squares:LeastSquares",
+        "wasserstein": "gansearch.losses.wasserstein:Wasserstein",
+    },
+)
+
+PENALTIES: Registry[Penalty] = Registry(
+    "penalty",
+    {
+        "gradient-penalty": "gansearch.losses.gradient_penalty:GradientPenalty",
+        "r1": "gansearch.losses.r1:R1",
+    },
+)

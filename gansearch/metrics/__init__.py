@@ -1,0 +1,34 @@
+"""How good samples are: Frechet distances, Inception Scores and diversity, with their provenance.
+
+`prepare` computes once per study what all its trials share, an `Evaluator` in each trial measures
+its samples against it (both in `gansearch.metrics.reference`). A metric or a feature extractor is
+one class in one file and one line here; the contracts are in `gansearch.metrics.contract`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gansearch.study.registry import Registry
+
+if TYPE_CHECKING:
+    from gansearch.metrics.contract import Extractor, Metric
+
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    {
+        "fid": "gansearch.metrics.frechet:InceptionDistance",
+        "inception_score": "gansearch.metrics.score:InceptionScore",
+        "fd_classifier": "gansearch.metrics.frechet:ClassifierDistance",
+        "is_classifier": "gansearch.metrics.score:ClassifierScore",
+        "diversity": "gansearch.metrics.diversity:Diversity",
+    },
+)
+
+FEATURES: Registry[Extractor] = Registry(
+    "feature extractor",
+    {
+        "inception": "gansearch.metrics.inception:Inception",
+        "classifier": "gansearch.metrics.classifier:Classifier",
+    },
+)

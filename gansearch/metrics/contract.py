@@ -1,0 +1,118 @@
+"""What a metric and a feature extractor are, and what passes between them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gansearch.data.images import ImageData
+
+Goal = Literal["min", "max"]
+RealStatistics = Mapping[str, Tensor]
+
+
+class Activations(NamedTuple):
+    """What a network sees in N images.
+
+    Attributes:
+        features: N x d, float32; for metrics of raw pixels uint8, d = C * H * W.
+        probabilities: N x k, float32, rows sum to 1; None where the network has no classes.
+    """
+
+    features: Tensor
+    probabilities: Tensor | None
+
+
+class Metric(Protocol):
+    """A number for a set of samples. Options are keyword-only parameters of its constructor.
+
+    Attributes:
+        features: the extractor whose activations it reads, as `FEATURES` knows it; None for pixels.
+        goal: whether lower or higher is better.
+        compares_real: whether it reads the real images. If not, they are not run through the
+            extractor, and `of_real` sees only a few, from which it can tell if they serve.
+    """
+
+    features: str | None
+    goal: Goal
+    compares_real: bool
+
+    def of_real(self, real: Activations) -> dict[str, Tensor]:
+        """All it needs to know of the real images; computed once per study."""
+        ...
+
+    def __call__(self, fake: Activations, real: RealStatistics) -> float:
+        """The value for one set of samples; `real` is what `of_real` gave, on the same device.
+
+        NaN where the activations are not finite. Raises `ValueError` for too few samples.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network's weights as plain arrays, which Ray shares between processes without a copy.
+
+    Attributes:
+        arrays: parameter name -> array, never written into.
+        facts: what provenance should say of them (their file, the accuracy they reach).
+        digest: SHA-256 over names, shapes, types and values, as 16 hex digits.
+    """
+
+    arrays: dict[str, np.ndarray]
+    facts: dict[str, str | float]
+    digest: str
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray], **facts: str | float) -> Weights:
+        """The weights with their digest."""
+        seen = hashlib.sha256()
+        for name, array in sorted(arrays.items()):
+            seen.update(f"{name} {array.shape} {array.dtype}".encode())
+            seen.update(np.ascontiguousarray(array).data)
+        return cls(dict(arrays), facts, seen.hexdigest()[:16])
+
+
+class Extractor(Protocol):
+    """A network that turns images into activations, rebuilt in each trial from its weights."""
+
+    def __init__(self, weights: Weights, device: torch.device) -> None: ...
+
+    @staticmethod
+    def obtain(data: ImageData, *, cache_dir: Path, weights_file: Path | None) -> Weights:
+        """Read, fetch or train the weights; raises `WeightsError` or `DataError`."""
+        ...
+
+    def __call__(self, images: Tensor) -> Activations:
+        """The activations of uint8 images N x C x H x W, wherever they are, on its own device."""
+        ...
+
+
+def in_batches(see: Callable[[Tensor], Activations], images: Tensor, size: int) -> Activations:
+    """`see` applied to `size` images at a time, without gradients."""
+    with torch.no_grad():
+        seen = [see(batch) for batch in images.split(size)]
+    probabilities = [part.probabilities for part in seen if part.probabilities is not None]
+    return Activations(
+        torch.cat([part.features for part in seen]),
+        torch.cat(probabilities) if probabilities else None,
+    )
+
+
+def to_tensors(
+    arrays: Mapping[str, np.ndarray], device: torch.device | str = "cpu"
+) -> dict[str, Tensor]:
+    """Copies of the arrays, which may be read-only, where torch may do as it likes."""
+    return {name: torch.tensor(array, device=device) for name, array in arrays.items()}
+
+
+def to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """The tensors as arrays in main memory."""
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}

@@ -1,0 +1,47 @@
+"""How much samples differ from one another, in pixels: it needs no network and costs nothing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gansearch.errors import DataError
+from gansearch.metrics.contract import Activations, Goal, RealStatistics
+
+CHUNK = 1024  # images converted to float64 at a time
+
+
+class Diversity:
+    """`diversity`: the total variance of the fake pixels divided by that of the real ones.
+
+    About 1 for a healthy generator, 0 for one that ignores its noise, above 1 for one that is
+    noisier than the data. It says nothing of quality: read it beside a Frechet distance.
+    """
+
+    features: str | None = None
+    goal: Goal = "max"
+    compares_real = True
+
+    def of_real(self, real: Activations) -> dict[str, Tensor]:
+        """The total variance; raises `DataError` if all real images are the same."""
+        variance = total_variance(real.features)
+        if variance == 0:
+            raise DataError("the data set's images are all the same: diversity has no meaning")
+        return {"variance": variance}
+
+    def __call__(self, fake: Activations, real: RealStatistics) -> float:
+        """0 or more; raises `ValueError` for fewer than 2 samples."""
+        return float(total_variance(fake.features) / real["variance"])
+
+
+def total_variance(pixels: Tensor) -> Tensor:
+    """The sum over P pixels of their variance (divided by N - 1) in N x P pixels, float64.
+
+    Raises:
+        ValueError: for fewer than 2 images.
+    """
+    if len(pixels) < 2:
+        raise ValueError(f"a variance needs at least 2 samples, not {len(pixels)}")
+    mean = pixels.mean(0, dtype=torch.float64)
+    squares = [(chunk.double() - mean).square().sum() for chunk in pixels.split(CHUNK)]
+    return torch.stack(squares).sum() / (len(pixels) - 1)

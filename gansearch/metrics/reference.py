@@ -1,0 +1,191 @@
+"""What is computed once per study (`prepare`) and what each trial does with it (`Evaluator`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gansearch.data.images import ImageData
+from gansearch.metrics import FEATURES, METRICS
+from gansearch.metrics.contract import (
+    Activations,
+    Extractor,
+    Metric,
+    Weights,
+    to_arrays,
+    to_tensors,
+)
+
+GLANCE = 2  # real images shown to the metrics that do not compare with real ones
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The real side of all metrics of a study: plain arrays, put into Ray's object store once.
+
+    Attributes:
+        metrics: (name, options) of each metric.
+        shape: channels, height and width of the images.
+        weights: extractor name -> its weights.
+        real: metric name -> what it knows of the real images.
+        origin: metric name -> provenance of its value, but for the fake side.
+    """
+
+    metrics: tuple[tuple[str, dict[str, Any]], ...]
+    shape: tuple[int, int, int]
+    weights: dict[str, Weights]
+    real: dict[str, dict[str, np.ndarray]]
+    origin: dict[str, dict[str, Any]]
+
+
+def prepare(
+    metrics: Sequence[tuple[str, Mapping[str, Any]]],
+    data: ImageData,
+    *,
+    cache_dir: Path,
+    device: str = "cpu",
+    inception_weights: Path | None = None,
+    real_samples: int | None = None,
+) -> Reference:
+    """Get the extractors' weights and each metric's statistics of the real images.
+
+    Args:
+        metrics: (name in `METRICS` or `package.module:Thing`, options), each name once.
+        data: the real images.
+        cache_dir: where trained classifiers are kept from one study to the next.
+        device: where the extractors run here, "cpu" or "cuda"; Inception does about 5 images a
+            second on a CPU core.
+        inception_weights: a local file, see `gansearch.metrics.inception`.
+        real_samples: compare with that many real images, always the same ones; None for all.
+
+    Raises:
+        UnknownPart: for an unknown metric.
+        DataError: for a data set that a metric cannot use.
+        WeightsError: for weights that are missing, wrong or without what a metric needs.
+        ValueError: for invalid options, a metric named twice, or fewer than 2 real samples.
+    """
+    chosen = _build(metrics)
+    weights = {
+        name: _extractor(name).obtain(data, cache_dir=cache_dir, weights_file=inception_weights)
+        for name in _features(chosen.values())
+        if name is not None
+    }
+    extractors = _extractors(weights, torch.device(device))
+    images = _choose(data.images, real_samples)
+    real: dict[str, dict[str, np.ndarray]] = {}
+    for features in _features(chosen.values()):
+        readers = {name: m for name, m in chosen.items() if m.features == features}
+        compared = any(metric.compares_real for metric in readers.values())
+        seen = _see(extractors, features, images if compared else images[:GLANCE])
+        real |= {name: to_arrays(metric.of_real(seen)) for name, metric in readers.items()}
+    plain = tuple((name, dict(options)) for name, options in metrics)
+    origin = {
+        name: {
+            **_describe(chosen[name].features, weights),
+            "options": options,
+            "real_samples": len(images) if chosen[name].compares_real else 0,
+            "split": data.split,
+            "dataset": data.name,
+            "dataset_hash": data.digest,
+        }
+        for name, options in plain
+    }
+    return Reference(plain, data.shape, weights, real, origin)
+
+
+class Evaluator:
+    """Measures a trial's samples; built in each trial, in milliseconds but for Inception."""
+
+    def __init__(self, reference: Reference, device: torch.device | str = "cpu") -> None:
+        self._reference = reference
+        self._device = torch.device(device)
+        self._metrics = _build(reference.metrics)
+        self._extractors = _extractors(reference.weights, self._device)
+        self._real = {
+            name: to_tensors(arrays, self._device) for name, arrays in reference.real.items()
+        }
+
+    def evaluate(self, images: Tensor) -> dict[str, float]:
+        """Each metric of uint8 images N x C x H x W, values 0..255; each extractor runs once.
+
+        Values may be NaN (a network's activations overflowed), never masked.
+
+        Raises:
+            ValueError: for another type or shape than the data set's, or too few images: every
+                metric here takes 10 or more at its default options.
+        """
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self._reference.shape:
+            raise ValueError(
+                f"samples must be uint8 N x {' x '.join(map(str, self._reference.shape))}, "
+                f"not {images.dtype} {' x '.join(map(str, images.shape))}"
+            )
+        images = images.to(self._device)
+        seen = {
+            features: _see(self._extractors, features, images)
+            for features in _features(self._metrics.values())
+        }
+        return {
+            name: metric(seen[metric.features], self._real[name])
+            for name, metric in self._metrics.items()
+        }
+
+    def provenance(self, fake_samples: int, *, ema: bool) -> dict[str, dict[str, Any]]:
+        """Per metric, what its value was made of.
+
+        Keys: features ("inception", "classifier", "pixels"), features_hash (None for pixels),
+        features_file or features_accuracy, options, real_samples (0 where none are compared with),
+        fake_samples, split, dataset, dataset_hash, ema (whether the samples are of averaged
+        weights).
+        """
+        return {
+            name: {**origin, "fake_samples": fake_samples, "ema": ema}
+            for name, origin in self._reference.origin.items()
+        }
+
+
+def _build(metrics: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Metric]:
+    chosen: dict[str, Metric] = {}
+    for name, options in metrics:
+        if name in chosen:
+            raise ValueError(f"the metric '{name}' is asked for twice")
+        chosen[name] = METRICS.build(name, options)
+    return chosen
+
+
+def _features(metrics: Iterable[Metric]) -> list[str | None]:
+    return list(dict.fromkeys(metric.features for metric in metrics))
+
+
+def _extractor(name: str) -> type[Extractor]:
+    return cast("type[Extractor]", FEATURES.find(name))
+
+
+def _extractors(weights: Mapping[str, Weights], device: torch.device) -> dict[str, Extractor]:
+    return {name: _extractor(name)(held, device) for name, held in weights.items()}
+
+
+def _choose(images: np.ndarray, count: int | None) -> Tensor:
+    """A copy of `count` images, always the same ones, in their order; all of them for None."""
+    rows = np.arange(len(images))
+    if count is not None and count < len(images):
+        rows = np.sort(np.random.default_rng(0).choice(rows, count, replace=False))
+    return torch.from_numpy(images[rows])
+
+
+def _see(extractors: Mapping[str, Extractor], features: str | None, images: Tensor) -> Activations:
+    return (
+        Activations(images.flatten(1), None) if features is None else extractors[features](images)
+    )
+
+
+def _describe(features: str | None, weights: Mapping[str, Weights]) -> dict[str, Any]:
+    if features is None:
+        return {"features": "pixels", "features_hash": None}
+    facts = {f"features_{key}": value for key, value in weights[features].facts.items()}
+    return {"features": features, "features_hash": weights[features].digest, **facts}

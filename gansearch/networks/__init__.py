@@ -1,0 +1,38 @@
+"""Generators and discriminators: plain `nn.Module`s, one family one file.
+
+A generator is built as `Generator(image_shape, latent_size, **options)` and maps latents
+[B, latent_size] to images [B, C, H, W] in [-1, 1]. A discriminator is built as
+`Discriminator(image_shape, **options)` and maps images to logits [B]. `image_shape` is
+(C, H, W); the options are keyword-only. A constructor raises `ValueError` with the mend in it for
+a size or depth it cannot build, and works under `torch.device("meta")`, where a study is checked
+without allocating anything.
+
+A family is added by its file and one line below; a user's own network needs no line, only its
+name `package.module:Thing`. `gansearch.testing.check_generator` and `check_discriminator` tell
+whether it keeps the contract. Importing this package does not import torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gansearch.study.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+GENERATORS: Registry[nn.Module] = Registry(
+    "generator",
+    {
+        "dcgan": "gansearch.networks.dcgan:Generator",
+        "mlp": "gansearch.networks.mlp:Generator",
+    },
+)
+
+DISCRIMINATORS: Registry[nn.Module] = Registry(
+    "discriminator",
+    {
+        "dcgan": "gansearch.networks.dcgan:Discriminator",
+        "mlp": "gansearch.networks.mlp:Discriminator",
+    },
+)

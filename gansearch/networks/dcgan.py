@@ -1,0 +1,155 @@
+"""DCGAN: strided convolutions all the way (Radford et al. 2016, arXiv 1511.06434).
+
+`depth` stages of stride 2 lie between the image and the smallest map, which is at least 4 x 4.
+`width` is the channels of the largest map (half the image's size); each stage towards the
+smallest doubles them, up to 8 x width. At 64 x 64 with width 64 (generator 128) and full depth
+this is the paper's network.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from gansearch.networks.norms import (
+    DiscriminatorNorm,
+    GeneratorNorm,
+    activation_norm,
+    spectral_norm,
+)
+
+Depth = Annotated[int | None, Field(ge=1, le=8)]
+Width = Annotated[int, Field(ge=1, le=1024)]
+
+
+class Generator(nn.Module):
+    """Latents [B, latent_size] -> images [B, C, H, W] in [-1, 1].
+
+    Args:
+        image_shape: (C, H, W), H = W a power of two from 8.
+        latent_size: length of a latent vector.
+        depth: stages of stride 2, 1 to log2(H) - 2; None is as deep as possible.
+        width: channels of the largest hidden map.
+        norm: what follows each hidden layer; the paper has `batch`.
+
+    Raises:
+        ValueError: for an image size or a depth that cannot be built.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        latent_size: int,
+        *,
+        depth: Depth = None,
+        width: Width = 64,
+        norm: GeneratorNorm = "batch",
+    ) -> None:
+        super().__init__()
+        channels, size, hidden = _plan(image_shape, depth, width)
+        hidden.reverse()
+        smallest = size >> len(hidden)
+        bias = norm == "none"
+
+        # On a map of one pixel a transposed convolution is a linear layer, and slower.
+        layers: list[nn.Module] = [
+            nn.Linear(latent_size, hidden[0] * smallest**2, bias=bias),
+            nn.Unflatten(1, (hidden[0], smallest, smallest)),
+            *activation_norm(norm, hidden[0], spatial=True),
+            nn.ReLU(inplace=True),
+        ]
+        for before, after in pairwise(hidden):
+            layers += [
+                nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=bias),
+                *activation_norm(norm, after, spatial=True),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [nn.ConvTranspose2d(hidden[-1], channels, 4, stride=2, padding=1), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+        self.apply(_initialise)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Latents [B, latent_size] -> images [B, C, H, W] in [-1, 1]."""
+        images: Tensor = self.layers(latents)
+        return images
+
+
+class Discriminator(nn.Module):
+    """Images [B, C, H, W] -> logits [B].
+
+    Args:
+        image_shape: (C, H, W), H = W a power of two from 8.
+        depth: stages of stride 2, 1 to log2(H) - 2; None is as deep as possible.
+        width: channels of the largest hidden map.
+        norm: `batch` as in the paper, on all but the first stage, not for gradient penalties;
+            `layer` likewise; `spectral` on the weights of every layer; or `none`.
+
+    Raises:
+        ValueError: for an image size or a depth that cannot be built.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        *,
+        depth: Depth = None,
+        width: Width = 64,
+        norm: DiscriminatorNorm = "spectral",
+    ) -> None:
+        super().__init__()
+        channels, size, hidden = _plan(image_shape, depth, width)
+        smallest = size >> len(hidden)
+
+        layers: list[nn.Module] = []
+        for stage, (before, after) in enumerate(pairwise([channels, *hidden])):
+            here: DiscriminatorNorm = norm if stage else "none"
+            layers += [
+                nn.Conv2d(before, after, 4, stride=2, padding=1, bias=here != "batch"),
+                *activation_norm(here, after, spatial=True),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        layers += [nn.Flatten(), nn.Linear(hidden[-1] * smallest**2, 1)]
+        self.layers = nn.Sequential(*layers)
+        self.apply(_initialise)
+        if norm == "spectral":
+            spectral_norm(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W] -> logits [B]."""
+        logits: Tensor = self.layers(images)
+        return logits.squeeze(-1)
+
+
+def _plan(
+    image_shape: tuple[int, int, int], depth: int | None, width: int
+) -> tuple[int, int, list[int]]:
+    """Image channels, image size, and the channels of the hidden maps, largest map first."""
+    channels, size, other = image_shape
+    if size != other:
+        raise ValueError(f"dcgan: images of {size}x{other} are not square: set data.image_size")
+    if size < 8 or size & (size - 1):
+        below = max(8, 1 << (size.bit_length() - 1))
+        advice = f"{below} or {2 * below}" if size > 8 else "8"
+        raise ValueError(
+            f"dcgan: image size {size} is not a power of two from 8: "
+            f"set data.image_size to {advice}"
+        )
+    deepest = size.bit_length() - 3
+    if depth is None:
+        depth = deepest
+    if not 1 <= depth <= deepest:
+        raise ValueError(f"dcgan: depth {depth} at {size}x{size}: at least 1, at most {deepest}")
+    return channels, size, [width * min(2**stage, 8) for stage in range(depth)]
+
+
+def _initialise(layer: nn.Module) -> None:
+    """The initial weights of the paper's section 4."""
+    if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(layer.weight, 0.0, 0.02)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    elif isinstance(layer, nn.BatchNorm2d):
+        nn.init.normal_(layer.weight, 1.0, 0.02)

@@ -1,0 +1,225 @@
+"""A trial: one configuration, every default filled in, nothing left to look up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A mapping of the study file in which an unknown key is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Part(BaseModel):
+    """A part by name, with its own options beside: `{name: dcgan, depth: 3}`, or just `dcgan`.
+
+    The options belong to the part; the registry that finds it checks them.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What stands beside the name and the declared fields."""
+        return dict(self.model_extra or {})
+
+
+class Data(Part):
+    """The images to learn, and the square size they are brought to (None: as they are)."""
+
+    name: str = "digits"
+    image_size: Annotated[int, Field(ge=8)] | None = None
+
+
+class Loss(Part):
+    """An adversarial loss, and a penalty on the discriminator beside it."""
+
+    penalty: Part | None = None
+
+
+class Optimizer(Part):
+    """One network's optimizer: `{lr: 2e-4, beta1: 0.5}` is Adam's."""
+
+    name: str = "adam"
+
+
+class Optimizers(Section):
+    """Both networks' optimizers, set apart because their best settings are."""
+
+    generator: Optimizer = Optimizer()
+    discriminator: Optimizer = Optimizer()
+
+
+class Budget(Section):
+    """How long a trial may train: `steps` generator updates, a report every `report_every`."""
+
+    steps: Positive = 1000
+    report_every: Positive = 100
+
+    @model_validator(mode="after")
+    def _reports_fit(self) -> Budget:
+        if self.report_every > self.steps:
+            raise ValueError(f"report_every is {self.report_every}, more than steps, {self.steps}")
+        return self
+
+
+class Evaluation(Section):
+    """What is measured at a report, and on how many images.
+
+    Attributes:
+        metrics: names, or mappings of a name and options.
+        samples: generated images at each report.
+        real_samples: real images on the other side; None: the whole split.
+        split: which part of the data the real images are from.
+    """
+
+    metrics: list[Part] = [Part(name="fd_classifier"), Part(name="is_classifier")]
+    samples: Annotated[int, Field(ge=2)] = 1000
+    real_samples: Annotated[int, Field(ge=2)] | None = None
+    split: Literal["train", "test"] = "train"
+
+
+class Diverged(Section):
+    """When training has blown up. A non-finite loss, gradient or weight always counts.
+
+    Attributes:
+        weight_growth: root mean square of a network's weights, as a multiple of its start.
+        loss: absolute value of either loss.
+    """
+
+    weight_growth: Annotated[float, Field(gt=1)] = 30.0
+    loss: Annotated[float, Field(gt=0)] = 1e6
+
+
+class Collapsed(Section):
+    """When the generator has lost its modes.
+
+    Attributes:
+        min_diversity: variance of the generated pixels as a share of the real ones'.
+        worsening: an objective to be minimised has grown to this multiple of the trial's best
+            (to be maximised: shrunk by it); only for metrics that cannot be negative.
+        warmup: share of the budget in which nothing is called a collapse.
+        patience: reports in a row that must show it.
+    """
+
+    min_diversity: Annotated[float, Field(ge=0)] = 0.05
+    worsening: Annotated[float, Field(gt=1)] | None = 5.0
+    warmup: Share = 0.1
+    patience: Positive = 2
+
+
+class Stalled(Section):
+    """When one network has won and the other no longer learns.
+
+    Attributes:
+        min_error: the discriminator has won where its error rate on real and on fake images is at
+            most this, the generator where both are within this of one half.
+        min_gradient: the loser's gradient is gone where its norm, as a share of the largest this
+            trial has shown, is at most this.
+        warmup: share of the budget in which nothing is called stalled.
+        patience: reports in a row that must show it.
+    """
+
+    min_error: Annotated[float, Field(ge=0, le=0.5)] = 0.005
+    min_gradient: Annotated[float, Field(ge=0)] = 0.01
+    warmup: Share = 0.1
+    patience: Positive = 2
+
+
+class Health(Section):
+    """The rules that end a trial early; `false` switches one off."""
+
+    diverged: Diverged | Literal[False] = Diverged()
+    collapsed: Collapsed | Literal[False] = Collapsed()
+    stalled: Stalled | Literal[False] = Stalled()
+
+
+class Objective(Section):
+    """The metric by which trials are compared; `goal` None: the metric's own."""
+
+    metric: str = "fd_classifier"
+    goal: Literal["min", "max"] | None = None
+
+
+class TrialConfig(Section):
+    """All that training one GAN needs to know.
+
+    Attributes:
+        latent_size: length of the noise vector.
+        batch_size: images in a batch, real and generated alike.
+        discriminator_steps: discriminator updates for each generator update.
+        ema: decay per step of the averaged generator that is evaluated and exported; None: no
+            average.
+        seed: fixes initialisation, data order and noise.
+    """
+
+    data: Data = Data()
+    generator: Part = Part(name="dcgan")
+    discriminator: Part = Part(name="dcgan")
+    loss: Loss = Loss(name="non-saturating")
+    optimizer: Optimizers = Optimizers()
+    latent_size: Positive = 64
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    discriminator_steps: Positive = 1
+    ema: Annotated[float, Field(ge=0, lt=1)] | None = 0.999
+    budget: Budget = Budget()
+    evaluation: Evaluation = Evaluation()
+    objective: Objective = Objective()
+    health: Health = Health()
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values, ready for YAML or JSON, from which the same configuration can be read."""
+        return self.model_dump(mode="json")
+
+
+AXES_ALLOWED = (
+    "generator",
+    "discriminator",
+    "loss",
+    "optimizer",
+    "latent_size",
+    "batch_size",
+    "discriminator_steps",
+    "ema",
+)
+"""The sections that may differ between the trials of one study; the rest is what they share, without
+which their numbers could not be compared."""
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"loss": {"name": "hinge"}}` -> `{"loss.name": "hinge"}`; lists are leaves, as JSON text."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list) else value
+    return flat
+
+
+def digest(tree: Any) -> str:
+    """SHA-256 of plain values in canonical JSON, as 16 hex digits: equal where they are equal."""
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def trial_seed(study_seed: int, number: int, purpose: str = "search") -> int:
+    """The seed of a trial, in [0, 2^31): a hash, so that no two studies or purposes share streams."""
+    seen = hashlib.sha256(f"{purpose}/{study_seed}/{number}".encode()).digest()
+    return int.from_bytes(seen[:4], "big") >> 1

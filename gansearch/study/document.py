@@ -1,0 +1,137 @@
+"""Reading YAML so that mistakes can be told with their line, and `1e-5` is a number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gansearch.errors import InvalidInput, Problem
+
+Path_ = tuple[str | int, ...]
+"""Where something stands in a document: keys and list positions from the top."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with YAML 1.2 floats: 1.1 reads `1e-5` as text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf)$|^\.(nan|NaN)$"
+    ),
+    list("-+0123456789."),
+)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed file: its tree of plain values, and the line on which each part of it begins."""
+
+    source: str
+    tree: Any
+    lines: dict[Path_, int]
+
+    def place(self, path: Path_) -> str:
+        """`line 3, loss.penalty.weight`; the line is that of the nearest ancestor in the file."""
+        known = path
+        while known and known not in self.lines:
+            known = known[:-1]
+        line = f"line {self.lines[known]}" if known in self.lines else ""
+        return ", ".join(part for part in (line, dotted(path)) if part)
+
+
+def dotted(path: Path_) -> str:
+    """`("loss", "choice", 2, "name")` -> `loss.choice[2].name`."""
+    text = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
+    return text.removeprefix(".")
+
+
+def read_document(path: Path) -> Document:
+    """Parse a YAML file; raises `InvalidInput` for what is missing, not YAML or not a mapping."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+        raise InvalidInput(str(path), [Problem("", f"cannot be read: {reason}")]) from error
+    return parse_document(text, str(path))
+
+
+def parse_document(text: str, source: str) -> Document:
+    """Parse YAML text; `source` names it in messages. Raises `InvalidInput`."""
+    lines: dict[Path_, int] = {}
+    problems: list[Problem] = []
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        tree = None if node is None else _construct(loader, node, (), lines, problems)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or str(error)
+        raise InvalidInput(source, [Problem(place, f"is not valid YAML: {what}")]) from error
+    finally:
+        loader.dispose()
+    if not isinstance(tree, dict):
+        problems.append(Problem("", "must be a mapping of keys to values"))
+    if problems:
+        raise InvalidInput(source, problems)
+    return Document(source, tree, lines)
+
+
+def _construct(
+    loader: _Loader, node: yaml.Node, path: Path_, lines: dict[Path_, int], problems: list[Problem]
+) -> Any:
+    lines[path] = node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            _construct(loader, child, (*path, i), lines, problems)
+            for i, child in enumerate(node.value)
+        ]
+    if not isinstance(node, yaml.MappingNode):
+        return loader.construct_object(node)
+    tree: dict[Hashable, Any] = {}
+    for key_node, child in node.value:
+        key = str(loader.construct_object(key_node, deep=True))
+        here = (*path, key)
+        if key in tree:
+            line = key_node.start_mark.line + 1
+            problems.append(Problem(f"line {line}, {dotted(here)}", "is given twice"))
+        tree[key] = _construct(loader, child, here, lines, problems)
+        lines[here] = key_node.start_mark.line + 1
+    return tree
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes axes and parts in flow style: one short line each, as a person would."""
+
+
+def _represent_mapping(dumper: yaml.SafeDumper, tree: dict[str, Any]) -> yaml.Node:
+    node = dumper.represent_mapping("tag:yaml.org,2002:map", tree.items(), flow_style=False)
+    short = all(isinstance(value, yaml.ScalarNode) for _, value in node.value)
+    ranges = all(isinstance(v, yaml.SequenceNode) and v.flow_style for _, v in node.value)
+    node.flow_style = short or ranges
+    return node
+
+
+def _represent_list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
+    flat = not any(isinstance(item, dict | list) for item in items)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=flat)
+
+
+_Dumper.add_representer(dict, _represent_mapping)
+_Dumper.add_representer(list, _represent_list)
+
+
+def write_document(tree: Any) -> str:
+    """YAML text of plain values, keys in their order, readable back to the same tree."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

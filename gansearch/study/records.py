@@ -1,0 +1,152 @@
+"""What is known of a trial: reports, outcome, and the row that tables show."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+Goal = Literal["min", "max"]
+
+
+class Outcome(StrEnum):
+    """How a trial ended, or that it has not."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    DIVERGED = "diverged"
+    COLLAPSED = "collapsed"
+    STALLED = "stalled"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to come: an interrupted trial goes on at `resume`."""
+        return self not in (Outcome.RUNNING, Outcome.INTERRUPTED)
+
+    @property
+    def unhealthy(self) -> bool:
+        """Whether a health rule ended the trial: the sampler is to avoid such regions."""
+        return self in (Outcome.DIVERGED, Outcome.COLLAPSED, Outcome.STALLED)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One point of a trial's curve.
+
+    Attributes:
+        step: generator updates so far.
+        images: real images the discriminator has seen so far.
+        seconds: training and evaluation time so far, over all the sessions of the trial.
+        metrics: name -> value; NaN and infinities are kept as they are.
+        time: when it was made, seconds since 1970.
+        outcome: how the trial ended, where this report is the last.
+        reason: why, in words.
+    """
+
+    step: int
+    images: int
+    seconds: float
+    metrics: dict[str, float]
+    time: float
+    outcome: Outcome | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The report at which the objective was best, among the finite ones."""
+
+    step: int
+    value: float
+    metrics: dict[str, float]
+
+
+@dataclass
+class TrialRecord:
+    """A trial as the journal holds it.
+
+    Attributes:
+        number: from 0, in the order of proposal.
+        params: the axes' values, by name.
+        config: the resolved configuration, plain.
+        provenance: metric name -> how it is made (features, hash, sample counts, split, EMA).
+    """
+
+    number: int
+    params: dict[str, Any]
+    config: dict[str, Any]
+    outcome: Outcome = Outcome.RUNNING
+    reason: str = ""
+    reports: list[Report] = field(default_factory=list)
+    provenance: dict[str, dict[str, Any]] = field(default_factory=dict)
+    mlflow_run_id: str | None = None
+
+    @property
+    def last(self) -> Report | None:
+        """The last report."""
+        return self.reports[-1] if self.reports else None
+
+    @property
+    def step(self) -> int:
+        """The last reported step; 0 before the first report."""
+        return self.last.step if self.last else 0
+
+    @property
+    def seconds(self) -> float:
+        """Training and evaluation time."""
+        return self.last.seconds if self.last else 0.0
+
+    def best(self, metric: str, goal: Goal) -> Best | None:
+        """The best report by a metric; None where no report has a finite value of it."""
+        return best_report(self.reports, metric, goal)
+
+
+def best_report(reports: list[Report], metric: str, goal: Goal) -> Best | None:
+    """The first of the reports whose metric is best; None where none is finite."""
+    finite = [r for r in reports if math.isfinite(r.metrics.get(metric, math.nan))]
+    if not finite:
+        return None
+    chosen = (min if goal == "min" else max)(finite, key=lambda r: r.metrics[metric])
+    return Best(chosen.step, chosen.metrics[metric], chosen.metrics)
+
+
+def better(value: float, than: float | None, goal: Goal) -> bool:
+    """Whether a finite value improves on another (or on nothing)."""
+    if not math.isfinite(value):
+        return False
+    return than is None or (value < than if goal == "min" else value > than)
+
+
+def ranked(trials: list[TrialRecord], metric: str, goal: Goal) -> list[TrialRecord]:
+    """Best first by each trial's best report; trials without a finite value last, by number."""
+    sign = 1.0 if goal == "min" else -1.0
+
+    def key(trial: TrialRecord) -> tuple[float, int]:
+        best = trial.best(metric, goal)
+        return (sign * best.value if best else math.inf, trial.number)
+
+    return sorted(trials, key=key)
+
+
+def table_row(trial: TrialRecord, metric: str, goal: Goal) -> dict[str, Any]:
+    """A trial as a flat row: `trials.csv` and every table are made of these."""
+    best = trial.best(metric, goal)
+    row: dict[str, Any] = {
+        "number": trial.number,
+        "outcome": trial.outcome.value,
+        "reason": trial.reason,
+        "step": trial.step,
+        "best_step": best.step if best else None,
+        "seconds": round(trial.seconds, 3),
+        "mlflow_run_id": trial.mlflow_run_id,
+    }
+    row |= {f"param.{name}": value for name, value in trial.params.items()}
+    row |= {f"best.{name}": value for name, value in (best.metrics if best else {}).items()}
+    row |= {
+        f"last.{name}": value for name, value in (trial.last.metrics if trial.last else {}).items()
+    }
+    return row

@@ -1,0 +1,120 @@
+"""Names to parts: a study says `hinge`, the registry finds the class.
+
+A registry is a table from a short name to `module:attribute`, imported only when it is asked for, so
+that reading a study file does not load torch. Wherever a short name stands, `package.module:Thing`
+of the user's own works too. The options of a part are the keyword-only parameters of its callable:
+the signature is the option table, and pydantic checks a study's values against its annotations.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from gansearch.errors import UnknownPart, nearest
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """The parts of one kind, for example all losses.
+
+    Args:
+        kind: what the parts are, in a word for messages ("loss").
+        parts: short name -> "module:attribute".
+    """
+
+    def __init__(self, kind: str, parts: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._parts = dict(parts)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The short names, in the order of registration."""
+        return tuple(self._parts)
+
+    def find(self, name: str) -> Callable[..., T]:
+        """The callable behind a short name or `package.module:Thing`; raises `UnknownPart`."""
+        if name not in self._parts and ":" not in name:
+            raise UnknownPart(f"unknown {self.kind} '{name}'{nearest(name, self._parts)}")
+        return cast("Callable[..., T]", _load(self._parts.get(name, name), self.kind))
+
+    def options(self, name: str) -> type[BaseModel]:
+        """A pydantic model of the part's options; raises `UnknownPart`."""
+        return options_model(self.find(name))
+
+    def check(self, name: str, options: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
+        """What is wrong with a choice of part, as (path below the part, message); never raises."""
+        try:
+            model = self.options(name)
+        except UnknownPart as error:
+            return [(("name",), str(error))]
+        try:
+            model.model_validate(dict(options))
+        except ValidationError as error:
+            known = model.model_fields
+            return [
+                (tuple(str(p) for p in e["loc"]), explain(e, known, f"an option of '{name}'"))
+                for e in error.errors()
+            ]
+        return []
+
+    def build(self, name: str, options: Mapping[str, Any], *args: Any) -> T:
+        """Call the part with its validated options; raises `UnknownPart` or `ValueError`."""
+        values = self.options(name).model_validate(dict(options))
+        return self.find(name)(
+            *args, **{key: getattr(values, key) for key in values.__class__.model_fields}
+        )
+
+
+def explain(error: Any, known: Mapping[str, Any], what: str) -> str:
+    """One pydantic error in words: an unknown key gets the nearest name, the rest the value."""
+    key = str(error["loc"][-1]) if error["loc"] else ""
+    if error["type"] == "extra_forbidden":
+        return f"not {what}{nearest(key, known)}"
+    if error["type"] == "missing":
+        return "is required"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    shown = repr(error["input"])
+    return (
+        message if len(shown) > 60 or error["type"] == "value_error" else f"{message}, not {shown}"
+    )
+
+
+@functools.lru_cache(maxsize=None)
+def _load(target: str, kind: str) -> object:
+    module_name, _, attribute = target.partition(":")
+    try:
+        found = functools.reduce(
+            getattr, attribute.split("."), importlib.import_module(module_name)
+        )
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UnknownPart(f"cannot import the {kind} '{target}': {error}") from error
+    if not callable(found):
+        raise UnknownPart(f"the {kind} '{target}' is not callable")
+    return found
+
+
+@functools.lru_cache(maxsize=None)
+def options_model(part: Callable[..., Any]) -> type[BaseModel]:
+    """The keyword-only parameters of `part` as a pydantic model that forbids anything else."""
+    signature = inspect.signature(part)
+    target = part.__init__ if inspect.isclass(part) else part
+    hints = typing.get_type_hints(target, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (
+            hints.get(name, Any),
+            ... if parameter.default is inspect.Parameter.empty else parameter.default,
+        )
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+    return create_model(f"{getattr(part, '__name__', 'part')}_options", __config__=config, **fields)

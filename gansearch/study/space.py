@@ -1,0 +1,324 @@
+"""The search space: a tree of plain values in which any leaf may be an axis.
+
+    lr: {log: [1e-5, 1e-2]}        a float, uniform in its logarithm
+    beta1: {uniform: [0, 1]}       a float
+    depth: {int: [1, 4]}           an integer, both ends included
+    norm: {choice: [batch, none]}  one of the options
+
+An option of a choice may be a mapping that holds axes of its own: they exist only where that option
+is chosen. An axis is named by its path, with the label of each option on the way:
+`loss.wasserstein.penalty.weight`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gansearch.study.document import Path_
+
+Label = str | int | float | bool | None
+"""What stands for an option of a choice: the option itself if it is a scalar, else its name."""
+
+
+@dataclass(frozen=True)
+class Float:
+    """A real number in [low, high], uniform itself or (`log`) in its logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def ends(self) -> tuple[Any, ...]:
+        """The values that decide whether the whole axis is valid."""
+        return (self.low, self.high)
+
+    def __str__(self) -> str:
+        return f"{'log' if self.log else 'uniform'} [{self.low:g}, {self.high:g}]"
+
+
+@dataclass(frozen=True)
+class Int:
+    """An integer from low to high, both included."""
+
+    low: int
+    high: int
+
+    def ends(self) -> tuple[Any, ...]:
+        """The values that decide whether the whole axis is valid."""
+        return (self.low, self.high)
+
+    def __str__(self) -> str:
+        return f"int [{self.low}, {self.high}]"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several trees, each under its label."""
+
+    options: dict[Label, Any]
+
+    def ends(self) -> tuple[Any, ...]:
+        """The labels: each option is valid or not for itself."""
+        return tuple(self.options)
+
+    def __str__(self) -> str:
+        return f"choice [{', '.join(str(label) for label in self.options)}]"
+
+
+Axis = Float | Int | Choice
+Suggest = Callable[[str, Axis], Any]
+"""Takes the name of an axis and the axis, gives a value of it (of a choice: a label)."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """A parsed tree: plain values with `Axis` objects among them."""
+
+    tree: dict[str, Any]
+
+    def resolve(self, suggest: Suggest) -> tuple[dict[str, Any], dict[Path_, Path_]]:
+        """One point of the space.
+
+        Axes are asked for in the order of the file, and only those that exist at this point.
+
+        Returns:
+            The tree with every axis replaced by its value, and for each path in it the path in the
+            study file that it came from (which has `choice[2]` in it where a choice was made).
+        """
+        origins: dict[Path_, Path_] = {}
+        value = _resolve(self.tree, suggest, (), (), (), origins)
+        return value, origins
+
+    def axes(self) -> dict[str, Axis]:
+        """Every axis by name, also those that exist only under some option."""
+        return dict(_axes(self.tree, ()))
+
+    def corners(self, limit: int = 512) -> Iterator[tuple[dict[str, Any], dict[Path_, Path_]]]:
+        """Points that between them hold every end of every axis: valid here, valid everywhere.
+
+        All the combinations of ends where there are at most `limit`; else the first `limit` of
+        them and then each end once, the others at their first.
+        """
+        yield from itertools.islice(self._combinations(), limit)
+        for name, axis in self.axes().items():
+            for end in axis.ends():
+                yield self.resolve(steering(name, end))
+
+    def _combinations(self) -> Iterator[tuple[dict[str, Any], dict[Path_, Path_]]]:
+        # An odometer over the decisions met on the way: which axes exist depends on earlier ones.
+        digits: list[int] = []
+        while True:
+            sizes: list[int] = []
+
+            def pick(_: str, axis: Axis, sizes: list[int] = sizes) -> Any:
+                ends = axis.ends()
+                if len(sizes) == len(digits):
+                    digits.append(0)
+                sizes.append(len(ends))
+                return ends[digits[len(sizes) - 1]]
+
+            yield self.resolve(pick)
+            while digits and digits[-1] + 1 == sizes[len(digits) - 1]:
+                digits.pop()
+            if not digits:
+                return
+            digits[-1] += 1
+
+
+def first_end(_: str, axis: Axis) -> Any:
+    """The simplest `Suggest`: the first end of every axis."""
+    return axis.ends()[0]
+
+
+def steering(name: str, end: Any) -> Suggest:
+    """Suggests `end` for the named axis, the options that lead to it, and first ends elsewhere."""
+
+    def suggest(at: str, axis: Axis) -> Any:
+        if at == name:
+            return end
+        if isinstance(axis, Choice):
+            for label in axis.options:
+                if name.startswith(f"{at}.{label}."):
+                    return label
+        return axis.ends()[0]
+
+    return suggest
+
+
+def _resolve(
+    node: Any,
+    suggest: Suggest,
+    here: Path_,
+    name: Path_,
+    origin: Path_,
+    origins: dict[Path_, Path_],
+) -> Any:
+    origins[here] = origin
+    if isinstance(node, Choice):
+        label = suggest(axis_name(name), node)
+        index = list(node.options).index(label)
+        inner = (*origin, "choice", index)
+        return _resolve(node.options[label], suggest, here, (*name, str(label)), inner, origins)
+    if isinstance(node, Float | Int):
+        return suggest(axis_name(name), node)
+    if isinstance(node, dict):
+        return {
+            k: _resolve(v, suggest, (*here, k), (*name, k), (*origin, k), origins)
+            for k, v in node.items()
+        }
+    if isinstance(node, list):
+        return [
+            _resolve(v, suggest, (*here, i), (*name, i), (*origin, i), origins)
+            for i, v in enumerate(node)
+        ]
+    return node
+
+
+def _axes(node: Any, name: Path_) -> Iterator[tuple[str, Axis]]:
+    if isinstance(node, Float | Int | Choice):
+        yield axis_name(name), node
+    if isinstance(node, Choice):
+        for label, option in node.options.items():
+            yield from _axes(option, (*name, str(label)))
+    elif isinstance(node, dict):
+        for key, child in node.items():
+            yield from _axes(child, (*name, key))
+    elif isinstance(node, list):
+        for i, child in enumerate(node):
+            yield from _axes(child, (*name, i))
+
+
+def axis_name(path: Path_) -> str:
+    """The name by which Optuna and the tables know an axis."""
+    return ".".join(str(part) for part in path)
+
+
+def axis_paths(node: Any, path: Path_ = ()) -> list[Path_]:
+    """Where the axes of a parsed tree stand; those inside a choice are not told apart from it."""
+    if isinstance(node, Float | Int | Choice):
+        return [path]
+    children = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
+    return [found for key, child in children for found in axis_paths(child, (*path, key))]
+
+
+def plain(node: Any) -> Any:
+    """The inverse of `parse_space`: axes back in the notation of the study file."""
+    if isinstance(node, Float):
+        return {"log" if node.log else "uniform": [node.low, node.high]}
+    if isinstance(node, Int):
+        return {"int": [node.low, node.high]}
+    if isinstance(node, Choice):
+        return {"choice": [plain(option) for option in node.options.values()]}
+    if isinstance(node, dict):
+        return {key: plain(child) for key, child in node.items()}
+    if isinstance(node, list):
+        return [plain(child) for child in node]
+    return node
+
+
+def parse_space(tree: Any, path: Path_ = ()) -> tuple[Any, list[tuple[Path_, str]]]:
+    """Turn axis notation into `Axis` objects.
+
+    Returns:
+        The parsed tree, and what is wrong as (path, message); a faulty axis is left out of the tree
+        as its first end, so that the rest can still be checked.
+    """
+    problems: list[tuple[Path_, str]] = []
+    parsed = _parse(tree, path, problems)
+    return parsed, problems
+
+
+def _parse(node: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
+    if isinstance(node, list):
+        return [_parse(child, (*path, i), problems) for i, child in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    if len(node) == 1 and (kind := next(iter(node))) in _PARSERS:
+        return _PARSERS[kind](node[kind], (*path, kind), problems)
+    return {key: _parse(child, (*path, key), problems) for key, child in node.items()}
+
+
+def _parse_float(log: bool) -> Callable[[Any, Path_, list[tuple[Path_, str]]], Any]:
+    def parse(ends: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
+        if not _is_range(ends, (int, float)):
+            problems.append((path, f"needs two numbers, [low, high], not {ends!r}"))
+            return None
+        low, high = float(ends[0]), float(ends[1])
+        if not low < high:
+            problems.append(
+                (path, f"the range [{low:g}, {high:g}] is empty: low must be below high")
+            )
+            return low
+        if log and low <= 0:
+            problems.append((path, f"a log range must lie above 0, and {low:g} does not"))
+            return high
+        return Float(low, high, log)
+
+    return parse
+
+
+def _parse_int(ends: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
+    if not _is_range(ends, (int,)):
+        problems.append((path, f"needs two integers, [low, high], not {ends!r}"))
+        return None
+    if not ends[0] < ends[1]:
+        problems.append(
+            (path, f"the range [{ends[0]}, {ends[1]}] is empty: low must be below high")
+        )
+        return ends[0]
+    return Int(ends[0], ends[1])
+
+
+def _parse_choice(options: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
+    if not isinstance(options, list) or not options:
+        problems.append((path, f"needs a list of options, not {options!r}"))
+        return None
+    parsed = [_parse(option, (*path, i), problems) for i, option in enumerate(options)]
+    labels = [_label(option, i) for i, option in enumerate(parsed)]
+    if len(set(map(str, labels))) < len(labels):  # two mappings of one name: number them instead
+        mappings = [isinstance(option, Mapping) for option in parsed]
+        labels = [
+            i if m else label for i, (m, label) in enumerate(zip(mappings, labels, strict=True))
+        ]
+    if len(set(map(str, labels))) < len(labels):
+        problems.append((path, "has the same option twice"))
+        return parsed[0]
+    return Choice(dict(zip(labels, parsed, strict=True)))
+
+
+def _label(option: Any, index: int) -> Label:
+    if isinstance(option, dict):
+        name = option.get("name")
+        return name if isinstance(name, str) else index
+    return option if isinstance(option, str | int | float | bool) or option is None else index
+
+
+def _is_range(ends: Any, types: tuple[type, ...]) -> bool:
+    return (
+        isinstance(ends, list)
+        and len(ends) == 2
+        and all(isinstance(e, types) and not isinstance(e, bool) and math.isfinite(e) for e in ends)
+    )
+
+
+_PARSERS: dict[str, Callable[[Any, Path_, list[tuple[Path_, str]]], Any]] = {
+    "log": _parse_float(log=True),
+    "uniform": _parse_float(log=False),
+    "int": _parse_int,
+    "choice": _parse_choice,
+}
+
+
+def describe(space: Space) -> list[tuple[str, str]]:
+    """Every axis as (name, range in words), for people."""
+    return [(name, str(axis)) for name, axis in space.axes().items()]

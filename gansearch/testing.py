@@ -1,0 +1,195 @@
+"""Does a part keep its contract? One line in a plug-in's own tests.
+
+    from gansearch.testing import check_loss
+    from my_package import MyLoss
+
+    def test_my_loss():
+        check_loss(MyLoss)
+
+Each check takes what a study would name, a class or a function, and raises `AssertionError`
+saying what was broken. gansearch's own parts pass the same checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gansearch.data.images import ImageData
+from gansearch.data.load import validate
+from gansearch.errors import DataError
+from gansearch.losses import Loss, Penalty
+
+Shape = tuple[int, int, int]
+
+
+def check_loss(factory: Callable[[], Loss]) -> None:
+    """A loss: [..., B] -> [...] with free leading axes, differentiable, pure, finite."""
+    loss = factory()
+    decision = loss.decision
+    assert isinstance(loss.g_uses_real, bool), "g_uses_real must be True or False"
+    assert decision is None or isinstance(decision, float), "decision must be a float or None"
+
+    def g(real: Tensor, fake: Tensor) -> Tensor:
+        return loss.g(real if loss.g_uses_real else None, fake)
+
+    real, fake = _seeded(2, 3, 5), _seeded(2, 3, 5, seed=1)
+    before = real.clone(), fake.clone()
+    for name, method in (("d", loss.d), ("g", g)):
+        value = method(real, fake)
+        assert value.shape == (2, 3), f"{name}: [2, 3, 5] must give [2, 3], not {[*value.shape]}"
+        looped = [[method(real[i, j], fake[i, j]) for j in range(3)] for i in range(2)]
+        _same(value, torch.tensor(looped), f"{name}: leading axes must be independent")
+        for size in (1e-4, 1e4):
+            value = method(real * size, fake * size)
+            assert value.isfinite().all(), f"{name}: not finite at logits of about {size:g}"
+    _same(real, before[0], "a loss must not change the real logits in place")
+    _same(fake, before[1], "a loss must not change the fake logits in place")
+
+    real, fake = real.requires_grad_(), fake.requires_grad_()
+    d_loss, g_loss = loss.d(real, fake).sum(), g(real, fake).sum()
+    assert real.grad is None, "a loss must not call backward"
+    assert fake.grad is None, "a loss must not call backward"
+    _reaches(d_loss, real, "d: the gradient by the real logits")
+    _reaches(d_loss, fake, "d: the gradient by the fake logits")
+    _reaches(g_loss, fake, "g: the gradient by the fake logits")
+
+
+def check_penalty(factory: Callable[[], Penalty]) -> None:
+    """A penalty: (critic, [..., B, C, H, W] twice) -> [...], reaching the critic's parameters."""
+    penalty = factory()
+    weight = _seeded(3, 8, 8).requires_grad_()
+
+    def critic(images: Tensor) -> Tensor:
+        return (weight * images.square()).flatten(-3).sum(-1)
+
+    real, fake = _seeded(2, 5, 3, 8, 8), _seeded(2, 5, 3, 8, 8, seed=1)
+    before = real.clone(), fake.clone()
+    torch.manual_seed(0)
+    value = penalty(critic, real, fake)
+    assert value.shape == (2,), f"[2, 5, C, H, W] must give [2], not {[*value.shape]}"
+    assert value.isfinite().all(), "the penalty is not finite"
+    assert weight.grad is None, "a penalty must not call backward"
+    for images in (real, fake):
+        assert not images.requires_grad, "a penalty must not set requires_grad on its images"
+    _same(real, before[0], "a penalty must not change the real images in place")
+    _same(fake, before[1], "a penalty must not change the fake images in place")
+    _reaches(value.sum(), weight, "the gradient by the critic's parameters")
+
+    other = real.clone()
+    other[1] *= 2
+    torch.manual_seed(0)
+    _same(
+        penalty(critic, other, fake)[0], value[0], "leading axes must be independent of each other"
+    )
+
+
+def check_generator(
+    factory: Callable[[Shape, int], nn.Module],
+    shapes: tuple[Shape, ...] = ((1, 16, 16), (3, 32, 32)),
+) -> None:
+    """A generator: [B, latent] -> images [B, C, H, W] in [-1, 1], seeded, differentiable."""
+    for shape in shapes:
+        network = _check_network(partial(factory, shape, 10), _seeded(4, 10), (4, *shape))
+        images = network(_seeded(4, 10) * 100)
+        assert images.abs().max() <= 1, f"{shape}: images must lie in [-1, 1]"
+        assert not torch.equal(images[0], images[1]), f"{shape}: two latents give one image"
+
+
+def check_discriminator(
+    factory: Callable[[Shape], nn.Module], shapes: tuple[Shape, ...] = ((1, 16, 16), (3, 32, 32))
+) -> None:
+    """A discriminator: images [B, C, H, W] -> logits [B], seeded, differentiable."""
+    for shape in shapes:
+        images = _seeded(4, *shape).tanh()
+        network = _check_network(partial(factory, shape), images, (4,))
+        images.requires_grad_()
+        _reaches(network(images).sum(), images, f"{shape}: the gradient by the images")
+
+
+def _check_network(
+    build: Callable[[], nn.Module], inputs: Tensor, shape: tuple[int, ...]
+) -> nn.Module:
+    with torch.device("meta"):
+        away = {t.device.type for t in build().state_dict().values()} - {"meta"}
+    assert not away, f"under torch.device('meta') tensors were made on {sorted(away)}"
+
+    network, twin = _built(build), _built(build)
+    assert network.state_dict().keys() == twin.state_dict().keys()
+    for name, tensor in network.state_dict().items():
+        _same(tensor, twin.state_dict()[name], f"'{name}' is not the same under the same seed")
+
+    outputs = network(inputs)
+    assert outputs.shape == shape, f"the output must be {[*shape]}, not {[*outputs.shape]}"
+    assert outputs.dtype == inputs.dtype, f"the output must be {inputs.dtype}, not {outputs.dtype}"
+    assert outputs.isfinite().all(), "the output is not finite"
+    # Random weights on the outputs: a plain sum may cancel in a normalisation.
+    (outputs * _seeded(*shape, seed=1)).sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, f"no gradient reaches '{name}'"
+        assert parameter.grad.isfinite().all(), f"the gradient of '{name}' is not finite"
+
+    twin.load_state_dict(network.state_dict())
+    _same(twin.eval()(inputs), network.eval()(inputs), "a loaded state_dict gives other outputs")
+    return network.train()
+
+
+def _built(build: Callable[[], nn.Module]) -> nn.Module:
+    torch.manual_seed(0)
+    return build().train()
+
+
+def check_dataset(
+    loader: Callable[..., ImageData],
+    *,
+    root: Path = Path(),
+    image_size: int | None = None,
+    **options: Any,
+) -> None:
+    """A data set: both splits keep the promises of `ImageData`, agree, differ and repeat.
+
+    Args:
+        loader: the loader function.
+        root: the folder of data sets to load from.
+        image_size: for a loader that needs one.
+        options: the loader's own options.
+    """
+    splits = {split: loader(root, split, image_size, **options) for split in ("train", "test")}
+    for split, data in splits.items():
+        try:
+            validate(data)
+        except DataError as error:
+            raise AssertionError(str(error)) from error
+        assert data.split == split, f"asked for split '{split}', got '{data.split}'"
+        again = loader(root, split, image_size, **options)
+        assert again.digest == data.digest, f"loading the {split} split twice gives two digests"
+        # A wrong scale shows here: pixels in 0..1 or 0..16 look like a black image.
+        assert np.ptp(data.images) > 127, f"{split} pixels span only {np.ptp(data.images)} of 255"
+    train, test = splits["train"], splits["test"]
+    assert train.shape == test.shape, f"shapes differ: train {train.shape}, test {test.shape}"
+    assert train.classes == test.classes, f"classes differ: {train.classes}, {test.classes}"
+    assert train.name == test.name, f"names differ: {train.name}, {test.name}"
+    assert train.digest != test.digest, "train and test are the same images"
+
+
+def _reaches(value: Tensor, source: Tensor, what: str) -> None:
+    """That the gradient of a scalar by `source` exists, is finite and is not zero."""
+    assert value.requires_grad, f"{what} is cut off"
+    (slope,) = torch.autograd.grad(value, source, retain_graph=True, allow_unused=True)
+    assert slope is not None, f"{what} is cut off"
+    assert slope.isfinite().all(), f"{what} is not finite"
+    assert slope.any(), f"{what} is zero"
+
+
+def _seeded(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _same(left: Tensor, right: Tensor, otherwise: str) -> None:
+    assert torch.allclose(left, right, rtol=1e-4, atol=1e-5), otherwise

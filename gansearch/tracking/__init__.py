@@ -1,0 +1,16 @@
+"""MLflow, and nothing else knows it: a mirror of the trials' records that may be late, never wrong.
+
+    tracker = Tracker(uri, "cifar-losses", metric="fd_classifier", goal="min", ...)
+    tracker.submit(record)          # as often as a record changes; returns at once
+    tracker.finish("FINISHED")      # sends the rest; returns how many trials could not be sent
+
+Importing this package does not import mlflow: that costs a second, and is done by the tracker's own
+thread.
+"""
+
+from __future__ import annotations
+
+from gansearch.tracking.mirror import Tracker, sync
+from gansearch.tracking.server import Server, comparison_url, default_store, ui
+
+__all__ = ["Server", "Tracker", "comparison_url", "default_store", "sync", "ui"]

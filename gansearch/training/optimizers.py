@@ -1,0 +1,61 @@
+"""Optimizers by name, with the options that a study may set; fused into one kernel where torch can.
+
+Sources: Adam, Kingma and Ba 2015 (arXiv 1412.6980); AdamW, Loshchilov and Hutter 2019 (arXiv
+1711.05101); RMSprop, Hinton 2012 (lecture 6e). A betas' sum of squares, momentum and so on mean what
+they mean in torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import Field
+from torch import nn, optim
+
+from gansearch.study.registry import Registry
+
+OPTIMIZERS: Registry[optim.Optimizer] = Registry(
+    "optimizer",
+    {
+        "adam": "gansearch.training.optimizers:adam",
+        "adamw": "gansearch.training.optimizers:adamw",
+        "rmsprop": "gansearch.training.optimizers:rmsprop",
+        "sgd": "gansearch.training.optimizers:sgd",
+    },
+)
+
+Parameters = Iterable[nn.Parameter]
+Rate = Annotated[float, Field(gt=0)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Decay = Annotated[float, Field(ge=0)]
+
+
+def adam(
+    parameters: Parameters, *, lr: Rate = 2e-4, beta1: Beta = 0.5, beta2: Beta = 0.999
+) -> optim.Optimizer:
+    """Adam; beta1 = 0.5 and lr = 2e-4 are DCGAN's (Radford et al. 2016, section 3)."""
+    return optim.Adam(parameters, lr=lr, betas=(beta1, beta2), fused=True)
+
+
+def adamw(
+    parameters: Parameters,
+    *,
+    lr: Rate = 2e-4,
+    beta1: Beta = 0.5,
+    beta2: Beta = 0.999,
+    weight_decay: Decay = 0.01,
+) -> optim.Optimizer:
+    """Adam with decoupled weight decay."""
+    betas = (beta1, beta2)
+    return optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+
+
+def rmsprop(parameters: Parameters, *, lr: Rate = 5e-5, alpha: Beta = 0.99) -> optim.Optimizer:
+    """RMSprop; lr = 5e-5 is the Wasserstein GAN's (Arjovsky et al. 2017)."""
+    return optim.RMSprop(parameters, lr=lr, alpha=alpha)
+
+
+def sgd(parameters: Parameters, *, lr: Rate = 1e-2, momentum: Beta = 0.0) -> optim.Optimizer:
+    """Plain gradient descent, with momentum if asked for."""
+    return optim.SGD(parameters, lr=lr, momentum=momentum, fused=True)

@@ -1,0 +1,441 @@
+"""How one GAN trains: from a configuration to a curve of reports.
+
+The loop is a plain one. What a study adds to it is done once per report, not per step: evaluation,
+gradient norms, health. Between reports a step costs what a hand-written step costs, and nothing
+waits for the GPU but a look at the losses every `LOOK_EVERY` steps.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gansearch.data.images import ImageData
+from gansearch.losses import LOSSES, PENALTIES, Loss, Penalty
+from gansearch.metrics.reference import Evaluator, Reference
+from gansearch.networks import DISCRIMINATORS, GENERATORS
+from gansearch.study.config import Optimizer, TrialConfig
+from gansearch.study.records import Outcome, Report
+from gansearch.training.health import Health
+from gansearch.training.optimizers import OPTIMIZERS
+
+LOOK_EVERY = 50
+"""Steps between two looks at whether the losses are still finite; each waits for the device."""
+
+JUDGED_BATCHES = 8
+"""The discriminator's error rates are counted over its last so many batches before a report."""
+
+GRID_SIZE = 64
+"""Images in the fixed-noise sample grid."""
+
+Shape = tuple[int, int, int]
+
+EVALUATION_SEED, GRID_SEED = 1, 2
+"""Offsets of the evaluation's noise: the same at every report, so that curves differ by the network
+alone, and apart from the training noise."""
+
+MEASURED = (
+    "d_loss",
+    "g_loss",
+    "d_grad_norm",
+    "g_grad_norm",
+    "d_weight_growth",
+    "g_weight_growth",
+    "d_accuracy",
+    "d_error_real",
+    "d_error_fake",
+    "diversity",
+    "images_per_second",
+)
+"""What every report holds besides the metrics that the configuration asks for."""
+
+
+class Trainer:
+    """One GAN in training.
+
+    Args:
+        config: what to train, completed (every part's default filled in).
+        data: the training images; their pixels may be read-only and shared between processes.
+        reference: the real side of the metrics, from `gansearch.metrics.prepare`.
+        device: where to train, as torch names it.
+
+    Attributes:
+        step: generator updates so far.
+        reports: the curve so far.
+    """
+
+    def __init__(
+        self, config: TrialConfig, data: ImageData, reference: Reference, device: str = "cpu"
+    ) -> None:
+        self.config = config
+        self.device = torch.device(device)
+        self.step = 0
+        self.reports: list[Report] = []
+        self._seconds = 0.0
+        torch.manual_seed(config.seed)  # initial weights, and whatever a part draws by itself
+        self._pixels = _as_tensor(data.images).to(self.device)
+        self.generator = build_generator(config, data.shape, self.device)
+        self.discriminator = build_discriminator(config, data.shape, self.device)
+        self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
+        self.averaged.eval()
+        sides = config.optimizer
+        self._g_optimizer = _build_optimizer(sides.generator, self.generator)
+        self._d_optimizer = _build_optimizer(sides.discriminator, self.discriminator)
+        self._loss, self._penalty = build_loss(config)
+        self._noise = torch.Generator(self.device).manual_seed(config.seed)
+        self._order = DataOrder(len(self._pixels), config.batch_size, config.seed)
+        self._evaluator = Evaluator(reference, device=str(self.device))
+        self._health = Health(config)
+        self._start_scale = {
+            "d": weight_scale(self.discriminator),
+            "g": weight_scale(self.generator),
+        }
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last report was the last."""
+        return bool(self.reports) and self.reports[-1].outcome is not None
+
+    @property
+    def batch_number(self) -> int:
+        """Real batches that the discriminator has seen."""
+        return self.step * self.config.discriminator_steps
+
+    def provenance(self) -> dict[str, dict[str, Any]]:
+        """Metric name -> features, their hash, sample counts, split, EMA or not."""
+        samples = self.config.evaluation.samples
+        return self._evaluator.provenance(samples, ema=self.config.ema is not None)
+
+    def advance(self) -> Report:
+        """Train to the next report and make it.
+
+        The report carries an outcome where it is the last: `completed` at the end of the budget, or
+        what a health rule calls it. Raises `RuntimeError` after that.
+        """
+        if self.finished:
+            raise RuntimeError(f"this trial has ended: {self.reports[-1].outcome}")
+        begun, seen = time.perf_counter(), self.batch_number
+        budget = self.config.budget
+        target = min((self.step // budget.report_every + 1) * budget.report_every, budget.steps)
+        window = self._train_to(target)
+        trained = time.perf_counter() - begun
+        metrics = self._measure(window)
+        metrics["images_per_second"] = (
+            (self.batch_number - seen) * self.config.batch_size / max(trained, 1e-9)
+        )
+        self._seconds += time.perf_counter() - begun
+        report = self._judge(metrics)
+        self.reports.append(report)
+        return report
+
+    @torch.no_grad()
+    def generate(self, count: int, seed: int) -> Tensor:
+        """Images from the evaluated generator: uint8, count x C x H x W, on the trainer's device."""
+        network = self._evaluated()
+        return generate(network, count, self.config.latent_size, seed, self.device)
+
+    def grid(self) -> Tensor:
+        """The fixed-noise samples that an image series shows: uint8, GRID_SIZE x C x H x W."""
+        return self.generate(GRID_SIZE, self.config.seed + GRID_SEED)
+
+    def state(self) -> dict[str, Any]:
+        """All that continuing needs, as tensors and plain values (`torch.load(weights_only=True)`
+        reads it): a trainer that loads it goes on bit for bit as this one would (on the CPU).
+        """
+        return {
+            "config": self.config.plain(),
+            "step": self.step,
+            "seconds": self._seconds,
+            "reports": [asdict(report) | {"outcome": _text(report.outcome)} for report in self.reports],
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "g_optimizer": self._g_optimizer.state_dict(),
+            "d_optimizer": self._d_optimizer.state_dict(),
+            "start_scale": self._start_scale,
+            "noise": self._noise.get_state(),
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` gave; raises `ValueError` if another configuration made it."""
+        if state["config"] != self.config.plain():
+            raise ValueError("the checkpoint was made by another configuration")
+        self.step, self._seconds = state["step"], state["seconds"]
+        self.reports = [
+            Report(**r | {"outcome": Outcome(r["outcome"]) if r["outcome"] else None})
+            for r in state["reports"]
+        ]
+        self.generator.load_state_dict(state["generator"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.averaged.load_state_dict(state["averaged"])
+        self._g_optimizer.load_state_dict(state["g_optimizer"])
+        self._d_optimizer.load_state_dict(state["d_optimizer"])
+        self._start_scale = state["start_scale"]
+        self._noise.set_state(state["noise"].cpu())
+        torch.set_rng_state(state["random"].cpu())
+        if state["cuda_random"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_random"].cpu())
+        self._health = Health(self.config)
+        self._health.replay(self.reports)
+
+    # Training
+
+    def _train_to(self, target: int) -> _Window:
+        """Train up to a step, or until the losses are no longer finite."""
+        self.generator.train()
+        self.discriminator.train()
+        window = _Window(self.device)
+        first, per_step = self.batch_number, self.config.discriminator_steps
+        batches = self._order.batches(first, (target - self.step) * per_step, self.device)
+        while self.step < target:
+            last = self.step + 1 == target
+            for _ in range(per_step):
+                self._update_discriminator(next(batches), window, measure=last)
+            self._update_generator(window, measure=last)
+            self.step += 1
+            if self.step % LOOK_EVERY == 0 and not last and not window.finite():
+                break
+        return window
+
+    def _update_discriminator(self, index: Tensor, window: _Window, *, measure: bool) -> None:
+        real = scale(self._pixels[index])
+        with torch.no_grad():
+            fake = self.generator(self._latents(len(real)))
+        real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
+        loss = self._loss.d(real_logits, fake_logits)
+        if self._penalty is not None:
+            loss = loss + self._penalty(self.discriminator, real, fake)
+        self._d_optimizer.zero_grad()
+        loss.backward()
+        if measure:
+            window.d_grad_norm = gradient_norm(self.discriminator)
+        self._d_optimizer.step()
+        window.add_discriminator(loss, real_logits, fake_logits)
+
+    def _update_generator(self, window: _Window, *, measure: bool) -> None:
+        self.discriminator.requires_grad_(False)  # its gradients are not wanted here: save them
+        fake_logits = self.discriminator(self.generator(self._latents(self.config.batch_size)))
+        loss = self._loss.g(self._real_logits(), fake_logits)
+        self._g_optimizer.zero_grad()
+        loss.backward()
+        if measure:
+            window.g_grad_norm = gradient_norm(self.generator)
+        self._g_optimizer.step()
+        self.discriminator.requires_grad_(True)
+        window.g_loss += loss.detach()
+        window.g_count += 1
+        if self.config.ema is not None:
+            update_average(self.averaged, self.generator, self.config.ema, self.step)
+
+    def _real_logits(self) -> Tensor | None:
+        """Logits of the step's last real batch, for the losses whose generator side asks for them."""
+        if not self._loss.g_uses_real:
+            return None
+        number = self.batch_number + self.config.discriminator_steps - 1
+        index = next(self._order.batches(number, 1, self.device))
+        real: Tensor = self.discriminator(scale(self._pixels[index]))
+        return real
+
+    def _latents(self, count: int) -> Tensor:
+        size = (count, self.config.latent_size)
+        return torch.randn(size, generator=self._noise, device=self.device)
+
+    # Measuring
+
+    def _evaluated(self) -> nn.Module:
+        """The generator that metrics and samples are made with, in evaluation mode."""
+        if self.config.ema is None:
+            return self.generator.eval()
+        for ours, live in zip(self.averaged.buffers(), self.generator.buffers(), strict=True):
+            ours.copy_(live)  # running statistics are averages already
+        return self.averaged
+
+    def _measure(self, window: _Window) -> dict[str, float]:
+        """The report's metrics. A network that is no longer finite is not evaluated: NaN says so."""
+        metrics = window.metrics(self._loss.decision)
+        for key, network in (("d", self.discriminator), ("g", self.generator)):
+            growth = weight_scale(network) / max(self._start_scale[key], 1e-3)
+            metrics[f"{key}_weight_growth"] = growth
+        if math.isfinite(metrics["g_weight_growth"]):
+            samples = self.config.evaluation.samples
+            images = self.generate(samples, self.config.seed + EVALUATION_SEED)
+            return metrics | self._evaluator.evaluate(images)
+        return metrics | dict.fromkeys(self._evaluator.names, math.nan)
+
+    def _judge(self, metrics: dict[str, float]) -> Report:
+        outcome = Outcome.COMPLETED if self.step >= self.config.budget.steps else None
+        images = self.batch_number * self.config.batch_size
+        plain = Report(self.step, images, self._seconds, metrics, time.time())
+        verdict = self._health.observe(plain)
+        return Report(
+            self.step,
+            images,
+            self._seconds,
+            metrics,
+            plain.time,
+            verdict.outcome or outcome,
+            verdict.reason,
+        )
+
+
+class _Window:
+    """What is gathered between two reports, on the device and without waiting for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.d_loss = torch.zeros((), device=device)
+        self.g_loss = torch.zeros((), device=device)
+        self.d_grad_norm = self.g_grad_norm = torch.full((), math.nan)
+        self.d_count = self.g_count = 0
+        self._logits: list[tuple[Tensor, Tensor]] = []
+
+    def add_discriminator(self, loss: Tensor, real: Tensor, fake: Tensor) -> None:
+        self.d_loss += loss.detach()
+        self.d_count += 1
+        self._logits.append((real.detach(), fake.detach()))
+        if len(self._logits) > JUDGED_BATCHES:
+            self._logits.pop(0)
+
+    def finite(self) -> bool:
+        return bool(torch.isfinite(self.d_loss + self.g_loss))
+
+    def metrics(self, decision: float | None) -> dict[str, float]:
+        real, fake = (torch.cat(side) for side in zip(*self._logits, strict=True))
+        threshold = (real.mean() + fake.mean()) / 2 if decision is None else decision
+        missed, fooled = (real <= threshold).float().mean(), (fake > threshold).float().mean()
+        return {
+            "d_loss": (self.d_loss / self.d_count).item(),
+            "g_loss": (self.g_loss / self.g_count).item(),
+            "d_grad_norm": self.d_grad_norm.item(),
+            "g_grad_norm": self.g_grad_norm.item(),
+            "d_accuracy": 1 - (missed + fooled).item() / 2,
+            "d_error_real": missed.item(),
+            "d_error_fake": fooled.item(),
+        }
+
+
+class DataOrder:
+    """Which images each batch holds: every epoch a fresh permutation, the last partial batch left
+    out. A batch is a function of its number and the seed alone, so a data position is a number.
+
+    Args:
+        count: images; fewer than `batch_size` are drawn with repetition.
+        batch_size: images in a batch.
+        seed: fixes every permutation.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+        self.count, self.batch_size, self.seed = count, batch_size, seed
+        self.per_epoch = max(count // batch_size, 1)
+
+    def batches(self, first: int, number: int, device: torch.device) -> Iterator[Tensor]:
+        """Indices, int64 of length batch_size, of `number` batches from the `first`-th on."""
+        epoch, order = -1, torch.empty(0)
+        for batch in range(first, first + number):
+            if batch // self.per_epoch != epoch:
+                epoch = batch // self.per_epoch
+                order = self._permutation(epoch).to(device)
+            start = batch % self.per_epoch * self.batch_size
+            yield order[start : start + self.batch_size]
+
+    def _permutation(self, epoch: int) -> Tensor:
+        chance = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        if self.count < self.batch_size:
+            return torch.randint(self.count, (self.batch_size,), generator=chance)
+        return torch.randperm(self.count, generator=chance)
+
+
+def build_generator(config: TrialConfig, shape: Shape, device: torch.device) -> nn.Module:
+    """A fresh generator of images of a shape (C, H, W); raises `ValueError` for one it cannot do."""
+    part = config.generator
+    with _birthplace(device):
+        return GENERATORS.build(part.name, part.options, shape, config.latent_size).to(device)
+
+
+def build_discriminator(config: TrialConfig, shape: Shape, device: torch.device) -> nn.Module:
+    """A fresh discriminator of images of a shape (C, H, W); raises `ValueError` as above."""
+    part = config.discriminator
+    with _birthplace(device):
+        return DISCRIMINATORS.build(part.name, part.options, shape).to(device)
+
+
+def _birthplace(device: torch.device) -> torch.device:
+    """Networks are initialised on the CPU, so that a seed means the same start on any device."""
+    return device if device.type == "meta" else torch.device("cpu")
+
+
+def build_loss(config: TrialConfig) -> tuple[Loss, Penalty | None]:
+    """The loss and the penalty that a configuration names."""
+    loss = LOSSES.build(config.loss.name, config.loss.options)
+    penalty = config.loss.penalty
+    return loss, PENALTIES.build(penalty.name, penalty.options) if penalty else None
+
+
+def _build_optimizer(side: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
+    return OPTIMIZERS.build(side.name, side.options, network.parameters())
+
+
+@torch.no_grad()
+def generate(
+    network: nn.Module, count: int, latent_size: int, seed: int, device: torch.device
+) -> Tensor:
+    """Images of a generator in evaluation mode: uint8, count x C x H x W; a seed, the same images."""
+    noise = torch.Generator(device).manual_seed(seed)
+    batches = []
+    for start in range(0, count, 256):
+        size = (min(256, count - start), latent_size)
+        latents = torch.randn(size, generator=noise, device=device)
+        batches.append(unscale(network(latents)))
+    return torch.cat(batches)
+
+
+def scale(pixels: Tensor) -> Tensor:
+    """uint8 0..255 -> float32 -1..1, the range of tanh."""
+    return pixels.float().mul_(1 / 127.5).sub_(1)
+
+
+def unscale(images: Tensor) -> Tensor:
+    """float -1..1 -> uint8 0..255, rounded; what lies outside is cut off as an image file would."""
+    return images.mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, live: nn.Module, decay: float, step: int) -> None:
+    """Exponential moving average of the weights (Yazici et al. 2019, arXiv 1806.04498).
+
+    The decay rises with the step as (1 + t) / (10 + t), so that the average forgets the random
+    start; TensorFlow's `ExponentialMovingAverage(num_updates)` does the same.
+    """
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(average.parameters()), list(live.parameters()), weight)
+
+
+def gradient_norm(network: nn.Module) -> Tensor:
+    """Euclidean norm over all the gradients of a network, as a scalar tensor."""
+    return nn.utils.get_total_norm(p.grad for p in network.parameters() if p.grad is not None)
+
+
+@torch.no_grad()
+def weight_scale(network: nn.Module) -> float:
+    """Root mean square of all the weights; NaN where one is."""
+    count = sum(p.numel() for p in network.parameters())
+    return nn.utils.get_total_norm(network.parameters()).item() / math.sqrt(count)
+
+
+def _as_tensor(pixels: Any) -> Tensor:
+    """A tensor over the array's own memory: it is never written to, so it may be read-only."""
+    if pixels.flags.writeable:
+        return torch.from_numpy(pixels)
+    return torch.frombuffer(memoryview(pixels.reshape(-1)), dtype=torch.uint8).view(pixels.shape)
+
+
+def _text(outcome: Outcome | None) -> str | None:
+    return outcome.value if outcome else None

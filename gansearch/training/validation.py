@@ -1,0 +1,185 @@
+"""Study and configuration files, checked to the last part before anything is created.
+
+The study room knows the grammar; this one also knows the parts: it fills in their defaults, builds
+the networks on torch's meta device, and tells all the mistakes of a file at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gansearch.data import DATASETS
+from gansearch.data.images import ImageData
+from gansearch.data.load import load as load_images
+from gansearch.errors import DataError, InvalidInput, Problem, UnknownPart, nearest
+from gansearch.losses import LOSSES, PENALTIES
+from gansearch.metrics import METRICS
+from gansearch.networks import DISCRIMINATORS, GENERATORS
+from gansearch.study.config import TrialConfig
+from gansearch.study.document import Document, Path_, read_document
+from gansearch.study.registry import Registry
+from gansearch.study.spec import StudySpec, build_study, place_all, validate
+from gansearch.training.optimizers import OPTIMIZERS
+from gansearch.training.trainer import (
+    MEASURED,
+    build_discriminator,
+    build_generator,
+    build_loss,
+)
+
+Found = list[tuple[Path_, str]]
+Shape = tuple[int, int, int]
+
+PARTS: dict[Path_, Registry[Any]] = {
+    ("data",): DATASETS,
+    ("generator",): GENERATORS,
+    ("discriminator",): DISCRIMINATORS,
+    ("loss",): LOSSES,
+    ("loss", "penalty"): PENALTIES,
+    ("optimizer", "generator"): OPTIMIZERS,
+    ("optimizer", "discriminator"): OPTIMIZERS,
+}
+"""Where a configuration names parts, besides its list of metrics."""
+
+
+def load_study(path: str | Path, data_root: str | Path) -> tuple[StudySpec, ImageData]:
+    """Read and check a study file, and load the data that it names.
+
+    Raises:
+        InvalidInput: with every mistake in the file, a missing data set among them.
+    """
+    return _load(read_document(Path(path)), build_study, Path(data_root))
+
+
+def load_config(path: str | Path, data_root: str | Path) -> tuple[TrialConfig, ImageData]:
+    """Read and check one trial's configuration file, and load its data; raises `InvalidInput`."""
+    return _load(read_document(Path(path)), _build_config, Path(data_root))
+
+
+def _load(document: Document, build: Callable[..., Any], root: Path) -> tuple[Any, ImageData]:
+    data, missing = _find_data(document, root)
+    shape = data.shape if data else None
+    try:
+        built = build(document, functools.partial(complete, shape=shape))
+    except InvalidInput as error:
+        raise InvalidInput(document.source, missing + error.problems) from error
+    if data is None:
+        raise InvalidInput(document.source, missing)
+    return built, data
+
+
+def _find_data(document: Document, root: Path) -> tuple[ImageData | None, list[Problem]]:
+    """The data of a file, or why not; what is wrong with the section itself is told elsewhere."""
+    found: Found = []
+    config = validate(TrialConfig, {"data": document.tree.get("data", {})}, found)
+    if config is None or DATASETS.check(config.data.name, config.data.options):
+        return None, []
+    part = config.data
+    try:
+        return load_images(
+            part.name, part.options, root=root, split="train", image_size=part.image_size
+        ), []
+    except DataError as error:
+        return None, [Problem(document.place(("data",)), str(error))]
+
+
+def _build_config(document: Document, completing: Callable[..., Any]) -> TrialConfig:
+    found: Found = []
+    config = validate(TrialConfig, document.tree, found)
+    if config is not None:
+        config, mistakes = completing(config)
+        found += mistakes
+    if config is None or found:
+        raise InvalidInput(document.source, place_all(document, found))
+    return config
+
+
+def complete(config: TrialConfig, shape: Shape | None) -> tuple[TrialConfig, Found]:
+    """A configuration with the defaults of all its parts, and what is wrong with it.
+
+    Args:
+        config: one trial.
+        shape: (C, H, W) of its images; None where the data cannot be had, and then sizes are not
+            checked.
+    """
+    tree, found = config.plain(), []
+    for path, registry in PARTS.items():
+        part = functools.reduce(lambda node, key: node and node[key], path, tree)
+        if part:
+            found += _complete_part(part, path, registry, _declared(path))
+    for i, metric in enumerate(tree["evaluation"]["metrics"]):
+        found += _complete_part(metric, ("evaluation", "metrics", i), METRICS, {"name"})
+    found += _complete_objective(tree)
+    completed = TrialConfig.model_validate(tree)
+    if not found:
+        found += list(_check_networks(completed, shape))
+    return completed, found
+
+
+def _declared(path: Path_) -> set[str]:
+    """The fields beside a part that are not the part's own options."""
+    return {("data",): {"name", "image_size"}, ("loss",): {"name", "penalty"}}.get(path, {"name"})
+
+
+def _complete_part(
+    part: dict[str, Any], path: Path_, registry: Registry[Any], declared: set[str]
+) -> Found:
+    options = {key: value for key, value in part.items() if key not in declared}
+    mistakes = registry.check(part["name"], options)
+    if not mistakes:
+        part |= registry.options(part["name"]).model_validate(options).model_dump(mode="json")
+    return [((*path, *below), message) for below, message in mistakes]
+
+
+def _complete_objective(tree: dict[str, Any]) -> Found:
+    objective = tree["objective"]
+    metric = objective["metric"]
+    measured = [part["name"] for part in tree["evaluation"]["metrics"]]
+    if metric not in (*measured, *MEASURED):
+        what = f"this study does not measure '{metric}'{nearest(metric, [*measured, *MEASURED])}"
+        if metric in METRICS.names:
+            what = f"this study does not measure '{metric}': add it to evaluation.metrics"
+        return [(("objective", "metric"), what)]
+    own = _own_goal(metric)
+    if own is None and objective["goal"] is None:
+        return [(("objective", "goal"), f"'{metric}' can be minimised or maximised: say min or max")]
+    if own and objective["goal"] not in (None, own):
+        better = "lower" if own == "min" else "higher"
+        return [(("objective", "goal"), f"{metric} is better the {better} it is: say {own}")]
+    objective["goal"] = objective["goal"] or own
+    return []
+
+
+def _own_goal(metric: str) -> str | None:
+    try:
+        return getattr(METRICS.find(metric), "goal", None)
+    except UnknownPart:
+        return None
+
+
+def _check_networks(config: TrialConfig, shape: Shape | None) -> Found:
+    """What only building shows: sizes that do not fit, options that exclude each other."""
+    sections = ("generator", "discriminator", "loss") if shape else ("loss",)
+    relevant = config.model_dump_json(include={"generator", "discriminator", "loss", "latent_size"})
+    failures = ((section, _failure(section, relevant, shape)) for section in sections)
+    return [((section,), message) for section, message in failures if message]
+
+
+@functools.lru_cache(maxsize=4096)  # the corners of a search space repeat most of their parts
+def _failure(section: str, relevant: str, shape: Shape | None) -> str:
+    """Why a section cannot be built, or nothing."""
+    config = TrialConfig.model_validate_json(relevant)
+    try:
+        if section == "loss":
+            build_loss(config)
+        elif shape is not None:
+            build = build_generator if section == "generator" else build_discriminator
+            build(config, shape, torch.device("meta"))
+    except (ValueError, RuntimeError) as error:
+        return str(error)
+    return ""
