@@ -44,11 +44,12 @@ def ensure(
     Raises:
         DataError: a file is missing and cannot be downloaded.
     """
-    if _present(root, files):
-        return
-    created = [folder for folder in (root, *root.parents) if not folder.exists()]
     lock = root / f".{name}.lock"
+    created: list[Path] = []
     try:
+        if _present(root, files):
+            return
+        created = [folder for folder in (root, *root.parents) if not folder.exists()]
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
             if not _present(root, files):

@@ -137,7 +137,7 @@ def _descend(network: _Network, images: Tensor, labels: Tensor, rows: Tensor) ->
         _, logits = network(images[batch])
         loss = F.cross_entropy(logits, labels[batch])
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
 

@@ -98,7 +98,7 @@ class Extractor(Protocol):
 def in_batches(see: Callable[[Tensor], Activations], images: Tensor, size: int) -> Activations:
     """`see` applied to `size` images at a time, without gradients."""
     with torch.no_grad():
-        seen = [see(batch) for batch in images.split(size)]
+        seen = [see(batch) for batch in torch.split(images, size)]
     probabilities = [part.probabilities for part in seen if part.probabilities is not None]
     return Activations(
         torch.cat([part.features for part in seen]),

@@ -43,5 +43,5 @@ def total_variance(pixels: Tensor) -> Tensor:
     if len(pixels) < 2:
         raise ValueError(f"a variance needs at least 2 samples, not {len(pixels)}")
     mean = pixels.mean(0, dtype=torch.float64)
-    squares = [(chunk.double() - mean).square().sum() for chunk in pixels.split(CHUNK)]
+    squares = [(chunk.double() - mean).square().sum() for chunk in torch.split(pixels, CHUNK)]
     return torch.stack(squares).sum() / (len(pixels) - 1)

@@ -77,7 +77,7 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """
     mean = _mean(features)
     scatter = features.new_zeros(2 * mean.shape, dtype=torch.float64)
-    for chunk in features.split(CHUNK):
+    for chunk in torch.split(features, CHUNK):
         centred = chunk.double() - mean
         scatter.addmm_(centred.T, centred)
     return mean, scatter / (len(features) - 1)

@@ -85,14 +85,13 @@ def prepare(
         seen = _see(extractors, features, images if compared else images[:GLANCE])
         real |= {name: to_arrays(metric.of_real(seen)) for name, metric in readers.items()}
     plain = tuple((name, dict(options)) for name, options in metrics)
+    dataset = {"split": data.split, "dataset": data.name, "dataset_hash": data.digest}
     origin = {
         name: {
             **_describe(chosen[name].features, weights),
             "options": options,
             "real_samples": len(images) if chosen[name].compares_real else 0,
-            "split": data.split,
-            "dataset": data.name,
-            "dataset_hash": data.digest,
+            **dataset,
         }
         for name, options in plain
     }

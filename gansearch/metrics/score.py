@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
@@ -76,7 +77,7 @@ def inception_score(probabilities: Tensor, splits: int = 10) -> float:
     order = np.random.RandomState(2020).permutation(count)
     shuffled = probabilities.double()[torch.from_numpy(order).to(probabilities.device)]
     bounds = [i * count // splits for i in range(splits + 1)]
-    scores = [_score(shuffled[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    scores = [_score(shuffled[a:b]) for a, b in pairwise(bounds)]
     return float(torch.stack(scores).mean())
 
 

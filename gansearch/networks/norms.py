@@ -63,7 +63,8 @@ class SpectralNorm(nn.Module):
             u, v = self._iterate(matrix.detach())
         else:
             u, v = self.u, self.v
-        return weight / torch.dot(u, torch.mv(matrix, v))
+        # Not torch.dot: under autocast the two may differ in precision, which it refuses.
+        return weight / (u * torch.mv(matrix, v)).sum()
 
     @torch.no_grad()
     def _iterate(self, matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -135,7 +135,11 @@ class StudySpec:
         return digest({k: v for k, v in self.tree().items() if k != "resources"})
 
 
-def build_study(document: Document, complete: Complete) -> StudySpec:
+def build_study(
+    document: Document,
+    complete: Complete,
+    check_plan: Callable[[Plan], list[tuple[Path_, str]]] = lambda _: [],
+) -> StudySpec:
     """Validate a parsed study file; raises `InvalidInput` with every mistake in it."""
     found: list[tuple[Path_, str]] = []
     plan_keys, trial_keys = set(Plan.model_fields), set(TrialConfig.model_fields)
@@ -148,6 +152,8 @@ def build_study(document: Document, complete: Complete) -> StudySpec:
     for key in sorted(parsed.keys() - set(AXES_ALLOWED)):
         why = f"cannot be an axis: '{key}' is shared by all the trials of a study; make one for each value"
         found += [(path, why) for path in axis_paths(parsed[key], (key,))]
+    if plan is not None:
+        found += check_plan(plan)
     space = Space(parsed)
     found += _check_corners(space, complete, found)
     spec = None

@@ -1,24 +1,37 @@
 """The runs of one study in MLflow. Every call to MLflow is made here, by whoever owns the object.
 
-`connect` reads what MLflow has; after it, `send` writes only what is missing. Each write can be made
-twice with the same result, and what a run has is noted in its tags after it has it, so a process
-may be killed anywhere in between.
+`connect` reads what MLflow has; after it, `send` writes only what is missing. Each write can be
+made twice with the same result, and what a run has is noted in its tags after it has it, so a
+process may be killed anywhere in between.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gansearch.study.config import digest
 from gansearch.study.document import write_document
-from gansearch.study.records import Goal, TrialRecord
-from gansearch.tracking.translate import CONFIG, REPORTS, TRIAL, Run, Status, cut, translate
+from gansearch.study.records import Goal, Outcome, TrialRecord
+from gansearch.tracking.translate import (
+    CONFIG,
+    NOTE,
+    OUTCOME,
+    REPORTS,
+    STATUS,
+    TRIAL,
+    Run,
+    Status,
+    cut,
+    run_name,
+    translate,
+)
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -67,6 +80,12 @@ class _Known:
     tags: dict[str, str]
     params: set[str] = field(default_factory=set)
     images: set[int] | None = None
+    end_ms: int | None = None
+
+
+def view_key(identity: str) -> str:
+    """The name under which a study's comparison view is kept with its experiment."""
+    return f"gansearch-{digest(identity)}"
 
 
 class StudyRuns:
@@ -134,11 +153,25 @@ class StudyRuns:
         for key, value in tags.items():
             self._mlflow.set_tag(self._parent, key, cut(value), synchronous=True)
 
+    def set_view(self, axes: list[str]) -> None:
+        """Lay out the comparison view: a table of the trials, best first, the axes as columns."""
+        by = f"best.{self._metric}"
+        columns = ["attributes.`Description`", f"metrics.`{by}`", "metrics.`best.step`"]
+        columns += ["metrics.`seconds`", *(f"params.`{name}`" for name in axes)]
+        view = {
+            "searchFilter": f"tags.`mlflow.parentRunId` = '{self._parent}'",
+            "orderByKey": f"metrics.`{by}`",
+            "orderByAsc": self._goal == "min",
+            "selectedColumns": columns,
+        }
+        tag = f"mlflow.sharedViewState.{view_key(self.identity)}"
+        self._mlflow.set_experiment_tag(self._experiment, tag, json.dumps(view))
+
     def end(self, status: Status, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
         """End the parent run; a trial's run that is still going was interrupted."""
-        for known in self._known.values():
+        for number, known in self._known.items():
             if known.status == "RUNNING":
-                self._interrupt(known)
+                self._interrupt(number, known)
         self.set_parent_tags(tags)
         for name, value in metrics.items():
             self._mlflow.log_metric(self._parent, name, value, synchronous=True)
@@ -162,12 +195,13 @@ class StudyRuns:
         return str(found.experiment_id)
 
     def _find_parent(self, client: MlflowClient) -> str:
-        tags = {STUDY: self.study, IDENTITY: self.identity}
-        where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-        found = client.search_runs([self._experiment], where, order_by=["attributes.start_time ASC"])
-        run = found[0] if found else client.create_run(
-            self._experiment, tags=tags, run_name=self.study
+        found = client.search_runs(
+            [self._experiment],
+            f"tags.`{IDENTITY}` = '{self.identity}'",
+            order_by=["attributes.start_time ASC"],
         )
+        tags = {STUDY: self.study, IDENTITY: self.identity, "mlflow.source.name": "gansearch"}
+        run = found[0] if found else client.create_run(self._experiment, None, tags, self.study)
         parent = str(run.info.run_id)
         if run.info.status != "RUNNING":
             client.update_run(parent, status="RUNNING")
@@ -242,12 +276,12 @@ class StudyRuns:
                 known.images.add(report.step)
 
     def _send_image(self, run_id: str, path: Path, step: int, time_ms: int) -> None:
-        from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
+        from PIL import Image  # noqa: PLC0415
 
         try:
             with Image.open(path) as opened:
                 image = opened.convert("RGB")
-        except (FileNotFoundError, UnidentifiedImageError) as error:
+        except (OSError, SyntaxError) as error:
             log.warning("The sample grid %s is left out: %s.", path, error)
             return
         self._mlflow.log_image(
@@ -264,18 +298,25 @@ class StudyRuns:
         from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
 
         sent = int(known.tags.get(REPORTS, "0"))
-        first = sent if sent <= len(wanted.reports) else 0  # the journal may have lost its last line
+        first = (
+            sent if sent <= len(wanted.reports) else 0
+        )  # the journal may have lost its last line
         points = wanted.points(first, self._metric, self._goal)
         metrics = [Metric(p.name, p.value, p.time_ms, p.step) for p in points]
         params = [Param(k, v) for k, v in wanted.params.items() if k not in known.params]
-        tags = {k: v for k, v in wanted.tags.items() if known.tags.get(k) != v}
-        for chunk in _chunks(metrics, METRICS_A_CALL, but_last=True):
-            self._mlflow.log_batch(known.id, metrics=chunk, synchronous=True)
-        for some in _chunks(params, OTHERS_A_CALL, but_last=True):
+        tags = [RunTag(k, v) for k, v in wanted.tags.items() if known.tags.get(k) != v]
+        *more_metrics, metrics = _chunks(metrics, METRICS_A_CALL)
+        *more_params, params = _chunks(params, OTHERS_A_CALL)
+        *more_tags, tags = _chunks(tags, OTHERS_A_CALL)
+        for some in more_metrics:
+            self._mlflow.log_batch(known.id, metrics=some, synchronous=True)
+        for some in more_params:
             self._mlflow.log_batch(known.id, params=some, synchronous=True)
-        # The tags go last: they say that the rest is there.
-        for group in _chunks(list(tags.items()), OTHERS_A_CALL):
-            self._mlflow.log_batch(known.id, tags=[RunTag(k, v) for k, v in group])
+        for some in more_tags:
+            self._mlflow.log_batch(known.id, tags=some, synchronous=True)
+        if metrics or params or tags:  # nearly always the only call; its tags are written last
+            self._mlflow.log_batch(known.id, metrics, params, tags, synchronous=True)
+        known.end_ms = wanted.end_ms
         known.params |= set(wanted.params)
         known.tags |= wanted.tags
 
@@ -287,12 +328,16 @@ class StudyRuns:
             self._mlflow.set_terminated(known.id, wanted.status, wanted.end_ms)
         known.name, known.status = wanted.name, wanted.status
 
-    def _interrupt(self, known: _Known) -> None:
-        self._mlflow.set_tag(known.id, "gansearch.outcome", "interrupted", synchronous=True)
-        self._mlflow.set_terminated(known.id, "KILLED")
-        known.status = "KILLED"
+    def _interrupt(self, number: int, known: _Known) -> None:
+        outcome, name = Outcome.INTERRUPTED, run_name(number, Outcome.INTERRUPTED)
+        for tag in (OUTCOME, NOTE):
+            self._mlflow.set_tag(known.id, tag, outcome.value, synchronous=True)
+            known.tags[tag] = outcome.value
+        self._mlflow.update_run(known.id, name=name)
+        self._mlflow.set_terminated(known.id, STATUS[outcome], known.end_ms)
+        known.name, known.status = name, STATUS[outcome]
 
 
-def _chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _chunks(items: list[_T], size: int) -> list[list[_T]]:
+    """Lists of at most `size`, at least one."""
+    return [items[start : start + size] for start in range(0, len(items), size)] or [[]]

@@ -1,7 +1,8 @@
 """A trial's record in MLflow's terms. Pure: no MLflow here, and the same record gives the same run.
 
-What MLflow cannot hold is said, not hidden: an infinity is sent as NaN (MLflow would store 1.8e308)
-and named in the tag `gansearch.infinite`; names and values that are too long are cut.
+NaN and infinities are not sent as numbers: MLflow stores infinity as 1.8e308, and its pages drop a
+whole curve whose last value is NaN. A curve ends at its last finite point instead, and the tag
+`gansearch.nonfinite` names the others (`loss.g@300=inf`). Names and values too long are cut.
 """
 
 from __future__ import annotations
@@ -30,7 +31,17 @@ STATUS: dict[Outcome, Status] = {
 }
 """MLflow has three ways to end; the run's name and the tag `gansearch.outcome` tell the rest."""
 
-TRIAL, REPORTS, CONFIG = "gansearch.trial", "gansearch.reports", "gansearch.config"
+COLOUR = {
+    Outcome.PRUNED: "#b0b0b0",
+    Outcome.DIVERGED: "#d62728",
+    Outcome.COLLAPSED: "#ff7f0e",
+    Outcome.STALLED: "#9467bd",
+    Outcome.FAILED: "#000000",
+}
+"""A run's dot and curves in MLflow's charts; the others keep those MLflow gives them."""
+
+TRIAL, OUTCOME, NOTE = "gansearch.trial", "gansearch.outcome", "mlflow.note.content"
+REPORTS, CONFIG = "gansearch.reports", "gansearch.config"
 LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
 
 
@@ -60,9 +71,10 @@ class Run:
     def points(self, first: int, metric: str, goal: Goal) -> list[Point]:
         """The curves' points from report number `first` on, the running best among them."""
         return [
-            Point(_key(name), value if math.isfinite(value) else math.nan, _ms(report.time), report.step)
+            Point(_key(name), value, _ms(report.time), report.step)
             for report, values in _with_best(self.reports, metric, goal)[first:]
             for name, value in values.items()
+            if math.isfinite(value)
         ]
 
 
@@ -71,10 +83,9 @@ def translate(record: TrialRecord) -> Run:
     reports = record.reports[:]
     outcome, reason = record.outcome, record.reason
     first, last = (reports[0], reports[-1]) if reports else (None, None)
-    running = outcome is Outcome.RUNNING
     return Run(
         number=record.number,
-        name=f"{record.number:04d}" if running else f"{record.number:04d} {outcome.value}",
+        name=run_name(record.number, outcome),
         status=STATUS[outcome],
         tags=_tags(record, outcome, reason, reports),
         params={_key(k): _param(v) for k, v in flatten(record.config).items()},
@@ -82,6 +93,11 @@ def translate(record: TrialRecord) -> Run:
         start_ms=_ms(first.time - first.seconds) if first else None,
         end_ms=_ms(last.time) if last else None,
     )
+
+
+def run_name(number: int, outcome: Outcome) -> str:
+    """`0007 diverged`: what became of a trial is to be seen wherever MLflow names its run."""
+    return f"{number:04d}" if outcome is Outcome.RUNNING else f"{number:04d} {outcome.value}"
 
 
 def cut(text: str, length: int = LONGEST_TAG) -> str:
@@ -95,30 +111,32 @@ def _tags(
     where = f" at step {reports[-1].step}" if reports else ""
     tags = {
         TRIAL: str(record.number),
-        "gansearch.outcome": outcome.value,
+        OUTCOME: outcome.value,
         "gansearch.reason": reason,
-        REPORTS: str(len(reports)),
-        CONFIG: digest(record.config),
-        "mlflow.note.content": f"**{outcome.value}**{where}" + (f": {reason}" if reason else ""),
+        NOTE: f"{outcome.value}{where}" + (f": {reason}" if reason else ""),
     }
-    if infinite := ", ".join(_infinite(reports)):
-        tags["gansearch.infinite"] = infinite
+    if colour := COLOUR.get(outcome):
+        tags["mlflow.runColor"] = colour
+    if nonfinite := ", ".join(_nonfinite(reports)):
+        tags["gansearch.nonfinite"] = nonfinite
     for metric, origin in record.provenance.items():
         tags[_key(f"provenance.{metric}")] = json.dumps(origin, sort_keys=True, default=str)
+    # Last, because they say that what comes before them is there.
+    tags |= {CONFIG: digest(record.config), REPORTS: str(len(reports))}
     return {key: cut(value) for key, value in tags.items()}
 
 
-def _infinite(reports: list[Report]) -> Iterator[str]:
+def _nonfinite(reports: list[Report]) -> Iterator[str]:
     for report in reports:
         for name, value in report.metrics.items():
-            if math.isinf(value):
+            if not math.isfinite(value):
                 yield f"{name}@{report.step}={value}"
 
 
 def _with_best(
     reports: list[Report], metric: str, goal: Goal
 ) -> list[tuple[Report, Mapping[str, float]]]:
-    """Each report with all it has to show: MLflow's table, which shows last values, sorts by best."""
+    """Each report with all it has to show; MLflow's table, of last values, sorts by best so far."""
     rows: list[tuple[Report, Mapping[str, float]]] = []
     best: dict[str, float] = {}
     for report in reports:

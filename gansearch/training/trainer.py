@@ -269,7 +269,8 @@ class Trainer:
             samples = self.config.evaluation.samples
             images = self.generate(samples, self.config.seed + EVALUATION_SEED)
             return metrics | self._evaluator.evaluate(images)
-        return metrics | dict.fromkeys(self._evaluator.names, math.nan)
+        names = [part.name for part in self.config.evaluation.metrics]
+        return metrics | dict.fromkeys([*names, "diversity"], math.nan)
 
     def _judge(self, metrics: dict[str, float]) -> Report:
         outcome = Outcome.COMPLETED if self.step >= self.config.budget.steps else None

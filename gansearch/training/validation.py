@@ -23,7 +23,7 @@ from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import Document, Path_, read_document
 from gansearch.study.registry import Registry
-from gansearch.study.spec import StudySpec, build_study, place_all, validate
+from gansearch.study.spec import Plan, StudySpec, build_study, place_all, validate
 from gansearch.training.optimizers import OPTIMIZERS
 from gansearch.training.trainer import (
     MEASURED,
@@ -47,21 +47,28 @@ PARTS: dict[Path_, Registry[Any]] = {
 """Where a configuration names parts, besides its list of metrics."""
 
 
-def load_study(path: str | Path, data_root: str | Path) -> tuple[StudySpec, ImageData]:
-    """Read and check a study file, and load the data that it names.
+def read_study(
+    document: Document, data_root: Path, check_plan: Callable[[Plan], Found]
+) -> tuple[StudySpec, ImageData]:
+    """Check a study and load the data that it names.
+
+    Args:
+        document: the parsed file.
+        data_root: the folder of all data sets.
+        check_plan: checks what this floor does not know, the sampler above all.
 
     Raises:
         InvalidInput: with every mistake in the file, a missing data set among them.
     """
-    return _load(read_document(Path(path)), build_study, Path(data_root))
+    return _read(document, data_root, functools.partial(build_study, check_plan=check_plan))
 
 
 def load_config(path: str | Path, data_root: str | Path) -> tuple[TrialConfig, ImageData]:
     """Read and check one trial's configuration file, and load its data; raises `InvalidInput`."""
-    return _load(read_document(Path(path)), _build_config, Path(data_root))
+    return _read(read_document(Path(path)), Path(data_root), _build_config)
 
 
-def _load(document: Document, build: Callable[..., Any], root: Path) -> tuple[Any, ImageData]:
+def _read(document: Document, root: Path, build: Callable[..., Any]) -> tuple[Any, ImageData]:
     data, missing = _find_data(document, root)
     shape = data.shape if data else None
     try:

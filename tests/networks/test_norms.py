@@ -70,6 +70,17 @@ def test_spectral_norm_rests_in_evaluation():
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_spectral_norm_under_autocast(training):
+    torch.manual_seed(0)
+    network = Discriminator((1, 16, 16), width=8, norm="spectral").train(training)
+    images = torch.randn(8, 1, 16, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = network(images)
+    logits.float().sum().backward()
+    torch.testing.assert_close(logits.float(), network(images), rtol=0.1, atol=0.03)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_two_forward_passes_before_a_backward_one(norm):
     """The discriminator's step sees real and fake images one after the other."""

@@ -1,0 +1,115 @@
+"""Where a study lives: `runs/NAME/` and what is in it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from gansearch.errors import StudyError, nearest
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class StudyDirectory:
+    """The paths of one study. Holds no state: the journal does.
+
+    Attributes:
+        path: `runs/NAME`, absolute.
+    """
+
+    path: Path
+
+    @classmethod
+    def find(cls, name: str, runs_dir: Path) -> StudyDirectory:
+        """The study of a name under `runs_dir`, or at a path; raises `StudyError` if none is there."""
+        for path in (runs_dir / name, Path(name)):
+            if (path / "study.yaml").is_file():
+                return cls(path.resolve())
+        known = [p.parent.name for p in runs_dir.glob("*/study.yaml")]
+        raise StudyError(f"there is no study '{name}' in {runs_dir}{nearest(name, known)}")
+
+    @classmethod
+    def new(cls, name: str | None, stem: str, runs_dir: Path) -> StudyDirectory:
+        """A place for a new study: `name`, which must be free, or `stem` with the first free number.
+
+        Nothing is created. Raises `StudyError` for a name that is taken, or that is not a plain file
+        name, so that no study can lie outside its runs directory.
+        """
+        if name is None:
+            stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "study"
+            names = [stem, *(f"{stem}-{i}" for i in range(2, 10_000))]
+            name = next(n for n in names if not (runs_dir / n).exists())
+        if not _NAME.fullmatch(name):
+            allowed = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
+            raise StudyError(f"'{name}' cannot be a study's name: use {allowed}")
+        path = runs_dir / name
+        if path.exists():
+            raise StudyError(
+                f"{path} exists already: go on with it by `gansearch resume {name}`, "
+                "or take another --name"
+            )
+        return cls(path.resolve())
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.path.name
+
+    @property
+    def runs_dir(self) -> Path:
+        """The folder of all studies."""
+        return self.path.parent
+
+    @property
+    def study_file(self) -> Path:
+        """The study as it was resolved when it was launched."""
+        return self.path / "study.yaml"
+
+    @property
+    def table(self) -> Path:
+        """One row a trial."""
+        return self.path / "trials.csv"
+
+    def trial(self, number: int) -> Path:
+        """The folder of one trial: its checkpoints and samples."""
+        return self.path / "trials" / f"{number:04d}"
+
+    def sample(self, number: int, step: int) -> Path:
+        """The sample grid of one report."""
+        return self.trial(number) / "samples" / f"step-{step:06d}.png"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the study as its only driver; the lock dies with the process.
+
+        Raises `StudyError` where another process holds it.
+        """
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise StudyError(
+                f"the study '{self.name}' is being run by another process: "
+                f"watch it with `gansearch status {self.name}`"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_held(self) -> bool:
+        """Whether a driver is at work on the study, on this machine or one that shares its disk."""
+        if not (self.path / ".lock").exists() or not os.access(self.path, os.W_OK):
+            return False
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                return False
+        except Timeout:
+            return True

@@ -1,0 +1,167 @@
+"""MLflow's own server on the runs' store, for looking at a study in a browser."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+
+from gansearch.errors import UserError
+from gansearch.tracking.store import open_client, view_key
+
+
+def default_store(runs_dir: Path) -> tuple[str, str]:
+    """The tracking URI and the artifacts' location under a directory of runs, both absolute."""
+    root = runs_dir.resolve()
+    return f"sqlite:///{root / 'mlflow.db'}", (root / "mlartifacts").as_uri()
+
+
+class Server:
+    """A running `mlflow server`; `with` or `stop` ends it with all its workers.
+
+    Attributes:
+        url: where it answers, without a slash at the end.
+        process: the leader of a process group of its own, so Ctrl-C reaches it only through `stop`.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
+        self.process, self.url = process, url
+
+    def wait(self) -> int:
+        """Block until the server ends by itself; returns its exit code."""
+        return self.process.wait()
+
+    def stop(self, patience: float = 5.0) -> None:
+        """End the process group: politely, and after `patience` seconds for certain."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.process.pid, number)
+                self.process.wait(patience)
+            except ProcessLookupError:
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        self.process.wait()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def ui(
+    uri: str,
+    artifacts: str | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    timeout: float = 120.0,
+) -> Server:
+    """Start MLflow's server on a store and wait until it answers.
+
+    Args:
+        uri: the store, `sqlite:///...`; a store that is a server already needs none.
+        artifacts: where new experiments keep artifacts.
+        host: the address to listen on; anyone who reaches it can read and change the store.
+        port: 0 for any free one.
+        timeout: seconds; a new store is migrated first, which takes several.
+
+    Raises:
+        UserError: the port is in use, or the server ended or did not answer in time.
+    """
+    port = _free_port(host, port)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    if artifacts:
+        command += ["--default-artifact-root", artifacts]
+    quiet = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        # Its job runners are for evaluating language models, and cost several processes.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command,
+            env={**quiet, **os.environ},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        server = Server(process, f"http://{host}:{port}")
+        try:
+            answers = _answers(server, timeout)
+        except BaseException:
+            server.stop()
+            raise
+        if not answers:
+            server.stop()
+            output.seek(0)
+            raise UserError(f"MLflow's server did not start:\n{output.read().decode()[-2000:]}")
+    return server
+
+
+def comparison_url(
+    base: str, uri: str, study: str, *, identity: str = "", charts: bool = False
+) -> str:
+    """The address of a study's comparison view: its trials, best first, with the axes as columns.
+
+    Args:
+        base: where the server answers, such as `Server.url`.
+        uri: the store in which the study is looked up.
+        identity: the one given to the `Tracker`.
+        charts: curves and sample grids side by side, in place of the table.
+
+    Raises:
+        UserError: the store does not answer, or does not have the study.
+    """
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    try:
+        found = open_client(uri).get_experiment_by_name(study)
+    except (MlflowException, OSError) as error:
+        raise UserError(f"MLflow at {uri} does not answer: {error}") from error
+    if found is None:
+        raise UserError(f"MLflow has no study '{study}' yet; `gansearch sync` sends it")
+    query = {"viewStateShareKey": view_key(identity or study), "workflowType": "machine_learning"}
+    if charts:
+        query["compareRunsMode"] = "CHART"
+    page = f"{base.rstrip('/')}/#/experiments/{found.experiment_id}/runs"
+    return f"{page}?{urllib.parse.urlencode(query)}"
+
+
+def _free_port(host: str, port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            message = f"{host}:{port} cannot be used ({error.strerror}); another port may be free"
+            raise UserError(message) from error
+        return int(probe.getsockname()[1])
+
+
+def _answers(server: Server, timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{server.url}/health", timeout=5):
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    return False

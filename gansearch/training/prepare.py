@@ -1,0 +1,75 @@
+"""What all the trials of a study share: the images, and the real side of every metric."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from gansearch.data.images import ImageData
+from gansearch.data.load import load as load_images
+from gansearch.metrics.reference import Reference
+from gansearch.metrics.reference import prepare as prepare_metrics
+from gansearch.study.config import TrialConfig
+
+
+@dataclass(frozen=True)
+class Places:
+    """Facts of a machine that no study file holds.
+
+    Attributes:
+        data: the folder of all data sets.
+        cache: where trained feature classifiers are kept.
+        inception: a local file of Inception weights; None: where torch-fidelity puts its own.
+    """
+
+    data: Path
+    cache: Path
+    inception: Path | None = None
+
+    @classmethod
+    def of_environment(
+        cls, data: str | Path | None = None, inception: str | Path | None = None
+    ) -> Places:
+        """As said, else by GANSEARCH_DATA, GANSEARCH_CACHE and GANSEARCH_INCEPTION, else at home."""
+        cache = Path(os.environ.get("GANSEARCH_CACHE", "~/.cache/gansearch")).expanduser()
+        data = data or os.environ.get("GANSEARCH_DATA") or cache / "data"
+        inception = inception or os.environ.get("GANSEARCH_INCEPTION") or None
+        weights = Path(inception).expanduser() if inception else None
+        return cls(Path(data).expanduser(), cache, weights)
+
+
+def prepare(config: TrialConfig, data: ImageData, places: Places, device: str = "cpu") -> Reference:
+    """The reference that every trial of a study is measured against.
+
+    Args:
+        config: any of the study's configurations.
+        data: its training images.
+        places: where other splits, the cache and Inception's weights are.
+        device: where to run the feature networks here.
+
+    Raises:
+        DataError: a data set that a metric cannot use.
+        WeightsError: weights that are missing or wrong.
+    """
+    evaluation = config.evaluation
+    real = data if evaluation.split == data.split else _load_split(config, places)
+    metrics = [(part.name, part.options) for part in evaluation.metrics]
+    if "diversity" not in dict(metrics):
+        metrics.append(("diversity", {}))  # the health rules read it
+    return prepare_metrics(
+        metrics,
+        real,
+        classes=data,
+        cache_dir=places.cache / "classifiers",
+        device=device,
+        inception_weights=places.inception,
+        real_samples=evaluation.real_samples,
+    )
+
+
+def _load_split(config: TrialConfig, places: Places) -> ImageData:
+    part, split = config.data, config.evaluation.split
+    return load_images(
+        part.name, part.options, root=places.data, split=split, image_size=part.image_size
+    )

@@ -1,0 +1,294 @@
+"""Running and resuming a study: the engine room where Ray Tune, the journal and the tracker meet."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import gansearch
+from gansearch.data.images import ImageData
+from gansearch.errors import InvalidInput, StudyError, UserError
+from gansearch.journal import Journal
+from gansearch.study.directory import StudyDirectory
+from gansearch.study.document import Document, Path_, read_document
+from gansearch.study.spec import Plan, StudySpec
+from gansearch.tracking import Tracker, default_store
+from gansearch.training.prepare import Places, prepare
+from gansearch.training.validation import read_study
+from gansearch.tuning.cluster import capacity, check_resources, connected
+from gansearch.tuning.ledger import Ledger
+from gansearch.tuning.progress import Progress
+from gansearch.tuning.samplers import SAMPLERS
+from gansearch.tuning.trainable import TRAINER
+
+from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Where and with what a study runs: all that the study file does not say.
+
+    Attributes:
+        places: data, caches, weights on this machine.
+        address: of a Ray cluster; None starts a local Ray, or joins RAY_ADDRESS.
+        storage: an Optuna storage URL; None: the journal file in the study's directory.
+        tracking: an MLflow tracking URI; None: MLFLOW_TRACKING_URI, else SQLite in the runs
+            directory; "off": none.
+        concurrency: trials at once at most; None: as many as fit.
+        trainer: `module:Class` that trains a trial.
+    """
+
+    places: Places
+    address: str | None = None
+    storage: str | None = None
+    tracking: str | None = None
+    concurrency: int | None = None
+    trainer: str = TRAINER
+
+
+def load_study(
+    path: str | Path, places: Places, overrides: Mapping[str, Any] | None = None
+) -> tuple[StudySpec, ImageData]:
+    """Read and check a study file, and load its data; `overrides` are {"search.trials": 8}.
+
+    Raises:
+        InvalidInput: with every mistake in the file, a missing data set among them.
+    """
+    document = read_document(Path(path))
+    for key, value in (overrides or {}).items():
+        _override(document, key.split("."), value)
+    return read_study(document, places.data, check_plan)
+
+
+def _override(document: Document, keys: list[str], value: Any) -> None:
+    node = document.tree
+    for key in keys[:-1]:
+        node = node.setdefault(key, {}) if isinstance(node.get(key, {}), dict) else None
+        if node is None:
+            raise UserError(f"--set {'.'.join(keys)}: '{key}' holds no keys in {document.source}")
+    node[keys[-1]] = value
+
+
+def check_plan(plan: Plan) -> list[tuple[Path_, str]]:
+    """What is wrong with a study's choice of sampler."""
+    sampler = plan.search.sampler
+    found = SAMPLERS.check(sampler.name, sampler.options)
+    return [(("search", "sampler", *path), message) for path, message in found]
+
+
+def run(
+    spec: StudySpec,
+    data: ImageData,
+    directory: StudyDirectory,
+    launch: Launch,
+    console: Console,
+) -> bool:
+    """Run a new study to its end; returns False if it was interrupted.
+
+    Nothing is created before all that can be checked has been. Raises `UserError` for what is wrong.
+    """
+    with connected(launch.address) as ray:
+        check_resources(ray, spec.plan.resources)
+        shared = _share(ray, spec, data, launch)
+        _create(spec, directory, launch)
+        with directory.held():
+            journal = Journal.open(directory.path, directory.name, launch.storage, writer=True)
+            return _session(ray, spec, directory, journal, launch, shared, console)
+
+
+def resume(directory: StudyDirectory, launch: Launch, console: Console) -> bool:
+    """Go on with a study after any interruption; returns False if it was interrupted again.
+
+    Raises:
+        StudyError: it is being run, or its file has changed since it was launched.
+    """
+    with directory.held():
+        journal = Journal.open(directory.path, directory.name, launch.storage, writer=True)
+        spec, data = load_study(directory.study_file, launch.places)
+        _check_unchanged(spec, journal, directory)
+        with connected(launch.address) as ray:
+            check_resources(ray, spec.plan.resources)
+            shared = _share(ray, spec, data, launch)
+            return _session(ray, spec, directory, journal, launch, shared, console)
+
+
+def _check_unchanged(spec: StudySpec, journal: Journal, directory: StudyDirectory) -> None:
+    facts = journal.facts
+    if spec.digest == facts["digest"]:
+        return
+    lines = difflib.unified_diff(
+        facts["study"].splitlines(),
+        spec.to_yaml().splitlines(),
+        "as launched",
+        "now",
+        lineterm="",
+        n=1,
+    )
+    raise StudyError(
+        f"{directory.study_file} has changed since the study was launched:\n"
+        + "\n".join(lines)
+        + "\nTake the change back to resume, or run it as a study of its own."
+    )
+
+
+def _create(spec: StudySpec, directory: StudyDirectory, launch: Launch) -> None:
+    """Make the study's directory, whole or not at all."""
+    config = spec.corner()
+    facts = {
+        "metric": config.objective.metric,
+        "goal": spec.goal,
+        "steps": config.budget.steps,
+        "digest": spec.digest,
+        "study": spec.to_yaml(),
+        "gansearch": gansearch.__version__,
+        "launched": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    directory.runs_dir.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.runs_dir))
+    try:
+        part.chmod(0o755)
+        (part / "study.yaml").write_text(spec.to_yaml(), encoding="utf-8")
+        Journal.create(part, directory.name, facts, launch.storage)
+        try:
+            part.rename(directory.path)
+        except OSError as error:
+            raise StudyError(f"{directory.path} exists already") from error
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _share(ray: Any, spec: StudySpec, data: ImageData, launch: Launch) -> dict[str, Any]:
+    """Put the data and the metrics' real side into Ray's object store, once for the study."""
+    config, resources = spec.corner(), spec.plan.resources
+    device = "cuda" if resources.gpus else "cpu"
+    data_ref = ray.put(data)
+    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(prepare)
+    reference_ref = task.remote(config, data_ref, launch.places, device)
+    try:
+        ray.get(reference_ref)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise InvalidInput("the study cannot be measured", []) from error.cause
+        raise
+    return {"data": data_ref, "reference": reference_ref, "device": device}
+
+
+def _session(
+    ray: Any,
+    spec: StudySpec,
+    directory: StudyDirectory,
+    journal: Journal,
+    launch: Launch,
+    shared: dict[str, Any],
+    console: Console,
+) -> bool:
+    """One driver's life: from what the journal holds to the end of the study or of the driver."""
+    from gansearch.tuning import engine  # noqa: PLC0415  imports Ray Tune
+
+    tracker = open_tracker(spec, directory, launch)
+    ledger = Ledger(spec, directory, journal, tracker)
+    finished = False
+    try:
+        scheduler = engine.make_scheduler(spec, ledger)
+        slots = capacity(ray, spec.plan.resources)
+        most = launch.concurrency
+        with Progress(ledger, console, journal.steps) as progress, _interruptible() as stop:
+            engine.fit(
+                spec,
+                ledger,
+                scheduler,
+                slots=lambda: min(slots(), most) if most else slots(),
+                on_end=progress.ended,
+                on_step=lambda: (ledger.tick(), progress.tick()),
+                stop=stop,
+                shared={
+                    **shared,
+                    "directory": str(directory.path),
+                    "cpus": spec.plan.resources.cpus,
+                    "trainer": launch.trainer,
+                },
+            )
+        finished = not stop.is_set()
+    finally:
+        ledger.interrupt()
+        if tracker is not None:
+            close_tracker(tracker, ledger, console, finished=finished)
+        ledger.tick()
+        ledger.write_table()
+    return finished
+
+
+def tracking_store(directory: StudyDirectory, tracking: str | None) -> tuple[str, str | None]:
+    """The MLflow tracking URI that applies, and where artifacts go if the store does not say."""
+    uri = tracking or os.environ.get("MLFLOW_TRACKING_URI")
+    return (uri, None) if uri else default_store(directory.runs_dir)
+
+
+def open_tracker(spec: StudySpec, directory: StudyDirectory, launch: Launch) -> Tracker | None:
+    """The study's mirror in MLflow, or None where tracking is off."""
+    if launch.tracking == "off":
+        return None
+    uri, artifacts = tracking_store(directory, launch.tracking)
+
+    def sample(number: int, step: int) -> Path | None:
+        path = directory.sample(number, step)
+        return path if path.exists() else None
+
+    config = spec.corner()
+    return Tracker(
+        uri,
+        directory.name,
+        metric=config.objective.metric,
+        goal="max" if spec.goal == "max" else "min",
+        artifacts=artifacts,
+        study_tags={"gansearch.question": spec.question, "gansearch.digest": spec.digest},
+        study_file=spec.to_yaml(),
+        samples=sample,
+        identity=str(directory.path) if artifacts else spec.digest,
+    )
+
+
+def close_tracker(
+    tracker: Tracker, ledger: Ledger, console: Console, *, finished: bool, timeout: float = 60.0
+) -> int:
+    """Send what MLflow does not have yet, and say so if it cannot be; returns how many trials."""
+    unsent = tracker.finish("FINISHED" if finished else "KILLED", timeout=timeout)
+    if unsent:
+        name = ledger.directory.name
+        message = f"MLflow does not have {unsent} trials yet: `gansearch sync {name}` sends them"
+        console.print(message, markup=False, highlight=False)
+    return unsent
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C (or SIGTERM) sets; the second one is Python's own."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(*_: object) -> None:
+        stop.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,172 @@
+"""What happens to trials, written down: the one place where a study's state changes.
+
+Ray's callbacks are thin and end here. Every change is in the journal before it has consequences.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+import time
+from collections import deque
+from dataclasses import replace
+from typing import Protocol
+
+from gansearch.journal import Journal, write_table
+from gansearch.study.directory import StudyDirectory
+from gansearch.study.records import Outcome, Report, TrialRecord
+from gansearch.study.spec import StudySpec
+from gansearch.training import checkpoint
+from gansearch.tuning.proposer import Proposer
+
+TABLE_EVERY = 10.0
+"""Seconds between two writings of `trials.csv` while the study runs."""
+
+
+class Mirror(Protocol):
+    """What the ledger needs of a tracker."""
+
+    def submit(self, record: TrialRecord) -> None:
+        """Show this record as it is now; must not block."""
+        ...
+
+    def run_ids(self) -> dict[int, str]:
+        """Run ids by trial number that were not told before."""
+        ...
+
+
+class Ledger:
+    """The trials of a study: proposed, running, ended.
+
+    Args:
+        spec: the study.
+        directory: where its checkpoints are.
+        journal: where everything is written.
+        mirror: a tracker, or None.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        directory: StudyDirectory,
+        journal: Journal,
+        mirror: Mirror | None = None,
+    ) -> None:
+        self.spec, self.directory, self.journal, self.mirror = spec, directory, journal, mirror
+        self.metric, self.goal = journal.metric, journal.goal
+        self.proposer = Proposer(spec, journal)
+        self.records = {record.number: record for record in journal.trials()}
+        self.live: set[int] = set()
+        self._pruned: dict[int, str] = {}
+        self._kept: list[tuple[float, int]] = []
+        self._table_written = 0.0
+        self._unstarted = deque(n for n, r in self.records.items() if not r.outcome.ended)
+        for number in self._unstarted:
+            self.records[number] = journal.reopen(self.records[number])
+        for record in self.records.values():
+            if record.outcome.ended:
+                self._keep_if_best(record)
+                self._show(record)
+
+    @property
+    def remaining(self) -> int:
+        """Trials still to start."""
+        return len(self._unstarted) + max(self.spec.plan.search.trials - len(self.records), 0)
+
+    def next(self) -> TrialRecord:
+        """Start a trial: one that was left unfinished, else a new proposal."""
+        if self._unstarted:
+            number = self._unstarted.popleft()
+            record = self.records[number]
+            if not record.config:
+                record = self.proposer.complete(number)
+        else:
+            record = self.proposer.propose(len(self.records))
+        self.records[record.number] = record
+        self.live.add(record.number)
+        self._show(record)
+        return record
+
+    def report(self, number: int, report: Report) -> None:
+        """Write a report down. One of a step already known is a repetition, and changes nothing."""
+        record = self.records[number]
+        if record.last and report.step <= record.last.step:
+            return
+        # The driver's clock, because the order of reports is what ASHA is replayed by.
+        report = replace(report, time=time.time())
+        self.journal.report(number, report)
+        record.reports.append(report)
+        self._show(record)
+
+    def settle(self) -> None:
+        """End the unfinished trials whose fate was sealed before the last driver died."""
+        for number in list(self._unstarted):
+            last = self.records[number].last
+            if number in self._pruned or (last and last.outcome):
+                self._unstarted.remove(number)
+                self.end(number)
+
+    def note_provenance(self, number: int, provenance: dict[str, dict[str, object]]) -> None:
+        """Write down how a trial's metrics are made."""
+        record = self.records[number]
+        if provenance and not record.provenance:
+            self.journal.note(number, provenance=provenance)
+            record.provenance = provenance
+
+    def prune(self, number: int, reason: str) -> None:
+        """Remember that the scheduler has decided to stop a trial."""
+        self._pruned[number] = reason
+
+    def end(self, number: int, outcome: Outcome | None = None, reason: str = "") -> None:
+        """End a trial: as said, else as its last report or the scheduler said."""
+        record = self.records[number]
+        if outcome is None:
+            outcome, reason = self._verdict(record)
+        ended = self.journal.end(record, outcome, reason)
+        self.records[number] = ended
+        self.live.discard(number)
+        if outcome.ended:
+            self._keep_if_best(ended)
+        self._show(ended)
+
+    def _verdict(self, record: TrialRecord) -> tuple[Outcome, str]:
+        if record.last and record.last.outcome:
+            return record.last.outcome, record.last.reason
+        if record.number in self._pruned:
+            return Outcome.PRUNED, self._pruned.pop(record.number)
+        return Outcome.FAILED, "Ray Tune ended the trial without a word"
+
+    def interrupt(self) -> None:
+        """The driver stops: what is unfinished waits for `resume`."""
+        for number, record in self.records.items():
+            if not record.outcome.ended:
+                self.end(number, Outcome.INTERRUPTED, f"at step {record.step}; resume goes on")
+
+    def tick(self) -> None:
+        """Now and then: note new run ids, write the table."""
+        if self.mirror is not None:
+            for number, run_id in self.mirror.run_ids().items():
+                self.journal.note(number, mlflow_run_id=run_id)
+                self.records[number].mlflow_run_id = run_id
+        if time.monotonic() - self._table_written > TABLE_EVERY:
+            self.write_table()
+
+    def write_table(self) -> None:
+        """Write `trials.csv`."""
+        write_table(self.directory.table, self.records.values(), self.metric, self.goal)
+        self._table_written = time.monotonic()
+
+    def _show(self, record: TrialRecord) -> None:
+        if self.mirror is not None and record.config:
+            self.mirror.submit(record)
+
+    def _keep_if_best(self, record: TrialRecord) -> None:
+        """Keep the best checkpoint of the best trials, and nothing of the others."""
+        best = record.best(self.metric, self.goal)
+        sign = 1.0 if self.goal == "min" else -1.0
+        bisect.insort(self._kept, (sign * best.value if best else math.inf, record.number))
+        if best:
+            checkpoint.keep(self.directory.trial(record.number), {best.step})
+        while len(self._kept) > self.spec.plan.keep or (self._kept and self._kept[-1][0] == math.inf):
+            _, number = self._kept.pop()
+            checkpoint.keep(self.directory.trial(number), ())

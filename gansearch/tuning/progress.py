@@ -1,0 +1,150 @@
+"""A study to watch: a live table on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from gansearch.study.records import Outcome, TrialRecord, better
+from gansearch.tuning.ledger import Ledger
+
+REFRESH_EVERY = 0.5
+LINE_EVERY = 30.0
+
+STYLES = {
+    Outcome.RUNNING: "cyan",
+    Outcome.COMPLETED: "green",
+    Outcome.PRUNED: "yellow",
+    Outcome.DIVERGED: "red",
+    Outcome.COLLAPSED: "red",
+    Outcome.STALLED: "red",
+    Outcome.FAILED: "bold red",
+    Outcome.INTERRUPTED: "magenta",
+}
+
+
+class Progress:
+    """Shows a ledger as it changes; a context manager around the run.
+
+    Args:
+        ledger: the study.
+        console: where to write.
+        steps: the budget of one trial.
+    """
+
+    def __init__(self, ledger: Ledger, console: Console, steps: int) -> None:
+        self.ledger, self.console, self.steps = ledger, console, steps
+        self._begun = time.monotonic()
+        self._done_before = self._work_done()
+        self._best: tuple[float, int] | None = None
+        self._last_line = self._last_refresh = 0.0
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        for record in ledger.records.values():
+            self._note_best(record)
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.update(self._table(), refresh=True)
+            self._live.stop()
+
+    def ended(self, number: int) -> None:
+        """A trial has ended: on a terminal the table says so, elsewhere a line does."""
+        record = self.ledger.records[number]
+        self._note_best(record)
+        if self._live:
+            return
+        best = record.best(self.ledger.metric, self.ledger.goal)
+        value = f"{self.ledger.metric} {best.value:.4g} at step {best.step}" if best else "no value"
+        reason = f" ({record.reason})" if record.reason else ""
+        self._say(f"trial {number} {record.outcome}{reason}: {value}, {record.seconds:.0f} s")
+
+    def tick(self) -> None:
+        """Called often; refreshes now and then."""
+        now = time.monotonic()
+        if self._live and now - self._last_refresh > REFRESH_EVERY:
+            self._last_refresh = now
+            self._live.update(self._table(), refresh=True)
+        elif not self._live and now - self._last_line > LINE_EVERY:
+            self._last_line = now
+            self._say(", ".join(f"{what} {value}" for what, value in self._figures().items()))
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _note_best(self, record: TrialRecord) -> None:
+        best = record.best(self.ledger.metric, self.ledger.goal)
+        if best and better(best.value, self._best[0] if self._best else None, self.ledger.goal):
+            self._best = (best.value, record.number)
+
+    def _figures(self) -> dict[str, str]:
+        for number in self.ledger.live:
+            self._note_best(self.ledger.records[number])
+        counts = Counter(record.outcome for record in self.ledger.records.values())
+        trials = ", ".join(f"{counts[o]} {o}" for o in Outcome if counts[o]) or "none yet"
+        total = self.ledger.spec.plan.search.trials
+        best = f"{self._best[0]:.4g} (trial {self._best[1]})" if self._best else "-"
+        return {
+            "trials": f"{trials}, of {total}",
+            f"best {self.ledger.metric}": best,
+            "images/s": self._speed(),
+            "left": self._left(),
+        }
+
+    def _speed(self) -> str:
+        lasts = (self.ledger.records[number].last for number in self.ledger.live)
+        speed = sum(last.metrics.get("images_per_second", 0.0) for last in lasts if last)
+        return f"{speed:,.0f}" if speed and math.isfinite(speed) else "-"
+
+    def _work_done(self) -> float:
+        """Trials' worth of work that need not be done any more."""
+        return sum(
+            1.0 if record.outcome.ended else record.step / self.steps
+            for record in self.ledger.records.values()
+        )
+
+    def _left(self) -> str:
+        done, total = self._work_done(), self.ledger.spec.plan.search.trials
+        here = done - self._done_before
+        if here < 0.5:
+            return "-"
+        return duration((time.monotonic() - self._begun) * (total - done) / here)
+
+    def _table(self) -> Group:
+        figures = Table.grid(padding=(0, 2))
+        for what, value in self._figures().items():
+            figures.add_row(Text(what, style="dim"), value)
+        running = Table(box=None, padding=(0, 1), header_style="dim")
+        for column in ("trial", "step", "", self.ledger.metric, "best"):
+            running.add_column(column, justify="right" if column else "left")
+        for number in sorted(self.ledger.live)[:12]:
+            running.add_row(*self._running_row(self.ledger.records[number]))
+        return Group(figures, running)
+
+    def _running_row(self, record: TrialRecord) -> tuple[str | Text | ProgressBar, ...]:
+        best = record.best(self.ledger.metric, self.ledger.goal)
+        now = record.last.metrics.get(self.ledger.metric, math.nan) if record.last else math.nan
+        bar = ProgressBar(total=self.steps, completed=record.step, width=24)
+        shown = f"{best.value:.4g}" if best else "-"
+        return str(record.number), f"{record.step:,}", bar, f"{now:.4g}", shown
+
+
+def duration(seconds: float) -> str:
+    """`95 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+

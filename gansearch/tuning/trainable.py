@@ -1,0 +1,170 @@
+"""One trial as Ray Tune runs it: an adapter around a trainer that knows no Ray.
+
+A worker process is kept for one trial after another (`reuse_actors`), because importing torch costs
+ten times what starting a trial does. Checkpoints go to the trial's folder at every report, and a trial
+that starts looks there first: that is how it goes on after a worker, a node or a driver has died.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from ray.tune import Trainable
+
+from gansearch.data.images import ImageData
+from gansearch.study.config import TrialConfig
+from gansearch.study.directory import StudyDirectory
+from gansearch.study.records import Outcome, Report, best_report
+from gansearch.training import checkpoint
+
+TRAINER = "gansearch.training.trainer:Trainer"
+
+
+class TrainerLike(Protocol):
+    """What the adapter asks of a trainer."""
+
+    reports: list[Report]
+
+    @property
+    def finished(self) -> bool: ...
+    def advance(self) -> Report: ...
+    def provenance(self) -> dict[str, dict[str, Any]]: ...
+    def grid(self) -> torch.Tensor | None: ...
+    def state(self) -> dict[str, Any]: ...
+    def load(self, state: dict[str, Any]) -> None: ...
+
+
+class Trial(Trainable):  # type: ignore[misc]
+    """A Tune trainable whose every `step` trains to the next report.
+
+    An error in a trial is that trial's outcome, not Tune's: repeating it would repeat the error. Only
+    a death of the worker reaches Tune, which then starts the trial again on another.
+    """
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        *,
+        data: Any = None,
+        reference: Any = None,
+        directory: str = "",
+        cpus: int = 1,
+        device: str = "cpu",
+        trainer: str = TRAINER,
+    ) -> None:
+        """Called once per worker process; what it is given comes through Ray's object store."""
+        torch.set_num_threads(cpus)
+        module, _, name = trainer.partition(":")
+        make = getattr(importlib.import_module(module), name)
+        self._make = functools.partial(make, data=data, reference=reference, device=device)
+        self._directory = StudyDirectory(Path(directory))
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Called when a worker that has ended a trial is given the next one."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._number = int(config["number"])
+        self._folder = self._directory.trial(self._number)
+        self._config = TrialConfig.model_validate(config["config"])
+        self._trainer: TrainerLike | None = None
+        # What a trial held must be gone before the next one is built, on the GPU above all.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def step(self) -> dict[str, Any]:
+        """Train to the next report, save, and tell."""
+        try:
+            return self._advance()
+        except Exception as error:  # whatever a part of a user's raises ends this trial alone
+            return self._fail(error)
+
+    def _advance(self) -> dict[str, Any]:
+        if self._trainer is None:
+            self._trainer = self._make(self._config)
+            if (state := checkpoint.latest(self._folder)) is not None:
+                self._trainer.load(state)
+                # The driver may have died before it heard of this report; hearing twice does no harm.
+                return self._tell(self._trainer.reports[-1], self._trainer)
+        report = self._trainer.advance()
+        self._save(report, self._trainer)
+        return self._tell(report, self._trainer)
+
+    def _save(self, report: Report, trainer: TrainerLike) -> None:
+        state = trainer.state()
+        if (grid := trainer.grid()) is not None:
+            write_grid(grid, self._directory.sample(self._number, report.step))
+        if state:
+            checkpoint.save(self._folder, report.step, state)
+            best = self._best(trainer)
+            checkpoint.keep(self._folder, {report.step, best.step if best else report.step})
+
+    def _best(self, trainer: TrainerLike) -> Any:
+        objective = self._config.objective
+        return best_report(trainer.reports, objective.metric, objective.goal or "min")
+
+    def _tell(self, report: Report, trainer: TrainerLike) -> dict[str, Any]:
+        best = self._best(trainer)
+        return {
+            "report": report,
+            "step": report.step,
+            "objective": best.value if best else math.nan,
+            "outcome": report.outcome,
+            "provenance": trainer.provenance(),
+            "done": report.outcome is not None,
+        }
+
+    def _fail(self, error: Exception) -> dict[str, Any]:
+        reports = self._trainer.reports if self._trainer else []
+        self._trainer = None
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "error.txt").write_text("".join(traceback.format_exception(error)))
+        reason = describe(error)
+        last = reports[-1] if reports else Report(0, 0, 0.0, {}, time.time())
+        return {
+            "report": last,
+            "step": last.step,
+            "objective": math.nan,
+            "outcome": Outcome.FAILED,
+            "reason": reason,
+            "provenance": {},
+            "done": True,
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: checkpoints are in the trial's folder already. (Raising would disable reuse.)"""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: `step` finds the newest checkpoint itself."""
+
+
+def describe(error: Exception) -> str:
+    """An error in a line, for a table; memory first, because that is mended by a smaller model."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "out of memory"
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def write_grid(images: torch.Tensor, path: Path) -> None:
+    """Write images (uint8, N x C x H x W) as one PNG, eight in a row; enlarged if they are tiny."""
+    from torchvision.utils import make_grid  # noqa: PLC0415  a second to import
+    from PIL import Image  # noqa: PLC0415
+
+    grid = make_grid(images.cpu(), nrow=8, padding=1)
+    factor = max(1, 32 // images.shape[-1])
+    picture = Image.fromarray(grid.permute(1, 2, 0).numpy())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    size = (picture.width * factor, picture.height * factor)
+    picture.resize(size, Image.Resampling.NEAREST).save(part, format="PNG")
+    part.replace(path)

@@ -1,0 +1,234 @@
+"""The conformance suite: our own parts pass it, and each broken part is caught in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gansearch.data import ImageData
+from gansearch.data.digits import digits
+from gansearch.losses import LOSSES, PENALTIES
+from gansearch.losses.hinge import Hinge
+from gansearch.losses.r1 import R1
+from gansearch.networks import DISCRIMINATORS, GENERATORS
+from gansearch.testing import (
+    check_dataset,
+    check_discriminator,
+    check_generator,
+    check_loss,
+    check_penalty,
+)
+
+
+@pytest.mark.parametrize("name", LOSSES.names)
+def test_our_losses(name):
+    check_loss(LOSSES.find(name))
+
+
+@pytest.mark.parametrize("name", PENALTIES.names)
+def test_our_penalties(name):
+    check_penalty(PENALTIES.find(name))
+
+
+@pytest.mark.parametrize("name", GENERATORS.names)
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_our_generators(name, norm):
+    options = {"norm": norm, "width": 8}
+    check_generator(lambda shape, latent: GENERATORS.build(name, options, shape, latent))
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS.names)
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "spectral"])
+def test_our_discriminators(name, norm):
+    options = {"norm": norm, "width": 8}
+    check_discriminator(lambda shape: DISCRIMINATORS.build(name, options, shape))
+
+
+def test_our_defaults():
+    check_generator(GENERATORS.find("dcgan"), shapes=((1, 8, 8),))
+    check_discriminator(DISCRIMINATORS.find("dcgan"), shapes=((1, 8, 8),))
+    check_dataset(digits)
+
+
+# Parts that break the contract, each in one way.
+
+
+class MeanOverAll(Hinge):
+    def d(self, real, fake):
+        return super().d(real, fake).mean()
+
+
+class MixesReplicas(Hinge):
+    def d(self, real, fake):
+        return super().d(real - real.mean(), fake)
+
+
+class Overflows(Hinge):
+    def g(self, real, fake):
+        return torch.log(1 + torch.exp(-fake)).mean(-1)
+
+
+class InPlace(Hinge):
+    def g(self, real, fake):
+        return -fake.mul_(2).mean(-1) / 2 if not fake.requires_grad else super().g(real, fake)
+
+
+class Detached(Hinge):
+    def g(self, real, fake):
+        return super().g(real, fake.detach())
+
+
+class NoDecision(Hinge):
+    decision = "zero"
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (MeanOverAll, "must give"),
+        (MixesReplicas, "independent"),
+        (Overflows, "g: not finite"),
+        (InPlace, "fake logits in place|independent"),
+        (Detached, "g: the gradient by the fake logits is cut off"),
+        (NoDecision, "decision"),
+    ],
+)
+def test_broken_losses(loss, message):
+    with pytest.raises(AssertionError, match=message):
+        check_loss(loss)
+
+
+class SumsReplicas(R1):
+    def __call__(self, critic, real, fake):
+        return super().__call__(critic, real, fake).sum() + torch.zeros(real.shape[:-4])
+
+
+class NoGraph(R1):
+    def __call__(self, critic, real, fake):
+        return super().__call__(critic, real, fake).detach()
+
+
+class MarksImages(R1):
+    def __call__(self, critic, real, fake):
+        real.requires_grad_()
+        return super().__call__(critic, real, fake)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "message"),
+    [(SumsReplicas, "independent"), (NoGraph, "cut off"), (MarksImages, "requires_grad")],
+)
+def test_broken_penalties(penalty, message):
+    with pytest.raises(AssertionError, match=message):
+        check_penalty(penalty)
+
+
+class Net(nn.Module):
+    """A generator of one layer, to be broken below."""
+
+    def __init__(self, shape, latent_size):
+        super().__init__()
+        self.shape = shape
+        self.layer = nn.Linear(latent_size, int(np.prod(shape)))
+
+    def forward(self, latents):
+        return self.layer(latents).tanh().reshape(-1, *self.shape)
+
+
+class Unbounded(Net):
+    def forward(self, latents):
+        return self.layer(latents).reshape(-1, *self.shape)
+
+
+class Flat(Net):
+    def forward(self, latents):
+        return super().forward(latents).flatten(1)
+
+
+class SameForAll(Net):
+    def forward(self, latents):
+        return super().forward(latents).mean(0, keepdim=True).expand(len(latents), *self.shape)
+
+
+class Unused(Net):
+    def __init__(self, shape, latent_size):
+        super().__init__(shape, latent_size)
+        self.spare = nn.Linear(2, 2)
+
+
+class NotOnMeta(Net):
+    def __init__(self, shape, latent_size):
+        super().__init__(shape, latent_size)
+        self.register_buffer("scale", torch.from_numpy(np.ones(1)))
+
+
+class Unseeded(Net):
+    def __init__(self, shape, latent_size):
+        super().__init__(shape, latent_size)
+        draws = np.random.default_rng().normal(size=self.layer.bias.shape)
+        self.layer.bias = nn.Parameter(torch.tensor(draws, dtype=torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Unbounded, r"must lie in \[-1, 1\]"),
+        (Flat, "the output must be"),
+        (SameForAll, "two latents give one image"),
+        (Unused, "no gradient reaches 'spare"),
+        (NotOnMeta, "meta"),
+        (Unseeded, "not the same under the same seed"),
+    ],
+)
+def test_broken_generators(network, message):
+    check_generator(Net)
+    with pytest.raises(AssertionError, match=message):
+        check_generator(network)
+
+
+class Critic(nn.Module):
+    """A discriminator whose logits are [B, 1]."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.layer = nn.Linear(int(np.prod(shape)), 1)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+
+def test_broken_discriminator():
+    with pytest.raises(AssertionError, match=r"the output must be \[4\], not \[4, 1\]"):
+        check_discriminator(Critic)
+
+
+def one_split_for_both(root, split, image_size):
+    data = digits(root, "train", image_size)
+    return ImageData(data.name, split, data.images, data.labels, data.classes)
+
+
+def ones_for_pixels(root, split, image_size):
+    data = digits(root, split, image_size)
+    return ImageData(data.name, split, data.images // 255, data.labels, data.classes)
+
+
+def floats(root, split, image_size):
+    data = digits(root, split, image_size)
+    return ImageData(data.name, split, data.images / 255, data.labels, data.classes)
+
+
+@pytest.mark.parametrize(
+    ("loader", "message"),
+    [
+        (one_split_for_both, "train and test are the same"),
+        (ones_for_pixels, "span only 1 of 255"),
+        (floats, "float64, not uint8"),
+    ],
+)
+def test_broken_datasets(loader, message):
+    with pytest.raises(AssertionError, match=message):
+        check_dataset(loader, root=Path())
