@@ -1,3 +1,41 @@
-"""gansearch: hyperparameter search and stability studies for GANs."""
+"""gansearch: hyperparameter search and stability studies for GANs.
+
+    import gansearch
+    result = gansearch.run("studies/quickstart.yaml")
+    result.trials                       # a DataFrame, best first
+    gansearch.export("quickstart", out="best")
+
+Importing this package is cheap: torch, Ray and MLflow are loaded by what needs them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Study",
+    "StudyResult",
+    "curves",
+    "export",
+    "load_study",
+    "resume",
+    "run",
+    "sample",
+    "status",
+    "sync",
+    "train",
+    "trials",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("gansearch.api"), name)
+    raise AttributeError(f"module 'gansearch' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -6,7 +6,8 @@ optuna-dashboard opens); a team may name any storage URL. For each trial it hold
 
 - the axes' values as Optuna parameters, and the objective at each report as intermediate values;
 - user attributes: `config` (resolved), `provenance`, one `report:STEP` for each report, `outcome`,
-  `reason`, `mlflow_run_id`;
+  `reason`; its MLflow run is a user attribute of the study, `mlflow_run:NUMBER`, because it may become
+  known only after the trial has ended, and an ended trial is closed to changes;
 - a true end. Completed: COMPLETE with the best value. Pruned, or stopped by a health rule: PRUNED. An
   error: FAIL. Interrupted: WAITING, until `resume` goes on with it.
 
@@ -28,6 +29,7 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.errors import StudyError
@@ -38,7 +40,7 @@ CONSTRAINT = "healthy"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-_DIRECTION = {"min": "minimize", "max": "maximize"}
+_DIRECTION = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
 
 
 class Journal:
@@ -111,12 +113,17 @@ class Journal:
     def trials(self) -> list[TrialRecord]:
         """Every proposed trial, by number; one whose proposal was cut short has no config yet."""
         frozen = self.study.get_trials(deepcopy=False)
-        return [_record(trial) for trial in frozen]
+        attributes = self.study.user_attrs
+        return [_record(trial, attributes.get(f"mlflow_run:{trial.number}")) for trial in frozen]
 
     def note(self, number: int, **attributes: Any) -> None:
-        """Set user attributes of a trial (plain values)."""
+        """Set user attributes of a trial that has not ended (plain values)."""
         for key, value in attributes.items():
             self._storage.set_trial_user_attr(self.trial_id(number), key, value)
+
+    def note_run(self, number: int, run_id: str) -> None:
+        """Note which MLflow run shows a trial, ended or not."""
+        self.study.set_user_attr(f"mlflow_run:{number}", run_id)
 
     def report(self, number: int, report: Report) -> None:
         """Add a report, or replace the one of that step: a continued trial may repeat its last."""
@@ -201,7 +208,7 @@ def _mend(path: Path) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
-def _record(trial: FrozenTrial) -> TrialRecord:
+def _record(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
     attributes = trial.user_attrs
     reports = [
         _report(int(key.partition(":")[2]), content)
@@ -216,7 +223,7 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         reason=attributes.get("reason", ""),
         reports=sorted(reports, key=lambda report: report.step),
         provenance=attributes.get("provenance", {}),
-        mlflow_run_id=attributes.get("mlflow_run_id"),
+        mlflow_run_id=run_id,
     )
 
 

@@ -85,9 +85,7 @@ def check_penalty(factory: Callable[[], Penalty]) -> None:
     other = real.clone()
     other[1] *= 2
     torch.manual_seed(0)
-    _same(
-        penalty(critic, other, fake)[0], value[0], "leading axes must be independent of each other"
-    )
+    _same(penalty(critic, other, fake)[0], value[0], "leading axes must be independent of each other")
 
 
 def check_generator(
@@ -113,9 +111,7 @@ def check_discriminator(
         _reaches(network(images).sum(), images, f"{shape}: the gradient by the images")
 
 
-def _check_network(
-    build: Callable[[], nn.Module], inputs: Tensor, shape: tuple[int, ...]
-) -> nn.Module:
+def _check_network(build: Callable[[], nn.Module], inputs: Tensor, shape: tuple[int, ...]) -> nn.Module:
     with torch.device("meta"):
         away = {t.device.type for t in build().state_dict().values()} - {"meta"}
     assert not away, f"under torch.device('meta') tensors were made on {sorted(away)}"

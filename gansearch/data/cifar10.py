@@ -34,10 +34,7 @@ def _read_binary(folder: Path, batches: tuple[str, ...]) -> tuple[np.ndarray, np
     """Records of one label byte and 3,072 pixel bytes, channel by channel, row by row."""
     with reading("cifar10", folder):
         records = np.concatenate(
-            [
-                np.fromfile(folder / f"{batch}.bin", np.uint8).reshape(-1, RECORD)
-                for batch in batches
-            ]
+            [np.fromfile(folder / f"{batch}.bin", np.uint8).reshape(-1, RECORD) for batch in batches]
         )
     images = np.ascontiguousarray(records[:, 1:]).reshape(-1, 3, 32, 32)
     return images, records[:, 0].astype(np.int64)

@@ -70,9 +70,7 @@ def reading(name: str, where: Path) -> Iterator[None]:
         yield
     except Exception as error:
         said = str(error) or type(error).__name__
-        raise DataError(
-            f"data set '{name}': the files in {where} cannot be read: {said}"
-        ) from error
+        raise DataError(f"data set '{name}': the files in {where} cannot be read: {said}") from error
 
 
 def _present(root: Path, files: Sequence[str]) -> bool:

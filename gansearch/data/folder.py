@@ -52,9 +52,7 @@ def image_folder(
     if not here:
         raise DataError(f"none of the {len(files)} images in {folder} is a {split} image: add some")
     images = _read_all(folder, here, image_size, channels)
-    labels = (
-        np.array([classes.index(file.parts[0]) for file in here], np.int64) if classes else None
-    )
+    labels = np.array([classes.index(file.parts[0]) for file in here], np.int64) if classes else None
     return ImageData("image-folder", split, images, labels, len(classes))
 
 

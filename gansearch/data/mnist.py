@@ -32,9 +32,7 @@ def fashion_mnist(root: Path, split: str, _image_size: int | None) -> ImageData:
 
 def _load(name: str, kind: type[datasets.MNIST], root: Path, split: str) -> ImageData:
     folder = f"{kind.__name__}/raw"
-    ensure(
-        name, root, [f"{folder}/{file}" for file in FILES], lambda into: kind(into, download=True)
-    )
+    ensure(name, root, [f"{folder}/{file}" for file in FILES], lambda into: kind(into, download=True))
     with reading(name, root / folder):
         found = kind(root, train=split == "train")
     return ImageData(name, split, found.data[:, None].numpy(), found.targets.numpy(), 10)

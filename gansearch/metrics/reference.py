@@ -30,7 +30,7 @@ class Reference:
     """The real side of all metrics of a study: plain arrays, put into Ray's object store once.
 
     Attributes:
-        metrics: (name, options) of each metric.
+        metrics: (name, options) of each metric, defaults filled in.
         shape: channels, height and width of the images.
         weights: extractor name -> its weights.
         real: metric name -> what it knows of the real images.
@@ -49,6 +49,7 @@ def prepare(
     data: ImageData,
     *,
     cache_dir: Path,
+    learn_from: ImageData | None = None,
     device: str = "cpu",
     inception_weights: Path | None = None,
     real_samples: int | None = None,
@@ -57,7 +58,8 @@ def prepare(
 
     Args:
         metrics: (name in `METRICS` or `package.module:Thing`, options), each name once.
-        data: the real images.
+        data: the real images to compare with.
+        learn_from: the training split, for the extractors that are trained; None: `data` is it.
         cache_dir: where trained classifiers are kept from one study to the next.
         device: where the extractors run here, "cpu" or "cuda"; Inception does about 5 images a
             second on a CPU core.
@@ -72,7 +74,9 @@ def prepare(
     """
     chosen = _build(metrics)
     weights = {
-        name: _extractor(name).obtain(data, cache_dir=cache_dir, weights_file=inception_weights)
+        name: _extractor(name).obtain(
+            learn_from or data, cache_dir=cache_dir, weights_file=inception_weights
+        )
         for name in _features(chosen.values())
         if name is not None
     }
@@ -84,7 +88,10 @@ def prepare(
         compared = any(metric.compares_real for metric in readers.values())
         seen = _see(extractors, features, images if compared else images[:GLANCE])
         real |= {name: to_arrays(metric.of_real(seen)) for name, metric in readers.items()}
-    plain = tuple((name, dict(options)) for name, options in metrics)
+    resolved = tuple(
+        (name, METRICS.options(name).model_validate(dict(options)).model_dump())
+        for name, options in metrics
+    )
     dataset = {"split": data.split, "dataset": data.name, "dataset_hash": data.digest}
     origin = {
         name: {
@@ -93,9 +100,9 @@ def prepare(
             "real_samples": len(images) if chosen[name].compares_real else 0,
             **dataset,
         }
-        for name, options in plain
+        for name, options in resolved
     }
-    return Reference(plain, data.shape, weights, real, origin)
+    return Reference(resolved, data.shape, weights, real, origin)
 
 
 class Evaluator:
@@ -106,9 +113,7 @@ class Evaluator:
         self._device = torch.device(device)
         self._metrics = _build(reference.metrics)
         self._extractors = _extractors(reference.weights, self._device)
-        self._real = {
-            name: to_tensors(arrays, self._device) for name, arrays in reference.real.items()
-        }
+        self._real = {name: to_tensors(arrays, self._device) for name, arrays in reference.real.items()}
 
     def evaluate(self, images: Tensor) -> dict[str, float]:
         """Each metric of uint8 images N x C x H x W, values 0..255; each extractor runs once.
@@ -178,9 +183,7 @@ def _choose(images: np.ndarray, count: int | None) -> Tensor:
 
 
 def _see(extractors: Mapping[str, Extractor], features: str | None, images: Tensor) -> Activations:
-    return (
-        Activations(images.flatten(1), None) if features is None else extractors[features](images)
-    )
+    return Activations(images.flatten(1), None) if features is None else extractors[features](images)
 
 
 def _describe(features: str | None, weights: Mapping[str, Weights]) -> dict[str, Any]:

@@ -71,9 +71,7 @@ def inception_score(probabilities: Tensor, splits: int = 10) -> float:
     """
     count = len(probabilities)
     if count < splits:
-        raise ValueError(
-            f"an inception score of {splits} splits needs as many samples, not {count}"
-        )
+        raise ValueError(f"an inception score of {splits} splits needs as many samples, not {count}")
     order = np.random.RandomState(2020).permutation(count)
     shuffled = probabilities.double()[torch.from_numpy(order).to(probabilities.device)]
     bounds = [i * count // splits for i in range(splits + 1)]

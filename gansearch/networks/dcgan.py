@@ -134,8 +134,7 @@ def _plan(
         below = max(8, 1 << (size.bit_length() - 1))
         advice = f"{below} or {2 * below}" if size > 8 else "8"
         raise ValueError(
-            f"dcgan: image size {size} is not a power of two from 8: "
-            f"set data.image_size to {advice}"
+            f"dcgan: image size {size} is not a power of two from 8: set data.image_size to {advice}"
         )
     deepest = size.bit_length() - 3
     if depth is None:

@@ -83,13 +83,13 @@ class Evaluation(Section):
 
     Attributes:
         metrics: names, or mappings of a name and options.
-        samples: generated images at each report.
+        samples: generated images at each report; the scores need one for each of their splits.
         real_samples: real images on the other side; None: the whole split.
         split: which part of the data the real images are from.
     """
 
     metrics: list[Part] = [Part(name="fd_classifier"), Part(name="is_classifier")]
-    samples: Annotated[int, Field(ge=2)] = 1000
+    samples: Annotated[int, Field(ge=10)] = 1000
     real_samples: Annotated[int, Field(ge=2)] | None = None
     split: Literal["train", "test"] = "train"
 

@@ -57,6 +57,14 @@ class StudyDirectory:
             )
         return cls(path.resolve())
 
+    @classmethod
+    def newest(cls, runs_dir: Path) -> StudyDirectory:
+        """The study launched last; raises `StudyError` where there is none."""
+        files = sorted(runs_dir.glob("*/study.yaml"), key=lambda path: path.stat().st_mtime)
+        if not files:
+            raise StudyError(f"there is no study in {runs_dir}")
+        return cls(files[-1].parent.resolve())
+
     @property
     def name(self) -> str:
         """The study's name."""
@@ -91,7 +99,8 @@ class StudyDirectory:
 
         Raises `StudyError` where another process holds it.
         """
-        lock = FileLock(self.path / ".lock", timeout=0)
+        # A moment's patience: `is_held` of a reader takes the lock for an instant.
+        lock = FileLock(self.path / ".lock", timeout=2)
         try:
             lock.acquire()
         except Timeout as error:

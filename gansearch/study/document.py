@@ -88,14 +88,18 @@ def parse_document(text: str, source: str) -> Document:
     return Document(source, tree, lines)
 
 
+def parse_value(text: str) -> Any:
+    """One YAML value, as for `--set KEY=VALUE`; raises `yaml.YAMLError`."""
+    return yaml.load(text, Loader=_Loader)
+
+
 def _construct(
     loader: _Loader, node: yaml.Node, path: Path_, lines: dict[Path_, int], problems: list[Problem]
 ) -> Any:
     lines[path] = node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
         return [
-            _construct(loader, child, (*path, i), lines, problems)
-            for i, child in enumerate(node.value)
+            _construct(loader, child, (*path, i), lines, problems) for i, child in enumerate(node.value)
         ]
     if not isinstance(node, yaml.MappingNode):
         return loader.construct_object(node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -146,7 +147,14 @@ def table_row(trial: TrialRecord, metric: str, goal: Goal) -> dict[str, Any]:
     }
     row |= {f"param.{name}": value for name, value in trial.params.items()}
     row |= {f"best.{name}": value for name, value in (best.metrics if best else {}).items()}
-    row |= {
-        f"last.{name}": value for name, value in (trial.last.metrics if trial.last else {}).items()
-    }
+    row |= {f"last.{name}": value for name, value in (trial.last.metrics if trial.last else {}).items()}
     return row
+
+
+def strict_json(value: Any) -> Any:
+    """Plain values with every NaN and infinity as null: JSON has neither."""
+    if isinstance(value, Mapping):
+        return {key: strict_json(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict_json(child) for child in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

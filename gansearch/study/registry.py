@@ -83,18 +83,14 @@ def explain(error: Any, known: Mapping[str, Any], what: str) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     shown = repr(error["input"])
-    return (
-        message if len(shown) > 60 or error["type"] == "value_error" else f"{message}, not {shown}"
-    )
+    return message if len(shown) > 60 or error["type"] == "value_error" else f"{message}, not {shown}"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _load(target: str, kind: str) -> object:
     module_name, _, attribute = target.partition(":")
     try:
-        found = functools.reduce(
-            getattr, attribute.split("."), importlib.import_module(module_name)
-        )
+        found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module_name))
     except (ImportError, AttributeError, ValueError) as error:
         raise UnknownPart(f"cannot import the {kind} '{target}': {error}") from error
     if not callable(found):
@@ -102,7 +98,7 @@ def _load(target: str, kind: str) -> object:
     return found
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def options_model(part: Callable[..., Any]) -> type[BaseModel]:
     """The keyword-only parameters of `part` as a pydantic model that forbids anything else."""
     signature = inspect.signature(part)

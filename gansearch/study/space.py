@@ -97,6 +97,10 @@ class Space:
         """Every axis by name, also those that exist only under some option."""
         return dict(_axes(self.tree, ()))
 
+    def describe(self) -> list[tuple[str, str]]:
+        """Every axis as (name, range in words), for people."""
+        return [(name, str(axis)) for name, axis in self.axes().items()]
+
     def corners(self, limit: int = 512) -> Iterator[tuple[dict[str, Any], dict[Path_, Path_]]]:
         """Points that between them hold every end of every axis: valid here, valid everywhere.
 
@@ -107,6 +111,12 @@ class Space:
         for name, axis in self.axes().items():
             for end in axis.ends():
                 yield self.resolve(steering(name, end))
+
+    def each_option(self) -> list[Suggest]:
+        """Ways through the space that between them take every option of every choice once."""
+        choices = {n: axis for n, axis in self.axes().items() if isinstance(axis, Choice)}
+        pairs = [(name, label) for name, axis in choices.items() for label in axis.options]
+        return [steering(name, label) for name, label in pairs] or [first_end]
 
     def _combinations(self) -> Iterator[tuple[dict[str, Any], dict[Path_, Path_]]]:
         # An odometer over the decisions met on the way: which axes exist depends on earlier ones.
@@ -202,11 +212,7 @@ def axis_paths(node: Any, path: Path_ = ()) -> list[Path_]:
     if isinstance(node, Float | Int | Choice):
         return [path]
     children = (
-        node.items()
-        if isinstance(node, dict)
-        else enumerate(node)
-        if isinstance(node, list)
-        else ()
+        node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     )
     return [found for key, child in children for found in axis_paths(child, (*path, key))]
 
@@ -255,9 +261,7 @@ def _parse_float(log: bool) -> Callable[[Any, Path_, list[tuple[Path_, str]]], A
             return None
         low, high = float(ends[0]), float(ends[1])
         if not low < high:
-            problems.append(
-                (path, f"the range [{low:g}, {high:g}] is empty: low must be below high")
-            )
+            problems.append((path, f"the range [{low:g}, {high:g}] is empty: low must be below high"))
             return low
         if log and low <= 0:
             problems.append((path, f"a log range must lie above 0, and {low:g} does not"))
@@ -272,9 +276,7 @@ def _parse_int(ends: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any
         problems.append((path, f"needs two integers, [low, high], not {ends!r}"))
         return None
     if not ends[0] < ends[1]:
-        problems.append(
-            (path, f"the range [{ends[0]}, {ends[1]}] is empty: low must be below high")
-        )
+        problems.append((path, f"the range [{ends[0]}, {ends[1]}] is empty: low must be below high"))
         return ends[0]
     return Int(ends[0], ends[1])
 
@@ -287,9 +289,7 @@ def _parse_choice(options: Any, path: Path_, problems: list[tuple[Path_, str]]) 
     labels = [_label(option, i) for i, option in enumerate(parsed)]
     if len(set(map(str, labels))) < len(labels):  # two mappings of one name: number them instead
         mappings = [isinstance(option, Mapping) for option in parsed]
-        labels = [
-            i if m else label for i, (m, label) in enumerate(zip(mappings, labels, strict=True))
-        ]
+        labels = [i if m else label for i, (m, label) in enumerate(zip(mappings, labels, strict=True))]
     if len(set(map(str, labels))) < len(labels):
         problems.append((path, "has the same option twice"))
         return parsed[0]
@@ -303,7 +303,7 @@ def _label(option: Any, index: int) -> Label:
     return option if isinstance(option, str | int | float | bool) or option is None else index
 
 
-def _is_range(ends: Any, types: tuple[type, ...]) -> bool:
+def _is_range(ends: Any, types: tuple[type[int] | type[float], ...]) -> bool:
     return (
         isinstance(ends, list)
         and len(ends) == 2
@@ -317,8 +317,3 @@ _PARSERS: dict[str, Callable[[Any, Path_, list[tuple[Path_, str]]], Any]] = {
     "int": _parse_int,
     "choice": _parse_choice,
 }
-
-
-def describe(space: Space) -> list[tuple[str, str]]:
-    """Every axis as (name, range in words), for people."""
-    return [(name, str(axis)) for name, axis in space.axes().items()]

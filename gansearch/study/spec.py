@@ -24,11 +24,10 @@ from gansearch.study.space import (
     Choice,
     Space,
     Suggest,
-    first_end,
     axis_paths,
+    first_end,
     parse_space,
     plain,
-    steering,
 )
 
 
@@ -51,7 +50,7 @@ class Pruner(Section):
 
     Attributes:
         reduction_factor: one trial in this many goes on from each rung.
-        min_steps: the first rung; None: a ninth of the budget, at least one report.
+        min_steps: the first rung; None: a ninth of the budget's reports, at least one.
     """
 
     name: str = "asha"
@@ -150,7 +149,7 @@ def build_study(
     parsed, mistakes = parse_space(raw)
     found += mistakes
     for key in sorted(parsed.keys() - set(AXES_ALLOWED)):
-        why = f"cannot be an axis: '{key}' is shared by all the trials of a study; make one for each value"
+        why = f"cannot be an axis: '{key}' is shared by all trials; make a study for each value"
         found += [(path, why) for path in axis_paths(parsed[key], (key,))]
     if plan is not None:
         found += check_plan(plan)
@@ -259,18 +258,14 @@ def _check_plan(spec: StudySpec) -> list[tuple[Path_, str]]:
 def _fill(space: Space, complete: Complete) -> dict[str, Any]:
     """The space's tree with the defaults of every section and part written out."""
     filled: dict[str, Any] = {}
-    for tree_suggest in _one_per_option(space):
+    for tree_suggest in space.each_option():
         tree, _ = space.resolve(tree_suggest)
         config, _ = complete(TrialConfig.model_validate(tree))
         defaults = config.plain()
-        defaults.pop("seed", None) if "seed" not in tree else None
-        filled = _merge(space.tree if not filled else filled, defaults, tree_suggest, ())
+        if "seed" not in tree:
+            defaults.pop("seed")  # each trial gets its own
+        filled = _merge(filled or space.tree, defaults, tree_suggest, ())
     return filled
-
-
-def _one_per_option(space: Space) -> list[Suggest]:
-    choices = {n: a for n, a in space.axes().items() if isinstance(a, Choice)}
-    return [first_end, *(steering(n, label) for n, a in choices.items() for label in a.options)]
 
 
 def _merge(node: Any, defaults: Any, suggest: Suggest, name: Path_) -> Any:

@@ -96,11 +96,12 @@ class Tracker:
         self._told: dict[int, str] = {}
         self._first_params: dict[str, Any] = {}
         self._axes: set[str] = set()
-        self._axes_told: set[str] = set()
+        self._axes_told: set[str] | None = None
         self._closing: _Closing | None = None
         self._closing_tries = 0
         self._ended = False
         self._failures = 0
+        self._trouble = ""
         self._thread = threading.Thread(target=self._work, name="gansearch-mlflow", daemon=True)
         self._thread.start()
 
@@ -121,7 +122,7 @@ class Tracker:
         """Trial number -> why MLflow does not have all of it (yet)."""
         with self._changed:
             due = [*self._due, *([self._in_hand.number] if self._in_hand else [])]
-            return dict.fromkeys(due, "not sent yet") | self._refused
+            return dict.fromkeys(due, self._trouble or "not sent yet") | self._refused
 
     def finish(
         self,
@@ -215,24 +216,26 @@ class Tracker:
     def _gives_up(self, error: Exception) -> bool:
         """Note a visit that failed; whether it was the last."""
         self._runs.disconnect()
+        self._trouble = _reason(error)
+        if self._closing and time.monotonic() > self._closing.deadline:
+            return True
         self._failures += 1
         if self._failures == 1:
-            where, reason = _without_password(self._runs.uri), _reason(error)
             log.warning(
                 "MLflow at %s does not take our runs; what is missing is sent later. %s",
-                where,
-                reason,
+                _without_password(self._runs.uri),
+                self._trouble,
             )
         if self._closing is None:
             return False
         self._closing_tries += 1
         time.sleep(1.0)
-        return self._closing_tries >= CLOSING_TRIES or time.monotonic() > self._closing.deadline
+        return self._closing_tries >= CLOSING_TRIES
 
     def _answers(self) -> None:
         if self._failures:
             log.warning("MLflow at %s takes our runs again.", _without_password(self._runs.uri))
-        self._failures = 0
+        self._failures, self._trouble = 0, ""
 
     def _wait(self) -> None:
         """Sleep: the interval, in which changes collect; longer after each failure in a row."""

@@ -116,9 +116,7 @@ def ui(
     return server
 
 
-def comparison_url(
-    base: str, uri: str, study: str, *, identity: str = "", charts: bool = False
-) -> str:
+def comparison_url(base: str, uri: str, study: str, *, identity: str = "", charts: bool = False) -> str:
     """The address of a study's comparison view: its trials, best first, with the axes as columns.
 
     Args:

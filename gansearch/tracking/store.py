@@ -298,9 +298,7 @@ class StudyRuns:
         from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
 
         sent = int(known.tags.get(REPORTS, "0"))
-        first = (
-            sent if sent <= len(wanted.reports) else 0
-        )  # the journal may have lost its last line
+        first = sent if sent <= len(wanted.reports) else 0  # the journal may have lost its last line
         points = wanted.points(first, self._metric, self._goal)
         metrics = [Metric(p.name, p.value, p.time_ms, p.step) for p in points]
         params = [Param(k, v) for k, v in wanted.params.items() if k not in known.params]

@@ -105,9 +105,7 @@ def cut(text: str, length: int = LONGEST_TAG) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _tags(
-    record: TrialRecord, outcome: Outcome, reason: str, reports: list[Report]
-) -> dict[str, str]:
+def _tags(record: TrialRecord, outcome: Outcome, reason: str, reports: list[Report]) -> dict[str, str]:
     where = f" at step {reports[-1].step}" if reports else ""
     tags = {
         TRIAL: str(record.number),

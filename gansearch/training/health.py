@@ -44,7 +44,11 @@ class Divergence:
 
     def observe(self, report: Report) -> Verdict:
         """Stops at the first report that shows it: nothing recovers from a non-finite weight."""
-        for what, key in [("loss", "loss"), ("gradient norm", "grad_norm"), ("weights", "weight_growth")]:
+        for what, key in [
+            ("loss", "loss"),
+            ("gradient norm", "grad_norm"),
+            ("weights", "weight_growth"),
+        ]:
             for side, network in NETWORKS.items():
                 value = report.metrics[f"{side}_{key}"]
                 if not math.isfinite(value):
@@ -140,10 +144,7 @@ class Stall:
                 f"{share['g']:.2g} of its largest"
             )
         if all(abs(error - 0.5) <= limit for error in errors) and gone["d"]:
-            return (
-                "the discriminator only guesses and its gradient is "
-                f"{share['d']:.2g} of its largest"
-            )
+            return f"the discriminator only guesses and its gradient is {share['d']:.2g} of its largest"
         return ""
 
 

@@ -60,7 +60,7 @@ def prepare(config: TrialConfig, data: ImageData, places: Places, device: str = 
     return prepare_metrics(
         metrics,
         real,
-        classes=data,
+        learn_from=data,
         cache_dir=places.cache / "classifiers",
         device=device,
         inception_weights=places.inception,

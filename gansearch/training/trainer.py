@@ -151,6 +151,7 @@ class Trainer:
         """
         return {
             "config": self.config.plain(),
+            "image_shape": list(self._pixels.shape[1:]),
             "step": self.step,
             "seconds": self._seconds,
             "reports": [asdict(report) | {"outcome": _text(report.outcome)} for report in self.reports],
@@ -215,7 +216,7 @@ class Trainer:
         if self._penalty is not None:
             loss = loss + self._penalty(self.discriminator, real, fake)
         self._d_optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if measure:
             window.d_grad_norm = gradient_norm(self.discriminator)
         self._d_optimizer.step()
@@ -226,7 +227,7 @@ class Trainer:
         fake_logits = self.discriminator(self.generator(self._latents(self.config.batch_size)))
         loss = self._loss.g(self._real_logits(), fake_logits)
         self._g_optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if measure:
             window.g_grad_norm = gradient_norm(self.generator)
         self._g_optimizer.step()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -23,7 +23,7 @@ from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import Document, Path_, read_document
 from gansearch.study.registry import Registry
-from gansearch.study.spec import Plan, StudySpec, build_study, place_all, validate
+from gansearch.study.spec import Complete, Plan, StudySpec, build_study, place_all, validate
 from gansearch.training.optimizers import OPTIMIZERS
 from gansearch.training.trainer import (
     MEASURED,
@@ -34,8 +34,9 @@ from gansearch.training.trainer import (
 
 Found = list[tuple[Path_, str]]
 Shape = tuple[int, int, int]
+T = TypeVar("T")
 
-PARTS: dict[Path_, Registry[Any]] = {
+PARTS: dict[tuple[str, ...], Registry[Any]] = {
     ("data",): DATASETS,
     ("generator",): GENERATORS,
     ("discriminator",): DISCRIMINATORS,
@@ -68,7 +69,9 @@ def load_config(path: str | Path, data_root: str | Path) -> tuple[TrialConfig, I
     return _read(read_document(Path(path)), Path(data_root), _build_config)
 
 
-def _read(document: Document, root: Path, build: Callable[..., Any]) -> tuple[Any, ImageData]:
+def _read(
+    document: Document, root: Path, build: Callable[[Document, Complete], T]
+) -> tuple[T, ImageData]:
     data, missing = _find_data(document, root)
     shape = data.shape if data else None
     try:
@@ -95,7 +98,7 @@ def _find_data(document: Document, root: Path) -> tuple[ImageData | None, list[P
         return None, [Problem(document.place(("data",)), str(error))]
 
 
-def _build_config(document: Document, completing: Callable[..., Any]) -> TrialConfig:
+def _build_config(document: Document, completing: Complete) -> TrialConfig:
     found: Found = []
     config = validate(TrialConfig, document.tree, found)
     if config is not None:
@@ -128,9 +131,9 @@ def complete(config: TrialConfig, shape: Shape | None) -> tuple[TrialConfig, Fou
     return completed, found
 
 
-def _declared(path: Path_) -> set[str]:
+def _declared(path: tuple[str, ...]) -> set[str]:
     """The fields beside a part that are not the part's own options."""
-    return {("data",): {"name", "image_size"}, ("loss",): {"name", "penalty"}}.get(path, {"name"})
+    return {"name"} | {"data": {"image_size"}, "loss": {"penalty"}}.get(".".join(path), set())
 
 
 def _complete_part(

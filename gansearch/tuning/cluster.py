@@ -98,7 +98,6 @@ def capacity(ray: Any, wanted: Resources) -> Callable[[], int]:
     return slots
 
 
-
 def _fits(node: dict[str, float], wanted: Resources) -> int:
     by_cpu = int(node.get("CPU", 0.0) // wanted.cpus)
     if not wanted.gpus:

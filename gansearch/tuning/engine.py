@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray import tune
@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 from gansearch.study.records import Outcome
 from gansearch.study.spec import StudySpec
 from gansearch.tuning.ledger import Ledger
-from gansearch.tuning.scheduler import make_scheduler
+from gansearch.tuning.scheduler import NotSaved, make_scheduler
 from gansearch.tuning.trainable import Trial
 
 __all__ = ["fit", "make_scheduler"]
@@ -27,7 +27,7 @@ def fit(
     *,
     slots: Callable[[], int],
     on_end: Callable[[int], None],
-    on_step: Callable[[], object],
+    on_step: Sequence[Callable[[], None]],
     stop: threading.Event,
     shared: dict[str, Any],
 ) -> None:
@@ -39,7 +39,7 @@ def fit(
         scheduler: a Tune scheduler.
         slots: how many trials may be live now.
         on_end: called with the number of each trial that has ended.
-        on_step: called between Tune's events, several times a second.
+        on_step: each called between Tune's events, several times a second.
         stop: asks for an early end.
         shared: what every trial's `setup` is given; object references stay references.
     """
@@ -76,7 +76,7 @@ def fit(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-class Proposals(Searcher):  # type: ignore[misc]
+class Proposals(NotSaved, Searcher):  # type: ignore[misc]
     """Gives Tune the ledger's next trial whenever there is room for one.
 
     Tune would otherwise ask for dozens of trials ahead, all proposed in ignorance of each other.
@@ -86,7 +86,7 @@ class Proposals(Searcher):  # type: ignore[misc]
         super().__init__()
         self._ledger, self._slots = ledger, slots
 
-    def suggest(self, trial_id: str) -> Any:  # noqa: ARG002
+    def suggest(self, trial_id: str) -> Any:
         """The next trial; None while there is no room; FINISHED when there are no more."""
         if not self._ledger.remaining:
             return Searcher.FINISHED
@@ -107,11 +107,11 @@ class Proposals(Searcher):  # type: ignore[misc]
         """Nothing to restore."""
 
 
-class Recorder(tune.Callback):  # type: ignore[misc]
+class Recorder(NotSaved, tune.Callback):  # type: ignore[misc]
     """Writes what Tune tells into the ledger."""
 
     def __init__(
-        self, ledger: Ledger, on_end: Callable[[int], None], on_step: Callable[[], object]
+        self, ledger: Ledger, on_end: Callable[[int], None], on_step: Sequence[Callable[[], None]]
     ) -> None:
         self._ledger, self._on_end, self._on_step = ledger, on_end, on_step
 
@@ -141,14 +141,15 @@ class Recorder(tune.Callback):  # type: ignore[misc]
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """Between two events of Tune."""
-        self._on_step()
+        for action in self._on_step:
+            action()
 
     def _end(self, number: int, outcome: Outcome | None = None, reason: str = "") -> None:
         self._ledger.end(number, outcome, reason)
         self._on_end(number)
 
 
-class Interruption(tune.Stopper):  # type: ignore[misc]
+class Interruption(NotSaved, tune.Stopper):  # type: ignore[misc]
     """Ends the run when an event is set."""
 
     def __init__(self, stop: threading.Event) -> None:

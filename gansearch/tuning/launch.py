@@ -15,10 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 import gansearch
 from gansearch.data.images import ImageData
-from gansearch.errors import InvalidInput, StudyError, UserError
-from gansearch.journal import Journal
+from gansearch.errors import StudyError, UserError
+from gansearch.journal import Journal, write_table
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.document import Document, Path_, read_document
 from gansearch.study.spec import Plan, StudySpec
@@ -30,8 +32,6 @@ from gansearch.tuning.ledger import Ledger
 from gansearch.tuning.progress import Progress
 from gansearch.tuning.samplers import SAMPLERS
 from gansearch.tuning.trainable import TRAINER
-
-from rich.console import Console
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,25 @@ def resume(directory: StudyDirectory, launch: Launch, console: Console) -> bool:
             return _session(ray, spec, directory, journal, launch, shared, console)
 
 
+def sync(directory: StudyDirectory, launch: Launch) -> int:
+    """Send to MLflow what it lacks of a study; returns how many trials could not be sent."""
+    with directory.held():
+        journal = Journal.open(directory.path, directory.name, launch.storage, writer=True)
+        spec, _ = load_study(directory.study_file, launch.places)
+        tracker = open_tracker(spec, directory, launch)
+        if tracker is None:
+            raise StudyError("there is nothing to send to: tracking is off")
+        records = journal.trials()
+        for record in records:
+            tracker.submit(record)
+        finished = sum(r.outcome.ended for r in records) >= spec.plan.search.trials
+        unsent = tracker.finish("FINISHED" if finished else "KILLED", timeout=3600.0)
+        for number, run_id in tracker.run_ids().items():
+            journal.note_run(number, run_id)
+        write_table(directory.table, journal.trials(), journal.metric, journal.goal)
+        return unsent
+
+
 def _check_unchanged(spec: StudySpec, journal: Journal, directory: StudyDirectory) -> None:
     facts = journal.facts
     if spec.digest == facts["digest"]:
@@ -148,6 +167,7 @@ def _create(spec: StudySpec, directory: StudyDirectory, launch: Launch) -> None:
         "metric": config.objective.metric,
         "goal": spec.goal,
         "steps": config.budget.steps,
+        "trials": spec.plan.search.trials,
         "digest": spec.digest,
         "study": spec.to_yaml(),
         "gansearch": gansearch.__version__,
@@ -179,7 +199,7 @@ def _share(ray: Any, spec: StudySpec, data: ImageData, launch: Launch) -> dict[s
         ray.get(reference_ref)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, UserError):
-            raise InvalidInput("the study cannot be measured", []) from error.cause
+            raise error.cause from None
         raise
     return {"data": data_ref, "reference": reference_ref, "device": device}
 
@@ -210,7 +230,7 @@ def _session(
                 scheduler,
                 slots=lambda: min(slots(), most) if most else slots(),
                 on_end=progress.ended,
-                on_step=lambda: (ledger.tick(), progress.tick()),
+                on_step=[ledger.tick, progress.tick],
                 stop=stop,
                 shared={
                     **shared,

@@ -146,7 +146,7 @@ class Ledger:
         """Now and then: note new run ids, write the table."""
         if self.mirror is not None:
             for number, run_id in self.mirror.run_ids().items():
-                self.journal.note(number, mlflow_run_id=run_id)
+                self.journal.note_run(number, run_id)
                 self.records[number].mlflow_run_id = run_id
         if time.monotonic() - self._table_written > TABLE_EVERY:
             self.write_table()

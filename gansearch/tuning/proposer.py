@@ -25,7 +25,9 @@ class Proposer:
         self.spec = spec
         self.journal = journal
         axes = spec.space.axes().values()
-        options = (option for axis in axes if isinstance(axis, Choice) for option in axis.options.values())
+        options = (
+            option for axis in axes if isinstance(axis, Choice) for option in axis.options.values()
+        )
         self._conditional = any(isinstance(option, dict | list) for option in options)
 
     def propose(self, number: int) -> TrialRecord:

@@ -18,6 +18,9 @@ from gansearch.study.records import Outcome, TrialRecord, better
 from gansearch.study.spec import StudySpec
 from gansearch.tuning.ledger import Ledger
 
+STOP: str = TrialScheduler.STOP
+CONTINUE: str = TrialScheduler.CONTINUE
+
 
 class Standin(NamedTuple):
     """A trial as ASHA's rungs know it: by its number, which a resumed study keeps."""
@@ -25,7 +28,16 @@ class Standin(NamedTuple):
     trial_id: str
 
 
-class PruningScheduler(ASHAScheduler):  # type: ignore[misc]
+class NotSaved:
+    """Something that Tune pickles with a Tuner so as to restore it. Nothing here is ever restored so:
+    a study resumes from its journal.
+    """
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return (object, ())
+
+
+class PruningScheduler(NotSaved, ASHAScheduler):  # type: ignore[misc]
     """ASHA (Li et al. 2020, arXiv 1810.05934) on the best objective so far, by generator steps.
 
     The best so far, and not the last, because that is what a trial is worth in this study.
@@ -33,7 +45,8 @@ class PruningScheduler(ASHAScheduler):  # type: ignore[misc]
 
     def __init__(self, spec: StudySpec, ledger: Ledger) -> None:
         budget, pruner = spec.corner().budget, spec.plan.pruner
-        self.min_steps = pruner.min_steps or max(budget.steps // 9, budget.report_every)
+        reports = max(budget.steps // budget.report_every // 9, 1)
+        self.min_steps = pruner.min_steps or reports * budget.report_every
         self.reduction_factor = pruner.reduction_factor
         self.ledger = ledger
         super().__init__(
@@ -53,14 +66,16 @@ class PruningScheduler(ASHAScheduler):  # type: ignore[misc]
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Judge a report."""
         decision = self._judge(tune_controller, _standin(trial), result)
-        if decision == TrialScheduler.STOP:
+        if decision == STOP:
             self.ledger.prune(trial.config["number"], self._reason(result))
         return decision
 
     def _judge(self, tune_controller: Any, trial: Standin, result: dict[str, Any]) -> str:
         if math.isfinite(result["objective"]):
-            return str(super().on_trial_result(tune_controller, trial, result))
-        return TrialScheduler.STOP if result["step"] >= self.min_steps else TrialScheduler.CONTINUE
+            decision: str = super().on_trial_result(tune_controller, trial, result)
+            return decision
+        late = result["step"] >= self.min_steps
+        return STOP if late else CONTINUE
 
     def _reason(self, result: dict[str, Any]) -> str:
         if not math.isfinite(result["objective"]):
@@ -100,7 +115,7 @@ class PruningScheduler(ASHAScheduler):  # type: ignore[misc]
             result = {"step": report.step, "objective": best.get(record.number, math.nan)}
             if report.outcome in (None, Outcome.COMPLETED):
                 decision = self._judge(None, trial, result)
-                stopped = decision == TrialScheduler.STOP and report.outcome is None
+                stopped = decision == STOP and report.outcome is None
                 if stopped and not record.outcome.ended and report is record.last:
                     self.ledger.prune(record.number, self._reason(result))
 

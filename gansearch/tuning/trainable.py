@@ -18,11 +18,11 @@ from typing import Any, Protocol
 import torch
 from ray.tune import Trainable
 
-from gansearch.data.images import ImageData
 from gansearch.study.config import TrialConfig
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import Outcome, Report, best_report
 from gansearch.training import checkpoint
+from gansearch.training.model import write_grid
 
 TRAINER = "gansearch.training.trainer:Trainer"
 
@@ -33,12 +33,29 @@ class TrainerLike(Protocol):
     reports: list[Report]
 
     @property
-    def finished(self) -> bool: ...
-    def advance(self) -> Report: ...
-    def provenance(self) -> dict[str, dict[str, Any]]: ...
-    def grid(self) -> torch.Tensor | None: ...
-    def state(self) -> dict[str, Any]: ...
-    def load(self, state: dict[str, Any]) -> None: ...
+    def finished(self) -> bool:
+        """Whether the last report was the last."""
+        ...
+
+    def advance(self) -> Report:
+        """Train to the next report."""
+        ...
+
+    def provenance(self) -> dict[str, dict[str, Any]]:
+        """How the metrics are made."""
+        ...
+
+    def grid(self) -> torch.Tensor | None:
+        """Samples to show, if any."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What continuing needs; empty: nothing to save."""
+        ...
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        ...
 
 
 class Trial(Trainable):  # type: ignore[misc]
@@ -153,18 +170,3 @@ def describe(error: Exception) -> str:
         return "out of memory"
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
-
-
-def write_grid(images: torch.Tensor, path: Path) -> None:
-    """Write images (uint8, N x C x H x W) as one PNG, eight in a row; enlarged if they are tiny."""
-    from torchvision.utils import make_grid  # noqa: PLC0415  a second to import
-    from PIL import Image  # noqa: PLC0415
-
-    grid = make_grid(images.cpu(), nrow=8, padding=1)
-    factor = max(1, 32 // images.shape[-1])
-    picture = Image.fromarray(grid.permute(1, 2, 0).numpy())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    size = (picture.width * factor, picture.height * factor)
-    picture.resize(size, Image.Resampling.NEAREST).save(part, format="PNG")
-    part.replace(path)

@@ -45,9 +45,7 @@ def cifar_root(tmp_path, pixels):
     for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
         images = pixels.integers(0, 256, (3, 3, 32, 32), dtype=np.uint8)
         labels = pixels.integers(0, 10, 3, dtype=np.uint8)
-        rows = [
-            bytes([label]) + image.tobytes() for label, image in zip(labels, images, strict=True)
-        ]
+        rows = [bytes([label]) + image.tobytes() for label, image in zip(labels, images, strict=True)]
         (folder / f"{name}.bin").write_bytes(b"".join(rows))
         written[name] = images, labels
     return tmp_path, written

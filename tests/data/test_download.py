@@ -84,9 +84,7 @@ def test_nothing_is_downloaded_twice_nor_where_it_is_not_needed(tmp_path):
         time.sleep(0.2)
         fake_download(folder)
 
-    threads = [
-        threading.Thread(target=ensure, args=("set", tmp_path, FILES, slow)) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=ensure, args=("set", tmp_path, FILES, slow)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

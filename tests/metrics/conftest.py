@@ -10,9 +10,7 @@ import pytest
 from gansearch.data.images import ImageData
 
 
-def make_stripes(
-    count: int = 400, *, seed: int = 0, channels: int = 1, size: int = 12
-) -> ImageData:
+def make_stripes(count: int = 400, *, seed: int = 0, channels: int = 1, size: int = 12) -> ImageData:
     """Three classes that differ in the direction and the place of a bright stripe, with noise."""
     random = np.random.default_rng(seed)
     images = random.integers(0, 60, (count, channels, size, size), dtype=np.uint8)

@@ -203,17 +203,14 @@ class Images(Dataset[torch.Tensor]):
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_equals_torch_fidelity_on_cifar10(
-    body_file: Path, cifar: np.ndarray, tmp_path: Path
-) -> None:
+def test_equals_torch_fidelity_on_cifar10(body_file: Path, cifar: np.ndarray, tmp_path: Path) -> None:
     """500 real images against 500 others, real body; the head is random but the same for both."""
     import torch_fidelity
 
     body = inception._read(body_file)
     generator = torch.Generator().manual_seed(0)
     head = {
-        name: torch.randn(shape, generator=generator) * 0.2
-        for name, shape in inception.HEAD.items()
+        name: torch.randn(shape, generator=generator) * 0.2 for name, shape in inception.HEAD.items()
     }
     path = tmp_path / "complete.pth"
     torch.save({**body, **head}, path)

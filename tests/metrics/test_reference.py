@@ -90,6 +90,7 @@ def test_scores_that_do_not_compare_leave_the_real_images_alone(
     )
     reference = prepare([("is_classifier", {})], data, cache_dir=cache)
     assert calls == [2]
+    assert reference.metrics == (("is_classifier", {"splits": 10}),)
     assert reference.origin["is_classifier"]["real_samples"] == 0
 
 

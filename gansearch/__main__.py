@@ -1,0 +1,5 @@
+"""`python -m gansearch`."""
+
+from gansearch.cli import main
+
+main()

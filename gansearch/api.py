@@ -1,0 +1,298 @@
+"""Every command as a function: good in a notebook, and what the command line itself calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from gansearch.errors import StudyError
+from gansearch.study.directory import StudyDirectory
+from gansearch.study.records import Report
+from gansearch.study.spec import StudySpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gansearch.data.images import ImageData
+    from gansearch.journal import Journal
+
+PathLike = str | Path
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked study file and its data, ready to be run.
+
+    Attributes:
+        spec: what is asked.
+        data: the training images.
+        stem: the file's name, from which a run takes its own.
+    """
+
+    spec: StudySpec
+    data: ImageData
+    stem: str
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study that has run, wholly or in part.
+
+    Attributes:
+        directory: where it is.
+        finished: False after an interruption: `resume` goes on.
+        trials: one row a trial, best first.
+    """
+
+    directory: Path
+    finished: bool
+    trials: pd.DataFrame
+
+
+def load_study(
+    path: PathLike, *, data: PathLike | None = None, overrides: Mapping[str, Any] | None = None
+) -> Study:
+    """Read and check a study file, and load the images that it names.
+
+    Args:
+        path: the YAML file.
+        data: the folder of all data sets; None: GANSEARCH_DATA.
+        overrides: values in place of the file's, by dotted key: {"search.trials": 8}.
+
+    Raises:
+        InvalidInput: with every mistake in the file.
+    """
+    from gansearch.training.prepare import Places  # noqa: PLC0415
+    from gansearch.tuning.launch import load_study as load  # noqa: PLC0415
+
+    spec, images = load(path, Places.of_environment(data), overrides)
+    return Study(spec, images, Path(path).stem)
+
+
+def run(
+    study: Study | PathLike,
+    *,
+    name: str | None = None,
+    runs_dir: PathLike = "runs",
+    trials: int | None = None,
+    address: str | None = None,
+    data: PathLike | None = None,
+    inception: PathLike | None = None,
+    storage: str | None = None,
+    tracking: str | None = None,
+    concurrency: int | None = None,
+    console: Console | None = None,
+) -> StudyResult:
+    """Run a study under Ray Tune.
+
+    Args:
+        study: a file, or what `load_study` gave.
+        name: the study's name; None: the file's, with a number if that is taken.
+        runs_dir: where its directory is made.
+        trials: in place of the file's `search.trials`.
+        address: of a Ray cluster; None: a local one.
+        data, inception: places on this machine, see `load_study` and the README.
+        storage: an Optuna storage URL; None: a journal file in the study's directory.
+        tracking: an MLflow tracking URI; None: SQLite in `runs_dir`; "off": none.
+        concurrency: trials at once, at most.
+        console: where progress is shown; None: standard error.
+
+    Raises:
+        UserError: for anything that the user can mend; nothing was created then.
+    """
+    from gansearch.tuning import launch  # noqa: PLC0415
+
+    if not isinstance(study, Study):
+        study = load_study(study, data=data)
+    spec = study.spec
+    if trials is not None:
+        search = spec.plan.search.model_validate(spec.plan.search.model_dump() | {"trials": trials})
+        spec = replace(spec, plan=spec.plan.model_copy(update={"search": search}))
+    directory = StudyDirectory.new(name, study.stem, Path(runs_dir))
+    how = _launch(address, data, inception, storage, tracking, concurrency)
+    shown = console or Console(stderr=True)
+    return _result(directory, launch.run(spec, study.data, directory, how, shown), storage)
+
+
+def resume(
+    name: PathLike,
+    *,
+    runs_dir: PathLike = "runs",
+    address: str | None = None,
+    data: PathLike | None = None,
+    inception: PathLike | None = None,
+    storage: str | None = None,
+    tracking: str | None = None,
+    concurrency: int | None = None,
+    console: Console | None = None,
+) -> StudyResult:
+    """Go on with a study after any interruption; arguments as for `run`.
+
+    Raises:
+        StudyError: there is no such study, it is being run, or its file has changed.
+    """
+    from gansearch.tuning import launch  # noqa: PLC0415
+
+    directory = StudyDirectory.find(str(name), Path(runs_dir))
+    how = _launch(address, data, inception, storage, tracking, concurrency)
+    shown = console or Console(stderr=True)
+    return _result(directory, launch.resume(directory, how, shown), storage)
+
+
+def status(
+    name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None
+) -> dict[str, Any]:
+    """The state of a study, also while it runs: see `gansearch.analysis.tables.status`."""
+    from gansearch.analysis import tables  # noqa: PLC0415
+
+    directory, journal = _open(name, runs_dir, storage)
+    return tables.status(directory, journal, journal.facts["trials"])
+
+
+def trials(name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None) -> pd.DataFrame:
+    """One row a trial, best first, indexed by number."""
+    from gansearch.analysis import tables  # noqa: PLC0415
+
+    _, journal = _open(name, runs_dir, storage)
+    return tables.trials_table(journal.trials(), journal.metric, journal.goal)
+
+
+def curves(name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None) -> pd.DataFrame:
+    """One row a report of every trial: number, step, images, seconds and every metric."""
+    from gansearch.analysis import tables  # noqa: PLC0415
+
+    _, journal = _open(name, runs_dir, storage)
+    return tables.curves_table(journal.trials())
+
+
+def sync(
+    name: PathLike,
+    *,
+    runs_dir: PathLike = "runs",
+    storage: str | None = None,
+    tracking: str | None = None,
+) -> int:
+    """Send to MLflow what it does not have of a study; returns how many trials could not be sent.
+
+    Raises:
+        StudyError: there is no such study, or it is being run (and then sends by itself).
+    """
+    from gansearch.tuning import launch  # noqa: PLC0415
+
+    directory = StudyDirectory.find(str(name), Path(runs_dir))
+    return launch.sync(directory, _launch(None, None, None, storage, tracking, None))
+
+
+def export(
+    name: PathLike,
+    out: PathLike,
+    *,
+    top: int = 1,
+    runs_dir: PathLike = "runs",
+    storage: str | None = None,
+) -> list[Path]:
+    """Write the best trials' configuration, weights, samples and provenance; returns the folders.
+
+    Raises:
+        UserError: nothing to export, or `out` is in use.
+    """
+    from gansearch.export import export as write  # noqa: PLC0415
+
+    directory, journal = _open(name, runs_dir, storage)
+    return write(directory, journal, Path(out), top)
+
+
+def train(
+    config: PathLike,
+    out: PathLike,
+    *,
+    data: PathLike | None = None,
+    inception: PathLike | None = None,
+    device: str | None = None,
+    on_report: Callable[[Report], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Train one configuration by itself, without Ray, Optuna or MLflow.
+
+    Args:
+        config: its YAML file, hand-written or exported.
+        out: the folder for the model; an interrupted training there is gone on with.
+        data, inception: places on this machine.
+        device: as torch names it; None: the GPU if there is one.
+        on_report: called with each report.
+
+    Returns:
+        The curve, one row a report.
+    """
+    import pandas as pd  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    from gansearch.training.alone import train as train_alone  # noqa: PLC0415
+    from gansearch.training.prepare import Places  # noqa: PLC0415
+    from gansearch.training.validation import load_config  # noqa: PLC0415
+
+    places = Places.of_environment(data, inception)
+    checked, images = load_config(config, places.data)
+    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    reports = train_alone(checked, images, Path(out), places, device=where, on_report=on_report)
+    return pd.DataFrame([{"step": r.step, "seconds": r.seconds, **r.metrics} for r in reports])
+
+
+def sample(folder: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -> Path:
+    """Write a grid of images from an exported generator as a PNG; a seed, the same images.
+
+    Raises:
+        UserError: the folder is not a model's.
+    """
+    from gansearch.training.model import read_model, write_grid  # noqa: PLC0415
+
+    write_grid(read_model(Path(folder)).sample(count, seed), Path(out))
+    return Path(out)
+
+
+def _open(name: PathLike, runs_dir: PathLike, storage: str | None) -> tuple[StudyDirectory, Journal]:
+    from gansearch.journal import Journal  # noqa: PLC0415
+
+    directory = StudyDirectory.find(str(name), Path(runs_dir))
+    return directory, Journal.open(directory.path, directory.name, storage)
+
+
+def _launch(
+    address: str | None,
+    data: PathLike | None,
+    inception: PathLike | None,
+    storage: str | None,
+    tracking: str | None,
+    concurrency: int | None,
+) -> Any:
+    from gansearch.training.prepare import Places  # noqa: PLC0415
+    from gansearch.tuning.launch import Launch  # noqa: PLC0415
+
+    if concurrency is not None and concurrency < 1:
+        raise StudyError(f"concurrency must be at least 1, not {concurrency}")
+    places = Places.of_environment(data, inception)
+    return Launch(places, address, storage, tracking, concurrency)
+
+
+def _result(directory: StudyDirectory, finished: bool, storage: str | None) -> StudyResult:
+    table = trials(directory.path, storage=storage)
+    return StudyResult(directory.path, finished, table)
+
+
+__all__ = [
+    "Study",
+    "StudyResult",
+    "curves",
+    "export",
+    "load_study",
+    "resume",
+    "run",
+    "sample",
+    "status",
+    "sync",
+    "train",
+    "trials",
+]
