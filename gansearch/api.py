@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from gansearch.errors import StudyError
+from gansearch.errors import StudyError, UserError
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import Report
 from gansearch.study.spec import StudySpec
@@ -110,7 +110,9 @@ def run(
         study = load_study(study, data=data)
     spec = study.spec
     if trials is not None:
-        search = spec.plan.search.model_validate(spec.plan.search.model_dump() | {"trials": trials})
+        if trials < 1:
+            raise UserError(f"trials must be at least 1, not {trials}")
+        search = spec.plan.search.model_copy(update={"trials": trials})
         spec = replace(spec, plan=spec.plan.model_copy(update={"search": search}))
     directory = StudyDirectory.new(name, study.stem, Path(runs_dir))
     how = _launch(address, data, inception, storage, tracking, concurrency)

@@ -165,7 +165,9 @@ def ui(
     uri, artifacts = tracking_store(directory, tracking)
     with mlflow.ui(uri, artifacts, port=port) as server:
         out.print(f"MLflow: {server.url}", highlight=False)
-        link = mlflow.comparison_url(server.url, uri, directory.name)
+        link = mlflow.comparison_url(
+            server.url, uri, directory.name, identity=directory.identity
+        )
         out.print(f"{directory.name}: {link}", soft_wrap=True, highlight=False)
         out.print("Ctrl-C ends the server.")
         server.wait()

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
@@ -111,10 +112,27 @@ class Journal:
         return dict(self.study.user_attrs)
 
     def trials(self) -> list[TrialRecord]:
-        """Every proposed trial, by number; one whose proposal was cut short has no config yet."""
+        """Every proposed trial, by number."""
         frozen = self.study.get_trials(deepcopy=False)
         attributes = self.study.user_attrs
         return [_record(trial, attributes.get(f"mlflow_run:{trial.number}")) for trial in frozen]
+
+    def begin(
+        self,
+        number: int,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        config: dict[str, Any],
+    ) -> None:
+        """Enter a new trial, running, in one write: it is known whole or not at all."""
+        template = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=dict(params),
+            distributions=dict(distributions),
+            user_attrs={"config": config},
+        )
+        trial_id = self._storage.create_new_trial(self.study._study_id, template)
+        self._ids[number] = trial_id
 
     def note(self, number: int, **attributes: Any) -> None:
         """Set user attributes of a trial that has not ended (plain values)."""
@@ -218,7 +236,7 @@ def _record(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
     return TrialRecord(
         number=trial.number,
         params=dict(trial.params),
-        config=attributes.get("config", {}),
+        config=attributes["config"],
         outcome=Outcome(attributes.get("outcome", Outcome.RUNNING)),
         reason=attributes.get("reason", ""),
         reports=sorted(reports, key=lambda report: report.step),

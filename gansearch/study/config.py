@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -47,9 +47,14 @@ class Data(Part):
 
 
 class Loss(Part):
-    """An adversarial loss, and a penalty on the discriminator beside it."""
+    """An adversarial loss, and a penalty on the discriminator beside it (`null` or `none`: none)."""
 
     penalty: Part | None = None
+
+    @field_validator("penalty", mode="before")
+    @classmethod
+    def _no_penalty(cls, value: Any) -> Any:
+        return None if value in ("none", {"name": "none"}) else value
 
 
 class Optimizer(Part):

@@ -10,18 +10,19 @@ from typing import Any
 
 import yaml
 
-from gansearch.errors import InvalidInput, Problem
+from gansearch.errors import InvalidInput, Problem, UserError
 
 Path_ = tuple[str | int, ...]
 """Where something stands in a document: keys and list positions from the top."""
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2 floats: 1.1 reads `1e-5` as text."""
+    """PyYAML's safe loader with YAML 1.2 floats (1.1 reads `1e-5` as text), and dates as text."""
 
 
+_UNLIKE = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _UNLIKE]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
@@ -41,13 +42,35 @@ class Document:
     tree: Any
     lines: dict[Path_, int]
 
+    def line(self, path: Path_) -> int | None:
+        """The line of a path, or of its nearest ancestor in the file; 0 for what `override` put there,
+        None for what is in neither.
+        """
+        while len(path) > 1 and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path)
+
     def place(self, path: Path_) -> str:
-        """`line 3, loss.penalty.weight`; the line is that of the nearest ancestor in the file."""
-        known = path
-        while known and known not in self.lines:
-            known = known[:-1]
-        line = f"line {self.lines[known]}" if known in self.lines else ""
-        return ", ".join(part for part in (line, dotted(path)) if part)
+        """`line 3, loss.penalty.weight`, or `--set loss.penalty.weight`."""
+        line = self.line(path)
+        if line is None:
+            return dotted(path)
+        return f"line {line}, {dotted(path)}" if line else f"--set {dotted(path)}"
+
+    def override(self, key: str, value: Any) -> None:
+        """Put a value in the place of the file's, by its dotted key; raises `UserError`."""
+        *above, last = path = tuple(key.split("."))
+        node = self.tree
+        for i, part in enumerate(above):
+            node = node.setdefault(part, {})
+            if not isinstance(node, dict):
+                raise UserError(
+                    f"--set {key}: '{dotted(path[: i + 1])}' holds no keys in {self.source}"
+                )
+        node[last] = value
+        for known in [known for known in self.lines if known[: len(path)] == path]:
+            del self.lines[known]
+        self.lines[path] = 0
 
 
 def dotted(path: Path_) -> str:
@@ -79,6 +102,8 @@ def parse_document(text: str, source: str) -> Document:
         place = f"line {mark.line + 1}" if mark else ""
         what = getattr(error, "problem", None) or str(error)
         raise InvalidInput(source, [Problem(place, f"is not valid YAML: {what}")]) from error
+    except RecursionError as error:
+        raise InvalidInput(source, [Problem("", "holds itself, or is nested too deeply")]) from error
     finally:
         loader.dispose()
     if not isinstance(tree, dict):
@@ -93,10 +118,16 @@ def parse_value(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
 
 
+_COLLECTIONS = (yaml.resolver.Resolver.DEFAULT_MAPPING_TAG, yaml.resolver.Resolver.DEFAULT_SEQUENCE_TAG)
+
+
 def _construct(
     loader: _Loader, node: yaml.Node, path: Path_, lines: dict[Path_, int], problems: list[Problem]
 ) -> Any:
     lines[path] = node.start_mark.line + 1
+    if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
+        what = f"the tag {node.tag} has no place here"
+        raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
     if isinstance(node, yaml.SequenceNode):
         return [
             _construct(loader, child, (*path, i), lines, problems) for i, child in enumerate(node.value)
@@ -119,6 +150,9 @@ class _Dumper(yaml.SafeDumper):
     """Writes axes and parts in flow style: one short line each, as a person would."""
 
 
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers  # so that the text "1e-5" is quoted
+
+
 def _represent_mapping(dumper: yaml.SafeDumper, tree: dict[str, Any]) -> yaml.Node:
     node = dumper.represent_mapping("tag:yaml.org,2002:map", tree.items(), flow_style=False)
     short = all(isinstance(value, yaml.ScalarNode) for _, value in node.value)
@@ -132,6 +166,13 @@ def _represent_list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
     return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=flat)
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    unusual = not _BREAKS.isdisjoint(text)  # line breaks that only double quotes keep
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, '"' if unusual else None)
+
+
+_BREAKS = frozenset("\x85\u2028\u2029")
+_Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(dict, _represent_mapping)
 _Dumper.add_representer(list, _represent_list)
 

@@ -8,9 +8,11 @@ the signature is the option table, and pydantic checks a study's values against 
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib
 import inspect
+import json
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, cast
@@ -20,6 +22,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from gansearch.errors import UnknownPart, nearest
 
 T = TypeVar("T")
+
+AXIS_KEYS = ("log", "uniform", "int", "choice")
+"""What makes a mapping of one key an axis of the search space."""
 
 
 class Registry(Generic[T]):
@@ -47,7 +52,13 @@ class Registry(Generic[T]):
 
     def options(self, name: str) -> type[BaseModel]:
         """A pydantic model of the part's options; raises `UnknownPart`."""
-        return options_model(self.find(name))
+        part = self.find(name)
+        try:
+            return options_model(part)
+        except (ValueError, TypeError, NameError) as error:
+            raise UnknownPart(
+                f"cannot read the options of the {self.kind} '{name}': {error}"
+            ) from error
 
     def check(self, name: str, options: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
         """What is wrong with a choice of part, as (path below the part, message); never raises."""
@@ -55,8 +66,8 @@ class Registry(Generic[T]):
             model = self.options(name)
         except UnknownPart as error:
             return [(("name",), str(error))]
-        try:
-            model.model_validate(dict(options))
+        try:  # as JSON, where strict means that "3" is no number and yet a list may become a tuple
+            model.model_validate_json(json.dumps(dict(options), default=str), strict=True)
         except ValidationError as error:
             known = model.model_fields
             return [
@@ -80,10 +91,44 @@ def explain(error: Any, known: Mapping[str, Any], what: str) -> str:
         return f"not {what}{nearest(key, known)}"
     if error["type"] == "missing":
         return "is required"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    shown = repr(error["input"])
-    return message if len(shown) > 60 or error["type"] == "value_error" else f"{message}, not {shown}"
+    if error["type"] == "value_error":
+        message = str(error["msg"]).removeprefix("Value error, ")
+        return message[:1].lower() + message[1:]
+    wanted = _WANTED.get(error["type"])
+    if wanted is None:
+        wanted = str(error["msg"])[:1].lower() + str(error["msg"])[1:]
+    return f"{wanted.format_map(error.get('ctx', {}))}{_shown(error['input'])}"
+
+
+_WANTED = {
+    "int_type": "needs an integer",
+    "float_type": "needs a number",
+    "string_type": "needs text",
+    "bool_type": "needs true or false",
+    "list_type": "needs a list",
+    "tuple_type": "needs a list",
+    "dict_type": "needs a mapping of keys to values",
+    "model_type": "needs a mapping of keys to values",
+    "finite_number": "needs a finite number",
+    "literal_error": "must be {expected}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "greater_than": "must be above {gt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "less_than": "must be below {lt:g}",
+}
+"""Pydantic's types of error in a user's words."""
+
+
+def _shown(value: Any) -> str:
+    """What was given, as it stands in the file, if it is short; a hint if it looks like an axis."""
+    if value is None or isinstance(value, bool):
+        return f", not {json.dumps(value)}"
+    shown = repr(value)
+    text = f", not {shown}" if len(shown) <= 60 else ""
+    if isinstance(value, Mapping) and len(value) == 1:
+        close = difflib.get_close_matches(str(next(iter(value))), AXIS_KEYS, n=1)
+        text += f" (did you mean '{close[0]}'?)" if close and close[0] not in value else ""
+    return text
 
 
 @functools.cache
@@ -91,8 +136,9 @@ def _load(target: str, kind: str) -> object:
     module_name, _, attribute = target.partition(":")
     try:
         found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module_name))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UnknownPart(f"cannot import the {kind} '{target}': {error}") from error
+    except Exception as error:  # importing runs the user's module, which may raise anything
+        what = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
+        raise UnknownPart(f"cannot import the {kind} '{target}': {what}{error}") from error
     if not callable(found):
         raise UnknownPart(f"the {kind} '{target}' is not callable")
     return found

@@ -13,15 +13,18 @@ is chosen. An axis is named by its path, with the label of each option on the wa
 from __future__ import annotations
 
 import itertools
+import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from gansearch.study.document import Path_
 
 Label = str | int | float | bool | None
-"""What stands for an option of a choice: the option itself if it is a scalar, else its name."""
+"""What stands for an option of a choice: the option itself if it is a scalar, else its name, else its
+place, `#0`."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,10 @@ class Space:
         All the combinations of ends where there are at most `limit`; else the first `limit` of
         them and then each end once, the others at their first.
         """
-        yield from itertools.islice(self._combinations(), limit)
+        combinations = self._combinations()
+        yield from itertools.islice(combinations, limit)
+        if next(combinations, None) is None:
+            return
         for name, axis in self.axes().items():
             for end in axis.ends():
                 yield self.resolve(steering(name, end))
@@ -151,9 +157,9 @@ def steering(name: str, end: Any) -> Suggest:
         if at == name:
             return end
         if isinstance(axis, Choice):
-            for label in axis.options:
-                if name.startswith(f"{at}.{label}."):
-                    return label
+            leading = [label for label in axis.options if f"{name}.".startswith(f"{at}.{label}.")]
+            if leading:  # labels may hold dots: `my.parts:Loss`
+                return max(leading, key=lambda label: len(str(label)))
         return axis.ends()[0]
 
     return suggest
@@ -261,8 +267,8 @@ def _parse_float(log: bool) -> Callable[[Any, Path_, list[tuple[Path_, str]]], A
             return None
         low, high = float(ends[0]), float(ends[1])
         if not low < high:
-            problems.append((path, f"the range [{low:g}, {high:g}] is empty: low must be below high"))
-            return low
+            problems.append((path, _empty(low, high)))
+            return high
         if log and low <= 0:
             problems.append((path, f"a log range must lie above 0, and {low:g} does not"))
             return high
@@ -276,9 +282,15 @@ def _parse_int(ends: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any
         problems.append((path, f"needs two integers, [low, high], not {ends!r}"))
         return None
     if not ends[0] < ends[1]:
-        problems.append((path, f"the range [{ends[0]}, {ends[1]}] is empty: low must be below high"))
+        problems.append((path, _empty(*ends)))
         return ends[0]
     return Int(ends[0], ends[1])
+
+
+def _empty(low: float, high: float) -> str:
+    if low == high:
+        return f"the range [{low:g}, {high:g}] is one value: write {low:g} in place of the axis"
+    return f"the range [{low:g}, {high:g}] is empty: low must be below high"
 
 
 def _parse_choice(options: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
@@ -286,21 +298,26 @@ def _parse_choice(options: Any, path: Path_, problems: list[tuple[Path_, str]]) 
         problems.append((path, f"needs a list of options, not {options!r}"))
         return None
     parsed = [_parse(option, (*path, i), problems) for i, option in enumerate(options)]
+    for i, option in enumerate(parsed):
+        if option in parsed[:i]:
+            problems.append(((*path, i), f"the option {_shown(options[i])} is there twice"))
+            return parsed[0]
     labels = [_label(option, i) for i, option in enumerate(parsed)]
-    if len(set(map(str, labels))) < len(labels):  # two mappings of one name: number them instead
-        mappings = [isinstance(option, Mapping) for option in parsed]
-        labels = [i if m else label for i, (m, label) in enumerate(zip(mappings, labels, strict=True))]
-    if len(set(map(str, labels))) < len(labels):
-        problems.append((path, "has the same option twice"))
-        return parsed[0]
+    # Two of one name are told apart by their place. That a name alone and a mapping of that name count
+    # as alike keeps the labels the same when the study is read back with its defaults written out.
+    counts = Counter(map(str, labels))
+    labels = [f"#{i}" if counts[str(label)] > 1 else label for i, label in enumerate(labels)]
     return Choice(dict(zip(labels, parsed, strict=True)))
 
 
 def _label(option: Any, index: int) -> Label:
-    if isinstance(option, dict):
-        name = option.get("name")
-        return name if isinstance(name, str) else index
-    return option if isinstance(option, str | int | float | bool) or option is None else index
+    label = option.get("name") if isinstance(option, dict) else option
+    plainly = label is None and option is None
+    return label if isinstance(label, str | int | float | bool) or plainly else f"#{index}"
+
+
+def _shown(option: Any) -> str:
+    return json.dumps(option, default=str)
 
 
 def _is_range(ends: Any, types: tuple[type[int] | type[float], ...]) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from gansearch.errors import InvalidInput, Problem, nearest
 from gansearch.study.config import (
@@ -45,6 +45,9 @@ class Search(Section):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+PRUNERS = ("asha", "none")
+
+
 class Pruner(Section):
     """When a trial is stopped for falling behind (ASHA, Li et al. 2020); `none` never does.
 
@@ -52,6 +55,11 @@ class Pruner(Section):
         reduction_factor: one trial in this many goes on from each rung.
         min_steps: the first rung; None: a ninth of the budget's reports, at least one.
     """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
     name: str = "asha"
     reduction_factor: Annotated[int, Field(ge=2)] = 3
@@ -86,7 +94,8 @@ class Plan(Section):
 
 
 S = TypeVar("S", bound=Section)
-Complete = Callable[[TrialConfig], tuple[TrialConfig, list[tuple[Path_, str]]]]
+Found = list[tuple[Path_, str]]
+Complete = Callable[[TrialConfig], tuple[TrialConfig, Found]]
 """Fills in the defaults of a configuration's parts and tells what is wrong with them. It is given
 from above (`gansearch.training.validation`), because this floor does not know the parts."""
 
@@ -137,10 +146,21 @@ class StudySpec:
 def build_study(
     document: Document,
     complete: Complete,
-    check_plan: Callable[[Plan], list[tuple[Path_, str]]] = lambda _: [],
+    check_plan: Callable[[Plan], Found] = lambda _: [],
+    known: Iterable[tuple[Path_, str]] = (),
 ) -> StudySpec:
-    """Validate a parsed study file; raises `InvalidInput` with every mistake in it."""
-    found: list[tuple[Path_, str]] = []
+    """Validate a parsed study file.
+
+    Args:
+        document: the file.
+        complete: fills in and checks a configuration.
+        check_plan: checks what this floor does not know of a plan.
+        known: mistakes that were found already.
+
+    Raises:
+        InvalidInput: with every mistake in the file.
+    """
+    found: Found = []
     plan_keys, trial_keys = set(Plan.model_fields), set(TrialConfig.model_fields)
     for key in document.tree.keys() - plan_keys - trial_keys:
         found.append(((key,), f"not a key of a study{nearest(key, plan_keys | trial_keys)}"))
@@ -151,43 +171,81 @@ def build_study(
     for key in sorted(parsed.keys() - set(AXES_ALLOWED)):
         why = f"cannot be an axis: '{key}' is shared by all trials; make a study for each value"
         found += [(path, why) for path in axis_paths(parsed[key], (key,))]
-    if plan is not None:
-        found += check_plan(plan)
+    found += apart(check_plan(plan), found)
     space = Space(parsed)
     found += _check_corners(space, complete, found)
-    spec = None
-    if plan is not None and not found:
-        spec = StudySpec(plan, Space(_fill(space, complete)))
-        found += _check_plan(spec)
-    if found or spec is None:
+    found += apart(_check_pruner(plan.pruner, space), found)
+    found += known
+    if found:
         raise InvalidInput(document.source, place_all(document, found))
-    return spec
+    return StudySpec(plan, Space(_fill(space, complete)))
 
 
 def place_all(document: Document, found: list[tuple[Path_, str]]) -> list[Problem]:
     """Problems in the order of the file, each once."""
     unique = dict.fromkeys(found)
-    ordered = sorted(unique, key=lambda item: _line(document, item[0]))
+    ordered = sorted(unique, key=lambda item: document.line(item[0]) or 0)
     return [Problem(document.place(path), message) for path, message in ordered]
 
 
-def _line(document: Document, path: Path_) -> int:
-    while path and path not in document.lines:
-        path = path[:-1]
-    return document.lines.get(path, 0)
+def validate(model: type[S], tree: Mapping[str, Any], found: Found) -> S:
+    """Validate plain values; mistakes are added to `found` as (path, message).
 
-
-def validate(model: type[S], tree: Mapping[str, Any], found: list[tuple[Path_, str]]) -> S | None:
-    """Validate plain values; mistakes are added to `found` as (path, message)."""
+    What is mistaken stands at its default in the result, so that the rest can be checked further.
+    """
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        for e in error.errors():
-            if any(str(part).startswith("literal[") for part in e["loc"]):
-                continue  # `false` or a mapping: the mapping's own mistakes are the ones to tell
-            path = _real_path(e["loc"], tree)
-            found.append((path, explain(e, _fields_at(model, path[:-1]), "a key of this section")))
+        mistakes = _mistakes(model, tree, error)
+    found += mistakes
+    rest = dict(tree)
+    for path, _ in mistakes:
+        rest = _without(rest, path) or {}
+    return validate(model, rest, [])
+
+
+def _mistakes(model: type[S], tree: Mapping[str, Any], error: ValidationError) -> Found:
+    """Pydantic's errors in words, each at its place in the tree."""
+    told: Found = []
+    errors = error.errors()
+    switches = {_real_path(e["loc"], tree) for e in errors if _is_switch(e)}
+    for e in errors:
+        path = _real_path(e["loc"], tree)
+        message = explain(e, _fields_at(model, path[:-1]), "a key of this section")
+        if e["type"] == "model_type" and (path in switches or _is_part(e)):
+            other = "false" if path in switches else "a name"
+            message = message.replace("needs a", f"needs {other} or a")
+        if not _is_switch(e):  # `false` or a mapping: the mapping's own mistakes are the ones to tell
+            told.append((path, message))
+    return told
+
+
+def _is_switch(error: Any) -> bool:
+    return any(str(part).startswith("literal[False") for part in error["loc"])
+
+
+def _is_part(error: Any) -> bool:
+    parts: list[type[Part]] = [Part, *Part.__subclasses__()]
+    return error["ctx"]["class_name"] in {kind.__name__ for kind in parts}
+
+
+def _without(node: Any, path: Path_) -> dict[str, Any] | None:
+    """A copy without what stands at `path`; where nothing does, without the mapping that lacks it."""
+    if not path or not isinstance(node, Mapping) or path[0] not in node:
         return None
+    child = _without(node[path[0]], path[1:])
+    rest = {key: value for key, value in node.items() if key != path[0]}
+    return rest if child is None else dict(node) | {path[0]: child}
+
+
+def apart(mistakes: Found, known: Found) -> Found:
+    """The mistakes that do not stand where a known one does, above or below it."""
+    places = [path for path, _ in known]
+    return [
+        (path, message)
+        for path, message in mistakes
+        if not any(path[: len(other)] == other[: len(path)] for other in places)
+    ]
 
 
 def _real_path(loc: tuple[str | int, ...], tree: Any) -> Path_:
@@ -216,21 +274,25 @@ def _fields_at(model: type[Any], path: Path_) -> Mapping[str, Any]:
     return getattr(model, "model_fields", {})
 
 
-def _check_corners(
-    space: Space, complete: Complete, known: list[tuple[Path_, str]]
-) -> list[tuple[Path_, str]]:
-    found: dict[tuple[Path_, str], None] = {}
-    faulty = [path for path, _ in known]
+def check_config(tree: Mapping[str, Any], complete: Complete) -> tuple[TrialConfig, Found]:
+    """A completed configuration, and every mistake in it."""
+    found: Found = []
+    config = validate(TrialConfig, tree, found)
+    config, further = complete(config)
+    further = apart(further, found)
+    if any(path[:2] == ("evaluation", "metrics") for path, _ in found + further):
+        further = [item for item in further if item[0] != ("objective", "metric")]
+    return config, found + further
+
+
+def _check_corners(space: Space, complete: Complete, known: Found) -> Found:
+    found: dict[tuple[Path_, str], str] = {}
     for tree, origins in space.corners():
-        mistakes: list[tuple[Path_, str]] = []
-        config = validate(TrialConfig, tree, mistakes)
-        if config is not None:
-            mistakes += complete(config)[1]
-        for path, message in mistakes:
-            where = _origin(path, origins)
-            if not any(where[: len(f)] == f or f[: len(where)] == where for f in faulty):
-                found[(where, message)] = None
-    return list(found)
+        _, mistakes = check_config(tree, complete)
+        there = [(_origin(path, origins), message) for path, message in mistakes]
+        for path, message in apart(there, known):
+            found.setdefault((path, message.partition(", not ")[0]), message)  # one end of an axis
+    return [(path, message) for (path, _), message in found.items()]
 
 
 def _origin(path: Path_, origins: Mapping[Path_, Path_]) -> Path_:
@@ -240,18 +302,15 @@ def _origin(path: Path_, origins: Mapping[Path_, Path_]) -> Path_:
     return (*origins[path], *rest)
 
 
-def _check_plan(spec: StudySpec) -> list[tuple[Path_, str]]:
-    pruner, budget = spec.plan.pruner, spec.corner().budget
-    if pruner.name not in ("asha", "none"):
-        return [
-            (
-                ("pruner", "name"),
-                f"unknown pruner '{pruner.name}'{nearest(pruner.name, ['asha', 'none'])}",
-            )
-        ]
-    if pruner.min_steps is not None and pruner.min_steps > budget.steps:
-        too_late = f"is {pruner.min_steps}, more than budget.steps, {budget.steps}"
-        return [(("pruner", "min_steps"), too_late)]
+def _check_pruner(pruner: Pruner, space: Space) -> Found:
+    if pruner.name not in PRUNERS:
+        return [(("pruner", "name"), f"unknown pruner '{pruner.name}'{nearest(pruner.name, PRUNERS)}")]
+    mistakes: Found = []
+    tree, _ = space.resolve(first_end)
+    steps = validate(TrialConfig, tree, mistakes).budget.steps
+    sound = not any(path[0] == "budget" for path, _ in mistakes)
+    if sound and pruner.min_steps is not None and pruner.min_steps > steps:
+        return [(("pruner", "min_steps"), f"is {pruner.min_steps}, more than budget.steps, {steps}")]
     return []
 
 
@@ -264,7 +323,8 @@ def _fill(space: Space, complete: Complete) -> dict[str, Any]:
         defaults = config.plain()
         if "seed" not in tree:
             defaults.pop("seed")  # each trial gets its own
-        filled = _merge(filled or space.tree, defaults, tree_suggest, ())
+        merged = _merge(filled or space.tree, defaults, tree_suggest, ())
+        filled = {key: value if key in AXES_ALLOWED else defaults[key] for key, value in merged.items()}
     return filled
 
 
@@ -279,4 +339,4 @@ def _merge(node: Any, defaults: Any, suggest: Suggest, name: Path_) -> Any:
     if isinstance(node, dict) and isinstance(defaults, dict):
         merged = {k: _merge(v, defaults.get(k), suggest, (*name, k)) for k, v in node.items()}
         return merged | {k: v for k, v in defaults.items() if k not in node}
-    return node
+    return defaults if node == defaults else node  # 1 where a float is meant is 1.0

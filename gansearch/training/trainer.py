@@ -10,10 +10,12 @@ from __future__ import annotations
 import copy
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -432,11 +434,11 @@ def weight_scale(network: nn.Module) -> float:
     return nn.utils.get_total_norm(network.parameters()).item() / math.sqrt(count)
 
 
-def _as_tensor(pixels: Any) -> Tensor:
-    """A tensor over the array's own memory: it is never written to, so it may be read-only."""
-    if pixels.flags.writeable:
+def _as_tensor(pixels: np.ndarray) -> Tensor:
+    """A tensor over the array's own memory, which other processes may share and nobody writes to."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writable")
         return torch.from_numpy(pixels)
-    return torch.frombuffer(memoryview(pixels.reshape(-1)), dtype=torch.uint8).view(pixels.shape)
 
 
 def _text(outcome: Outcome | None) -> str | None:

@@ -16,14 +16,23 @@ import torch
 from gansearch.data import DATASETS
 from gansearch.data.images import ImageData
 from gansearch.data.load import load as load_images
-from gansearch.errors import DataError, InvalidInput, Problem, UnknownPart, nearest
+from gansearch.errors import DataError, InvalidInput, UnknownPart, nearest
 from gansearch.losses import LOSSES, PENALTIES
 from gansearch.metrics import METRICS
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import Document, Path_, read_document
 from gansearch.study.registry import Registry
-from gansearch.study.spec import Complete, Plan, StudySpec, build_study, place_all, validate
+from gansearch.study.spec import (
+    Complete,
+    Found,
+    Plan,
+    StudySpec,
+    build_study,
+    check_config,
+    place_all,
+    validate,
+)
 from gansearch.training.optimizers import OPTIMIZERS
 from gansearch.training.trainer import (
     MEASURED,
@@ -32,7 +41,6 @@ from gansearch.training.trainer import (
     build_loss,
 )
 
-Found = list[tuple[Path_, str]]
 Shape = tuple[int, int, int]
 T = TypeVar("T")
 
@@ -69,42 +77,38 @@ def load_config(path: str | Path, data_root: str | Path) -> tuple[TrialConfig, I
     return _read(read_document(Path(path)), Path(data_root), _build_config)
 
 
-def _read(
-    document: Document, root: Path, build: Callable[[Document, Complete], T]
-) -> tuple[T, ImageData]:
+def _read(document: Document, root: Path, build: Callable[..., T]) -> tuple[T, ImageData]:
     data, missing = _find_data(document, root)
-    shape = data.shape if data else None
-    try:
-        built = build(document, functools.partial(complete, shape=shape))
-    except InvalidInput as error:
-        raise InvalidInput(document.source, missing + error.problems) from error
+    completing = functools.partial(complete, shape=data.shape if data else None)
+    built = build(document, completing, known=missing)
     if data is None:
-        raise InvalidInput(document.source, missing)
+        raise InvalidInput(document.source, place_all(document, missing))
     return built, data
 
 
-def _find_data(document: Document, root: Path) -> tuple[ImageData | None, list[Problem]]:
+def _find_data(document: Document, root: Path) -> tuple[ImageData | None, Found]:
     """The data of a file, or why not; what is wrong with the section itself is told elsewhere."""
     found: Found = []
-    config = validate(TrialConfig, {"data": document.tree.get("data", {})}, found)
-    if config is None or DATASETS.check(config.data.name, config.data.options):
+    part = validate(TrialConfig, {"data": document.tree.get("data", {})}, found).data
+    if found or DATASETS.check(part.name, part.options):
         return None, []
-    part = config.data
     try:
         return load_images(
             part.name, part.options, root=root, split="train", image_size=part.image_size
         ), []
     except DataError as error:
-        return None, [Problem(document.place(("data",)), str(error))]
+        return None, [(("data",), str(error))]
 
 
-def _build_config(document: Document, completing: Complete) -> TrialConfig:
-    found: Found = []
-    config = validate(TrialConfig, document.tree, found)
-    if config is not None:
-        config, mistakes = completing(config)
-        found += mistakes
-    if config is None or found:
+def _build_config(document: Document, completing: Complete, known: Found) -> TrialConfig:
+    keys = TrialConfig.model_fields
+    config, found = check_config({k: v for k, v in document.tree.items() if k in keys}, completing)
+    for key in document.tree.keys() - keys:
+        what = "a study's, not one trial's" if key in Plan.model_fields else "not a configuration's"
+        hint = "" if key in Plan.model_fields else nearest(key, keys)
+        found.append(((key,), f"this key is {what}{hint}"))
+    found += known
+    if found:
         raise InvalidInput(document.source, place_all(document, found))
     return config
 
@@ -124,10 +128,11 @@ def complete(config: TrialConfig, shape: Shape | None) -> tuple[TrialConfig, Fou
             found += _complete_part(part, path, registry, _declared(path))
     for i, metric in enumerate(tree["evaluation"]["metrics"]):
         found += _complete_part(metric, ("evaluation", "metrics", i), METRICS, {"name"})
+    found += _repeated(tree["evaluation"]["metrics"])
     found += _complete_objective(tree)
     completed = TrialConfig.model_validate(tree)
-    if not found:
-        found += list(_check_networks(completed, shape))
+    wrong = {path[0] for path, _ in found}
+    found += _check_networks(completed, shape, wrong)
     return completed, found
 
 
@@ -165,6 +170,15 @@ def _complete_objective(tree: dict[str, Any]) -> Found:
     return []
 
 
+def _repeated(metrics: list[dict[str, Any]]) -> Found:
+    names = [part["name"] for part in metrics]
+    return [
+        (("evaluation", "metrics", i), f"the metric '{name}' is asked for twice")
+        for i, name in enumerate(names)
+        if name in names[:i]
+    ]
+
+
 def _own_goal(metric: str) -> str | None:
     try:
         return getattr(METRICS.find(metric), "goal", None)
@@ -172,9 +186,9 @@ def _own_goal(metric: str) -> str | None:
         return None
 
 
-def _check_networks(config: TrialConfig, shape: Shape | None) -> Found:
+def _check_networks(config: TrialConfig, shape: Shape | None, wrong: set[Any]) -> Found:
     """What only building shows: sizes that do not fit, options that exclude each other."""
-    sections = ("generator", "discriminator", "loss") if shape else ("loss",)
+    sections = [s for s in ("generator", "discriminator", "loss") if s not in wrong]
     relevant = config.model_dump_json(include={"generator", "discriminator", "loss", "latent_size"})
     failures = ((section, _failure(section, relevant, shape)) for section in sections)
     return [((section,), message) for section, message in failures if message]

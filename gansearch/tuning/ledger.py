@@ -76,10 +76,7 @@ class Ledger:
     def next(self) -> TrialRecord:
         """Start a trial: one that was left unfinished, else a new proposal."""
         if self._unstarted:
-            number = self._unstarted.popleft()
-            record = self.records[number]
-            if not record.config:
-                record = self.proposer.complete(number)
+            record = self.records[self._unstarted.popleft()]
         else:
             record = self.proposer.propose(len(self.records))
         self.records[record.number] = record
@@ -125,6 +122,7 @@ class Ledger:
         ended = self.journal.end(record, outcome, reason)
         self.records[number] = ended
         self.live.discard(number)
+        self.proposer.ended(number)
         if outcome.ended:
             self._keep_if_best(ended)
         self._show(ended)
@@ -157,7 +155,7 @@ class Ledger:
         self._table_written = time.monotonic()
 
     def _show(self, record: TrialRecord) -> None:
-        if self.mirror is not None and record.config:
+        if self.mirror is not None:
             self.mirror.submit(record)
 
     def _keep_if_best(self, record: TrialRecord) -> None:

@@ -2,65 +2,144 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.journal import Journal
 from gansearch.study.config import trial_seed
 from gansearch.study.records import TrialRecord
 from gansearch.study.space import Axis, Choice, Int
 from gansearch.study.spec import StudySpec
-from gansearch.tuning.samplers import SAMPLERS
+from gansearch.tuning.feasibility import Feasibility
+from gansearch.tuning.samplers import SAMPLERS, UNSWAYED
+
+Point = dict[str, Any]
+
+DRAWS = 10
+"""How often a sampler is asked again where a proposal is likely to fail."""
+
+ACCEPTED_RISK = 0.2
+"""The probability of failure at which a proposal is taken without asking again."""
 
 
 class Proposer:
-    """Asks Optuna for points and writes each into the journal before anyone trains it.
+    """Asks a sampler for points and writes each into the journal before anyone trains it.
 
-    A proposal is a function of the study's seed, the trial's number and the trials ended before it.
-    One that a crash cut short is completed to what it would have been.
+    A proposal is a function of the study's seed, the trial's number and what the journal holds, so a
+    resumed search proposes what an uninterrupted one would have. It enters the journal whole.
+
+    The sampler looks at a copy of the trials in memory, where asking several times costs nothing on
+    disk. Of its draws the first is taken whose probability of failure is acceptable, or else the least
+    risky one: `Feasibility` has learned it from the trials that a health rule or an error ended.
     """
 
     def __init__(self, spec: StudySpec, journal: Journal) -> None:
         self.spec = spec
         self.journal = journal
-        axes = spec.space.axes().values()
-        options = (
-            option for axis in axes if isinstance(axis, Choice) for option in axis.options.values()
+        self._axes = spec.space.axes()
+        self._conditional = any(
+            isinstance(option, dict | list)
+            for axis in self._axes.values()
+            if isinstance(axis, Choice)
+            for option in axis.options.values()
         )
-        self._conditional = any(isinstance(option, dict | list) for option in options)
+        self._view = optuna.create_study(direction=journal.study.direction)
+        self._feasibility = Feasibility(self._axes)
+        for trial in journal.study.get_trials(deepcopy=False):
+            self._view.add_trial(_as_running(trial) if not trial.state.is_finished() else trial)
+            if trial.state.is_finished():
+                self._learn(trial)
 
     def propose(self, number: int) -> TrialRecord:
         """The trial of the next free number, new in the journal."""
-        self._seed(number)
-        trial = self.journal.study.ask()
-        if trial.number != number:
-            raise RuntimeError(f"expected trial {number}, the journal gave {trial.number}")
-        return self._resolve(trial)
-
-    def complete(self, number: int) -> TrialRecord:
-        """A trial whose proposal was cut short."""
-        self._seed(number)
-        return self._resolve(optuna.Trial(self.journal.study, self.journal.trial_id(number)))
-
-    def _seed(self, number: int) -> None:
         search = self.spec.plan.search
-        seed = trial_seed(search.seed, number, "proposal")
+        trial = self._view.ask()
+        best: tuple[float, Point, dict[str, BaseDistribution]] | None = None
+        for draw in range(1 if search.sampler.name in UNSWAYED else DRAWS):
+            seed = trial_seed(search.seed, number, f"proposal {draw}")
+            point, distributions = self._draw(trial, seed)
+            risk = self._feasibility.risk(point)
+            if best is None or risk < best[0]:
+                best = (risk, point, distributions)
+            if risk <= ACCEPTED_RISK:
+                break
+        if best is None or trial.number != number:
+            raise RuntimeError(f"expected to propose trial {number}, not {trial.number}")
+        return self._enter(trial, best[1], best[2])
+
+    def ended(self, number: int) -> None:
+        """Let the sampler see how a trial ended."""
+        trial = self.journal.study.get_trials(deepcopy=False)[number]
+        if trial.state.is_finished():
+            self._learn(trial)
+            storage = self._view._storage
+            trial_id = self._view.get_trials(deepcopy=False)[number]._trial_id
+            for key, value in trial.system_attrs.items():
+                storage.set_trial_system_attr(trial_id, key, value)
+            for step, value in trial.intermediate_values.items():
+                storage.set_trial_intermediate_value(trial_id, step, value)
+            storage.set_trial_state_values(trial_id, trial.state, trial.values)
+
+    def _learn(self, trial: FrozenTrial) -> None:
+        failed = trial.state == TrialState.FAIL or any(v > 0 for v in trial.constraints.values())
+        self._feasibility.add(trial.params, failed=failed)
+
+    def _draw(self, trial: optuna.Trial, seed: int) -> tuple[Point, dict[str, BaseDistribution]]:
+        """One proposal of a new sampler, through the interface that all of Optuna's have."""
+        search, view = self.spec.plan.search, self._view
         options = search.sampler.options
         sampler = SAMPLERS.build(search.sampler.name, options, seed, self._conditional)
-        self.journal.study.sampler = sampler
+        bare = view.get_trials(deepcopy=False)[trial.number]
+        relative_space = sampler.infer_relative_search_space(view, bare)
+        relative = sampler.sample_relative(view, bare, relative_space)
+        point: Point = {}
+        distributions: dict[str, BaseDistribution] = {}
 
-    def _resolve(self, trial: optuna.Trial) -> TrialRecord:
-        config = self.spec.trial(trial.number, lambda name, axis: suggest(trial, name, axis))
-        record = TrialRecord(trial.number, dict(trial.params), config.plain())
-        self.journal.note(trial.number, config=record.config)
-        return record
+        def suggest(name: str, axis: Axis) -> Any:
+            asked = distributions[name] = distribution(axis)
+            if name in relative and relative_space[name] == asked:
+                point[name] = relative[name]
+            elif asked.single():
+                point[name] = axis.ends()[0]
+            else:
+                point[name] = sampler.sample_independent(view, bare, name, asked)
+            return point[name]
+
+        self.spec.space.resolve(suggest)
+        return point, distributions
+
+    def _enter(
+        self, trial: optuna.Trial, point: Point, distributions: Mapping[str, BaseDistribution]
+    ) -> TrialRecord:
+        for name, value in point.items():
+            internal = distributions[name].to_internal_repr(value)
+            self._view._storage.set_trial_param(
+                trial._trial_id, name, internal, distributions[name]
+            )
+        config = self.spec.trial(trial.number, lambda name, _: point[name]).plain()
+        self.journal.begin(trial.number, point, distributions, config)
+        return TrialRecord(trial.number, point, config)
 
 
-def suggest(trial: optuna.Trial, name: str, axis: Axis) -> Any:
-    """Optuna's value for an axis; of a choice, the label."""
+def distribution(axis: Axis) -> BaseDistribution:
+    """An axis as Optuna knows it; a choice by its labels."""
     if isinstance(axis, Choice):
-        return trial.suggest_categorical(name, list(axis.options))
+        return CategoricalDistribution(list(axis.options))
     if isinstance(axis, Int):
-        return trial.suggest_int(name, axis.low, axis.high)
-    return trial.suggest_float(name, axis.low, axis.high, log=axis.log)
+        return IntDistribution(axis.low, axis.high)
+    return FloatDistribution(axis.low, axis.high, log=axis.log)
+
+
+def _as_running(trial: FrozenTrial) -> FrozenTrial:
+    return optuna.trial.create_trial(
+        state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
+    )

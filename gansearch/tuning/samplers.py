@@ -24,6 +24,9 @@ SAMPLERS: Registry[BaseSampler] = Registry(
 only under some options. A new one is made for every proposal, so that a proposal depends on the seed,
 its number and the trials before it, and on nothing that a crash could lose."""
 
+UNSWAYED = ("random", "qmc")
+"""Samplers that are to cover the space evenly, whatever has failed there."""
+
 Count = Annotated[int, Field(ge=1)]
 
 

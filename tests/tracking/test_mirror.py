@@ -1,6 +1,8 @@
 """The mirror against a real SQLite store: complete, idempotent, and never in the way."""
 
+import json
 import logging
+import re
 import socket
 import sqlite3
 import subprocess
@@ -12,7 +14,7 @@ import pytest
 
 from gansearch.study.document import parse_document
 from gansearch.study.records import Outcome, TrialRecord
-from gansearch.tracking import default_store, sync
+from gansearch.tracking import comparison_url, default_store, sync
 from gansearch.tracking.store import open_client
 
 from .helpers import STUDY, picture, report, trial, until
@@ -71,6 +73,18 @@ def test_the_configuration_can_be_read_back(tracker, uri, tmp_path):
     path = open_client(uri).download_artifacts(run_id, "config.yaml", str(tmp_path))
     text = (tmp_path / path).read_text()
     assert parse_document(text, "config.yaml").tree == record.config
+
+
+def test_the_comparison_view_is_laid_out(tracker, uri):
+    sync(tracker(), [trial(0), trial(1)], "FINISHED")
+    address = comparison_url("http://127.0.0.1:5000", uri, STUDY, charts=True)
+    key = re.search(r"viewStateShareKey=([\w-]+)", address)[1]
+    tags = open_client(uri).get_experiment_by_name(STUDY).tags
+    view = json.loads(tags[f"mlflow.sharedViewState.{key}"])
+    assert view["orderByKey"] == "metrics.`best.fd`"
+    assert view["orderByAsc"] is True
+    assert "params.`loss.name`" in view["selectedColumns"]
+    assert picture(uri)[STUDY]["id"] in view["searchFilter"]
 
 
 def test_doing_it_again_changes_nothing(tracker, uri):

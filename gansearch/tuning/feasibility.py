@@ -1,0 +1,78 @@
+"""Where training is likely to fail, learned from where it has.
+
+A sampler knows that failed trials are bad, but where the best values lie next to the region of failure
+(the largest learning rate that still holds) it keeps stepping into it. A model of the failure's
+probability beside the sampler's own makes the search wary, as in Bayesian optimisation with unknown
+constraints (Gelbart et al. 2014, arXiv 1403.5607).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import PolynomialFeatures
+
+from gansearch.study.space import Axis, Choice, Float
+
+NEEDED = 2
+"""Trials of either kind that must be known before anything is said."""
+
+REMEMBERED = 500
+"""The model is of the newest trials only, so that its cost stays bounded."""
+
+
+class Feasibility:
+    """A logistic regression on the axes, their squares and products, fitted when it is asked.
+
+    Numbers are scaled to [-1, 1] along their axis, labels are one-hot, an axis that does not exist at a
+    point is 0.
+
+    Args:
+        axes: the search space's axes by name.
+    """
+
+    def __init__(self, axes: Mapping[str, Axis]) -> None:
+        self._axes = dict(axes)
+        self._points: list[list[float]] = []
+        self._failed: list[bool] = []
+        self._model: Pipeline | None = None
+
+    def add(self, point: Mapping[str, Any], *, failed: bool) -> None:
+        """Learn how a trial at a point ended."""
+        self._points.append(self._encode(point))
+        self._failed.append(failed)
+        self._model = None
+
+    def risk(self, point: Mapping[str, Any]) -> float:
+        """Probability that a trial at this point fails; 0 while too little is known."""
+        failed = self._failed[-REMEMBERED:]
+        if not NEEDED <= sum(failed) <= len(failed) - NEEDED:
+            return 0.0
+        if self._model is None:
+            self._model = make_pipeline(
+                PolynomialFeatures(2, include_bias=False), LogisticRegression(max_iter=200)
+            ).fit(np.array(self._points[-REMEMBERED:]), failed)
+        probabilities: np.ndarray = self._model.predict_proba(np.array([self._encode(point)]))
+        return probabilities[0, 1].item()
+
+    def _encode(self, point: Mapping[str, Any]) -> list[float]:
+        code: list[float] = []
+        for name, axis in self._axes.items():
+            if isinstance(axis, Choice):
+                code += [float(name in point and point[name] == label) for label in axis.options]
+            else:
+                code.append(_position(point[name], axis) if name in point else 0.0)
+        return code
+
+
+def _position(value: float, axis: Axis) -> float:
+    """Where a value lies on its axis: -1 at the low end, 1 at the high one."""
+    low, high = axis.ends()
+    if isinstance(axis, Float) and axis.log:
+        low, high, value = math.log(low), math.log(high), math.log(value)
+    return 2 * (value - low) / (high - low) - 1

@@ -1,0 +1,155 @@
+"""YAML as users write it: numbers, lines, and mistakes told with their place."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gansearch.errors import InvalidInput, UserError
+from gansearch.study.document import (
+    dotted,
+    parse_document,
+    parse_value,
+    read_document,
+    write_document,
+)
+
+TEXT = """\
+# a comment
+question: which?
+
+loss:
+  choice:
+    - name: hinge
+    - {name: wasserstein, penalty: {name: r1,
+        weight: 3}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-5", 1e-5),
+        ("1E5", 1e5),
+        ("-2e-4", -2e-4),
+        ("+1.5e+3", 1500.0),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("1_000.5", 1000.5),
+        ("-.inf", -math.inf),
+        ("0.1", 0.1),
+    ],
+)
+def test_floats_are_floats_as_in_yaml_1_2(text, value):
+    found = parse_value(text)
+    assert isinstance(found, float)
+    assert found == value
+
+
+@pytest.mark.parametrize("text", ["1e", "e5", "1e-5x", "1.2.3", ".", "2020-01-01", "'1e-5'"])
+def test_what_only_resembles_a_number_is_text(text):
+    assert parse_value(text) == text.strip("'")
+
+
+def test_whole_numbers_booleans_and_nothing():
+    assert parse_value("[10, -3, true, null, ~]") == [10, -3, True, None, None]
+    assert parse_value("10") is not True
+    assert isinstance(parse_value("10"), int)
+
+
+def test_each_place_is_told_with_its_line():
+    document = parse_document(TEXT, "s.yaml")
+    assert document.place(("question",)) == "line 2, question"
+    assert document.place(("loss", "choice", 0, "name")) == "line 6, loss.choice[0].name"
+    deep = ("loss", "choice", 1, "penalty", "weight")
+    assert document.place(deep) == "line 8, loss.choice[1].penalty.weight"
+
+
+def test_what_the_file_does_not_say_has_the_line_of_what_it_would_stand_in():
+    document = parse_document(TEXT, "s.yaml")
+    assert document.place(("loss", "choice", 0, "oops")) == "line 6, loss.choice[0].oops"
+    assert document.place(("objective", "goal")) == "objective.goal"  # nowhere in the file
+
+
+def test_an_override_takes_the_place_of_what_the_file_says():
+    document = parse_document(TEXT, "s.yaml")
+    document.override("loss.choice", 3)
+    document.override("search.trials", 8)
+    assert document.tree == {"question": "which?", "loss": {"choice": 3}, "search": {"trials": 8}}
+    assert document.place(("loss", "choice", 1)) == "--set loss.choice[1]"
+    assert document.place(("search", "trials")) == "--set search.trials"
+    assert document.place(("loss", "name")) == "line 4, loss.name"
+    with pytest.raises(UserError, match=r"--set question\.x\.y: 'question' holds no keys in s\.yaml"):
+        document.override("question.x.y", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: {c: 1, c: 2}\na: 3\n", "2 mistakes\n  line 2, b.c: is given twice\n  line 3, a: is"),
+        ("a: [1\nb: 2\n", "line 2: is not valid YAML"),
+        ("a: 1\n\tb: 2\n", "line 2: is not valid YAML"),
+        ("a: *nowhere\n", "line 1: is not valid YAML: found undefined alias"),
+        ("a: 1\n---\nb: 2\n", "line 2: is not valid YAML"),
+        ("a: !!python/object/apply:os.system [x]\n", "line 1: is not valid YAML: the tag"),
+        ("- 1\n", "must be a mapping of keys to values"),
+        ("just words\n", "must be a mapping of keys to values"),
+        ("# only a comment\n", "must be a mapping of keys to values"),
+        ("&a\nb: *a\n", "holds itself"),
+    ],
+)
+def test_a_faulty_document_is_one_message(text, message):
+    with pytest.raises(InvalidInput) as caught:
+        parse_document(text, "s.yaml")
+    assert str(caught.value).startswith("s.yaml: ")
+    assert message in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(InvalidInput, match=r"none\.yaml: 1 mistake\n  cannot be read: No such file"):
+        read_document(tmp_path / "none.yaml")
+    (tmp_path / "raw").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidInput, match="cannot be read: is not UTF-8 text"):
+        read_document(tmp_path / "raw")
+
+
+def test_an_anchor_stands_for_what_it_names():
+    document = parse_document("a: &n {name: mlp}\nb: *n\n", "s.yaml")
+    assert document.tree == {"a": {"name": "mlp"}, "b": {"name": "mlp"}}
+
+
+KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(codec="utf-8"), max_size=20)
+    | st.sampled_from(["1e-5", "none", "null", "true", "no", "010", ".5", "1_0", "a: b", "- x", "~", "#"])
+)
+TREES = st.recursive(
+    LEAVES, lambda kids: st.lists(kids, max_size=3) | st.dictionaries(KEYS, kids, max_size=3)
+)
+
+
+@given(st.dictionaries(KEYS, TREES, max_size=4))
+def test_what_is_written_is_read_back(tree):
+    found = parse_document(write_document(tree), "s.yaml").tree
+    assert found == tree
+    assert list(found) == list(tree)
+    assert repr(found) == repr(tree)  # 1 is not 1.0 is not True
+
+
+def test_parts_and_axes_are_written_on_one_line():
+    tree = {"loss": {"choice": [{"name": "hinge"}]}, "lr": {"log": [1e-5, 0.1]}, "x": {"y": {"z": {}}}}
+    text = write_document(tree)
+    assert "lr: {log: [1.0e-05, 0.1]}" in text
+    assert "- {name: hinge}" in text
+
+
+def test_dotted():
+    assert dotted(("loss", "choice", 2, "name")) == "loss.choice[2].name"
+    assert dotted(()) == ""

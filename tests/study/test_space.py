@@ -1,0 +1,228 @@
+"""The algebra of search spaces, on spaces that hypothesis draws."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gansearch.study.space import (
+    Choice,
+    Float,
+    Int,
+    Space,
+    axis_paths,
+    first_end,
+    parse_space,
+    plain,
+)
+
+FLOATS = st.floats(-1e6, 1e6)
+SCALARS = st.integers(-100, 100) | st.sampled_from(["a", "b", "c"]) | st.none() | st.booleans()
+KEYS = st.sampled_from(["k", "l", "m", "n"])
+RANGES = st.lists(st.integers(1, 1000), min_size=2, max_size=2, unique=True).map(sorted)
+
+
+def choices(options):
+    """Options that do not look alike: 1, 1.0 and True do."""
+    return st.lists(options, min_size=1, max_size=3, unique_by=repr).map(
+        lambda found: {"choice": [o for i, o in enumerate(found) if o not in found[:i]]}
+    )
+
+
+LEAVES = SCALARS | RANGES.flatmap(lambda r: st.sampled_from([{k: r} for k in ("log", "uniform", "int")]))
+TREES = st.recursive(
+    LEAVES,
+    lambda kids: (
+        choices(kids)
+        | st.dictionaries(KEYS, kids, max_size=3)
+        | st.lists(kids, max_size=2)
+        | st.builds(lambda name, kid: {"name": name, "x": kid}, st.sampled_from("pq"), kids)
+    ),
+    max_leaves=8,
+)
+SPACES = st.dictionaries(KEYS, TREES, max_size=4)
+
+
+def parsed(tree) -> Space:
+    found, problems = parse_space(tree)
+    assert problems == []
+    return Space(found)
+
+
+@given(SPACES)
+def test_plain_is_the_inverse_of_parse(tree):
+    space = parsed(tree)
+    assert parsed(plain(space.tree)) == space
+
+
+class Watched(Space):
+    """A space that notes what it is asked."""
+
+    def resolve(self, suggest):
+        self.__dict__.setdefault("met", [])
+        asked = {}
+
+        def noting(name, axis):
+            assert name not in asked, "asked for twice at one point"
+            asked[name] = suggest(name, axis)
+            return asked[name]
+
+        point = super().resolve(noting)
+        self.met.append(asked)
+        return point
+
+
+@given(SPACES, st.randoms(use_true_random=False))
+def test_a_point_asks_only_for_the_axes_that_exist_there(tree, chance):
+    space = Watched(parsed(tree).tree)
+    point, origins = space.resolve(lambda _, axis: chance.choice(axis.ends()))
+    asked = space.met[0]
+    axes = space.axes()
+    assert asked.keys() <= axes.keys()
+    for name in axes.keys() - asked.keys():  # below an option that was not taken
+        assert any(
+            f"{name}.".startswith(f"{above}.{label}.")
+            for above, taken in asked.items()
+            if isinstance(axes[above], Choice)
+            for label in axes[above].options
+            if label != taken
+        )
+    assert axis_paths(point) == []
+    for here, origin in origins.items():  # both exist: in the point, and in the file
+        _at(point, here)
+        _at(tree, origin)
+
+
+def _at(tree, path):
+    for key in path:
+        tree = tree[key]
+    return tree
+
+
+@given(SPACES)
+@settings(max_examples=60)
+def test_corners_hold_every_end_of_every_axis(tree):
+    for limit in (512, 3):  # all the combinations, and what stands in for them in large spaces
+        space = Watched(parsed(tree).tree)
+        points = [point for point, _ in space.corners(limit)]
+        assert points, "a space without axes has a point too"
+        met = {(name, repr(end)) for asked in space.met for name, end in asked.items()}
+        assert met == {(n, repr(end)) for n, axis in space.axes().items() for end in axis.ends()}
+
+
+@given(SPACES)
+@settings(max_examples=60)
+def test_each_option_takes_every_option_of_every_choice(tree):
+    space = Watched(parsed(tree).tree)
+    for way in space.each_option():
+        space.resolve(way)
+    choices = {name: axis for name, axis in space.axes().items() if isinstance(axis, Choice)}
+    met = {(n, repr(label)) for asked in space.met for n, label in asked.items() if n in choices}
+    assert met == {(n, repr(label)) for n, axis in choices.items() for label in axis.options}
+
+
+def test_all_combinations_of_ends_are_corners():
+    space = parsed({"a": {"int": [1, 2]}, "b": {"choice": [None, {"x": {"log": [1, 10]}}]}})
+    found = [point for point, _ in space.corners()]
+    assert found == [{"a": a, "b": b} for a in (1, 2) for b in (None, {"x": 1.0}, {"x": 10.0})]
+
+
+def test_names_hold_the_labels_on_the_way():
+    tree = {
+        "loss": {
+            "choice": [
+                "hinge",
+                {"name": "w", "penalty": {"name": "gp", "weight": {"log": [0.1, 100]}}},
+                {"name": "my.parts:Loss", "weight": {"int": [1, 2]}},
+                {"name": "my", "weight": {"int": [1, 2]}},
+            ]
+        },
+        "lr": {"choice": [1e-3, {"log": [1e-5, 1e-4]}]},
+        "penalty": {"choice": [None, {"name": "r1", "weight": {"uniform": [0, 1]}}]},
+        "norm": {"choice": [{"choice": ["batch", "layer"]}, "none"]},
+    }
+    space = parsed(tree)
+    assert [f"{name}: {text}" for name, text in space.describe()] == [
+        "loss: choice [hinge, w, my.parts:Loss, my]",
+        "loss.w.penalty.weight: log [0.1, 100]",
+        "loss.my.parts:Loss.weight: int [1, 2]",
+        "loss.my.weight: int [1, 2]",
+        "lr: choice [0.001, #1]",
+        "lr.#1: log [1e-05, 0.0001]",
+        "penalty: choice [None, r1]",
+        "penalty.r1.weight: uniform [0, 1]",
+        "norm: choice [#0, none]",
+        "norm.#0: choice [batch, layer]",
+    ]
+    taken = {"loss": "w", "loss.w.penalty.weight": 2.0, "lr": 1e-3, "penalty": None, "norm": "none"}
+    point, origins = space.resolve(lambda name, _: taken.pop(name))
+    assert point["loss"] == {"name": "w", "penalty": {"name": "gp", "weight": 2.0}}
+    assert (point["lr"], point["penalty"], point["norm"]) == (1e-3, None, "none")
+    assert taken == {}
+    where = ("loss", "choice", 1, "penalty", "weight")
+    assert origins["loss", "penalty", "weight"] == where
+
+
+def test_options_of_one_name_are_told_apart_by_their_place():
+    space = parsed({"a": {"choice": [{"name": "w", "x": 1}, "h", "w", {"name": "w", "x": {"int": [2, 3]}}]}})
+    assert list(space.axes()) == ["a", "a.#3.x"]
+    assert list(space.tree["a"].options) == ["#0", "h", "#2", "#3"]
+
+
+def test_an_option_and_the_place_of_another_are_not_mixed_up():
+    space = parsed({"depth": {"choice": [1, {"int": [2, 4]}, 0]}})
+    found = [point["depth"] for point, _ in space.corners()]
+    assert found == [1, 2, 4, 0]
+
+
+def test_steering_leads_to_the_option_whose_name_holds_another_s():
+    space = parsed(
+        {"a": {"choice": [{"name": "my", "x": 1}, {"name": "my.parts:L", "x": {"int": [2, 9]}}]}}
+    )
+    assert {"name": "my.parts:L", "x": 9} in [point["a"] for point, _ in space.corners(limit=1)]
+
+
+@pytest.mark.parametrize(
+    ("axis", "place", "message"),
+    [
+        ({"log": [0, 1]}, "x.log", "a log range must lie above 0, and 0 does not"),
+        ({"log": [-1, 1]}, "x.log", "a log range must lie above 0, and -1 does not"),
+        ({"log": [1e-2, 1e-5]}, "x.log", "the range [0.01, 1e-05] is empty: low must be below high"),
+        ({"uniform": [1, 1]}, "x.uniform", "the range [1, 1] is one value: write 1"),
+        ({"uniform": [0, float("inf")]}, "x.uniform", "needs two numbers, [low, high], not [0, inf]"),
+        ({"uniform": [0, True]}, "x.uniform", "needs two numbers"),
+        ({"uniform": 3}, "x.uniform", "needs two numbers, [low, high], not 3"),
+        ({"log": [1, 2, 3]}, "x.log", "needs two numbers"),
+        ({"log": ["1", 2]}, "x.log", "needs two numbers"),
+        ({"int": [4, 2]}, "x.int", "the range [4, 2] is empty"),
+        ({"int": [2, 2]}, "x.int", "the range [2, 2] is one value: write 2"),
+        ({"int": [1, 2.5]}, "x.int", "needs two integers, [low, high], not [1, 2.5]"),
+        ({"int": [False, True]}, "x.int", "needs two integers"),
+        ({"choice": []}, "x.choice", "needs a list of options, not []"),
+        ({"choice": "ab"}, "x.choice", "needs a list of options, not 'ab'"),
+        ({"choice": ["a", "b", "a"]}, "x.choice[2]", 'the option "a" is there twice'),
+        ({"choice": [1, 1.0]}, "x.choice[1]", "the option 1.0 is there twice"),
+        ({"choice": [{"name": "w"}, {"name": "w"}]}, "x.choice[1]", 'the option {"name": "w"} is there'),
+        ({"choice": ["a", {"y": {"int": [3, 1]}}]}, "x.choice[1].y.int", "the range [3, 1] is empty"),
+    ],
+)
+def test_a_faulty_axis_is_told_with_its_place(axis, place, message):
+    from gansearch.study.document import dotted
+
+    _, problems = parse_space({"x": axis, "fine": {"int": [1, 2]}})
+    assert len(problems) == 1
+    assert dotted(problems[0][0]) == place
+    assert problems[0][1].startswith(message)
+
+
+def test_what_only_resembles_an_axis_is_a_mapping():
+    tree = {"x": {"int": [1, 2], "name": "y"}, "y": {"lg": [1, 2]}, "log": {"z": 3}}
+    found, problems = parse_space(tree)
+    assert found == tree
+    assert problems == []
+
+
+def test_first_end_is_low():
+    assert first_end("", Float(0.5, 2.0)) == 0.5
+    assert first_end("", Int(3, 4)) == 3

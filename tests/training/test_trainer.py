@@ -1,0 +1,210 @@
+"""The loop: exact continuation, data order, what a report holds, and that failures show."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gansearch.study.records import Outcome
+from gansearch.training import checkpoint
+from gansearch.training.trainer import (
+    MEASURED,
+    DataOrder,
+    generate,
+    gradient_norm,
+    scale,
+    unscale,
+    update_average,
+    weight_scale,
+)
+
+TIMED = {"images_per_second"}
+
+
+def exact(report):
+    """What of a report does not depend on the clock."""
+    metrics = {name: value for name, value in report.metrics.items() if name not in TIMED}
+    return report.step, report.images, metrics, report.outcome, report.reason
+
+
+def run_out(trainer):
+    while not trainer.finished:
+        trainer.advance()
+    return [exact(report) for report in trainer.reports]
+
+
+CONFIGURATIONS = {
+    "default": {},
+    "critic": {
+        "loss": {"name": "wasserstein", "penalty": {"name": "gradient-penalty"}},
+        "discriminator_steps": 3,
+        "discriminator": {"name": "mlp", "depth": 2, "width": 16, "norm": "layer"},
+    },
+    "convolutions": {
+        "generator": {"name": "dcgan", "width": 8},
+        "discriminator": {"name": "dcgan", "width": 8, "norm": "spectral"},
+        "loss": {"name": "hinge", "penalty": {"name": "r1"}},
+        "ema": None,
+    },
+    "other optimizers": {
+        "optimizer": {
+            "generator": {"name": "rmsprop", "lr": 1e-3},
+            "discriminator": {"name": "sgd", "lr": 1e-2, "momentum": 0.9},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("sections", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_continuing_from_a_checkpoint_is_bit_for_bit_the_same(trainer, sections, tmp_path):
+    whole = trainer(**sections)
+    expected = run_out(whole)
+
+    first = trainer(**sections)
+    first.advance()
+    first.advance()
+    checkpoint.save(tmp_path, first.step, first.state())
+    torch.manual_seed(12345)  # another process would have another state
+    torch.rand(7)
+    second = trainer(**sections)
+    second.load(checkpoint.latest(tmp_path))
+
+    assert run_out(second) == expected
+    for name in ("generator", "discriminator", "averaged"):
+        ours, theirs = getattr(second, name).state_dict(), getattr(whole, name).state_dict()
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs), name
+
+
+def test_a_seed_decides_everything(trainer):
+    assert run_out(trainer(seed=3)) == run_out(trainer(seed=3))
+    assert run_out(trainer(seed=3)) != run_out(trainer(seed=4))
+
+
+def test_reporting_more_often_does_not_change_training(trainer):
+    often = trainer(budget={"steps": 20, "report_every": 2})
+    seldom = trainer(budget={"steps": 20, "report_every": 20})
+    run_out(often), run_out(seldom)
+    ours, theirs = often.generator.state_dict(), seldom.generator.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(trainer):
+    state = trainer(seed=1).state()
+    with pytest.raises(ValueError, match="another configuration"):
+        trainer(seed=2).load(state)
+
+
+def test_reports_come_as_asked_and_end_completed(trainer):
+    one = trainer(budget={"steps": 12, "report_every": 5}, discriminator_steps=2)
+    run_out(one)
+    assert [r.step for r in one.reports] == [5, 10, 12]
+    assert [r.images for r in one.reports] == [5 * 2 * 16, 10 * 2 * 16, 12 * 2 * 16]
+    assert [r.outcome for r in one.reports] == [None, None, Outcome.COMPLETED]
+    assert set(one.reports[0].metrics) == {*MEASURED, "fd_classifier"}
+    assert all(math.isfinite(v) for v in one.reports[0].metrics.values())
+    assert one.reports[0].seconds < one.reports[2].seconds
+    with pytest.raises(RuntimeError, match="ended"):
+        one.advance()
+
+
+def test_an_infinite_learning_rate_diverges_in_words(trainer):
+    one = trainer(
+        optimizer={
+            "generator": {"name": "sgd", "lr": 1e30},
+            "discriminator": {"name": "sgd", "lr": 1e30},
+        },
+        budget={"steps": 1000, "report_every": 500},
+    )
+    last = run_out(one)[-1]
+    assert last[3] is Outcome.DIVERGED
+    assert "nan" in last[4] or "inf" in last[4]
+    assert one.step <= 50, "non-finite losses are seen between reports"
+    assert math.isnan(one.reports[-1].metrics["fd_classifier"])
+
+
+def test_provenance_says_how_each_metric_is_made(trainer):
+    provenance = trainer(ema=None).provenance()["fd_classifier"]
+    assert provenance["fake_samples"] == 50
+    assert provenance["real_samples"] == 1500
+    assert provenance["split"] == "train"
+    assert provenance["ema"] is False
+    assert provenance["features"] == "classifier"
+    assert len(provenance["features_hash"]) == 16
+    assert trainer().provenance()["fd_classifier"]["ema"] is True
+
+
+def test_evaluation_is_of_the_averaged_generator(trainer):
+    one = trainer(ema=0.99)
+    one.advance()
+    samples = one.generate(5, seed=1)
+    device = torch.device("cpu")
+    assert torch.equal(samples, generate(one.averaged, 5, 8, 1, device))
+    assert not torch.equal(samples, generate(one.generator.eval(), 5, 8, 1, device))
+
+
+def test_read_only_pixels_are_not_copied(tiny, digits, reference, recwarn):
+    from dataclasses import replace
+
+    from gansearch.training.trainer import Trainer
+
+    pixels = digits.images.copy()
+    pixels.flags.writeable = False
+    one = Trainer(tiny(), replace(digits, images=pixels), reference)
+    assert one._pixels.data_ptr() == pixels.ctypes.data
+    assert not recwarn.list
+
+
+# Data order
+
+
+@given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 5), st.integers(0, 30))
+def test_a_batch_depends_on_its_number_alone(count, size, seed, first):
+    order, device = DataOrder(count, size, seed), torch.device("cpu")
+    whole = list(order.batches(0, first + 5, device))
+    part = list(order.batches(first, 5, device))
+    assert all(torch.equal(a, b) for a, b in zip(whole[first:], part, strict=True))
+    assert all(len(batch) == size and batch.max() < count for batch in part)
+
+
+def test_an_epoch_shows_every_image_once_and_epochs_differ():
+    order, device = DataOrder(20, 5, 0), torch.device("cpu")
+    first, second = (torch.cat(list(order.batches(4 * e, 4, device))) for e in (0, 1))
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(20))
+    assert first.tolist() != second.tolist()
+
+
+# Small formulas
+
+
+@given(st.lists(st.integers(0, 255), min_size=1))
+def test_pixels_survive_the_way_to_the_network_and_back(values):
+    pixels = torch.tensor(values, dtype=torch.uint8)
+    scaled = scale(pixels)
+    assert scaled.min() >= -1
+    assert scaled.max() <= 1
+    assert torch.equal(unscale(scaled), pixels)
+
+
+def test_the_average_forgets_its_start_and_then_decays_as_told():
+    average, live = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(average.weight, 100.0)
+    torch.nn.init.constant_(live.weight, 1.0)
+    expected = 100.0
+    for step in range(200):
+        update_average(average, live, 0.9, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * 1.0
+    assert average.weight.item() == pytest.approx(expected, rel=1e-5)
+    assert average.weight.item() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_norms_are_what_they_say():
+    network = torch.nn.Linear(2, 1)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([[3.0, 0.0]]))
+        network.bias.fill_(4.0)
+    network(torch.tensor([[1.0, 2.0]])).sum().backward()
+    assert weight_scale(network) == pytest.approx(math.sqrt((9 + 0 + 16) / 3))
+    assert gradient_norm(network).item() == pytest.approx(math.sqrt(1 + 4 + 1))

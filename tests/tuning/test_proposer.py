@@ -1,0 +1,123 @@
+"""Proposals: what they depend on, and what the sampler learns."""
+
+import random
+import statistics
+
+import pytest
+
+from gansearch.study.records import Outcome, Report
+
+
+def play(ledger, count, value_of, report):
+    """Run trials one after another without training: the value is a function of the config."""
+    for _ in range(count):
+        record = ledger.next()
+        ledger.report(record.number, report(90, value_of(record), Outcome.COMPLETED))
+        ledger.end(record.number)
+
+
+def rate(record):
+    return record.params["optimizer.generator.lr"]
+
+
+def test_a_resumed_search_proposes_what_an_uninterrupted_one_would(
+    make_ledger, spec, report, tmp_path, launch
+):
+    long = spec("search: {trials: 20}")
+    whole = make_ledger(long)
+    play(whole, 16, rate, report)
+    expected = [r.params for r in whole.records.values()]
+
+    (tmp_path / "runs" / "study").rename(tmp_path / "runs" / "before")
+    for _ in range(16):  # a new driver for every trial
+        play(make_ledger(long), 1, rate, report)
+    assert [r.params for r in make_ledger(long).records.values()] == expected
+    assert len({str(p) for p in expected}) == 16
+
+
+def test_another_seed_proposes_otherwise(make_ledger, spec, report, tmp_path):
+    first = make_ledger(spec("search: {trials: 8, seed: 0}")).next().params
+    (tmp_path / "runs" / "study").rename(tmp_path / "runs" / "before")
+    assert make_ledger(spec("search: {trials: 8, seed: 1}")).next().params != first
+
+
+def test_axes_exist_only_under_their_option(make_ledger, spec, report):
+    ledger = make_ledger(spec("search: {trials: 30, sampler: random}"))
+    play(ledger, 30, rate, report)
+    weight = "loss.wasserstein.penalty.weight"
+    kinds = {r.params["loss"] for r in ledger.records.values()}
+    assert kinds == {"hinge", "wasserstein"}
+    for record in ledger.records.values():
+        chosen = record.params["loss"] == "wasserstein"
+        assert (weight in record.params) == chosen
+        assert (record.config["loss"]["penalty"] is not None) == chosen
+        assert 1e-5 <= rate(record) <= 1e-1
+
+
+def test_trials_have_seeds_of_their_own(make_ledger, spec):
+    ledger = make_ledger(spec())
+    seeds = {ledger.next().config["seed"] for _ in range(8)}
+    assert len(seeds) == 8
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+def test_samplers_by_name(make_ledger, spec, report, sampler):
+    ledger = make_ledger(spec(f"search: {{trials: 14, sampler: {sampler}}}"))
+    play(ledger, 14, rate, report)
+    assert len({str(r.params) for r in ledger.records.values()}) == 14
+
+
+def failing(record):
+    """Half of the (logarithmic) square of learning rates, the half with the larger product."""
+    product = rate(record) * record.params["optimizer.discriminator.lr"]
+    return product > 1e-6
+
+
+def share_of_failures_late(ledger, trials):
+    for _ in range(trials):
+        record = ledger.next()
+        if failing(record):
+            step = random.Random(record.number).choice([10, 20, 30])
+            ledger.report(record.number, bad_report(step))
+        else:
+            ledger.report(record.number, good_report(rate(record)))
+        ledger.end(record.number)
+    late = [failing(ledger.records[n]) for n in range(trials - 20, trials)]
+    return sum(late) / 20
+
+
+def bad_report(step):
+    metrics = {"fd_classifier": float("nan"), "diversity": 0.0}
+    return Report(step, 0, 0.0, metrics, 0.0, Outcome.DIVERGED, "the loss is nan")
+
+
+def good_report(value):
+    # Better towards the failing region: what is to be avoided is next to what is wanted.
+    return Report(90, 0, 0.0, {"fd_classifier": 1 / value}, 0.0, Outcome.COMPLETED)
+
+
+def late_shares(make_ledger, spec, sampler, tmp_path, seeds):
+    shares = []
+    for seed in range(seeds):
+        study = spec(f"search: {{trials: 60, seed: {seed}, sampler: {sampler}}}")
+        shares.append(share_of_failures_late(make_ledger(study), 60))
+        (tmp_path / "runs" / "study").rename(tmp_path / "runs" / f"{sampler}-{seed}")
+    return shares
+
+
+def test_the_search_learns_from_failure(make_ledger, spec, tmp_path):
+    ours = late_shares(make_ledger, spec, "tpe", tmp_path, seeds=3)
+    chance = late_shares(make_ledger, spec, "random", tmp_path, seeds=3)
+    assert statistics.median(chance) > 0.3, "about half of the space fails"
+    assert statistics.median(ours) < statistics.median(chance) / 2
+
+
+def test_sampler_sees_a_failure_as_infeasible(make_ledger, spec):
+    ledger = make_ledger(spec())
+    early, late = ledger.next(), ledger.next()
+    for record, step in ((early, 10), (late, 80)):
+        ledger.report(record.number, bad_report(step))
+        ledger.end(record.number)
+    first, second = ledger.journal.study.get_trials()
+    assert first.state.name == second.state.name == "PRUNED"
+    assert first.constraints["healthy"] > second.constraints["healthy"] > 0
