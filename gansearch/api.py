@@ -155,6 +155,11 @@ def status(
     return tables.status(directory, journal, journal.facts["trials"])
 
 
+def facts(name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None) -> dict[str, Any]:
+    """What is fixed for a study: metric, goal, steps, trials, digest, version, id, launch time."""
+    return _open(name, runs_dir, storage)[1].facts
+
+
 def trials(name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None) -> pd.DataFrame:
     """One row a trial, best first, indexed by number."""
     from gansearch.analysis import tables  # noqa: PLC0415
@@ -202,7 +207,7 @@ def export(
     Raises:
         UserError: nothing to export, or `out` is in use.
     """
-    from gansearch.export import export as write  # noqa: PLC0415
+    from gansearch.exporting import export as write  # noqa: PLC0415
 
     directory, journal = _open(name, runs_dir, storage)
     return write(directory, journal, Path(out), top)
@@ -239,6 +244,11 @@ def train(
     places = Places.of_environment(data, inception)
     checked, images = load_config(config, places.data)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=where)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {where} cannot be used here: {reason}") from error
     reports = train_alone(checked, images, Path(out), places, device=where, on_report=on_report)
     return pd.DataFrame([{"step": r.step, "seconds": r.seconds, **r.metrics} for r in reports])
 
@@ -251,6 +261,8 @@ def sample(folder: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -
     """
     from gansearch.training.model import read_model, write_grid  # noqa: PLC0415
 
+    if Path(out).is_dir():
+        raise UserError(f"{out} is a folder: --out must name a PNG")
     write_grid(read_model(Path(folder)).sample(count, seed), Path(out))
     return Path(out)
 

@@ -154,23 +154,29 @@ def ui(
     name: Annotated[str | None, typer.Argument(help="The study to show; default: the newest.")] = None,
     runs_dir: RunsDir = RUNS,
     port: Annotated[int, typer.Option(help="0 takes any free one.")] = 5000,
+    storage: Storage = None,
     tracking: Tracking = None,
 ) -> None:
     """Start MLflow's server on the runs' store and print the study's comparison view."""
     from gansearch import tracking as mlflow  # noqa: PLC0415
     from gansearch.study.directory import StudyDirectory  # noqa: PLC0415
-    from gansearch.tuning.launch import tracking_store  # noqa: PLC0415
 
     directory = StudyDirectory.find(name, runs_dir) if name else StudyDirectory.newest(runs_dir)
-    uri, artifacts = tracking_store(directory, tracking)
+    identity = api.facts(directory.path, storage=storage)["id"]
+    uri, artifacts = mlflow.store(runs_dir, tracking)
+    if uri.startswith("http"):
+        _say_link(uri, mlflow.comparison_url(uri, uri, directory.name, identity=identity))
+        return
     with mlflow.ui(uri, artifacts, port=port) as server:
-        out.print(f"MLflow: {server.url}", highlight=False)
-        link = mlflow.comparison_url(
-            server.url, uri, directory.name, identity=directory.identity
-        )
-        out.print(f"{directory.name}: {link}", soft_wrap=True, highlight=False)
+        url = mlflow.comparison_url(server.url, uri, directory.name, identity=identity)
+        _say_link(server.url, url)
         out.print("Ctrl-C ends the server.")
         server.wait()
+
+
+def _say_link(server: str, comparison: str) -> None:
+    out.print(f"MLflow: {server}", highlight=False)
+    out.print(f"compare trials: {comparison}", soft_wrap=True, highlight=False)
 
 
 @app.command()

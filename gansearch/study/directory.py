@@ -49,6 +49,7 @@ class StudyDirectory:
         if not _NAME.fullmatch(name):
             allowed = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
             raise StudyError(f"'{name}' cannot be a study's name: use {allowed}")
+        _check_writable(runs_dir)
         path = runs_dir / name
         if path.exists():
             raise StudyError(
@@ -122,3 +123,14 @@ class StudyDirectory:
                 return False
         except Timeout:
             return True
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise `StudyError` where a folder is not, or could not be made, for want of a right to."""
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise StudyError(f"{existing} is a file: take another --runs-dir")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise StudyError(f"{existing} is not yours to write in: take another --runs-dir")

@@ -11,6 +11,6 @@ thread.
 from __future__ import annotations
 
 from gansearch.tracking.mirror import Tracker, sync
-from gansearch.tracking.server import Server, comparison_url, default_store, ui
+from gansearch.tracking.server import Server, comparison_url, default_store, store, ui
 
-__all__ = ["Server", "Tracker", "comparison_url", "default_store", "sync", "ui"]
+__all__ = ["Server", "Tracker", "comparison_url", "default_store", "store", "sync", "ui"]

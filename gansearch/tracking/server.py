@@ -25,6 +25,15 @@ def default_store(runs_dir: Path) -> tuple[str, str]:
     return f"sqlite:///{root / 'mlflow.db'}", (root / "mlartifacts").as_uri()
 
 
+def store(runs_dir: Path, uri: str | None = None) -> tuple[str, str | None]:
+    """The tracking URI that applies, and where artifacts go if the store is not to say.
+
+    As said, else by MLFLOW_TRACKING_URI, else the default store of the runs directory.
+    """
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return (uri, None) if uri else default_store(runs_dir)
+
+
 class Server:
     """A running `mlflow server`; `with` or `stop` ends it with all its workers.
 

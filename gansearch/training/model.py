@@ -91,9 +91,13 @@ def read_model(folder: Path) -> Model:
             f"{folder} is not a model's folder: it has no {', '.join(missing)} "
             "(`gansearch export` and `gansearch train` make such folders)"
         )
-    config = TrialConfig.model_validate(read_document(needed[0]).tree)
-    facts = json.loads(needed[1].read_text(encoding="utf-8"))
-    generator = build_generator(config, tuple(facts["image_shape"]), torch.device("cpu"))
+    try:
+        config = TrialConfig.model_validate(read_document(needed[0]).tree)
+        facts = json.loads(needed[1].read_text(encoding="utf-8"))
+        channels, height, width = facts["image_shape"]
+        generator = build_generator(config, (channels, height, width), torch.device("cpu"))
+    except (ValueError, KeyError, TypeError) as error:  # pydantic's and json's are ValueErrors
+        raise UserError(f"{folder} is not as it was written: {error}") from error
     try:
         generator.load_state_dict(load_file(needed[2]))
     except (SafetensorError, RuntimeError) as error:

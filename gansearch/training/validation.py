@@ -121,7 +121,8 @@ def complete(config: TrialConfig, shape: Shape | None) -> tuple[TrialConfig, Fou
         shape: (C, H, W) of its images; None where the data cannot be had, and then sizes are not
             checked.
     """
-    tree, found = config.plain(), []
+    tree: dict[str, Any] = config.model_dump()  # not as JSON, in which NaN would pass for null
+    found: Found = []
     for path, registry in PARTS.items():
         part = functools.reduce(lambda node, key: node and node[key], path, tree)
         if part:

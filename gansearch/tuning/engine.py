@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -50,7 +49,8 @@ def fit(
         tune.with_parameters(Trial, **shared), {"cpu": resources.cpus, "gpu": resources.gpus}
     )
     # Tune's own state is not needed once the session is over: the journal is what a study resumes by.
-    scratch = tempfile.mkdtemp(prefix="tune-", dir=ledger.directory.path)
+    scratch = ledger.directory.path / "tune"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
     try:
         tune.Tuner(
             trainable,
@@ -64,7 +64,7 @@ def fit(
             ),
             run_config=tune.RunConfig(
                 name="session",
-                storage_path=scratch,
+                storage_path=str(scratch),
                 verbose=0,
                 log_to_file=False,
                 stop=Interruption(stop),

@@ -57,8 +57,8 @@ class Feasibility:
             self._model = make_pipeline(
                 PolynomialFeatures(2, include_bias=False), LogisticRegression(max_iter=200)
             ).fit(np.array(self._points[-REMEMBERED:]), failed)
-        probabilities: np.ndarray = self._model.predict_proba(np.array([self._encode(point)]))
-        return probabilities[0, 1].item()
+        risk: float = self._model.predict_proba(np.array([self._encode(point)]))[0, 1].item()
+        return risk
 
     def _encode(self, point: Mapping[str, Any]) -> list[float]:
         code: list[float] = []
@@ -72,7 +72,7 @@ class Feasibility:
 
 def _position(value: float, axis: Axis) -> float:
     """Where a value lies on its axis: -1 at the low end, 1 at the high one."""
-    low, high = axis.ends()
+    low, high = (float(end) for end in axis.ends())
     if isinstance(axis, Float) and axis.log:
         low, high, value = math.log(low), math.log(high), math.log(value)
     return 2 * (value - low) / (high - low) - 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
 import shutil
 import signal
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from gansearch.journal import Journal, write_table
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.document import Document, Path_, read_document
 from gansearch.study.spec import Plan, StudySpec
-from gansearch.tracking import Tracker, default_store
+from gansearch.tracking import Tracker, store
 from gansearch.training.prepare import Places, prepare
 from gansearch.training.validation import read_study
 from gansearch.tuning.cluster import capacity, check_resources, connected
@@ -127,7 +127,7 @@ def sync(directory: StudyDirectory, launch: Launch) -> int:
     with directory.held():
         journal = Journal.open(directory.path, directory.name, launch.storage, writer=True)
         spec, _ = load_study(directory.study_file, launch.places)
-        tracker = open_tracker(spec, directory, launch)
+        tracker = open_tracker(spec, directory, journal, launch)
         if tracker is None:
             raise StudyError("there is nothing to send to: tracking is off")
         records = journal.trials()
@@ -171,6 +171,7 @@ def _create(spec: StudySpec, directory: StudyDirectory, launch: Launch) -> None:
         "digest": spec.digest,
         "study": spec.to_yaml(),
         "gansearch": gansearch.__version__,
+        "id": uuid.uuid4().hex[:12],  # tells studies of one name apart on a shared MLflow server
         "launched": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     directory.runs_dir.mkdir(parents=True, exist_ok=True)
@@ -216,7 +217,7 @@ def _session(
     """One driver's life: from what the journal holds to the end of the study or of the driver."""
     from gansearch.tuning import engine  # noqa: PLC0415  imports Ray Tune
 
-    tracker = open_tracker(spec, directory, launch)
+    tracker = open_tracker(spec, directory, journal, launch)
     ledger = Ledger(spec, directory, journal, tracker)
     finished = False
     try:
@@ -249,17 +250,13 @@ def _session(
     return finished
 
 
-def tracking_store(directory: StudyDirectory, tracking: str | None) -> tuple[str, str | None]:
-    """The MLflow tracking URI that applies, and where artifacts go if the store does not say."""
-    uri = tracking or os.environ.get("MLFLOW_TRACKING_URI")
-    return (uri, None) if uri else default_store(directory.runs_dir)
-
-
-def open_tracker(spec: StudySpec, directory: StudyDirectory, launch: Launch) -> Tracker | None:
+def open_tracker(
+    spec: StudySpec, directory: StudyDirectory, journal: Journal, launch: Launch
+) -> Tracker | None:
     """The study's mirror in MLflow, or None where tracking is off."""
     if launch.tracking == "off":
         return None
-    uri, artifacts = tracking_store(directory, launch.tracking)
+    uri, artifacts = store(directory.runs_dir, launch.tracking)
 
     def sample(number: int, step: int) -> Path | None:
         path = directory.sample(number, step)
@@ -275,7 +272,7 @@ def open_tracker(spec: StudySpec, directory: StudyDirectory, launch: Launch) -> 
         study_tags={"gansearch.question": spec.question, "gansearch.digest": spec.digest},
         study_file=spec.to_yaml(),
         samples=sample,
-        identity=str(directory.path) if artifacts else spec.digest,
+        identity=journal.facts["id"],
     )
 
 

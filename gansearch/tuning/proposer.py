@@ -122,9 +122,7 @@ class Proposer:
     ) -> TrialRecord:
         for name, value in point.items():
             internal = distributions[name].to_internal_repr(value)
-            self._view._storage.set_trial_param(
-                trial._trial_id, name, internal, distributions[name]
-            )
+            self._view._storage.set_trial_param(trial._trial_id, name, internal, distributions[name])
         config = self.spec.trial(trial.number, lambda name, _: point[name]).plain()
         self.journal.begin(trial.number, point, distributions, config)
         return TrialRecord(trial.number, point, config)

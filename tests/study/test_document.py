@@ -128,7 +128,9 @@ LEAVES = (
     | st.integers()
     | st.floats(allow_nan=False)
     | st.text(st.characters(codec="utf-8"), max_size=20)
-    | st.sampled_from(["1e-5", "none", "null", "true", "no", "010", ".5", "1_0", "a: b", "- x", "~", "#"])
+    | st.sampled_from(
+        ["1e-5", "none", "null", "true", "no", "010", ".5", "1_0", "a: b", "- x", "~", "#"]
+    )
 )
 TREES = st.recursive(
     LEAVES, lambda kids: st.lists(kids, max_size=3) | st.dictionaries(KEYS, kids, max_size=3)

@@ -30,7 +30,9 @@ def choices(options):
     )
 
 
-LEAVES = SCALARS | RANGES.flatmap(lambda r: st.sampled_from([{k: r} for k in ("log", "uniform", "int")]))
+LEAVES = SCALARS | RANGES.flatmap(
+    lambda r: st.sampled_from([{k: r} for k in ("log", "uniform", "int")])
+)
 TREES = st.recursive(
     LEAVES,
     lambda kids: (
@@ -165,7 +167,9 @@ def test_names_hold_the_labels_on_the_way():
 
 
 def test_options_of_one_name_are_told_apart_by_their_place():
-    space = parsed({"a": {"choice": [{"name": "w", "x": 1}, "h", "w", {"name": "w", "x": {"int": [2, 3]}}]}})
+    space = parsed(
+        {"a": {"choice": [{"name": "w", "x": 1}, "h", "w", {"name": "w", "x": {"int": [2, 3]}}]}}
+    )
     assert list(space.axes()) == ["a", "a.#3.x"]
     assert list(space.tree["a"].options) == ["#0", "h", "#2", "#3"]
 
@@ -203,7 +207,11 @@ def test_steering_leads_to_the_option_whose_name_holds_another_s():
         ({"choice": "ab"}, "x.choice", "needs a list of options, not 'ab'"),
         ({"choice": ["a", "b", "a"]}, "x.choice[2]", 'the option "a" is there twice'),
         ({"choice": [1, 1.0]}, "x.choice[1]", "the option 1.0 is there twice"),
-        ({"choice": [{"name": "w"}, {"name": "w"}]}, "x.choice[1]", 'the option {"name": "w"} is there'),
+        (
+            {"choice": [{"name": "w"}, {"name": "w"}]},
+            "x.choice[1]",
+            'the option {"name": "w"} is there',
+        ),
         ({"choice": ["a", {"y": {"int": [3, 1]}}]}, "x.choice[1].y.int", "the range [3, 1] is empty"),
     ],
 )

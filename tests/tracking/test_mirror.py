@@ -5,6 +5,7 @@ import logging
 import re
 import socket
 import sqlite3
+import os
 import subprocess
 import sys
 import time
@@ -142,18 +143,19 @@ def test_a_restart_goes_on_with_the_same_runs(tracker, uri):
     assert second.run_ids() == {0: run["id"]}
 
 
-def test_a_driver_killed_in_the_middle_leaves_one_run_per_trial(tracker, uri):
+def test_a_driver_killed_in_the_middle_leaves_one_run_per_trial(tracker, uri, tmp_path):
+    artifacts = tmp_path.as_uri()
     code = f"""
 import time
 from gansearch.tracking import Tracker
 from tracking.helpers import STUDY, Outcome, trial
-mirror = Tracker({uri!r}, STUDY, metric="fd", goal="min", interval=0.01)
+mirror = Tracker({uri!r}, STUDY, metric="fd", goal="min", interval=0.01, artifacts={artifacts!r})
 for number in range(1000):
     mirror.submit(trial(number, outcome=Outcome.RUNNING))
 time.sleep(60)
 """
-    tests = Path(__file__).parents[1]
-    driver = subprocess.Popen([sys.executable, "-c", code], cwd=tests)
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    driver = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=env)
     try:
         until(lambda: len(picture_or_nothing(uri)) > 10)
     finally:

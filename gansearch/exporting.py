@@ -30,7 +30,8 @@ def export(directory: StudyDirectory, journal: Journal, out: Path, top: int = 1)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not an empty folder: take another --out")
     chosen = _choose(directory, journal, top)
-    part = out.with_name(f".{out.name}.part")
+    whole = out.resolve()  # `.` has no name of its own
+    part = whole.with_name(f".{whole.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
         folders = [
@@ -38,8 +39,8 @@ def export(directory: StudyDirectory, journal: Journal, out: Path, top: int = 1)
             for rank, (record, name) in enumerate(_named(chosen), start=1)
         ]
         if out.exists():
-            out.rmdir()
-        part.rename(out)
+            whole.rmdir()
+        part.rename(whole)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise

@@ -1,0 +1,102 @@
+"""A study's tables and its state, from a real journal."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from optuna.distributions import FloatDistribution
+
+from gansearch.analysis.tables import curves_table, state_of, status, trials_table
+from gansearch.journal import Journal
+from gansearch.study.directory import StudyDirectory
+from gansearch.study.records import Outcome, Report, strict_json
+
+ENDS = {
+    0: ((5.0, 4.0), Outcome.PRUNED),
+    1: ((math.nan, math.nan), Outcome.DIVERGED),
+    2: ((3.0, 1.0, 9.0), Outcome.COLLAPSED),
+    3: ((), Outcome.RUNNING),
+}
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study of four trials, of which the last was running when its driver was killed."""
+    directory = StudyDirectory(tmp_path / "s")
+    directory.path.mkdir()
+    journal = Journal.create(directory.path, "s", {"metric": "fd", "goal": "min", "steps": 30})
+    for number, (values, outcome) in ENDS.items():
+        lr = 10.0**-number
+        journal.begin(number, {"lr": lr}, {"lr": FloatDistribution(1e-5, 1)}, {"lr": lr})
+        for i, value in enumerate(values):
+            journal.report(number, Report(10 * i + 10, 640, i + 0.5, {"fd": value}, 0.0))
+        if outcome.ended:
+            journal.end(journal.trials()[number], outcome, "why")
+    return directory, journal
+
+
+def test_trials_are_rows_best_first(study):
+    _, journal = study
+    table = trials_table(journal.trials(), "fd", "min")
+    assert list(table.index) == [2, 0, 1, 3]
+    assert table.loc[2, ["outcome", "best_step", "best.fd", "last.fd"]].tolist() == [
+        "collapsed",
+        20,
+        1.0,
+        9.0,
+    ]
+    assert table.loc[0, "param.lr"] == 1.0
+    assert math.isnan(table.loc[1, "best.fd"])
+    assert list(trials_table(journal.trials(), "fd", "max").index[:2]) == [2, 0]
+
+
+def test_reports_are_rows(study):
+    _, journal = study
+    curves = curves_table(journal.trials())
+    assert curves.groupby("number")["step"].max().to_dict() == {0: 20, 1: 20, 2: 30}
+    assert curves.query("number == 2")["fd"].tolist() == [3.0, 1.0, 9.0]
+
+
+def test_tables_of_nothing_have_their_columns():
+    assert trials_table([], "fd", "min").index.name == "number"
+    assert "outcome" in trials_table([], "fd", "min")
+    assert {"number", "step"} <= set(curves_table([]).columns)
+
+
+def test_the_state_of_a_study(study):
+    directory, journal = study
+    records = journal.trials()
+    assert state_of(directory, records, 4) == "interrupted"
+    assert state_of(directory, records, 3) == "finished"
+    assert state_of(directory, [], 3) == "interrupted"
+
+
+def test_status_tells_all_and_is_json(study):
+    directory, journal = study
+    found = status(directory, journal, 4)
+    assert list(found) == ["study", "state", "objective", "counts", "trials", "best"]
+    assert (found["study"], found["state"]) == ("s", "interrupted")
+    assert found["objective"] == {"metric": "fd", "goal": "min"}
+    assert found["counts"] == {"pruned": 1, "diverged": 1, "collapsed": 1, "interrupted": 1}
+    assert [trial["number"] for trial in found["trials"]] == [0, 1, 2, 3]
+    assert set(found["trials"][0]) == {
+        *("number", "outcome", "reason", "step", "params", "metrics", "best", "seconds"),
+        "mlflow_run_id",
+    }
+    assert found["best"] == found["trials"][2]
+    assert found["best"]["best"] == {"step": 20, "value": 1.0, "metrics": {"fd": 1.0}}
+    assert (found["best"]["metrics"], found["best"]["reason"]) == ({"fd": 9.0}, "why")
+    assert found["trials"][1]["best"] is None
+    assert found["trials"][3]["outcome"] == "interrupted", "its driver could not say so"
+    again = json.loads(json.dumps(strict_json(found), allow_nan=False))
+    assert again["trials"][1]["metrics"] == {"fd": None}
+
+
+def test_a_study_without_a_value_has_no_best(tmp_path):
+    directory = StudyDirectory(tmp_path)
+    journal = Journal.create(tmp_path, "s", {"metric": "fd", "goal": "min", "steps": 30})
+    assert status(directory, journal, 4)["best"] is None
+    journal.begin(0, {}, {}, {})
+    assert status(directory, journal, 4)["best"] is None

@@ -1,0 +1,372 @@
+"""The command line: what it says, what it exits with, and what it leaves behind."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from optuna.distributions import FloatDistribution
+
+from gansearch import cli
+from gansearch.journal import Journal
+from gansearch.study.records import Outcome, Report
+
+ROOT = Path(__file__).parents[1]
+QUICKSTART = ROOT / "studies" / "quickstart.yaml"
+
+STUDY = """\
+question: Does it run?
+data: digits
+generator: {name: mlp, depth: 1, width: 16}
+discriminator: {name: mlp, depth: 1, width: {int: [8, 16]}}
+batch_size: 16
+budget: {steps: 4, report_every: 2}
+evaluation: {samples: 50, metrics: [diversity]}
+objective: {metric: d_loss, goal: min}
+search: {sampler: random, trials: 2}
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """A folder of one's own with a good study in it, and standing in it."""
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(STUDY)
+    return tmp_path
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs the command line in this process: exit code, standard output, standard error."""
+
+    def run(*args: str) -> tuple[int, str, str]:
+        importlib.invalidate_caches()
+        monkeypatch.setattr(sys, "argv", ["gansearch", *args])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        code = caught.value.code
+        return (int(code or 0), *capsys.readouterr())
+
+    return run
+
+
+def process(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gansearch", *args],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def tree(folder: Path) -> dict[str, int]:
+    return {str(p): p.stat().st_mtime_ns for p in sorted(folder.rglob("*"))}
+
+
+def finished_study(runs: Path, name: str = "done") -> Path:
+    """A study's directory as a driver would have left it, but for the weights."""
+    directory = runs / name
+    directory.mkdir(parents=True)
+    (directory / "study.yaml").write_text(STUDY)
+    facts = {"metric": "d_loss", "goal": "min", "steps": 4, "trials": 3, "digest": "abc"}
+    journal = Journal.create(directory, name, facts)
+    ends = [(2.0, Outcome.PRUNED), (1.0, Outcome.COMPLETED), (float("nan"), Outcome.DIVERGED)]
+    for number, (value, outcome) in enumerate(ends):
+        journal.begin(number, {"lr": 0.1}, {"lr": FloatDistribution(0, 1)}, {})
+        journal.report(number, Report(2, 32, 0.5, {"d_loss": value, "x": float("inf")}, 0.0))
+        journal.end(journal.trials()[number], outcome, "[red]why[/]")
+    return directory
+
+
+# Quick to load
+
+
+def test_looking_at_the_package_loads_nothing_heavy():
+    code = (
+        "import sys, gansearch, gansearch.cli\n"
+        "dir(gansearch)\n"
+        "try: gansearch.cli.app(['--help'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'pandas', 'optuna', 'sklearn', 'matplotlib', 'numpy'}\n"
+        "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in ("check", "run", "resume", "status", "ui", "sync", "export", "train", "sample"):
+        assert f" {name} " in done.stdout
+
+
+def test_the_public_face_is_all_there():
+    import gansearch
+
+    assert set(gansearch.__all__) <= set(dir(gansearch))
+    for module in pkgutil.walk_packages(gansearch.__path__, "gansearch."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)  # must not take the place of a function
+    for name in gansearch.__all__:
+        assert callable(getattr(gansearch, name))
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        gansearch.nonsense  # noqa: B018
+
+
+# Bad input: exit code 2, one message, nothing created
+
+BAD = {
+    "not there": ("none.yaml", "none.yaml: 1 mistake\n  cannot be read: No such file or directory"),
+    "not yaml": ("a: [1\nb: 2\n", "line 2: is not valid YAML"),
+    "not a mapping": ("- 1\n", "must be a mapping"),
+    "unknown key": ("generater: mlp\n", "line 1, generater: not a key of a study (did you mean 'gen"),
+    "wrong type": (STUDY + "ema: fast\n", "line 10, ema: needs a number, not 'fast'"),
+    "empty range": (
+        STUDY + "ema: {uniform: [1, 1]}\n",
+        "line 10, ema.uniform: the range [1, 1] is one",
+    ),
+    "inverted range": (STUDY + "ema: {uniform: [0.9, 0.5]}\n", "line 10, ema.uniform: the range [0.9,"),
+    "image size": ("data: {name: digits, image_size: 20}\n", "image size 20 is not a power of two"),
+    "missing data": ("data: {name: mnist}\n", "line 1, data: data set 'mnist' is not in"),
+    "not measured": ("objective: {metric: fid}\n", "does not measure 'fid': add it to evaluation"),
+    "contradicting goal": ("objective: {goal: max}\n", "fd_classifier is better the lower it is"),
+    "no such part": ("loss: {name: 'no.such:Loss'}\n", "cannot import the loss 'no.such:Loss'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_study_is_one_message_and_nothing_created(case, here, command, offline):
+    text, message = BAD[case]
+    file = Path(text) if case == "not there" else Path("bad.yaml")
+    if case != "not there":
+        file.write_text(text)
+    before = tree(here)
+    for verb in ("run", "check"):
+        code, out, err = command(verb, str(file), "--data", str(here / "nodata"))
+        assert (code, out) == (2, "")
+        assert err.startswith(f"error: {file}: ")
+        assert message in err
+        assert "Traceback" not in err
+    assert tree(here) == before
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--name", "../x"], "'../x' cannot be a study's name"),
+        (["--name", "done"], "done exists already: go on with it by `gansearch resume done`"),
+        (["--runs-dir", "study.yaml"], "study.yaml is a file: take another --runs-dir"),
+        (["--runs-dir", "study.yaml/x"], "study.yaml is a file: take another --runs-dir"),
+        (["--set", "search.trials"], "--set search.trials: needs KEY=VALUE"),
+        (["--set", "=3"], "--set =3: needs KEY=VALUE"),
+        (["--set", "search.trials=["], "--set search.trials=[: the value is not valid YAML"),
+        (["--set", "search.trials=0"], "search.trials: must be at least 1, not 0"),
+        (
+            ["--set", "search.trails=8"],
+            "search.trails: not a key of this section (did you mean 'trials'",
+        ),
+        (["--set", "question.x=3"], "--set question.x: 'question' holds no keys"),
+        (["--set", "nonsense=3"], "nonsense: not a key of a study"),
+        (["--trials", "0"], "Invalid value for '--trials'"),
+        (["--trials", "many"], "Invalid value for '--trials'"),
+        (["--concurrency", "0"], "Invalid value for '--concurrency'"),
+        (["--frobnicate"], "No such option: --frobnicate"),
+    ],
+)
+def test_a_bad_option_is_one_message_and_nothing_created(args, message, here, command):
+    finished_study(here / "runs")
+    before = tree(here)
+    code, out, err = command("run", "study.yaml", *args)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert tree(here) == before
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["status", "dome"], "there is no study 'dome' in runs (did you mean 'done'?)"),
+        (["resume", "nope"], "there is no study 'nope' in runs (there are: done)"),
+        (["export", "nope", "--out", "x"], "there is no study 'nope'"),
+        (["export", "done", "--out", "x"], "the weights of trial 1 were not kept"),
+        (["export", "done", "--out", "x", "--top", "3"], "--top 3: only 2 trials have a value"),
+        (["export", "done", "--out", "runs"], "runs is not an empty folder"),
+        (["sync", "nope"], "there is no study 'nope'"),
+        (["ui", "nope"], "there is no study 'nope'"),
+        (["ui", "--runs-dir", "elsewhere"], "there is no study in elsewhere"),
+        (
+            ["sample", ".", "--out", "g.png"],
+            ". is not a model's folder: it has no config.yaml, model.json",
+        ),
+        (["train", "none.yaml", "--out", "x"], "none.yaml: 1 mistake\n  cannot be read"),
+        (
+            ["train", "study.yaml", "--out", "x"],
+            "line 9, search: this key is a study's, not one trial's",
+        ),
+        (["train", "axis.yaml", "--out", "x"], "line 1, ema: needs a number, not {'uniform': [0, 1]}"),
+        (
+            ["status", "done", "--storage", "nonsense://me:s3cr3t@host"],
+            "cannot open the Optuna storage",
+        ),
+    ],
+)
+def test_every_other_command_tells_a_mistake_likewise(args, message, here, command):
+    finished_study(here / "runs")
+    Path("axis.yaml").write_text("ema: {uniform: [0, 1]}\n")
+    before = tree(here)
+    code, out, err = command(*args)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert "s3cr3t" not in err
+    assert tree(here) == before
+
+
+def test_brackets_in_a_message_are_not_taken_for_colours(here, command):
+    Path("[red]x.yaml").write_text("loss: {choice: []}\n")
+    _, _, err = command("check", "[red]x.yaml")
+    assert err.startswith(
+        "error: [red]x.yaml: 1 mistake\n  line 1, loss.choice: needs a list of options"
+    )
+
+
+def test_a_real_process_exits_with_2_and_shows_no_traceback(here):
+    Path("bad.yaml").write_text("generater: 1\nloss: {name: hingee}\n")
+    before = tree(here)
+    done = process("run", "bad.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: bad.yaml: 2 mistakes\n"
+        "  line 1, generater: not a key of a study (did you mean 'generator'?)\n"
+        "  line 2, loss.name: unknown loss 'hingee' (did you mean 'hinge'?)\n"
+    )
+    assert tree(here) == before
+
+
+def test_more_gpus_than_there_are(here):
+    Path("gpus.yaml").write_text(STUDY + "resources: {gpus: 64}\n")
+    before = tree(here)
+    done = process("run", "gpus.yaml", "--tracking", "off")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    message = done.stderr[done.stderr.index("error: ") :]
+    assert "64" in message
+    assert "GPU" in message
+    assert tree(here) == before
+
+
+def test_parts_in_the_folder_one_stands_in_are_found(here, command):
+    Path("own_losses.py").write_text(
+        "from gansearch.losses.hinge import Hinge\n"
+        "class Mine(Hinge):\n"
+        "    def __init__(self, *, margin: float = 1.0): pass\n"
+    )
+    Path("bad.yaml").write_text(STUDY + "loss: {name: 'own_losses:Mine', margn: 2}\n")
+    code, _, err = command("check", "bad.yaml")
+    assert code == 2
+    assert "line 10, loss.margn: not an option of 'own_losses:Mine' (did you mean 'margin'?)" in err
+
+
+# What goes well
+
+
+def test_check_shows_the_quickstart_and_tries_it(here, command):
+    before = tree(here)
+    code, out, err = command("check", str(QUICKSTART))
+    assert (code, err) == (0, "")
+    out = " ".join(out.split())
+    question = yaml.safe_load(QUICKSTART.read_text())["question"]
+    for shown in (
+        question,
+        "loss.wasserstein.penalty.weight log [0.1, 100]",
+        "generator.depth",
+        "1x8x8",
+        "ok: ",
+    ):
+        assert shown in out
+    assert tree(here) == before
+
+
+def test_check_takes_overrides(here, command):
+    code, out, _ = command(
+        *("check", "study.yaml", "--set", "search.trials=7", "--set", "latent_size={int: [2, 5]}"),
+        *("--set", "optimizer.generator.lr={log: [1e-5, 1e-3]}"),
+    )
+    out = " ".join(out.split())
+    assert code == 0
+    assert "7 trials of at most 4 steps" in out
+    assert "latent_size int [2, 5]" in out
+    assert "optimizer.generator.lr log [1e-05, 0.001]" in out
+
+
+def test_check_tells_which_part_fails_in_its_first_step(here, command):
+    Path("faulty.py").write_text(
+        "from gansearch.losses.hinge import Hinge\n"
+        "class Faulty(Hinge):\n"
+        "    def d(self, real, fake): raise TypeError('no [such] thing')\n"
+    )
+    Path("faulty.yaml").write_text(STUDY + "loss: {choice: [hinge, 'faulty:Faulty']}\n")
+    code, _, err = command("check", "faulty.yaml")
+    assert code == 2
+    assert "a step failed with generator mlp, discriminator mlp, loss faulty:Faulty: " in err
+    assert "TypeError: no [such] thing" in err
+
+
+def test_status_is_one_strict_json_object(here):
+    finished_study(here / "runs")
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    done = process("status", "done", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout, parse_constant=refuse)
+    assert done.stdout.count("\n") == 1
+    assert set(found) == {"study", "state", "objective", "counts", "trials", "best"}
+    assert found["counts"] == {"pruned": 1, "completed": 1, "diverged": 1}
+    assert (found["state"], found["best"]["number"]) == ("finished", 1)
+    assert found["trials"][2]["metrics"] == {"d_loss": None, "x": None}
+
+
+def test_status_for_people_by_name_and_by_path(here, command):
+    finished_study(here / "runs")
+    code, by_name, err = command("status", "done")
+    assert (code, err) == (0, "")
+    assert "done finished: 1 completed, 1 diverged, 1 pruned" in by_name
+    lines = [line.split() for line in by_name.splitlines()]
+    rows = [line for line in lines if line and line[0].isdigit()]
+    assert [row[:3] for row in rows] == [["1", "completed", "1"], ["0", "pruned", "2"]]
+    assert command("status", "runs/done")[1] == by_name
+    assert command("status", str(here / "runs" / "done"), "--runs-dir", "none")[1] == by_name
+
+
+def test_looking_changes_nothing(here, command):
+    directory = finished_study(here / "runs")
+    os.chmod(directory, 0o555)  # noqa: PTH101
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    try:
+        assert command("status", "done")[0] == 0
+    finally:
+        os.chmod(directory, 0o755)  # noqa: PTH101
+    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+
+
+def test_train_and_sample(here, command):
+    Path("config.yaml").write_text(
+        STUDY.replace("{int: [8, 16]}", "8")
+        .replace("question: Does it run?\n", "")
+        .partition("search")[0]
+    )
+    code, out, err = command("train", "config.yaml", "--out", "model", "--device", "cpu")
+    assert code == 0
+    assert [line[:7] for line in err.splitlines()] == ["step 2:", "step 4:"]
+    assert out.splitlines()[0] == "model"
+    assert "gansearch sample model --out grid.png" in out
+    code, out, err = command("sample", "model", "--n", "10", "--seed", "1", "--out", "grid.png")
+    assert (code, out, err) == (0, "grid.png\n", "")
+    assert Path("grid.png").read_bytes()[:4] == b"\x89PNG"

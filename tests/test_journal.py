@@ -1,0 +1,267 @@
+"""The journal against real Optuna storages: what is told of a trial is what is read back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+
+from gansearch.errors import StudyError
+from gansearch.journal import CONSTRAINT, JOURNAL_FILE, Journal, write_table
+from gansearch.study.records import Outcome, Report, TrialRecord
+
+FACTS = {"metric": "fd", "goal": "min", "steps": 100, "digest": "d", "trials": 3}
+AXES = {"lr": FloatDistribution(1e-5, 1e-1, log=True), "loss": CategoricalDistribution(["a", None])}
+PARAMS = {"lr": 1e-3, "loss": None}
+NAN, INF = math.nan, math.inf
+
+
+def report(step: int, value: float, **metrics: float) -> Report:
+    return Report(step, step * 64, step / 10, {"fd": value, **metrics}, 1.7e9 + step)
+
+
+def begin(journal: Journal, number: int = 0) -> TrialRecord:
+    journal.begin(number, PARAMS, AXES, {"ema": None, "loss": {"name": "a"}})
+    return journal.trials()[number]
+
+
+def told(journal: Journal, *values: float) -> TrialRecord:
+    """A trial with a report every ten steps."""
+    number = begin(journal, len(journal.trials())).number
+    for i, value in enumerate(values):
+        journal.report(number, report(10 * (i + 1), value))
+    return journal.trials()[number]
+
+
+@pytest.fixture(params=["journal file", "sqlite"])
+def storage(request, tmp_path):
+    return None if request.param == "journal file" else f"sqlite:///{tmp_path}/team.db"
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal.create(tmp_path, "s", FACTS)
+
+
+def reopened(tmp_path, storage=None, **options) -> Journal:
+    return Journal.open(tmp_path, "s", storage, **options)
+
+
+def test_a_trial_is_read_back_as_it_was_told(tmp_path, storage):
+    journal = Journal.create(tmp_path, "s", FACTS, storage)
+    begin(journal)
+    first, second = report(10, 3.5, d_loss=NAN, g_loss=INF), report(20, NAN, d_loss=-INF, x=1e-320)
+    journal.report(0, first)
+    journal.report(0, second)
+    journal.note(0, provenance={"fd": {"features": "classifier", "ema": True}})
+    journal.note_run(0, "run-0")
+    for reader in (journal, reopened(tmp_path, storage)):
+        assert reader.facts.items() >= FACTS.items()
+        assert (reader.metric, reader.goal, reader.steps) == ("fd", "min", 100)
+        [found] = reader.trials()
+        assert repr(found.reports) == repr([first, second])
+        assert (found.params, found.mlflow_run_id) == (PARAMS, "run-0")
+        assert found.config == {"ema": None, "loss": {"name": "a"}}
+        assert found.provenance == {"fd": {"features": "classifier", "ema": True}}
+        assert found.outcome is Outcome.RUNNING
+        assert found.best("fd", "min").step == 10
+        assert (found.step, found.seconds) == (20, 2.0)
+
+
+ENDS = [
+    (Outcome.COMPLETED, (3.0, 2.0, 5.0), TrialState.COMPLETE, 2.0, None),
+    (Outcome.COMPLETED, (NAN, INF), TrialState.PRUNED, None, 1.8),
+    (Outcome.COMPLETED, (), TrialState.PRUNED, None, 2.0),
+    (Outcome.PRUNED, (3.0, 4.0), TrialState.PRUNED, 4.0, None),
+    (Outcome.DIVERGED, (3.0, NAN), TrialState.PRUNED, 3.0, 1.8),
+    (Outcome.COLLAPSED, (3.0,) * 10, TrialState.PRUNED, 3.0, 1.0),
+    (Outcome.STALLED, (3.0,) * 5, TrialState.PRUNED, 3.0, 1.5),
+    (Outcome.FAILED, (3.0,), TrialState.FAIL, None, None),
+    (Outcome.FAILED, (), TrialState.FAIL, None, None),
+    (Outcome.INTERRUPTED, (3.0,), TrialState.WAITING, None, None),
+]
+
+
+def test_every_end_is_true_in_optuna(tmp_path, storage):
+    journal = Journal.create(tmp_path, "s", FACTS, storage)
+    for outcome, values, *_ in ENDS:
+        ended = journal.end(told(journal, *values), outcome, "because")
+        assert (ended.outcome, ended.reason) == (outcome, "because")
+    url = storage or optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(tmp_path / JOURNAL_FILE))
+    )
+    trials = optuna.load_study(study_name="s", storage=url).get_trials()
+    records = reopened(tmp_path, storage).trials()
+    for trial, record, end in zip(trials, records, ENDS, strict=True):
+        outcome, values, state, value, violation = end
+        assert (trial.state, trial.value) == (state, value), outcome
+        assert trial.constraints.get(CONSTRAINT) == (violation and pytest.approx(violation)), outcome
+        finite = {10 * (i + 1): v for i, v in enumerate(values) if math.isfinite(v)}
+        assert trial.intermediate_values == finite
+        assert (record.outcome, record.reason) == (outcome, "because")
+
+
+def test_the_goal_decides_which_report_is_the_value(tmp_path):
+    journal = Journal.create(tmp_path, "s", FACTS | {"goal": "max"})
+    journal.end(told(journal, 3.0, 9.0, 1.0), Outcome.COMPLETED)
+    assert journal.study.best_value == 9.0
+
+
+def test_the_sampler_ranks_an_unhealthy_trial_behind_every_other(journal):
+    journal.end(told(journal, 50.0), Outcome.COMPLETED)
+    journal.end(told(journal, 1.0), Outcome.COLLAPSED)
+    assert journal.study.best_trial.number == 0
+
+
+def test_an_interrupted_trial_goes_on(tmp_path, journal):
+    journal.end(told(journal, 3.0), Outcome.INTERRUPTED, "Ctrl-C")
+    again = reopened(tmp_path, writer=True)
+    record = again.reopen(again.trials()[0])
+    assert (record.outcome, record.reason) == (Outcome.RUNNING, "")
+    again.report(0, report(10, 2.5))  # told again, by another session
+    again.report(0, report(20, 2.0))
+    again.end(again.trials()[0], Outcome.COMPLETED)
+    [found] = reopened(tmp_path).trials()
+    assert [r.metrics["fd"] for r in found.reports] == [2.5, 2.0]
+    assert (found.outcome, found.reason) == (Outcome.COMPLETED, "")
+
+
+def test_a_running_trial_of_a_killed_driver_goes_on(tmp_path, journal):
+    told(journal, 3.0)
+    again = reopened(tmp_path, writer=True)
+    assert again.reopen(again.trials()[0]).outcome is Outcome.RUNNING
+    again.end(again.trials()[0], Outcome.PRUNED)
+    assert reopened(tmp_path).trials()[0].outcome is Outcome.PRUNED
+
+
+def test_an_ended_trial_stays_as_it_ended(tmp_path, journal):
+    ended = journal.end(told(journal, 3.0), Outcome.COMPLETED, "budget")
+    journal.end(ended, Outcome.FAILED, "told twice")
+    journal.note_run(0, "late")  # MLflow may come later
+    [found] = reopened(tmp_path).trials()
+    assert (found.outcome, found.reason, found.mlflow_run_id) == (Outcome.COMPLETED, "budget", "late")
+
+
+def test_a_line_cut_short_harms_no_reader_and_is_mended_by_a_writer(tmp_path, journal):
+    told(journal, 3.0)
+    file = tmp_path / JOURNAL_FILE
+    whole = file.read_bytes()
+    with file.open("ab") as end:
+        end.write(b'{"op_code": 8, "worker_id": "x", "tri')
+    [seen] = reopened(tmp_path).trials()
+    assert seen.step == 10
+    writer = reopened(tmp_path, writer=True)
+    assert file.read_bytes() == whole
+    writer.report(0, report(20, 2.0))
+    assert reopened(tmp_path).trials()[0].step == 20
+
+
+def test_a_journal_cut_anywhere_is_readable_after_mending(tmp_path, journal):
+    file = tmp_path / JOURNAL_FILE
+    create = file.stat().st_size  # the study itself is made before its directory is named
+    journal.end(told(journal, 3.0, 2.0), Outcome.COMPLETED)
+    whole = file.read_bytes()
+    for cut in range(create, len(whole), 61):
+        file.write_bytes(whole[:cut])
+        found = reopened(tmp_path, writer=True).trials()
+        assert len(found) <= 1
+        assert all(len(record.reports) <= 2 for record in found)
+
+
+@pytest.mark.timeout(20)
+def test_a_lock_that_nobody_holds_does_not_delay_a_writer(tmp_path, journal):
+    (tmp_path / f"{JOURNAL_FILE}.lock").symlink_to(tmp_path / JOURNAL_FILE)
+    writer = reopened(tmp_path, writer=True)
+    told(writer, 3.0)
+    assert reopened(tmp_path).trials()[0].step == 10
+
+
+WRITE = """
+import sys, pathlib
+from gansearch.journal import Journal
+from gansearch.study.records import Report
+journal = Journal.open(pathlib.Path(sys.argv[1]), "s", writer=True)
+for step in range(10, 60, 10):
+    journal.report(0, Report(step, 0, 0.0, {"fd": 1.0 / step}, 0.0))
+    print(step, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_reader_sees_what_a_running_writer_has_told(tmp_path, journal):
+    begin(journal)
+    reader = reopened(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITE, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        for step in (10, 20, 30):
+            assert int(writer.stdout.readline()) == step
+            assert reader.trials()[0].step == step
+            writer.stdin.write(b"\n")
+            writer.stdin.flush()
+        writer.kill()
+    assert reopened(tmp_path, writer=True).trials()[0].step in (30, 40)
+
+
+def test_a_storage_takes_a_name_once(tmp_path, storage):
+    Journal.create(tmp_path, "s", FACTS, storage)
+    with pytest.raises(StudyError, match="already has a study named 's': resume it, or take another"):
+        Journal.create(tmp_path, "s", FACTS | {"goal": "max"}, storage)
+    Journal.create(tmp_path, "t", FACTS | {"goal": "max"}, storage)
+    assert Journal.open(tmp_path, "s", storage).goal == "min"
+    assert Journal.open(tmp_path, "t", storage).goal == "max"
+
+
+def test_what_is_not_there_says_so(tmp_path):
+    with pytest.raises(StudyError, match=r"has no journal\.log: if the study was made with --storage"):
+        Journal.open(tmp_path, "s")
+    with pytest.raises(StudyError, match="the storage has no study named 's'"):
+        Journal.open(tmp_path, "s", f"sqlite:///{tmp_path}/team.db")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense://me:s3cr3t@host/db",
+        "postgresql+nodriver://me:s3cr3t@127.0.0.1:1/db",
+        "mysql+pymysql://me:s3cr3t@127.0.0.1:1/db",
+        "postgresql://me:s3cr3t@127.0.0.1:1/db",
+        "s3cr3t",
+    ],
+)
+def test_a_password_is_in_no_message(tmp_path, url):
+    with pytest.raises(StudyError, match="cannot open the Optuna storage") as caught:
+        Journal.create(tmp_path, "s", FACTS, url)
+    if "@" in url:
+        assert "s3cr3t" not in str(caught.value)
+
+
+def test_the_table_has_a_row_a_trial_and_the_columns_of_all(tmp_path, journal):
+    journal.end(told(journal, 3.0, NAN), Outcome.DIVERGED, 'loss is NaN, "gone"\nfor good')
+    begin(journal, 1)
+    records = journal.trials()
+    records[1] = replace(records[1], params={"lr": 0.5, "depth": 3, "tags": ["a", "b"]})
+    path = tmp_path / "trials.csv"
+    write_table(path, records, "fd", "min")
+    with path.open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["number"], first["outcome"], first["reason"]) == (
+        "0",
+        "diverged",
+        'loss is NaN, "gone"\nfor good',
+    )
+    assert (first["step"], first["best_step"], first["best.fd"]) == ("20", "10", "3.0")
+    assert (first["last.fd"], first["param.depth"]) == ("nan", "")
+    assert (second["param.lr"], second["param.depth"], second["best.fd"]) == ("0.5", "3", "")
+    assert json.loads(second["param.tags"]) == ["a", "b"]
+    assert [p.name for p in tmp_path.glob("trials*")] == ["trials.csv"], "nothing half-written"
+    write_table(path, [], "fd", "min")
+    assert path.read_text().startswith("number")

@@ -1,0 +1,134 @@
+"""The ledger: what is kept, what is repeated, what an interruption leaves."""
+
+import math
+
+import pytest
+
+from gansearch.study.records import Outcome
+from gansearch.training import checkpoint
+
+
+class Mirror:
+    def __init__(self):
+        self.shown, self.ids = [], {}
+
+    def submit(self, record):
+        self.shown.append((record.number, record.outcome, record.step))
+        self.ids[record.number] = f"run-{record.number}"
+
+    def run_ids(self):
+        ids, self.ids = self.ids, {}
+        return ids
+
+
+@pytest.fixture
+def ledger(make_ledger, spec):
+    return make_ledger(spec())
+
+
+def train(ledger, values, report, outcome=Outcome.COMPLETED, reason=""):
+    """One trial with these values, and its checkpoints as the trainable leaves them."""
+    record = ledger.next()
+    folder = ledger.directory.trial(record.number)
+    best = None
+    for i, value in enumerate(values, start=1):
+        last = i == len(values)
+        ledger.report(record.number, report(10 * i, value, outcome if last else None, reason))
+        checkpoint.save(folder, 10 * i, {"step": 10 * i})
+        if math.isfinite(value) and (best is None or value < best[0]):
+            best = (value, 10 * i)
+        checkpoint.keep(folder, {10 * i, best[1] if best else 10 * i})
+    ledger.end(record.number)
+    return record.number
+
+
+def kept(ledger):
+    folders = (ledger.directory.path / "trials").iterdir()
+    return {int(f.name): steps for f in folders if (steps := checkpoint.steps(f))}
+
+
+def test_only_the_best_report_of_the_best_trials_is_kept(ledger, report):
+    train(ledger, [5, 3, 9], report)
+    assert kept(ledger) == {0: [20]}
+    train(ledger, [4, 8], report)
+    train(ledger, [7, 6], report)
+    assert kept(ledger) == {0: [20], 1: [10]}, "keep: 2"
+    train(ledger, [1], report)
+    assert kept(ledger) == {0: [20], 3: [10]}
+    train(ledger, [math.nan], report, Outcome.DIVERGED)
+    assert kept(ledger) == {0: [20], 3: [10]}
+
+
+def test_a_late_collapse_still_counts_and_says_so(ledger, report):
+    number = train(ledger, [9, 2, 50], report, Outcome.COLLAPSED, "lost its modes")
+    record = ledger.journal.trials()[number]
+    assert record.outcome is Outcome.COLLAPSED
+    assert record.reason == "lost its modes"
+    assert record.best("fd_classifier", "min").value == 2
+    assert record.last.metrics["fd_classifier"] == 50
+    assert kept(ledger) == {number: [20]}
+
+
+def test_keeping_is_settled_after_a_crash(make_ledger, spec, report):
+    ledger = make_ledger(spec())
+    for value in (5, 4, 3):
+        train(ledger, [value], report)
+    checkpoint.save(ledger.directory.trial(0), 10, {})  # deleted too late by a killed driver
+    again = make_ledger(spec())
+    assert kept(again) == {1: [10], 2: [10]}
+
+
+def test_a_repeated_report_changes_nothing(ledger, report):
+    number = ledger.next().number
+    ledger.report(number, report(10, 1.0))
+    ledger.report(number, report(20, 2.0))
+    ledger.report(number, report(10, 99.0))
+    ledger.report(number, report(20, 99.0))
+    stored = ledger.journal.trials()[number]
+    assert [(r.step, r.metrics["fd_classifier"]) for r in stored.reports] == [(10, 1.0), (20, 2.0)]
+
+
+def test_an_interruption_leaves_trials_waiting_and_a_new_driver_takes_them_first(
+    make_ledger, spec, report
+):
+    ledger = make_ledger(spec())
+    train(ledger, [1], report)
+    running, fresh = ledger.next().number, ledger.next().number
+    ledger.report(running, report(10, 2.0))
+    ledger.interrupt()
+    states = [t.state.name for t in ledger.journal.study.get_trials()]
+    assert states == ["COMPLETE", "WAITING", "WAITING"]
+    assert [r.outcome.value for r in ledger.journal.trials()][1:] == ["interrupted"] * 2
+
+    again = make_ledger(spec())
+    assert again.remaining == 2 + 5
+    assert [again.next().number for _ in range(3)] == [running, fresh, 3]
+    states = [t.state.name for t in again.journal.study.get_trials()]
+    assert states == ["COMPLETE", "RUNNING", "RUNNING", "RUNNING"]
+    assert again.records[running].step == 10
+
+
+def test_the_mirror_sees_every_change_and_run_ids_come_home(make_ledger, spec, report):
+    mirror = Mirror()
+    ledger = make_ledger(spec(), mirror)
+    train(ledger, [3, 2], report)
+    assert mirror.shown[0] == (0, Outcome.RUNNING, 0)
+    assert mirror.shown[-1] == (0, Outcome.COMPLETED, 20)
+    ledger.tick()
+    assert ledger.journal.trials()[0].mlflow_run_id == "run-0"
+    ledger.write_table()
+    assert "run-0" in ledger.directory.table.read_text()
+
+
+def test_an_end_without_a_word_is_a_failure(ledger):
+    number = ledger.next().number
+    ledger.end(number)
+    assert ledger.records[number].outcome is Outcome.FAILED
+    assert ledger.records[number].reason
+
+
+def test_no_trial_more_than_asked(ledger, report):
+    for _ in range(8):
+        assert ledger.remaining
+        train(ledger, [1], report)
+    assert ledger.remaining == 0

@@ -1,0 +1,262 @@
+"""Whole studies on a real Ray, with drivers and workers killed for real."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import gansearch
+from gansearch.study.records import Outcome
+from gansearch.training import checkpoint
+
+STUDY = """
+question: Does it survive?
+data: {name: digits}
+generator: {name: mlp, depth: {int: [1, 2]}, width: 16}
+discriminator: {name: mlp, depth: 1, width: 16}
+loss: {choice: [hinge, non-saturating]}
+optimizer:
+  generator: {lr: {log: [1e-4, 1e-1]}}
+  discriminator: {lr: {log: [1e-4, 1e-1]}}
+batch_size: 32
+budget: {steps: 1800, report_every: 100}
+evaluation: {samples: 100, metrics: [fd_classifier]}
+search: {trials: 7, sampler: {name: tpe, startup_trials: 3}}
+pruner: {name: asha, reduction_factor: 3, min_steps: 600}
+keep: 2
+"""
+
+TOYS = """
+data: {name: digits}
+generator: {name: "toys:BuggyGenerator", kind: {choice: KINDS}}
+discriminator: {name: mlp, depth: 1, width: 16}
+budget: {steps: 40, report_every: 10}
+evaluation: {samples: 50, metrics: [fd_classifier]}
+search: {trials: TRIALS, sampler: random}
+pruner: {name: none}
+health: {collapsed: false, stalled: false}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setenv("TOY_DIED", str(tmp_path / "died"))
+    (tmp_path / "study.yaml").write_text(STUDY)
+    return tmp_path
+
+
+def launch(*arguments, **options):
+    """The command line in a process of its own, leader of its own group."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "gansearch", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def finish(process, timeout=240):
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+def reports(name):
+    path = Path("runs") / name / "journal.log"
+    return path.read_text().count('"report:') if path.exists() else 0
+
+
+def wait_for_reports(name, count, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while reports(name) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def exact(name):
+    """All that a study found, but for what depends on the clock."""
+    found = gansearch.status(name)
+    for trial in found["trials"]:
+        for metrics in (trial["metrics"], trial["best"] and trial["best"]["metrics"]):
+            (metrics or {}).pop("images_per_second", None)
+        del trial["seconds"], trial["mlflow_run_id"]
+    return found["counts"], found["trials"]
+
+
+def curves(name):
+    table = gansearch.curves(name).drop(columns=["seconds", "images_per_second"])
+    return table.sort_values(["number", "step"]).reset_index(drop=True)
+
+
+def mlflow_runs(name):
+    """(trial, status) of a study's runs that are not deleted, straight from MLflow's database."""
+    with sqlite3.connect("runs/mlflow.db") as database:
+        return sorted(
+            database.execute(
+                "select t.value, r.status from runs r join tags t using (run_uuid) "
+                "join experiments e using (experiment_id) where t.key = 'gansearch.trial' "
+                "and e.name = ? and r.lifecycle_stage = 'active'",
+                (name,),
+            ).fetchall(),
+            key=lambda row: int(row[0]),
+        )
+
+
+@pytest.mark.timeout(600)
+def test_a_study_killed_again_and_again_is_the_study_never_killed(folder):
+    code, out, err = finish(
+        launch("run", "study.yaml", "--name", "whole", "--concurrency", "1", "--tracking", "off")
+    )
+    assert code == 0, err
+    whole = gansearch.trials("whole")
+    assert len(whole) == 7
+    assert "gansearch export whole" in out
+
+    process = launch("run", "study.yaml", "--name", "killed", "--concurrency", "1")
+    for count in (4, 21, 40):
+        wait_for_reports("killed", count, process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert gansearch.status("killed")["state"] == "interrupted"
+        process = launch("resume", "killed", "--concurrency", "1")
+    code, out, err = finish(process)
+    assert code == 0, err
+
+    assert exact("killed") == exact("whole")
+    assert curves("killed").equals(curves("whole"))
+    runs = mlflow_runs("killed")
+    assert [int(number) for number, _ in runs] == list(range(7)), "one run for each trial"
+    assert "RUNNING" not in {status for _, status in runs}
+    table = gansearch.trials("killed")
+    assert table["mlflow_run_id"].nunique() == 7
+    kept = {f.name for f in Path("runs/killed/trials").iterdir() if checkpoint.steps(f)}
+    assert kept == {f"{number:04d}" for number in table.index[:2]}
+    assert not list(Path("runs/killed").glob("tune*")), "what Tune wrote is gone"
+
+
+def test_ctrl_c_ends_cleanly_and_resumably(folder):
+    process = launch("run", "study.yaml", "--tracking", "off")
+    wait_for_reports("study", 5, process)
+    held = subprocess.run(
+        [sys.executable, "-m", "gansearch", "resume", "study"], capture_output=True, text=True
+    )
+    assert held.returncode == 2
+    assert "another process" in held.stderr
+    assert gansearch.status("study")["state"] == "running"
+
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process, timeout=60)
+    assert code == 130
+    assert "gansearch resume study" in out
+    assert "Traceback" not in err
+    found = gansearch.status("study")
+    assert found["state"] == "interrupted"
+    assert found["counts"].get("interrupted")
+    assert "running" not in found["counts"]
+
+    before = {t["number"]: t["params"] for t in found["trials"]}
+    code, out, err = finish(launch("resume", "study", "--tracking", "off"))
+    assert code == 0, err
+    found = gansearch.status("study")
+    assert found["state"] == "finished"
+    assert sum(found["counts"].values()) == 7
+    assert {n: t["params"] for n, t in enumerate(found["trials"])}.items() >= before.items()
+
+    again = finish(launch("resume", "study", "--tracking", "off"))
+    assert again[0] == 0, "resuming what is finished does nothing"
+    assert exact("study")[1] == exact("study")[1]
+
+    changed = Path("runs/study/study.yaml")
+    changed.write_text(changed.read_text().replace("batch_size: 32", "batch_size: 64"))
+    code, out, err = finish(launch("resume", "study"))
+    assert code == 2
+    assert "-batch_size: 32" in err
+    assert "+batch_size: 64" in err
+    assert "Traceback" not in err
+
+
+def toys(kinds, trials):
+    Path("toys.yaml").write_text(
+        TOYS.replace("KINDS", json.dumps(kinds)).replace("TRIALS", str(trials))
+    )
+
+
+def test_an_error_is_the_outcome_of_its_trial_alone(folder):
+    toys(["good", "bug", "memory"], 9)
+    result = gansearch.run("toys.yaml", tracking="off")
+    table = result.trials
+    assert result.finished
+    by_kind = table.groupby("param.generator.kind")["outcome"].unique()
+    assert list(by_kind["good"]) == ["completed"]
+    assert list(by_kind["bug"]) == ["failed"]
+    assert list(by_kind["memory"]) == ["failed"]
+    reasons = table.groupby("param.generator.kind")["reason"].unique()
+    assert list(reasons["bug"]) == ["KeyError: 'a bug of the user\\'s'"] or "bug" in reasons["bug"][0]
+    assert list(reasons["memory"]) == ["out of memory"]
+    failed = table.index[table["param.generator.kind"] == "bug"][0]
+    trace = Path(result.directory, "trials", f"{failed:04d}", "error.txt").read_text()
+    assert "toys.py" in trace
+
+
+def test_a_dead_worker_s_trial_goes_on_from_its_checkpoint(folder):
+    toys(["death"], 1)
+    died = gansearch.run("toys.yaml", name="died", tracking="off")
+    assert Path("died").exists()
+    assert list(died.trials["outcome"]) == ["completed"]
+    assert gansearch.curves("died")["step"].tolist() == [10, 20, 30, 40]
+
+    lived = gansearch.run("toys.yaml", name="lived", tracking="off")  # dies no second time
+    assert list(lived.trials["outcome"]) == ["completed"]
+    assert curves("died").equals(curves("lived")), "bit for bit"
+
+
+def test_a_worker_that_always_dies_is_given_up(folder):
+    toys(["always-death"], 2)
+    result = gansearch.run("toys.yaml", tracking="off")
+    assert list(result.trials["outcome"]) == ["failed"] * 2
+    assert all("worker died" in reason for reason in result.trials["reason"])
+
+
+def test_more_than_there_is_is_refused_before_anything_is_made(folder):
+    for key, value in (("gpus", 64), ("cpus", 4096)):
+        code, out, err = finish(launch("run", "study.yaml", "--set", f"resources.{key}={value}"))
+        assert code == 2
+        assert f"resources.{key}" in err
+        assert "Traceback" not in err
+        assert not Path("runs").exists()
+
+
+def test_python_and_the_command_line_agree(folder):
+    study = gansearch.load_study("study.yaml", overrides={"budget.steps": 600})
+    result = gansearch.run(study, trials=2, tracking="off", name="notebook")
+    assert result.finished
+    assert list(result.trials["outcome"]) == [Outcome.COMPLETED] * 2
+    out = subprocess.run(
+        [sys.executable, "-m", "gansearch", "status", "notebook", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    found = json.loads(out)
+    assert found["state"] == "finished"
+    assert {t["number"]: t["best"]["value"] for t in found["trials"]} == dict(
+        result.trials["best.fd_classifier"]
+    )
+    folders = gansearch.export("notebook", "best", top=2)
+    assert [f.name[:2] for f in folders] == ["01", "02"]
+    model = json.loads((folders[0] / "model.json").read_text())
+    assert model["trial"] == result.trials.index[0]
+    assert model["value"] == result.trials["best.fd_classifier"].iloc[0]
+    gansearch.sample(folders[0], "grid.png")
+    assert Path("grid.png").read_bytes()[:4] == b"\x89PNG"

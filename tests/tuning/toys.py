@@ -1,0 +1,31 @@
+"""Parts that misbehave, named in the tests' studies as a user's own would be."""
+
+import os
+import signal
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+class BuggyGenerator(nn.Module):
+    """Fails in the middle of training, on two of three widths."""
+
+    def __init__(self, image_shape, latent_size, *, kind: str = "good"):
+        super().__init__()
+        self.shape, self.kind, self.calls = image_shape, kind, 0
+        self.linear = nn.Linear(latent_size, torch.Size(image_shape).numel())
+
+    def forward(self, latents):
+        self.calls += 1
+        if self.training and self.calls > 30:
+            if self.kind == "bug":
+                raise KeyError("a bug of the user's")
+            if self.kind == "memory":
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+            if self.kind == "death" and not Path(os.environ["TOY_DIED"]).exists():
+                Path(os.environ["TOY_DIED"]).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.kind == "always-death":
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self.linear(latents).tanh().view(-1, *self.shape)
