@@ -280,7 +280,7 @@ def _show_study(study: api.Study) -> None:
     out.print(spec.question or "(no question)", style="bold", highlight=False)
     table = Table("axis", "range", box=None, padding=(0, 2), header_style="dim")
     for axis, described in spec.space.describe():
-        table.add_row(axis, described)
+        table.add_row(axis, escape(described))
     out.print(table)
     channels, height, width = study.data.shape
     budget, search = config.budget, spec.plan.search

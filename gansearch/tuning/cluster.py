@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -84,8 +83,11 @@ def check_resources(ray: Any, wanted: Resources) -> None:
             )
 
 
-def capacity(ray: Any, wanted: Resources) -> Callable[[], int]:
-    """How many trials fit on the cluster at once, asked again every few seconds as it grows."""
+def capacity(ray: Any, wanted: Resources, *, elastic: bool) -> Callable[[], int]:
+    """How many trials to have at once, asked again every few seconds as the cluster changes.
+
+    As many as fit; on an `elastic` cluster one more, whose waiting makes the autoscaler add a node.
+    """
     known = {"at": -math.inf, "slots": 1.0}
 
     def slots() -> int:
@@ -93,7 +95,7 @@ def capacity(ray: Any, wanted: Resources) -> Callable[[], int]:
             known["at"] = time.monotonic()
             alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             known["slots"] = sum(_fits(node, wanted) for node in alive)
-        return max(int(known["slots"]), 1)
+        return max(int(known["slots"]), 1) + elastic
 
     return slots
 
@@ -106,10 +108,3 @@ def _fits(node: dict[str, float], wanted: Resources) -> int:
     per_gpu = int(1 / wanted.gpus + 1e-9) if wanted.gpus < 1 else 0
     by_gpu = int(gpus) * per_gpu if per_gpu else int(gpus // wanted.gpus)
     return min(by_cpu, by_gpu)
-
-
-def add_to_path() -> None:
-    """Let `package.module:Thing` be found in the current folder, as `python -m` would."""
-    here = os.getcwd()  # noqa: PTH109
-    if here not in sys.path:
-        sys.path.insert(0, here)

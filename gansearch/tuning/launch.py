@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 import shutil
 import signal
 import tempfile
@@ -222,7 +223,8 @@ def _session(
     finished = False
     try:
         scheduler = engine.make_scheduler(spec, ledger)
-        slots = capacity(ray, spec.plan.resources)
+        joined = bool(launch.address or os.environ.get("RAY_ADDRESS"))
+        slots = capacity(ray, spec.plan.resources, elastic=joined)
         most = launch.concurrency
         with Progress(ledger, console, journal.steps) as progress, _interruptible() as stop:
             engine.fit(
