@@ -99,11 +99,17 @@ class Journal:
             )
         if writer and storage is None:
             _mend(directory / JOURNAL_FILE)
+        backend = _open_storage(directory, storage)
+        names = optuna.get_all_study_names(backend) if storage is None else []
+        if len(names) == 1:  # a study's own journal file, whatever its folder is called by now
+            name = names[0]
         try:
-            study = optuna.load_study(study_name=name, storage=_open_storage(directory, storage))
+            study = optuna.load_study(study_name=name, storage=backend)
         except KeyError as error:
             raise StudyError(f"the storage has no study named '{name}'") from error
         facts = study.user_attrs
+        if not {"metric", "goal", "steps"} <= facts.keys():
+            raise StudyError(f"the study '{name}' in the storage was not made by gansearch")
         return cls(study, facts["metric"], facts["goal"], facts["steps"])
 
     @property

@@ -1,9 +1,9 @@
 """DCGAN: strided convolutions all the way (Radford et al. 2016, arXiv 1511.06434).
 
-`depth` stages of stride 2 lie between the image and the smallest map, which is at least 4 x 4.
+`depth` stages of stride 2 lie between the image and the smallest map, which is at least 2 x 2.
 `width` is the channels of the largest map (half the image's size); each stage towards the
-smallest doubles them, up to 8 x width. At 64 x 64 with width 64 (generator 128) and full depth
-this is the paper's network.
+smallest doubles them, up to 8 x width. At 64 x 64 with width 64 (generator 128) and the default
+depth, whose smallest map is 4 x 4, this is the paper's network.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Generator(nn.Module):
     Args:
         image_shape: (C, H, W), H = W a power of two from 8.
         latent_size: length of a latent vector.
-        depth: stages of stride 2, 1 to log2(H) - 2; None is as deep as possible.
+        depth: stages of stride 2, 1 to log2(H) - 1; None ends at a map of 4 x 4.
         width: channels of the largest hidden map.
         norm: what follows each hidden layer; the paper has `batch`.
 
@@ -82,7 +82,7 @@ class Discriminator(nn.Module):
 
     Args:
         image_shape: (C, H, W), H = W a power of two from 8.
-        depth: stages of stride 2, 1 to log2(H) - 2; None is as deep as possible.
+        depth: stages of stride 2, 1 to log2(H) - 1; None ends at a map of 4 x 4.
         width: channels of the largest hidden map.
         norm: `batch` as in the paper, on all but the first stage, not for gradient penalties;
             `layer` likewise; `spectral` on the weights of every layer; or `none`.
@@ -136,9 +136,9 @@ def _plan(
         raise ValueError(
             f"dcgan: image size {size} is not a power of two from 8: set data.image_size to {advice}"
         )
-    deepest = size.bit_length() - 3
+    deepest = size.bit_length() - 2
     if depth is None:
-        depth = deepest
+        depth = deepest - 1
     if not 1 <= depth <= deepest:
         raise ValueError(f"dcgan: depth {depth} at {size}x{size}: at least 1, at most {deepest}")
     return channels, size, [width * min(2**stage, 8) for stage in range(depth)]

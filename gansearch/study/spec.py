@@ -99,6 +99,9 @@ Complete = Callable[[TrialConfig], tuple[TrialConfig, Found]]
 """Fills in the defaults of a configuration's parts and tells what is wrong with them. It is given
 from above (`gansearch.training.validation`), because this floor does not know the parts."""
 
+CompletePlan = Callable[[Plan], tuple[Plan, Found]]
+"""The same for a plan, given by `gansearch.tuning.launch`."""
+
 
 @dataclass(frozen=True)
 class StudySpec:
@@ -146,7 +149,7 @@ class StudySpec:
 def build_study(
     document: Document,
     complete: Complete,
-    check_plan: Callable[[Plan], Found] = lambda _: [],
+    complete_plan: CompletePlan = lambda plan: (plan, []),
     known: Iterable[tuple[Path_, str]] = (),
 ) -> StudySpec:
     """Validate a parsed study file.
@@ -154,7 +157,7 @@ def build_study(
     Args:
         document: the file.
         complete: fills in and checks a configuration.
-        check_plan: checks what this floor does not know of a plan.
+        complete_plan: the same for a plan, of which this floor does not know the sampler.
         known: mistakes that were found already.
 
     Raises:
@@ -171,7 +174,8 @@ def build_study(
     for key in sorted(parsed.keys() - set(AXES_ALLOWED)):
         why = f"cannot be an axis: '{key}' is shared by all trials; make a study for each value"
         found += [(path, why) for path in axis_paths(parsed[key], (key,))]
-    found += apart(check_plan(plan), found)
+    plan, mistakes = complete_plan(plan)
+    found += apart(mistakes, found)
     space = Space(parsed)
     found += _check_corners(space, complete, found)
     found += apart(_check_pruner(plan.pruner, space), found)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gansearch.data.images import ImageData
 from gansearch.data.load import load as load_images
+from gansearch.errors import DataError
 from gansearch.metrics.reference import Reference
 from gansearch.metrics.reference import prepare as prepare_metrics
 from gansearch.study.config import TrialConfig
@@ -54,6 +55,12 @@ def prepare(config: TrialConfig, data: ImageData, places: Places, device: str = 
     """
     evaluation = config.evaluation
     real = data if evaluation.split == data.split else _load_split(config, places)
+    wanted = evaluation.real_samples
+    if wanted is not None and wanted > len(real.images):
+        raise DataError(
+            f"evaluation.real_samples: {wanted} are asked for, and the {real.split} split of "
+            f"{real.name} has {len(real.images)} images"
+        )
     metrics = [(part.name, part.options) for part in evaluation.metrics]
     if "diversity" not in dict(metrics):
         metrics.append(("diversity", {}))  # the health rules read it
@@ -64,7 +71,7 @@ def prepare(config: TrialConfig, data: ImageData, places: Places, device: str = 
         cache_dir=places.cache / "classifiers",
         device=device,
         inception_weights=places.inception,
-        real_samples=evaluation.real_samples,
+        real_samples=wanted,
     )
 
 

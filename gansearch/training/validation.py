@@ -25,6 +25,7 @@ from gansearch.study.document import Document, Path_, read_document
 from gansearch.study.registry import Registry
 from gansearch.study.spec import (
     Complete,
+    CompletePlan,
     Found,
     Plan,
     StudySpec,
@@ -57,19 +58,19 @@ PARTS: dict[tuple[str, ...], Registry[Any]] = {
 
 
 def read_study(
-    document: Document, data_root: Path, check_plan: Callable[[Plan], Found]
+    document: Document, data_root: Path, complete_plan: CompletePlan
 ) -> tuple[StudySpec, ImageData]:
     """Check a study and load the data that it names.
 
     Args:
         document: the parsed file.
         data_root: the folder of all data sets.
-        check_plan: checks what this floor does not know, the sampler above all.
+        complete_plan: checks and completes what this floor does not know, the sampler above all.
 
     Raises:
         InvalidInput: with every mistake in the file, a missing data set among them.
     """
-    return _read(document, data_root, functools.partial(build_study, check_plan=check_plan))
+    return _read(document, data_root, functools.partial(build_study, complete_plan=complete_plan))
 
 
 def load_config(path: str | Path, data_root: str | Path) -> tuple[TrialConfig, ImageData]:

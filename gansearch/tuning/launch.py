@@ -22,8 +22,9 @@ import gansearch
 from gansearch.data.images import ImageData
 from gansearch.errors import StudyError, UserError
 from gansearch.journal import Journal, write_table
+from gansearch.study.config import Part
 from gansearch.study.directory import StudyDirectory
-from gansearch.study.document import Document, Path_, read_document
+from gansearch.study.document import Path_, read_document
 from gansearch.study.spec import Plan, StudySpec
 from gansearch.tracking import Tracker, store
 from gansearch.training.prepare import Places, prepare
@@ -67,24 +68,20 @@ def load_study(
     """
     document = read_document(Path(path))
     for key, value in (overrides or {}).items():
-        _override(document, key.split("."), value)
-    return read_study(document, places.data, check_plan)
+        document.override(key, value)
+    return read_study(document, places.data, complete_plan)
 
 
-def _override(document: Document, keys: list[str], value: Any) -> None:
-    node = document.tree
-    for key in keys[:-1]:
-        node = node.setdefault(key, {}) if isinstance(node.get(key, {}), dict) else None
-        if node is None:
-            raise UserError(f"--set {'.'.join(keys)}: '{key}' holds no keys in {document.source}")
-    node[keys[-1]] = value
-
-
-def check_plan(plan: Plan) -> list[tuple[Path_, str]]:
-    """What is wrong with a study's choice of sampler."""
+def complete_plan(plan: Plan) -> tuple[Plan, list[tuple[Path_, str]]]:
+    """A plan with its sampler's defaults filled in, and what is wrong with the choice of it."""
     sampler = plan.search.sampler
     found = SAMPLERS.check(sampler.name, sampler.options)
-    return [(("search", "sampler", *path), message) for path, message in found]
+    if found:
+        return plan, [(("search", "sampler", *path), message) for path, message in found]
+    options = SAMPLERS.options(sampler.name).model_validate(sampler.options)
+    full = Part(name=sampler.name, **options.model_dump(mode="json"))
+    search = plan.search.model_copy(update={"sampler": full})
+    return plan.model_copy(update={"search": search}), []
 
 
 def run(
@@ -267,7 +264,7 @@ def open_tracker(
     config = spec.corner()
     return Tracker(
         uri,
-        directory.name,
+        journal.study.study_name,  # also where the folder has been renamed since
         metric=config.objective.metric,
         goal="max" if spec.goal == "max" else "min",
         artifacts=artifacts,

@@ -2,10 +2,10 @@
 
 import json
 import logging
+import os
 import re
 import socket
 import sqlite3
-import os
 import subprocess
 import sys
 import time

@@ -7,7 +7,7 @@ from gansearch.study.directory import StudyDirectory
 from gansearch.study.document import parse_document
 from gansearch.study.records import Report
 from gansearch.training.validation import read_study
-from gansearch.tuning.launch import Launch, _create, check_plan
+from gansearch.tuning.launch import Launch, _create, complete_plan
 from gansearch.tuning.ledger import Ledger
 
 STUDY = """
@@ -42,7 +42,7 @@ def spec():
             if not skipping:
                 kept.append(line)
         document = parse_document("\n".join(kept) + "\n" + changes, "study.yaml")
-        return read_study(document, Path(), check_plan)[0]
+        return read_study(document, Path(), complete_plan)[0]
 
     return make
 

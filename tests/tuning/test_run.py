@@ -149,7 +149,10 @@ def test_ctrl_c_ends_cleanly_and_resumably(folder):
     process = launch("run", "study.yaml", "--tracking", "off")
     wait_for_reports("study", 5, process)
     held = subprocess.run(
-        [sys.executable, "-m", "gansearch", "resume", "study"], capture_output=True, text=True
+        [sys.executable, "-m", "gansearch", "resume", "study"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert held.returncode == 2
     assert "another process" in held.stderr
@@ -230,7 +233,7 @@ def test_a_worker_that_always_dies_is_given_up(folder):
 
 def test_more_than_there_is_is_refused_before_anything_is_made(folder):
     for key, value in (("gpus", 64), ("cpus", 4096)):
-        code, out, err = finish(launch("run", "study.yaml", "--set", f"resources.{key}={value}"))
+        code, _, err = finish(launch("run", "study.yaml", "--set", f"resources.{key}={value}"))
         assert code == 2
         assert f"resources.{key}" in err
         assert "Traceback" not in err
