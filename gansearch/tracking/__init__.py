@@ -12,5 +12,6 @@ from __future__ import annotations
 
 from gansearch.tracking.mirror import Tracker, sync
 from gansearch.tracking.server import Server, comparison_url, default_store, store, ui
+from gansearch.tracking.translate import Status
 
-__all__ = ["Server", "Tracker", "comparison_url", "default_store", "store", "sync", "ui"]
+__all__ = ["Server", "Status", "Tracker", "comparison_url", "default_store", "store", "sync", "ui"]

@@ -22,11 +22,13 @@ import gansearch
 from gansearch.data.images import ImageData
 from gansearch.errors import StudyError, UserError
 from gansearch.journal import Journal, write_table
+from gansearch.metrics.reference import Reference
 from gansearch.study.config import Part
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.document import Path_, read_document
 from gansearch.study.spec import Plan, StudySpec
-from gansearch.tracking import Tracker, store
+from gansearch.tracking import Status, Tracker, store
+from gansearch.tracking import sync as send_all
 from gansearch.training.prepare import Places, prepare
 from gansearch.training.validation import read_study
 from gansearch.tuning.cluster import capacity, check_resources, connected
@@ -114,29 +116,55 @@ def resume(directory: StudyDirectory, launch: Launch, console: Console) -> bool:
         journal = Journal.open(directory.path, directory.name, launch.storage, writer=True)
         spec, data = load_study(directory.study_file, launch.places)
         _check_unchanged(spec, journal, directory)
+        if _is_finished(journal, spec):
+            _mirror(spec, directory, journal, launch)
+            return True
         with connected(launch.address) as ray:
             check_resources(ray, spec.plan.resources)
             shared = _share(ray, spec, data, launch)
+            _check_measured_alike(ray.get(shared["reference"]), journal)
             return _session(ray, spec, directory, journal, launch, shared, console)
 
 
 def sync(directory: StudyDirectory, launch: Launch) -> int:
     """Send to MLflow what it lacks of a study; returns how many trials could not be sent."""
+    if launch.tracking == "off":
+        raise StudyError("there is nothing to send to: tracking is off")
     with directory.held():
         journal = Journal.open(directory.path, directory.name, launch.storage, writer=True)
         spec, _ = load_study(directory.study_file, launch.places)
-        tracker = open_tracker(spec, directory, journal, launch)
-        if tracker is None:
-            raise StudyError("there is nothing to send to: tracking is off")
-        records = journal.trials()
-        for record in records:
-            tracker.submit(record)
-        finished = sum(r.outcome.ended for r in records) >= spec.plan.search.trials
-        unsent = tracker.finish("FINISHED" if finished else "KILLED", timeout=3600.0)
-        for number, run_id in tracker.run_ids().items():
-            journal.note_run(number, run_id)
-        write_table(directory.table, journal.trials(), journal.metric, journal.goal)
-        return unsent
+        return _mirror(spec, directory, journal, launch)
+
+
+def _mirror(spec: StudySpec, directory: StudyDirectory, journal: Journal, launch: Launch) -> int:
+    """Make MLflow's picture of a study that is not running complete."""
+    tracker = open_tracker(spec, directory, journal, launch)
+    if tracker is None:
+        return 0
+    status: Status = "FINISHED" if _is_finished(journal, spec) else "KILLED"
+    unsent = send_all(tracker, journal.trials(), status)
+    for number, run_id in tracker.run_ids().items():
+        journal.note_run(number, run_id)
+    write_table(directory.table, journal.trials(), journal.metric, journal.goal)
+    return unsent
+
+
+def _is_finished(journal: Journal, spec: StudySpec) -> bool:
+    ended = sum(record.outcome.ended for record in journal.trials())
+    return ended >= spec.plan.search.trials
+
+
+def _check_measured_alike(reference: Reference, journal: Journal) -> None:
+    """Refuse to mix numbers that were made differently, as with other Inception weights."""
+    for record in journal.trials():
+        for name, origin in record.provenance.items():
+            now = reference.origin.get(name, {})
+            for key in ("features_hash", "dataset_hash", "real_samples", "split"):
+                if now.get(key) != origin.get(key):
+                    raise StudyError(
+                        f"{name} would not be measured as in trial {record.number}: {key} was "
+                        f"{origin.get(key)} and is {now.get(key)}"
+                    )
 
 
 def _check_unchanged(spec: StudySpec, journal: Journal, directory: StudyDirectory) -> None:

@@ -134,10 +134,11 @@ class Progress:
 
     def _running_row(self, record: TrialRecord) -> tuple[str | Text | ProgressBar, ...]:
         best = record.best(self.ledger.metric, self.ledger.goal)
-        now = record.last.metrics.get(self.ledger.metric, math.nan) if record.last else math.nan
+        now = record.last.metrics.get(self.ledger.metric) if record.last else None
         bar = ProgressBar(total=self.steps, completed=record.step, width=24)
-        shown = f"{best.value:.4g}" if best else "-"
-        return str(record.number), f"{record.step:,}", bar, f"{now:.4g}", shown
+        last_value = "-" if now is None else f"{now:.4g}"
+        best_value = f"{best.value:.4g}" if best else "-"
+        return str(record.number), f"{record.step:,}", bar, last_value, best_value
 
 
 def duration(seconds: float) -> str:
