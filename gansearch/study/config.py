@@ -115,13 +115,16 @@ class Collapsed(Section):
     """When the generator has lost its modes.
 
     Attributes:
-        min_diversity: variance of the generated pixels as a share of the real ones'.
+        deaf: variance of the generated pixels, as a share of the real ones', below which the
+            generator does not hear its noise.
+        min_diversity: the same share; below it modes are lost, where it has been above it.
         worsening: an objective to be minimised has grown to this multiple of the trial's best
             (to be maximised: shrunk by it); only for metrics that cannot be negative.
         warmup: share of the budget in which nothing is called a collapse.
         patience: reports in a row that must show it.
     """
 
+    deaf: Annotated[float, Field(ge=0)] = 0.0002
     min_diversity: Annotated[float, Field(ge=0)] = 0.05
     worsening: Annotated[float, Field(gt=1)] | None = 5.0
     warmup: Share = 0.1
@@ -132,17 +135,20 @@ class Stalled(Section):
     """When one network has won and the other no longer learns.
 
     Attributes:
-        min_error: the discriminator has won where its error rate on real and on fake images is at
-            most this, the generator where both are within this of one half.
-        min_gradient: the loser's gradient is gone where its norm, as a share of the largest this
-            trial has shown, is at most this.
+        min_doubt: the discriminator has won where its `d_doubt`, its loss as a share of an undecided
+            one's, is at most this. A Wasserstein critic never has.
+        min_error: the generator may have won where the discriminator's error rates on real and on
+            fake images are both within this of one half,
+        min_gradient: and has won where the discriminator's gradient norm is at most this share of
+            the largest that this trial has shown.
         warmup: share of the budget in which nothing is called stalled.
         patience: reports in a row that must show it.
     """
 
+    min_doubt: Annotated[float, Field(ge=0, lt=1)] = 0.015
     min_error: Annotated[float, Field(ge=0, le=0.5)] = 0.005
     min_gradient: Annotated[float, Field(ge=0)] = 0.01
-    warmup: Share = 0.1
+    warmup: Share = 0.05
     patience: Positive = 2
 
 

@@ -36,6 +36,22 @@ class Rule(Protocol):
         ...
 
 
+class Patience:
+    """Turns symptoms into a verdict: so many reports in a row must show one, after a warm-up."""
+
+    def __init__(self, outcome: Outcome, reports: int, warmup_steps: float) -> None:
+        self.outcome, self.reports, self.warmup_steps = outcome, reports, warmup_steps
+        self.bad = 0
+
+    def judge(self, report: Report, symptom: str) -> Verdict:
+        """The verdict on a report and the symptom that it shows, if any."""
+        self.bad = self.bad + 1 if symptom and report.step >= self.warmup_steps else 0
+        if self.bad < self.reports:
+            return CONTINUE
+        times = f", {self.bad} reports in a row" if self.bad > 1 else ""
+        return Verdict(self.outcome, f"{symptom}{times}, at step {report.step}")
+
+
 class Divergence:
     """Non-finite or exploding losses, gradients, weights."""
 
@@ -79,28 +95,27 @@ class Collapse:
         self.options = options
         self.metric = metric
         self.goal = goal
-        self.warmup_steps = warmup_steps
+        self.patience = Patience(Outcome.COLLAPSED, options.patience, warmup_steps)
         self.best: float | None = None
-        self.bad = 0
+        self.most = 0.0
 
     def observe(self, report: Report) -> Verdict:
         """Stops at the `patience`-th report in a row that shows it, after the warm-up."""
         value = report.metrics.get(self.metric, math.nan)
         if better(value, self.best, self.goal):
             self.best = value
-        why = self._symptom(report.metrics["diversity"], value)
-        if not why or report.step < self.warmup_steps:
-            self.bad = 0
-            return CONTINUE
-        self.bad += 1
-        if self.bad < self.options.patience:
-            return CONTINUE
-        return Verdict(Outcome.COLLAPSED, f"{why}, {self.bad} reports in a row, at step {report.step}")
+        diversity = report.metrics["diversity"]
+        self.most = max(self.most, diversity)
+        why = self._symptom(diversity, value)
+        return self.patience.judge(report, why)
 
     def _symptom(self, diversity: float, value: float) -> str:
-        if diversity < self.options.min_diversity:
-            limit = f"below {self.options.min_diversity:g}"
-            return f"the samples have {diversity:.2g} of the real images' variance, {limit}"
+        if diversity < self.options.deaf:
+            return f"the samples hardly differ: {diversity:.2g} of the real images' variance"
+        # A generator that is still learning has little variety too: only a loss of it is a collapse.
+        if diversity < self.options.min_diversity <= self.most:
+            was = f"down from {self.most:.2g}"
+            return f"the samples have {diversity:.2g} of the real images' variance, {was}"
         factor, best = self.options.worsening, self.best
         if factor is None or best is None or best <= 0 or not math.isfinite(value):
             return ""
@@ -109,42 +124,31 @@ class Collapse:
 
 
 class Stall:
-    """One network has won and the other's gradient is gone."""
+    """One network has won, and there is nothing left that the other could learn from."""
 
     def __init__(self, options: Stalled, warmup_steps: float) -> None:
         self.options = options
-        self.warmup_steps = warmup_steps
-        self.steepest = {"d": 0.0, "g": 0.0}
-        self.bad = 0
+        self.patience = Patience(Outcome.STALLED, options.patience, warmup_steps)
+        self.steepest = 0.0
 
     def observe(self, report: Report) -> Verdict:
         """Stops at the `patience`-th report in a row that shows it, after the warm-up."""
-        share = {key: self._gradient_share(key, report) for key in NETWORKS}
-        why = self._symptom(report, share)
-        if not why or report.step < self.warmup_steps:
-            self.bad = 0
-            return CONTINUE
-        self.bad += 1
-        if self.bad < self.options.patience:
-            return CONTINUE
-        return Verdict(Outcome.STALLED, f"{why}, {self.bad} reports in a row, at step {report.step}")
+        why = self._symptom(report, self._gradient_share(report))
+        return self.patience.judge(report, why)
 
-    def _gradient_share(self, key: str, report: Report) -> float:
-        norm = report.metrics[f"{key}_grad_norm"]
-        self.steepest[key] = max(self.steepest[key], norm)
-        return norm / self.steepest[key] if self.steepest[key] > 0 else 0.0
+    def _gradient_share(self, report: Report) -> float:
+        norm = report.metrics["d_grad_norm"]
+        self.steepest = max(self.steepest, norm)
+        return norm / self.steepest if self.steepest > 0 else 0.0
 
-    def _symptom(self, report: Report, share: dict[str, float]) -> str:
+    def _symptom(self, report: Report, share: float) -> str:
+        doubt = report.metrics["d_doubt"]
+        if doubt <= self.options.min_doubt:
+            return f"the discriminator is sure of every image: its loss is {doubt:.2g} of a guess's"
         errors = (report.metrics["d_error_real"], report.metrics["d_error_fake"])
-        limit = self.options.min_error
-        gone = {key: share[key] <= self.options.min_gradient for key in share}
-        if max(errors) <= limit and gone["g"]:
-            return (
-                f"the discriminator errs on {max(errors):.1%} and the generator's gradient is "
-                f"{share['g']:.2g} of its largest"
-            )
-        if all(abs(error - 0.5) <= limit for error in errors) and gone["d"]:
-            return f"the discriminator only guesses and its gradient is {share['d']:.2g} of its largest"
+        guesses = all(abs(error - 0.5) <= self.options.min_error for error in errors)
+        if guesses and share <= self.options.min_gradient:
+            return f"the discriminator only guesses and its gradient is {share:.2g} of its largest"
         return ""
 
 

@@ -53,6 +53,7 @@ MEASURED = (
     "d_accuracy",
     "d_error_real",
     "d_error_fake",
+    "d_doubt",
     "diversity",
     "images_per_second",
 )
@@ -201,18 +202,27 @@ class Trainer:
         batches = self._order.batches(first, (target - self.step) * per_step, self.device)
         while self.step < target:
             last = self.step + 1 == target
-            for _ in range(per_step):
-                self._update_discriminator(next(batches), window, measure=last)
-            self._update_generator(window, measure=last)
+            for turn in range(per_step):
+                fake = self._generate_for(generator_too=turn + 1 == per_step)
+                self._update_discriminator(next(batches), fake.detach(), window, measure=last)
+            self._update_generator(fake, window, measure=last)
             self.step += 1
             if self.step % LOOK_EVERY == 0 and not last and not window.finite():
                 break
         return window
 
-    def _update_discriminator(self, index: Tensor, window: _Window, *, measure: bool) -> None:
+    def _generate_for(self, *, generator_too: bool) -> Tensor:
+        """A batch of fakes. A step's last batch serves the generator's update too, as is common
+        (PyTorch's DCGAN tutorial does so): that saves a pass through the generator.
+        """
+        with torch.set_grad_enabled(generator_too):
+            fake: Tensor = self.generator(self._latents(self.config.batch_size))
+        return fake
+
+    def _update_discriminator(
+        self, index: Tensor, fake: Tensor, window: _Window, *, measure: bool
+    ) -> None:
         real = scale(self._pixels[index])
-        with torch.no_grad():
-            fake = self.generator(self._latents(len(real)))
         real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
         loss = self._loss.d(real_logits, fake_logits)
         if self._penalty is not None:
@@ -224,9 +234,9 @@ class Trainer:
         self._d_optimizer.step()
         window.add_discriminator(loss, real_logits, fake_logits)
 
-    def _update_generator(self, window: _Window, *, measure: bool) -> None:
+    def _update_generator(self, fake: Tensor, window: _Window, *, measure: bool) -> None:
         self.discriminator.requires_grad_(False)  # its gradients are not wanted here: save them
-        fake_logits = self.discriminator(self.generator(self._latents(self.config.batch_size)))
+        fake_logits = self.discriminator(fake)
         loss = self._loss.g(self._real_logits(), fake_logits)
         self._g_optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -264,7 +274,7 @@ class Trainer:
 
     def _measure(self, window: _Window) -> dict[str, float]:
         """The report's metrics. A network that is no longer finite is not evaluated: NaN says so."""
-        metrics = window.metrics(self._loss.decision)
+        metrics = window.metrics(self._loss)
         for key, network in (("d", self.discriminator), ("g", self.generator)):
             growth = weight_scale(network) / max(self._start_scale[key], 1e-3)
             metrics[f"{key}_weight_growth"] = growth
@@ -311,9 +321,10 @@ class _Window:
     def finite(self) -> bool:
         return bool(torch.isfinite(self.d_loss + self.g_loss))
 
-    def metrics(self, decision: float | None) -> dict[str, float]:
+    def metrics(self, loss: Loss) -> dict[str, float]:
         real, fake = (torch.cat(side) for side in zip(*self._logits, strict=True))
-        threshold = (real.mean() + fake.mean()) / 2 if decision is None else decision
+        decision = (real.mean() + fake.mean()) / 2 if loss.decision is None else loss.decision
+        threshold = float(decision)
         missed, fooled = (real <= threshold).float().mean(), (fake > threshold).float().mean()
         return {
             "d_loss": (self.d_loss / self.d_count).item(),
@@ -323,6 +334,7 @@ class _Window:
             "d_accuracy": 1 - (missed + fooled).item() / 2,
             "d_error_real": missed.item(),
             "d_error_fake": fooled.item(),
+            "d_doubt": doubt(loss, real, fake, threshold),
         }
 
 
@@ -425,6 +437,15 @@ def update_average(average: nn.Module, live: nn.Module, decay: float, step: int)
 def gradient_norm(network: nn.Module) -> Tensor:
     """Euclidean norm over all the gradients of a network, as a scalar tensor."""
     return nn.utils.get_total_norm(p.grad for p in network.parameters() if p.grad is not None)
+
+
+def doubt(loss: Loss, real: Tensor, fake: Tensor, decision: float) -> float:
+    """The discriminator's loss as a share of an undecided one's: 1, it guesses; 0, it is sure of every
+    image, and its verdict hardly changes from one generated image to another, so that nothing is left
+    in it to learn from. A critic's loss has no bottom to compare with (Wasserstein): always 1.
+    """
+    undecided = loss.d(torch.full_like(real, decision), torch.full_like(fake, decision)).item()
+    return loss.d(real, fake).item() / undecided if undecided > 0 else 1.0
 
 
 @torch.no_grad()

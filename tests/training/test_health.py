@@ -1,0 +1,167 @@
+"""Health rules by a table of curves: what is stopped, at which report, under which name."""
+
+import math
+
+import pytest
+
+from gansearch.study.config import TrialConfig
+from gansearch.study.records import Outcome, Report
+from gansearch.training.health import Health
+from gansearch.training.trainer import doubt
+
+HEALTHY = {
+    "d_loss": 1.2,
+    "g_loss": 0.8,
+    "d_grad_norm": 1.0,
+    "g_grad_norm": 0.5,
+    "d_weight_growth": 1.1,
+    "g_weight_growth": 1.1,
+    "d_error_real": 0.2,
+    "d_error_fake": 0.2,
+    "d_doubt": 0.8,
+    "diversity": 0.8,
+    "fd_classifier": 20.0,
+}
+
+
+def curve(**columns):
+    """Ten reports of a healthy trial, with some columns changed: a list, or a value for all."""
+    for i in range(10):
+        row = {k: v[i] if isinstance(v, list) else v for k, v in columns.items()}
+        yield Report((i + 1) * 100, 0, 0.0, HEALTHY | row, 0.0)
+
+
+def judge(config, reports):
+    """(report at which it stops, outcome, reason), or None."""
+    health = Health(config)
+    for i, report in enumerate(reports):
+        verdict = health.observe(report)
+        if verdict.outcome:
+            return i + 1, verdict.outcome, verdict.reason
+    return None
+
+
+def config(**sections):
+    budget = {"steps": 1000, "report_every": 100}
+    return TrialConfig.model_validate({"budget": budget, **sections})
+
+
+def late(value, start, healthy):
+    return [healthy] * start + [value] * (10 - start)
+
+
+TABLE = {
+    "healthy": ({}, None),
+    "slow, not yet varied": ({"diversity": [0.001 * (i + 1) for i in range(10)]}, None),
+    "one bad report": ({"diversity": [0.8] * 4 + [0.01] + [0.8] * 5}, None),
+    "critic's big losses": ({"d_loss": -5e4, "g_loss": 3e4}, None),
+    "loss is nan": ({"g_loss": late(math.nan, 3, 1.0)}, (4, "diverged", "generator's loss: nan")),
+    "gradient is inf": (
+        {"d_grad_norm": late(math.inf, 6, 1.0)},
+        (7, "diverged", "discriminator's gradient norm: inf"),
+    ),
+    "weights are nan": ({"d_weight_growth": math.nan}, (1, "diverged", "weights: nan")),
+    "weights explode": (
+        {"g_weight_growth": late(500.0, 2, 1.5)},
+        (3, "diverged", "generator's weights have grown 500-fold"),
+    ),
+    "loss explodes": ({"d_loss": late(-2e7, 5, -1.0)}, (6, "diverged", "loss is -2e+07")),
+    "deaf from the start": ({"diversity": 0.0}, (2, "collapsed", "hardly differ")),
+    "loses its modes": (
+        {"diversity": late(0.01, 5, 0.8)},
+        (7, "collapsed", "0.01 of the real images' variance, down from 0.8"),
+    ),
+    "objective far worse than it was": (
+        {"fd_classifier": late(200.0, 7, 20.0)},
+        (9, "collapsed", "fd_classifier went from 20 to 200"),
+    ),
+    "discriminator is sure of everything": (
+        {"d_doubt": late(0.001, 4, 0.8)},
+        (6, "stalled", "sure of every image"),
+    ),
+    "discriminator only guesses, without a gradient": (
+        {"d_error_real": 0.5, "d_error_fake": 0.5, "d_grad_norm": late(1e-4, 4, 1.0)},
+        (6, "stalled", "only guesses"),
+    ),
+    "guessing alone is what a good generator brings about": (
+        {"d_error_real": 0.5, "d_error_fake": 0.5},
+        None,
+    ),
+    "the first sentence is the gravest": (
+        {"diversity": 0.0, "d_doubt": 0.0, "g_loss": late(math.nan, 1, 1.0)},
+        (2, "diverged", "nan"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("columns", "expected"), TABLE.values(), ids=TABLE)
+def test_curves(columns, expected):
+    found = judge(config(), curve(**columns))
+    if expected is None:
+        assert found is None
+        return
+    assert found is not None
+    at, outcome, words = expected
+    assert found[:2] == (at, Outcome(outcome))
+    assert words in found[2]
+    assert f"at step {at * 100}" in found[2]
+
+
+@pytest.mark.parametrize(
+    ("rule", "columns"),
+    [
+        ("diverged", {"g_loss": math.nan}),
+        ("collapsed", {"diversity": 0.0}),
+        ("stalled", {"d_doubt": 0.0}),
+    ],
+)
+def test_a_rule_can_be_switched_off(rule, columns):
+    assert judge(config(), curve(**columns))[1] == Outcome(rule)
+    assert judge(config(health={rule: False}), curve(**columns)) is None
+
+
+def test_thresholds_patience_and_warm_up_are_the_study_s():
+    patient = config(health={"collapsed": {"patience": 4, "warmup": 0.5}})
+    assert judge(patient, curve(diversity=0.0))[0] == 8
+    tolerant = config(health={"diverged": {"weight_growth": 1000.0}})
+    assert judge(tolerant, curve(g_weight_growth=500.0)) is None
+    loose = config(health={"collapsed": {"worsening": None}})
+    assert judge(loose, curve(fd_classifier=late(9999.0, 5, 1.0))) is None
+
+
+def test_worsening_knows_which_way_is_up():
+    upwards = config(objective={"metric": "is_classifier", "goal": "max"})
+    falling = curve(is_classifier=late(1.0, 5, 8.0))
+    assert judge(upwards, falling)[1] is Outcome.COLLAPSED
+    assert judge(upwards, curve(is_classifier=late(8.0, 5, 1.0))) is None
+
+
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_rules_shown_a_curve_again_go_on_where_they_were(cut):
+    reports = list(curve(diversity=late(0.01, 6, 0.8)))
+    whole = judge(config(), reports)
+    health = Health(config())
+    health.replay(reports[:cut])
+    for i, report in enumerate(reports[cut:], start=cut + 1):
+        verdict = health.observe(report)
+        if verdict.outcome:
+            assert (i, verdict.outcome, verdict.reason) == whole
+            return
+    raise AssertionError("not stopped")
+
+
+def test_doubt_is_one_for_a_guess_and_nothing_for_certainty():
+    import torch
+
+    from gansearch.losses import LOSSES
+
+    for name in ("non-saturating", "minimax", "hinge", "least-squares"):
+        loss = LOSSES.build(name, {})
+        undecided = torch.full((8,), loss.decision)
+        target = 1.0 if name == "least-squares" else 30.0
+        other = 0.0 if name == "least-squares" else -30.0
+        sure = torch.full((8,), target), torch.full((8,), other)
+        assert doubt(loss, undecided, undecided, loss.decision) == pytest.approx(1.0)
+        assert doubt(loss, *sure, loss.decision) == pytest.approx(0.0, abs=1e-6)
+    critic = LOSSES.build("wasserstein", {})
+    assert doubt(critic, torch.full((8,), 30.0), torch.full((8,), -30.0), 0.0) == 1.0
