@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Study",
     "StudyResult",
+    "check",
     "curves",
     "export",
     "load_study",
@@ -28,6 +29,7 @@ __all__ = [
     "sync",
     "train",
     "trials",
+    "ui",
 ]
 
 

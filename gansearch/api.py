@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from gansearch.data.images import ImageData
     from gansearch.journal import Journal
+    from gansearch.tracking import Server
 
 PathLike = str | Path
 
@@ -53,6 +56,21 @@ class StudyResult:
     trials: pd.DataFrame
 
 
+@dataclass(frozen=True)
+class View:
+    """A study in MLflow's UI.
+
+    Attributes:
+        server: the server's address.
+        comparison: that of the study's comparison view.
+        process: the server, where it was started here.
+    """
+
+    server: str
+    comparison: str
+    process: Server | None = None
+
+
 def load_study(
     path: PathLike, *, data: PathLike | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Study:
@@ -71,6 +89,25 @@ def load_study(
 
     spec, images = load(path, Places.of_environment(data), overrides)
     return Study(spec, images, Path(path).stem)
+
+
+def check(
+    study: Study | PathLike, *, data: PathLike | None = None, inception: PathLike | None = None
+) -> int:
+    """Build every part of a study and train one tiny step of each option, on the CPU.
+
+    Returns:
+        How many configurations were tried.
+
+    Raises:
+        UserError: naming the parts with which a step failed.
+    """
+    from gansearch.training.prepare import Places  # noqa: PLC0415
+    from gansearch.training.rehearsal import rehearse  # noqa: PLC0415
+
+    if not isinstance(study, Study):
+        study = load_study(study, data=data)
+    return rehearse(study.spec, study.data, Places.of_environment(data, inception))
 
 
 def run(
@@ -115,6 +152,7 @@ def run(
         search = spec.plan.search.model_copy(update={"trials": trials})
         spec = replace(spec, plan=spec.plan.model_copy(update={"search": search}))
     directory = StudyDirectory.new(name, study.stem, Path(runs_dir))
+    storage = _storage(None, storage)
     how = _launch(address, data, inception, storage, tracking, concurrency)
     shown = console or Console(stderr=True)
     return _result(directory, launch.run(spec, study.data, directory, how, shown), storage)
@@ -140,6 +178,7 @@ def resume(
     from gansearch.tuning import launch  # noqa: PLC0415
 
     directory = StudyDirectory.find(str(name), Path(runs_dir))
+    storage = _storage(directory, storage)
     how = _launch(address, data, inception, storage, tracking, concurrency)
     shown = console or Console(stderr=True)
     return _result(directory, launch.resume(directory, how, shown), storage)
@@ -156,8 +195,9 @@ def status(
 
 
 def facts(name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None) -> dict[str, Any]:
-    """What is fixed for a study: metric, goal, steps, trials, digest, version, id, launch time."""
-    return _open(name, runs_dir, storage)[1].facts
+    """What is fixed for a study: name, metric, goal, steps, trials, digest, version, id, time."""
+    journal = _open(name, runs_dir, storage)[1]
+    return {"name": journal.study.study_name, **journal.facts}
 
 
 def trials(name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None) -> pd.DataFrame:
@@ -191,7 +231,42 @@ def sync(
     from gansearch.tuning import launch  # noqa: PLC0415
 
     directory = StudyDirectory.find(str(name), Path(runs_dir))
+    storage = _storage(directory, storage)
     return launch.sync(directory, _launch(None, None, None, storage, tracking, None))
+
+
+@contextmanager
+def ui(
+    name: PathLike | None = None,
+    *,
+    runs_dir: PathLike = "runs",
+    port: int = 5000,
+    storage: str | None = None,
+    tracking: str | None = None,
+) -> Iterator[View]:
+    """MLflow's server on a study's store, while the `with` block lasts.
+
+    Args:
+        name: the study; None: the newest.
+        port: on loopback; 0: any free one.
+        runs_dir, storage, tracking: as for `run`.
+
+    Raises:
+        UserError: no such study, the port is taken, or MLflow does not know the study.
+    """
+    from gansearch import tracking as mlflow  # noqa: PLC0415
+
+    runs = Path(runs_dir)
+    directory = StudyDirectory.newest(runs) if name is None else StudyDirectory.find(str(name), runs)
+    known = facts(directory.path, storage=storage)
+    uri, artifacts = mlflow.store(directory.runs_dir, tracking)
+    if uri.startswith("http"):  # a server of the team's
+        url = mlflow.comparison_url(uri, uri, known["name"], identity=known["id"])
+        yield View(uri, url)
+        return
+    with mlflow.ui(uri, artifacts, port=port) as server:
+        url = mlflow.comparison_url(server.url, uri, known["name"], identity=known["id"])
+        yield View(server.url, url, server)
 
 
 def export(
@@ -232,7 +307,7 @@ def train(
         on_report: called with each report.
 
     Returns:
-        The curve, one row a report.
+        The curve, one row a report; the last says how it ended.
     """
     import pandas as pd  # noqa: PLC0415
     import torch  # noqa: PLC0415
@@ -250,7 +325,11 @@ def train(
         reason = str(error).splitlines()[0]
         raise UserError(f"--device {where} cannot be used here: {reason}") from error
     reports = train_alone(checked, images, Path(out), places, device=where, on_report=on_report)
-    return pd.DataFrame([{"step": r.step, "seconds": r.seconds, **r.metrics} for r in reports])
+    rows = [
+        {"step": r.step, "seconds": r.seconds, "outcome": r.outcome, "reason": r.reason, **r.metrics}
+        for r in reports
+    ]
+    return pd.DataFrame(rows)
 
 
 def sample(folder: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -> Path:
@@ -271,7 +350,16 @@ def _open(name: PathLike, runs_dir: PathLike, storage: str | None) -> tuple[Stud
     from gansearch.journal import Journal  # noqa: PLC0415
 
     directory = StudyDirectory.find(str(name), Path(runs_dir))
-    return directory, Journal.open(directory.path, directory.name, storage)
+    return directory, Journal.open(directory.path, directory.name, _storage(directory, storage))
+
+
+def _storage(directory: StudyDirectory | None, storage: str | None) -> str | None:
+    """The Optuna storage that applies: as said, else the study's journal file, else the team's."""
+    from gansearch.journal import JOURNAL_FILE  # noqa: PLC0415
+
+    if storage or (directory and (directory.path / JOURNAL_FILE).exists()):
+        return storage
+    return os.environ.get("GANSEARCH_STORAGE")
 
 
 def _launch(
@@ -299,6 +387,7 @@ def _result(directory: StudyDirectory, finished: bool, storage: str | None) -> S
 __all__ = [
     "Study",
     "StudyResult",
+    "check",
     "curves",
     "export",
     "load_study",
@@ -309,4 +398,5 @@ __all__ = [
     "sync",
     "train",
     "trials",
+    "ui",
 ]

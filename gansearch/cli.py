@@ -46,7 +46,6 @@ Address = Annotated[str | None, typer.Option(help="A Ray cluster; default: a loc
 Storage = Annotated[
     str | None,
     typer.Option(
-        envvar="GANSEARCH_STORAGE",
         help="An Optuna storage URL; default: a journal file.",
         show_envvar=True,
     ),
@@ -67,14 +66,11 @@ RUNS = Path("runs")
 @app.command()
 def check(study: StudyFile, data: Data = None, inception: Inception = None, set_: Set = None) -> None:
     """Validate a study, show what it will do, build every part and try one tiny step."""
-    from gansearch.training.prepare import Places  # noqa: PLC0415
-    from gansearch.training.rehearsal import rehearse  # noqa: PLC0415
-
     loaded = api.load_study(study, data=data, overrides=_overrides(set_, None))
     _show_study(loaded)
-    places = Places.of_environment(data, inception)
-    tried = rehearse(loaded.spec, loaded.data, places)
-    out.print(f"[green]ok[/]: {tried} configurations built and trained for a step")
+    tried = api.check(loaded, data=data, inception=inception)
+    configurations = "1 configuration" if tried == 1 else f"{tried} configurations"
+    out.print(f"[green]ok[/]: {configurations} built and trained for a step")
 
 
 @app.command()
@@ -104,7 +100,7 @@ def run(
         concurrency=concurrency,
         console=err,
     )
-    _finish(result, runs_dir, storage)
+    _finish(result, storage)
 
 
 @app.command()
@@ -130,7 +126,7 @@ def resume(
         concurrency=concurrency,
         console=err,
     )
-    _finish(result, runs_dir, storage)
+    _finish(result, storage)
 
 
 @app.command()
@@ -158,25 +154,12 @@ def ui(
     tracking: Tracking = None,
 ) -> None:
     """Start MLflow's server on the runs' store and print the study's comparison view."""
-    from gansearch import tracking as mlflow  # noqa: PLC0415
-    from gansearch.study.directory import StudyDirectory  # noqa: PLC0415
-
-    directory = StudyDirectory.find(name, runs_dir) if name else StudyDirectory.newest(runs_dir)
-    identity = api.facts(directory.path, storage=storage)["id"]
-    uri, artifacts = mlflow.store(runs_dir, tracking)
-    if uri.startswith("http"):
-        _say_link(uri, mlflow.comparison_url(uri, uri, directory.name, identity=identity))
-        return
-    with mlflow.ui(uri, artifacts, port=port) as server:
-        url = mlflow.comparison_url(server.url, uri, directory.name, identity=identity)
-        _say_link(server.url, url)
-        out.print("Ctrl-C ends the server.")
-        server.wait()
-
-
-def _say_link(server: str, comparison: str) -> None:
-    out.print(f"MLflow: {server}", highlight=False)
-    out.print(f"compare trials: {comparison}", soft_wrap=True, highlight=False)
+    with api.ui(name, runs_dir=runs_dir, port=port, storage=storage, tracking=tracking) as view:
+        out.print(f"MLflow: {view.server}", highlight=False)
+        out.print(f"compare trials: {view.comparison}", soft_wrap=True, highlight=False)
+        if view.process:
+            out.print("Ctrl-C ends the server.")
+            view.process.wait()
 
 
 @app.command()
@@ -222,8 +205,9 @@ def train(
         shown = "  ".join(f"{key} {value:.4g}" for key, value in report.metrics.items())
         err.print(f"step {report.step}: {shown}", markup=False, highlight=False, soft_wrap=True)
 
-    api.train(config, target, data=data, inception=inception, device=device, on_report=show)
-    out.print(f"{target}", highlight=False)
+    curve = api.train(config, target, data=data, inception=inception, device=device, on_report=show)
+    outcome, reason = curve["outcome"].iloc[-1], curve["reason"].iloc[-1]
+    out.print(f"{target}: {outcome}{f' ({reason})' if reason else ''}", highlight=False)
     _say_next(f"gansearch sample {target} --out grid.png")
 
 
@@ -307,6 +291,7 @@ def _show_status(found: dict[str, Any], top: int) -> None:
     sign = 1 if goal == "min" else -1
     valued = [trial for trial in found["trials"] if trial["best"]]
     valued.sort(key=lambda trial: sign * trial["best"]["value"])
+    _show_failures(found["trials"])
     if not valued:
         return
     axes = list(dict.fromkeys(name for trial in valued[:top] for name in trial["params"]))
@@ -316,6 +301,20 @@ def _show_status(found: dict[str, Any], top: int) -> None:
     for trial in valued[:top]:
         table.add_row(*_status_row(trial, metric, axes))
     out.print(table)
+
+
+def _show_failures(trials: list[dict[str, Any]]) -> None:
+    """Why trials failed, the commonest reasons first; steps and numbers in them differ by trial."""
+    reasons: dict[tuple[str, str], list[int]] = {}
+    for trial in trials:
+        if trial["outcome"] in ("failed", "diverged", "collapsed", "stalled"):
+            reason = trial["reason"].partition(",")[0].partition(":")[0]
+            reasons.setdefault((trial["outcome"], reason), []).append(trial["number"])
+    for (outcome, reason), numbers in sorted(reasons.items(), key=lambda item: -len(item[1]))[:6]:
+        shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+        trace = "; see its error.txt" if outcome == "failed" else ""
+        line = f"  {outcome}, {len(numbers)}: {reason} (trial {shown}{trace})"
+        out.print(line, style="dim", highlight=False, markup=False)
 
 
 def _status_row(trial: dict[str, Any], metric: str, axes: list[str]) -> list[str]:
@@ -333,17 +332,17 @@ def _status_row(trial: dict[str, Any], metric: str, axes: list[str]) -> list[str
     ]
 
 
-def _finish(result: api.StudyResult, runs_dir: Path, storage: str | None) -> None:
-    name = result.directory.name
-    _show_status(api.status(name, runs_dir=runs_dir, storage=storage), top=10)
-    where = "" if runs_dir == RUNS else f" --runs-dir {runs_dir}"
+def _finish(result: api.StudyResult, storage: str | None) -> None:
+    _show_status(api.status(result.directory, storage=storage), top=10)
+    here = result.directory.parent == RUNS.resolve()
+    name = result.directory.name if here else result.directory
     if not result.finished:
-        _say_next(f"gansearch resume {name}{where}")
+        _say_next(f"gansearch resume {name}")
         sys.exit(130)
     _say_next(
-        f"gansearch ui {name}{where}",
-        f"gansearch export {name}{where} --out best",
-        f"gansearch status {name}{where}",
+        f"gansearch ui {name}",
+        f"gansearch export {name} --out best",
+        f"gansearch status {name}",
     )
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.errors import StudyError
-from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report, table_row
+from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report
 
 JOURNAL_FILE = "journal.log"
 CONSTRAINT = "healthy"
@@ -112,6 +112,10 @@ class Journal:
             raise StudyError(f"the study '{name}' in the storage was not made by gansearch")
         return cls(study, facts["metric"], facts["goal"], facts["steps"])
 
+    def delete(self) -> None:
+        """Take the study out of its storage."""
+        optuna.delete_study(study_name=self.study.study_name, storage=self._storage)
+
     @property
     def facts(self) -> dict[str, Any]:
         """What `create` was told of the study."""
@@ -160,20 +164,46 @@ class Journal:
             "reason": report.reason,
             "metrics": {name: _to_json(value) for name, value in report.metrics.items()},
         }
-        self._storage.set_trial_user_attr(trial_id, f"report:{report.step}", content)
+        # The report itself comes last: with it the step is known, and will not be written again.
         value = report.metrics.get(self.metric, math.nan)
         if math.isfinite(value):
             self._storage.set_trial_intermediate_value(trial_id, report.step, value)
+        self._storage.set_trial_user_attr(trial_id, f"report:{report.step}", content)
 
-    def end(self, record: TrialRecord, outcome: Outcome, reason: str = "") -> TrialRecord:
-        """Give a trial its end; returns the record with it. Ending an ended trial changes nothing."""
+    def end(
+        self, record: TrialRecord, outcome: Outcome, reason: str = "", *, blameless: bool = False
+    ) -> TrialRecord:
+        """Give a trial its end; returns the record with it. Ending an ended trial changes nothing.
+
+        Args:
+            record: the trial as it is known.
+            outcome: how it ended.
+            reason: why, in words.
+            blameless: whether its configuration had no part in that, as when a machine died.
+        """
         ended = replace(record, outcome=outcome, reason=reason)
-        trial_id = self.trial_id(record.number)
-        if self._storage.get_trial(trial_id).state.is_finished():
+        if self._storage.get_trial(self.trial_id(record.number)).state.is_finished():
             return ended
-        self.note(record.number, outcome=outcome.value, reason=reason)
+        # The outcome comes last of the attributes: with it the end is decided, see `settle`.
+        self.note(record.number, blameless=blameless, reason=reason, outcome=outcome.value)
+        self._close(ended)
+        return ended
+
+    def settle(self) -> None:
+        """Close the trials whose end was decided when their driver died."""
+        for record in self.trials():
+            if record.outcome.ended:
+                self._close(record)
+
+    def _close(self, record: TrialRecord) -> None:
+        """Tell Optuna of an end; only an interrupted trial can be told of another one later."""
+        trial_id, outcome = self.trial_id(record.number), record.outcome
+        trial = self._storage.get_trial(trial_id)
+        if trial.state.is_finished():
+            return
         best = best_report(record.reports, self.metric, self.goal)
-        if outcome.unhealthy or (outcome is Outcome.COMPLETED and best is None):
+        failed = outcome.unhealthy or (outcome is Outcome.COMPLETED and best is None)
+        if failed and not trial.constraints:
             violation = 2 - min(record.step / self.steps, 1)
             optuna.Trial(self.study, trial_id).set_constraint(CONSTRAINT, violation)
         if outcome is Outcome.INTERRUPTED:
@@ -184,7 +214,6 @@ class Journal:
             self.study.tell(record.number, state=TrialState.FAIL)
         else:
             self.study.tell(record.number, state=TrialState.PRUNED)
-        return ended
 
     def reopen(self, record: TrialRecord) -> TrialRecord:
         """Mark an unfinished trial as running again."""
@@ -268,9 +297,8 @@ def _to_json(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def write_table(path: Path, trials: Iterable[TrialRecord], metric: str, goal: Goal) -> None:
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `trials.csv`: one row a trial, the columns of all of them, whole or not at all."""
-    rows = [table_row(trial, metric, goal) for trial in trials]
     columns = dict.fromkeys(key for row in rows for key in row)
     part = path.with_suffix(".part")
     with part.open("w", newline="", encoding="utf-8") as file:

@@ -365,7 +365,7 @@ def test_train_and_sample(here, command):
     code, out, err = command("train", "config.yaml", "--out", "model", "--device", "cpu")
     assert code == 0
     assert [line[:7] for line in err.splitlines()] == ["step 2:", "step 4:"]
-    assert out.splitlines()[0] == "model"
+    assert out.splitlines()[0] == "model: completed"
     assert "gansearch sample model --out grid.png" in out
     code, out, err = command("sample", "model", "--n", "10", "--seed", "1", "--out", "grid.png")
     assert (code, out, err) == (0, "grid.png\n", "")

@@ -145,7 +145,7 @@ def test_training_takes_no_folder_of_others(config, copied, tmp_path):
     other = tmp_path / "other.yaml"
     other.write_text(CONFIG.replace("seed: 3", "seed: 4"))
     before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
-    with pytest.raises(UserError, match="holds another configuration's training"):
+    with pytest.raises(UserError, match="made by another configuration; take a new --out"):
         gansearch.train(other, copied, device="cpu")
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
 

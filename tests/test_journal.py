@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from gansearch.errors import StudyError
 from gansearch.journal import CONSTRAINT, JOURNAL_FILE, Journal, write_table
-from gansearch.study.records import Outcome, Report, TrialRecord
+from gansearch.study.records import Outcome, Report, TrialRecord, table_row
 
 FACTS = {"metric": "fd", "goal": "min", "steps": 100, "digest": "d", "trials": 3}
 AXES = {"lr": FloatDistribution(1e-5, 1e-1, log=True), "loss": CategoricalDistribution(["a", None])}
@@ -250,7 +250,7 @@ def test_the_table_has_a_row_a_trial_and_the_columns_of_all(tmp_path, journal):
     records = journal.trials()
     records[1] = replace(records[1], params={"lr": 0.5, "depth": 3, "tags": ["a", "b"]})
     path = tmp_path / "trials.csv"
-    write_table(path, records, "fd", "min")
+    write_table(path, [table_row(record, "fd", "min") for record in records])
     with path.open(newline="") as file:
         first, second = csv.DictReader(file)
     assert (first["number"], first["outcome"], first["reason"]) == (
@@ -263,5 +263,5 @@ def test_the_table_has_a_row_a_trial_and_the_columns_of_all(tmp_path, journal):
     assert (second["param.lr"], second["param.depth"], second["best.fd"]) == ("0.5", "3", "")
     assert json.loads(second["param.tags"]) == ["a", "b"]
     assert [p.name for p in tmp_path.glob("trials*")] == ["trials.csv"], "nothing half-written"
-    write_table(path, [], "fd", "min")
+    write_table(path, [table_row(r, "fd", "min") for r in []])
     assert path.read_text().startswith("number")

@@ -61,7 +61,7 @@ def _find(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(
             f"data set 'image-folder': there is no folder {folder.absolute()}; "
-            "data.options.path is absolute or lies below --data DIR (or GANSEARCH_DATA)"
+            "data.path is absolute or lies below --data DIR (or GANSEARCH_DATA)"
         )
     suffixes = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     below = (file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file())

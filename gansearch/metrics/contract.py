@@ -114,5 +114,7 @@ def to_tensors(
 
 
 def to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """The tensors as arrays in main memory."""
-    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    """The tensors as arrays in main memory, in C order: written and read back they stay the same,
+    and so does, to the last bit, what is computed with them.
+    """
+    return {name: t.detach().cpu().contiguous().numpy() for name, t in tensors.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from gansearch.data.images import ImageData
+from gansearch.errors import WeightsError
 from gansearch.metrics import FEATURES, METRICS
 from gansearch.metrics.contract import (
     Activations,
@@ -103,6 +107,56 @@ def prepare(
         for name, options in resolved
     }
     return Reference(resolved, data.shape, weights, real, origin)
+
+
+def save_reference(reference: Reference, path: Path) -> None:
+    """Write a reference as safetensors: a study is measured against one, however often it resumes."""
+    arrays = {
+        f"weights/{extractor}/{name}": array
+        for extractor, weights in reference.weights.items()
+        for name, array in weights.arrays.items()
+    } | {
+        f"real/{metric}/{name}": array
+        for metric, statistics in reference.real.items()
+        for name, array in statistics.items()
+    }
+    facts = {
+        "metrics": reference.metrics,
+        "shape": reference.shape,
+        "weights": {
+            name: {"facts": weights.facts, "digest": weights.digest}
+            for name, weights in reference.weights.items()
+        },
+        "origin": reference.origin,
+    }
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    save_file(contiguous, path, metadata={"facts": json.dumps(facts)})
+
+
+def load_reference(path: Path) -> Reference:
+    """Read what `save_reference` wrote; raises `WeightsError` for a damaged file."""
+    try:
+        with safe_open(path, framework="np") as file:
+            facts = json.loads(file.metadata()["facts"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path} is damaged: {error}") from error
+
+    def below(prefix: str) -> dict[str, np.ndarray]:
+        return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+
+    metrics = tuple((name, options) for name, options in facts["metrics"])
+    channels, height, width = facts["shape"]
+    return Reference(
+        metrics,
+        (channels, height, width),
+        {
+            name: Weights(below(f"weights/{name}/"), known["facts"], known["digest"])
+            for name, known in facts["weights"].items()
+        },
+        {name: below(f"real/{name}/") for name, _ in metrics},
+        facts["origin"],
+    )
 
 
 class Evaluator:

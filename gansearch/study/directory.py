@@ -32,7 +32,7 @@ class StudyDirectory:
         for path in (runs_dir / name, Path(name)):
             if (path / "study.yaml").is_file():
                 return cls(path.resolve())
-        known = [p.parent.name for p in runs_dir.glob("*/study.yaml")]
+        known = [path.name for path in _studies(runs_dir)]
         raise StudyError(f"there is no study '{name}' in {runs_dir}{nearest(name, known)}")
 
     @classmethod
@@ -61,10 +61,10 @@ class StudyDirectory:
     @classmethod
     def newest(cls, runs_dir: Path) -> StudyDirectory:
         """The study launched last; raises `StudyError` where there is none."""
-        files = sorted(runs_dir.glob("*/study.yaml"), key=lambda path: path.stat().st_mtime)
-        if not files:
+        paths = sorted(_studies(runs_dir), key=lambda path: (path / "study.yaml").stat().st_mtime)
+        if not paths:
             raise StudyError(f"there is no study in {runs_dir}")
-        return cls(files[-1].parent.resolve())
+        return cls(paths[-1].resolve())
 
     @property
     def name(self) -> str:
@@ -85,6 +85,11 @@ class StudyDirectory:
     def table(self) -> Path:
         """One row a trial."""
         return self.path / "trials.csv"
+
+    @property
+    def reference(self) -> Path:
+        """The real side of the metrics, which all its trials are measured against."""
+        return self.path / "reference.safetensors"
 
     def trial(self, number: int) -> Path:
         """The folder of one trial: its checkpoints and samples."""
@@ -134,3 +139,9 @@ def _check_writable(folder: Path) -> None:
         raise StudyError(f"{existing} is a file: take another --runs-dir")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise StudyError(f"{existing} is not yours to write in: take another --runs-dir")
+
+
+def _studies(runs_dir: Path) -> list[Path]:
+    """The folders of studies; hidden ones were never finished being made."""
+    found = (path.parent for path in runs_dir.glob("*/study.yaml"))
+    return [path for path in found if not path.name.startswith(".")]

@@ -77,6 +77,12 @@ class Resources(Section):
     gpus: Annotated[float, Field(ge=0)] = 0.0
     retries: Annotated[int, Field(ge=0)] = 2
 
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> Resources:
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"gpus is {self.gpus:g}: shares are of one GPU, more come whole")
+        return self
+
 
 class Plan(Section):
     """What a study says beside its trials' configurations.

@@ -47,14 +47,12 @@ def train(
         try:
             trainer.load(state)
         except ValueError as error:
-            raise UserError(
-                f"{out} holds another configuration's training: take a new --out"
-            ) from error
+            raise UserError(f"cannot go on with what {out} holds: {error}; take a new --out") from error
     while not trainer.finished:
         report = trainer.advance()
         best = _best(trainer)
         checkpoint.save(folder, report.step, trainer.state())
-        checkpoint.keep(folder, {report.step, best.step if best else report.step})
+        checkpoint.keep(folder, {report.step, best.step if best else report.step}, tidy=True)
         write_grid(trainer.grid(), out / "samples" / f"step-{report.step:06d}.png")
         write_reports(out / "reports.csv", trainer.reports)
         on_report(report)

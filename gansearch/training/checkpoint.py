@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import uuid
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write a checkpoint so that a crash at any moment leaves it absent or complete."""
     folder.mkdir(parents=True, exist_ok=True)
     path = path_of(folder, step)
-    part = path.with_suffix(f".part-{os.getpid()}")
+    part = path.with_suffix(f".part-{uuid.uuid4().hex}")
     with part.open("wb") as file:
         torch.save(state, file)
         file.flush()
@@ -66,10 +67,20 @@ def latest(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def keep(folder: Path, wanted: Collection[int]) -> None:
-    """Delete every checkpoint but those of the wanted steps, and what interrupted writes left."""
+def keep(
+    folder: Path, wanted: Collection[int], *, up_to: int | None = None, tidy: bool = False
+) -> None:
+    """Delete every checkpoint but those of the wanted steps.
+
+    Args:
+        folder: the trial's.
+        wanted: steps to keep.
+        up_to: leave later steps alone, as a worker must: where a machine was only thought dead,
+            another worker may be ahead of it.
+        tidy: delete also what interrupted writes left; for when nobody writes any more.
+    """
     for step in steps(folder):
-        if step not in wanted:
+        if step not in wanted and (up_to is None or step <= up_to):
             path_of(folder, step).unlink(missing_ok=True)
-    for part in folder.glob("step-*.part-*"):
+    for part in folder.glob("step-*.part-*") if tidy else ():
         part.unlink(missing_ok=True)

@@ -36,25 +36,37 @@ class Places:
         cache = Path(os.environ.get("GANSEARCH_CACHE", "~/.cache/gansearch")).expanduser()
         data = data or os.environ.get("GANSEARCH_DATA") or cache / "data"
         inception = inception or os.environ.get("GANSEARCH_INCEPTION") or None
-        weights = Path(inception).expanduser() if inception else None
-        return cls(Path(data).expanduser(), cache, weights)
+        weights = _absolute(inception) if inception else None
+        return cls(_absolute(data), cache.absolute(), weights)
 
 
-def prepare(config: TrialConfig, data: ImageData, places: Places, device: str = "cpu") -> Reference:
+def _absolute(path: str | Path) -> Path:
+    """A path that means the same in a worker, whose working directory is another."""
+    return Path(path).expanduser().absolute()
+
+
+def prepare(
+    config: TrialConfig,
+    data: ImageData,
+    places: Places,
+    device: str = "cpu",
+    real: ImageData | None = None,
+) -> Reference:
     """The reference that every trial of a study is measured against.
 
     Args:
         config: any of the study's configurations.
         data: its training images.
-        places: where other splits, the cache and Inception's weights are.
+        places: where the cache and Inception's weights are.
         device: where to run the feature networks here.
+        real: the images to compare with, from `load_real`; None loads them here.
 
     Raises:
         DataError: a data set that a metric cannot use.
         WeightsError: weights that are missing or wrong.
     """
     evaluation = config.evaluation
-    real = data if evaluation.split == data.split else _load_split(config, places)
+    real = real or load_real(config, data, places)
     wanted = evaluation.real_samples
     if wanted is not None and wanted > len(real.images):
         raise DataError(
@@ -75,8 +87,11 @@ def prepare(config: TrialConfig, data: ImageData, places: Places, device: str = 
     )
 
 
-def _load_split(config: TrialConfig, places: Places) -> ImageData:
+def load_real(config: TrialConfig, data: ImageData, places: Places) -> ImageData:
+    """The images that the metrics compare with: the training images, or the other split."""
     part, split = config.data, config.evaluation.split
+    if split == data.split:
+        return data
     return load_images(
         part.name, part.options, root=places.data, split=split, image_size=part.image_size
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from gansearch.data.images import ImageData
 from gansearch.errors import UserError
-from gansearch.study.config import TrialConfig
+from gansearch.study.config import Part, TrialConfig
 from gansearch.study.spec import StudySpec
 from gansearch.training.prepare import Places, prepare
 from gansearch.training.trainer import Trainer
@@ -48,10 +48,21 @@ def rehearse(spec: StudySpec, data: ImageData, places: Places) -> int:
 
 def _tiny(config: TrialConfig) -> TrialConfig:
     evaluation = config.evaluation.model_copy(
-        update={"samples": 32, "real_samples": 32, "split": "train"}
+        update={
+            "samples": min(config.evaluation.samples, 64),
+            "real_samples": 32,
+            "split": "train",
+            "metrics": [_unsplit(metric) for metric in config.evaluation.metrics],
+        }
     )
     budget = config.budget.model_copy(update={"steps": 1, "report_every": 1})
     return config.model_copy(update={"evaluation": evaluation, "budget": budget})
+
+
+def _unsplit(metric: Part) -> Part:
+    """A score over one split: there are too few samples for more."""
+    options = {k: 1 if k == "splits" else v for k, v in metric.options.items()}
+    return Part(name=metric.name, **options)
 
 
 def _few(data: ImageData) -> ImageData:

@@ -23,10 +23,15 @@ from gansearch.data.images import ImageData
 from gansearch.losses import LOSSES, PENALTIES, Loss, Penalty
 from gansearch.metrics.reference import Evaluator, Reference
 from gansearch.networks import DISCRIMINATORS, GENERATORS
-from gansearch.study.config import Optimizer, TrialConfig
+from gansearch.study.config import Optimizer, TrialConfig, trial_seed
 from gansearch.study.records import Outcome, Report
 from gansearch.training.health import Health
 from gansearch.training.optimizers import OPTIMIZERS
+from gansearch.training.randomness import (
+    random_states,
+    restore_random_states,
+    seed_everything,
+)
 
 LOOK_EVERY = 50
 """Steps between two looks at whether the losses are still finite; each waits for the device."""
@@ -43,21 +48,22 @@ EVALUATION_SEED, GRID_SEED = 1, 2
 """Offsets of the evaluation's noise: the same at every report, so that curves differ by the network
 alone, and apart from the training noise."""
 
-MEASURED = (
-    "d_loss",
-    "g_loss",
-    "d_grad_norm",
-    "g_grad_norm",
-    "d_weight_growth",
-    "g_weight_growth",
-    "d_accuracy",
-    "d_error_real",
-    "d_error_fake",
-    "d_doubt",
-    "diversity",
-    "images_per_second",
-)
-"""What every report holds besides the metrics that the configuration asks for."""
+LAST_BATCHES = f"the discriminator's last {JUDGED_BATCHES} training batches"
+MEASURED = {
+    "d_loss": "mean over the steps since the last report, penalty included",
+    "g_loss": "mean over the steps since the last report",
+    "d_grad_norm": "the last step before the report",
+    "g_grad_norm": "the last step before the report",
+    "d_weight_growth": "root mean square of all weights, as a multiple of the start's",
+    "g_weight_growth": "root mean square of all weights, as a multiple of the start's",
+    "d_accuracy": LAST_BATCHES,
+    "d_error_real": LAST_BATCHES,
+    "d_error_fake": LAST_BATCHES,
+    "d_doubt": LAST_BATCHES,
+    "diversity": "the evaluated samples",
+    "images_per_second": "real images through the discriminator since the last report, per second",
+}
+"""What every report holds besides the metrics that the configuration asks for, and over what."""
 
 
 class Trainer:
@@ -82,17 +88,20 @@ class Trainer:
         self.step = 0
         self.reports: list[Report] = []
         self._seconds = 0.0
-        torch.manual_seed(config.seed)  # initial weights, and whatever a part draws by itself
+        seed_everything(config.seed)  # initial weights, and whatever a part draws by itself
         self._pixels = _as_tensor(data.images).to(self.device)
         self.generator = build_generator(config, data.shape, self.device)
         self.discriminator = build_discriminator(config, data.shape, self.device)
+        self._d_parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
         self.averaged.eval()
         sides = config.optimizer
         self._g_optimizer = _build_optimizer(sides.generator, self.generator)
         self._d_optimizer = _build_optimizer(sides.discriminator, self.discriminator)
         self._loss, self._penalty = build_loss(config)
-        self._noise = torch.Generator(self.device).manual_seed(config.seed)
+        # A stream of its own: with the initial weights' it would begin with the same numbers.
+        noise_seed = trial_seed(config.seed, 0, "noise")
+        self._noise = torch.Generator(self.device).manual_seed(noise_seed)
         self._order = DataOrder(len(self._pixels), config.batch_size, config.seed)
         self._evaluator = Evaluator(reference, device=str(self.device))
         self._health = Health(config)
@@ -114,7 +123,8 @@ class Trainer:
     def provenance(self) -> dict[str, dict[str, Any]]:
         """Metric name -> features, their hash, sample counts, split, EMA or not."""
         samples = self.config.evaluation.samples
-        return self._evaluator.provenance(samples, ema=self.config.ema is not None)
+        evaluated = self._evaluator.provenance(samples, ema=self.config.ema is not None)
+        return {name: {"features": None, "over": over} for name, over in MEASURED.items()} | evaluated
 
     def advance(self) -> Report:
         """Train to the next report and make it.
@@ -164,15 +174,17 @@ class Trainer:
             "g_optimizer": self._g_optimizer.state_dict(),
             "d_optimizer": self._d_optimizer.state_dict(),
             "start_scale": self._start_scale,
+            "device": self.device.type,
             "noise": self._noise.get_state(),
-            "random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+            "random": random_states(self.device),
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave; raises `ValueError` if another configuration made it."""
-        if state["config"] != self.config.plain():
+        if TrialConfig.model_validate(state["config"]) != self.config:
             raise ValueError("the checkpoint was made by another configuration")
+        if state["device"] != self.device.type:
+            raise ValueError(f"the checkpoint was made on {state['device']}, not {self.device.type}")
         self.step, self._seconds = state["step"], state["seconds"]
         self.reports = [
             Report(**r | {"outcome": Outcome(r["outcome"]) if r["outcome"] else None})
@@ -185,9 +197,7 @@ class Trainer:
         self._d_optimizer.load_state_dict(state["d_optimizer"])
         self._start_scale = state["start_scale"]
         self._noise.set_state(state["noise"].cpu())
-        torch.set_rng_state(state["random"].cpu())
-        if state["cuda_random"] is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_random"].cpu())
+        restore_random_states(state["random"], self.device)
         self._health = Health(self.config)
         self._health.replay(self.reports)
 
@@ -204,8 +214,9 @@ class Trainer:
             last = self.step + 1 == target
             for turn in range(per_step):
                 fake = self._generate_for(generator_too=turn + 1 == per_step)
-                self._update_discriminator(next(batches), fake.detach(), window, measure=last)
-            self._update_generator(fake, window, measure=last)
+                real = scale(self._pixels[next(batches)])
+                self._update_discriminator(real, fake.detach(), window, measure=last)
+            self._update_generator(real, fake, window, measure=last)
             self.step += 1
             if self.step % LOOK_EVERY == 0 and not last and not window.finite():
                 break
@@ -220,9 +231,8 @@ class Trainer:
         return fake
 
     def _update_discriminator(
-        self, index: Tensor, fake: Tensor, window: _Window, *, measure: bool
+        self, real: Tensor, fake: Tensor, window: _Window, *, measure: bool
     ) -> None:
-        real = scale(self._pixels[index])
         real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
         loss = self._loss.d(real_logits, fake_logits)
         if self._penalty is not None:
@@ -234,29 +244,23 @@ class Trainer:
         self._d_optimizer.step()
         window.add_discriminator(loss, real_logits, fake_logits)
 
-    def _update_generator(self, fake: Tensor, window: _Window, *, measure: bool) -> None:
-        self.discriminator.requires_grad_(False)  # its gradients are not wanted here: save them
+    def _update_generator(self, real: Tensor, fake: Tensor, window: _Window, *, measure: bool) -> None:
+        for parameter in self._d_parameters:  # their gradients are not wanted here: save them
+            parameter.requires_grad_(False)
         fake_logits = self.discriminator(fake)
-        loss = self._loss.g(self._real_logits(), fake_logits)
+        real_logits = self.discriminator(real) if self._loss.g_uses_real else None
+        loss = self._loss.g(real_logits, fake_logits)
         self._g_optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if measure:
             window.g_grad_norm = gradient_norm(self.generator)
         self._g_optimizer.step()
-        self.discriminator.requires_grad_(True)
+        for parameter in self._d_parameters:
+            parameter.requires_grad_(True)
         window.g_loss += loss.detach()
         window.g_count += 1
         if self.config.ema is not None:
             update_average(self.averaged, self.generator, self.config.ema, self.step)
-
-    def _real_logits(self) -> Tensor | None:
-        """Logits of the step's last real batch, for the losses whose generator side asks for them."""
-        if not self._loss.g_uses_real:
-            return None
-        number = self.batch_number + self.config.discriminator_steps - 1
-        index = next(self._order.batches(number, 1, self.device))
-        real: Tensor = self.discriminator(scale(self._pixels[index]))
-        return real
 
     def _latents(self, count: int) -> Tensor:
         size = (count, self.config.latent_size)

@@ -131,6 +131,7 @@ def complete(config: TrialConfig, shape: Shape | None) -> tuple[TrialConfig, Fou
     for i, metric in enumerate(tree["evaluation"]["metrics"]):
         found += _complete_part(metric, ("evaluation", "metrics", i), METRICS, {"name"})
     found += _repeated(tree["evaluation"]["metrics"])
+    found += _too_few_samples(tree["evaluation"])
     found += _complete_objective(tree)
     completed = TrialConfig.model_validate(tree)
     wrong = {path[0] for path, _ in found}
@@ -151,6 +152,14 @@ def _complete_part(
     if not mistakes:
         part |= registry.options(part["name"]).model_validate(options).model_dump(mode="json")
     return [((*path, *below), message) for below, message in mistakes]
+
+
+def _too_few_samples(evaluation: dict[str, Any]) -> Found:
+    splits = [metric.get("splits", 1) for metric in evaluation["metrics"]]
+    most = max((n for n in splits if isinstance(n, int)), default=1)
+    if evaluation["samples"] >= most:
+        return []
+    return [(("evaluation", "samples"), f"a score of {most} splits needs at least {most} samples")]
 
 
 def _complete_objective(tree: dict[str, Any]) -> Found:

@@ -37,12 +37,22 @@ def connected(address: str | None) -> Iterator[Any]:
     """
     for key, value in _QUIET_TUNE.items():
         os.environ.setdefault(key, value)
+    if not (address or os.environ.get("RAY_ADDRESS")):
+        # Or else Ray takes the machine's address and listens on all of them. It must be said before
+        # Ray is imported, and is named after the systems on which it is Ray's own default.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray  # noqa: PLC0415  two seconds that `gansearch --help` need not wait
 
     if ray.is_initialized():
+        if address:
+            raise StudyError("Ray is connected already: leave the address out, or ray.shutdown() first")
         yield ray
         return
     address = address or os.environ.get("RAY_ADDRESS")
+    if address and address.startswith("ray://"):
+        raise StudyError(
+            "Ray Client (ray://) cannot hold a driver: run on the head, with --address auto"
+        )
     try:
         _join(ray, address) if address else _start(ray)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -72,15 +82,16 @@ def _start(ray: Any) -> None:
 
 
 def check_resources(ray: Any, wanted: Resources) -> None:
-    """Raise `StudyError` where no node could ever run one trial."""
+    """Raise `StudyError` where no node could ever run one trial, telling all that it lacks."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    lacking = []
     for kind, name, need in (("CPU", "cpus", wanted.cpus), ("GPU", "gpus", wanted.gpus)):
         most = max((node.get(kind, 0.0) for node in nodes), default=0.0)
         if need > most:
-            raise StudyError(
-                f"resources.{name}: a trial asks for {need:g} {kind}s, and the largest node has "
-                f"{most:g}: set resources.{name} to at most that"
-            )
+            largest = f"and the largest node has {most:g}"
+            lacking.append(f"resources.{name}: a trial asks for {need:g} {kind}s, {largest}")
+    if lacking:
+        raise StudyError("\n".join(lacking))
 
 
 def capacity(ray: Any, wanted: Resources, *, elastic: bool) -> Callable[[], int]:

@@ -137,15 +137,22 @@ class Recorder(NotSaved, tune.Callback):  # type: ignore[misc]
         error = trial.get_error() or trial.get_pickled_error()
         text = str(error).strip().splitlines() if error else ["of unknown cause"]
         reason = f"its worker died {trial.num_failures} times: {type(error).__name__}: {text[0]}"
-        self._end(trial.config["number"], Outcome.FAILED, reason)
+        self._end(trial.config["number"], Outcome.FAILED, reason, blameless=True)
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """Between two events of Tune."""
         for action in self._on_step:
             action()
 
-    def _end(self, number: int, outcome: Outcome | None = None, reason: str = "") -> None:
-        self._ledger.end(number, outcome, reason)
+    def _end(
+        self,
+        number: int,
+        outcome: Outcome | None = None,
+        reason: str = "",
+        *,
+        blameless: bool = False,
+    ) -> None:
+        self._ledger.end(number, outcome, reason, blameless=blameless)
         self._on_end(number)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
+from threadpoolctl import threadpool_limits
 
 from gansearch.study.space import Axis, Choice, Float
 
@@ -38,25 +39,28 @@ class Feasibility:
 
     def __init__(self, axes: Mapping[str, Axis]) -> None:
         self._axes = dict(axes)
-        self._points: list[list[float]] = []
-        self._failed: list[bool] = []
+        self._known: dict[int, tuple[list[float], bool]] = {}
         self._model: Pipeline | None = None
 
-    def add(self, point: Mapping[str, Any], *, failed: bool) -> None:
+    def add(self, number: int, point: Mapping[str, Any], *, failed: bool) -> None:
         """Learn how a trial at a point ended."""
-        self._points.append(self._encode(point))
-        self._failed.append(failed)
+        self._known[number] = (self._encode(point), failed)
         self._model = None
 
     def risk(self, point: Mapping[str, Any]) -> float:
         """Probability that a trial at this point fails; 0 while too little is known."""
-        failed = self._failed[-REMEMBERED:]
-        if not NEEDED <= sum(failed) <= len(failed) - NEEDED:
+        # By number, not by time of ending: a resumed study is to know the same ones.
+        newest = [self._known[number] for number in sorted(self._known)[-REMEMBERED:]]
+        failures = sum(failed for _, failed in newest)
+        if not NEEDED <= failures <= len(newest) - NEEDED:
             return 0.0
         if self._model is None:
-            self._model = make_pipeline(
+            points, failed = zip(*newest, strict=True)
+            model = make_pipeline(
                 PolynomialFeatures(2, include_bias=False), LogisticRegression(max_iter=200)
-            ).fit(np.array(self._points[-REMEMBERED:]), failed)
+            )
+            with threadpool_limits(1):  # a small problem, beside workers that need the cores
+                self._model = model.fit(np.array(points), failed)
         risk: float = self._model.predict_proba(np.array([self._encode(point)]))[0, 1].item()
         return risk
 

@@ -22,20 +22,29 @@ import gansearch
 from gansearch.data.images import ImageData
 from gansearch.errors import StudyError, UserError
 from gansearch.journal import Journal, write_table
-from gansearch.metrics.reference import Reference
+from gansearch.metrics.reference import Reference, load_reference, save_reference
 from gansearch.study.config import Part
 from gansearch.study.directory import StudyDirectory
-from gansearch.study.document import Path_, read_document
+from gansearch.study.document import Path_, parse_document, read_document
+from gansearch.study.records import table_row
 from gansearch.study.spec import Plan, StudySpec
 from gansearch.tracking import Status, Tracker, store
 from gansearch.tracking import sync as send_all
-from gansearch.training.prepare import Places, prepare
+from gansearch.training.prepare import Places, load_real, prepare
 from gansearch.training.validation import read_study
 from gansearch.tuning.cluster import capacity, check_resources, connected
 from gansearch.tuning.ledger import Ledger
 from gansearch.tuning.progress import Progress
 from gansearch.tuning.samplers import SAMPLERS
-from gansearch.tuning.trainable import TRAINER
+
+TRAINER = "gansearch.training.trainer:Trainer"
+"""What trains a trial: benchmarks and tests put others in its place."""
+
+IMAGES_SHOWN = 8
+"""Sample grids that MLflow is sent of a trial."""
+
+SEND_EVERY = 5.0
+"""Seconds between two visits to MLflow; what has gathered goes in one batch."""
 
 
 @dataclass(frozen=True)
@@ -99,31 +108,33 @@ def run(
     """
     with connected(launch.address) as ray:
         check_resources(ray, spec.plan.resources)
-        shared = _share(ray, spec, data, launch)
-        _create(spec, directory, launch)
+        data_ref = ray.put(data)
+        reference = _measure(ray, spec, data, data_ref, launch, console)
+        _create(spec, directory, launch, reference)
         with directory.held():
             journal = Journal.open(directory.path, directory.name, launch.storage, writer=True)
-            return _session(ray, spec, directory, journal, launch, shared, console)
+            return _session(ray, spec, directory, journal, launch, data_ref, reference, console)
 
 
 def resume(directory: StudyDirectory, launch: Launch, console: Console) -> bool:
     """Go on with a study after any interruption; returns False if it was interrupted again.
 
     Raises:
-        StudyError: it is being run, or its file has changed since it was launched.
+        StudyError: it is being run, its file has changed since it was launched, or its images have.
     """
     with directory.held():
         journal = Journal.open(directory.path, directory.name, launch.storage, writer=True)
-        spec, data = load_study(directory.study_file, launch.places)
-        _check_unchanged(spec, journal, directory)
-        if _is_finished(journal, spec):
-            _mirror(spec, directory, journal, launch)
+        _check_unchanged(directory, journal)
+        if _is_finished(journal):
+            _mirror(directory, journal, launch)
             return True
+        spec, data = load_study(directory.study_file, launch.places)
+        reference = load_reference(directory.reference)
+        _check_same_images(reference, load_real(spec.corner(), data, launch.places))
         with connected(launch.address) as ray:
             check_resources(ray, spec.plan.resources)
-            shared = _share(ray, spec, data, launch)
-            _check_measured_alike(ray.get(shared["reference"]), journal)
-            return _session(ray, spec, directory, journal, launch, shared, console)
+            data_ref = ray.put(data)
+            return _session(ray, spec, directory, journal, launch, data_ref, reference, console)
 
 
 def sync(directory: StudyDirectory, launch: Launch) -> int:
@@ -132,52 +143,36 @@ def sync(directory: StudyDirectory, launch: Launch) -> int:
         raise StudyError("there is nothing to send to: tracking is off")
     with directory.held():
         journal = Journal.open(directory.path, directory.name, launch.storage, writer=True)
-        spec, _ = load_study(directory.study_file, launch.places)
-        return _mirror(spec, directory, journal, launch)
+        return _mirror(directory, journal, launch)
 
 
-def _mirror(spec: StudySpec, directory: StudyDirectory, journal: Journal, launch: Launch) -> int:
+def _mirror(directory: StudyDirectory, journal: Journal, launch: Launch) -> int:
     """Make MLflow's picture of a study that is not running complete."""
-    tracker = open_tracker(spec, directory, journal, launch)
+    tracker = open_tracker(directory, journal, launch)
     if tracker is None:
         return 0
-    status: Status = "FINISHED" if _is_finished(journal, spec) else "KILLED"
+    status: Status = "FINISHED" if _is_finished(journal) else "KILLED"
     unsent = send_all(tracker, journal.trials(), status)
     for number, run_id in tracker.run_ids().items():
         journal.note_run(number, run_id)
-    write_table(directory.table, journal.trials(), journal.metric, journal.goal)
+    rows = [table_row(record, journal.metric, journal.goal) for record in journal.trials()]
+    write_table(directory.table, rows)
     return unsent
 
 
-def _is_finished(journal: Journal, spec: StudySpec) -> bool:
+def _is_finished(journal: Journal) -> bool:
     ended = sum(record.outcome.ended for record in journal.trials())
-    return ended >= spec.plan.search.trials
+    return ended >= int(journal.facts["trials"])
 
 
-def _check_measured_alike(reference: Reference, journal: Journal) -> None:
-    """Refuse to mix numbers that were made differently, as with other Inception weights."""
-    for record in journal.trials():
-        for name, origin in record.provenance.items():
-            now = reference.origin.get(name, {})
-            for key in ("features_hash", "dataset_hash", "real_samples", "split"):
-                if now.get(key) != origin.get(key):
-                    raise StudyError(
-                        f"{name} would not be measured as in trial {record.number}: {key} was "
-                        f"{origin.get(key)} and is {now.get(key)}"
-                    )
-
-
-def _check_unchanged(spec: StudySpec, journal: Journal, directory: StudyDirectory) -> None:
-    facts = journal.facts
-    if spec.digest == facts["digest"]:
+def _check_unchanged(directory: StudyDirectory, journal: Journal) -> None:
+    """The file must say what it said; how it is written, and the machine's resources, are free."""
+    launched = journal.facts["study"]
+    now = directory.study_file.read_text(encoding="utf-8")
+    if _asked(now) == _asked(launched):
         return
     lines = difflib.unified_diff(
-        facts["study"].splitlines(),
-        spec.to_yaml().splitlines(),
-        "as launched",
-        "now",
-        lineterm="",
-        n=1,
+        launched.splitlines(), now.splitlines(), "as launched", "now", lineterm="", n=1
     )
     raise StudyError(
         f"{directory.study_file} has changed since the study was launched:\n"
@@ -186,15 +181,33 @@ def _check_unchanged(spec: StudySpec, journal: Journal, directory: StudyDirector
     )
 
 
-def _create(spec: StudySpec, directory: StudyDirectory, launch: Launch) -> None:
+def _asked(text: str) -> dict[str, Any]:
+    tree = parse_document(text, "study.yaml").tree
+    return {key: value for key, value in tree.items() if key != "resources"}
+
+
+def _check_same_images(reference: Reference, real: ImageData) -> None:
+    known = {origin["dataset_hash"] for origin in reference.origin.values()}
+    if known != {real.digest}:
+        raise StudyError(
+            f"the images of '{real.name}' are not those that the study began with: put them back, "
+            "or run it as a study of its own"
+        )
+
+
+def _create(
+    spec: StudySpec, directory: StudyDirectory, launch: Launch, reference: Reference | None
+) -> None:
     """Make the study's directory, whole or not at all."""
     config = spec.corner()
     facts = {
         "metric": config.objective.metric,
         "goal": spec.goal,
         "steps": config.budget.steps,
+        "report_every": config.budget.report_every,
         "trials": spec.plan.search.trials,
         "digest": spec.digest,
+        "question": spec.question,
         "study": spec.to_yaml(),
         "gansearch": gansearch.__version__,
         "id": uuid.uuid4().hex[:12],  # tells studies of one name apart on a shared MLflow server
@@ -205,30 +218,37 @@ def _create(spec: StudySpec, directory: StudyDirectory, launch: Launch) -> None:
     try:
         part.chmod(0o755)
         (part / "study.yaml").write_text(spec.to_yaml(), encoding="utf-8")
-        Journal.create(part, directory.name, facts, launch.storage)
+        if reference is not None:
+            save_reference(reference, part / directory.reference.name)
+        journal = Journal.create(part, directory.name, facts, launch.storage)
         try:
             part.rename(directory.path)
         except OSError as error:
+            journal.delete()
             raise StudyError(f"{directory.path} exists already") from error
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
 
 
-def _share(ray: Any, spec: StudySpec, data: ImageData, launch: Launch) -> dict[str, Any]:
-    """Put the data and the metrics' real side into Ray's object store, once for the study."""
+def _measure(
+    ray: Any, spec: StudySpec, data: ImageData, data_ref: Any, launch: Launch, console: Console
+) -> Reference:
+    """Measure the real images, on whichever node has what a trial needs."""
     config, resources = spec.corner(), spec.plan.resources
+    metrics = ", ".join(part.name for part in config.evaluation.metrics)
+    console.print(f"measuring the real images of {data.name} for {metrics}", style="dim")
+    real = load_real(config, data, launch.places)
+    real_ref = data_ref if real is data else ray.put(real)
     device = "cuda" if resources.gpus else "cpu"
-    data_ref = ray.put(data)
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(prepare)
-    reference_ref = task.remote(config, data_ref, launch.places, device)
     try:
-        ray.get(reference_ref)
+        reference: Reference = ray.get(task.remote(config, data_ref, launch.places, device, real_ref))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, UserError):
             raise error.cause from None
         raise
-    return {"data": data_ref, "reference": reference_ref, "device": device}
+    return reference
 
 
 def _session(
@@ -237,13 +257,14 @@ def _session(
     directory: StudyDirectory,
     journal: Journal,
     launch: Launch,
-    shared: dict[str, Any],
+    data_ref: Any,
+    reference: Reference,
     console: Console,
 ) -> bool:
     """One driver's life: from what the journal holds to the end of the study or of the driver."""
     from gansearch.tuning import engine  # noqa: PLC0415  imports Ray Tune
 
-    tracker = open_tracker(spec, directory, journal, launch)
+    tracker = open_tracker(directory, journal, launch)
     ledger = Ledger(spec, directory, journal, tracker)
     finished = False
     try:
@@ -251,7 +272,7 @@ def _session(
         joined = bool(launch.address or os.environ.get("RAY_ADDRESS"))
         slots = capacity(ray, spec.plan.resources, elastic=joined)
         most = launch.concurrency
-        with Progress(ledger, console, journal.steps) as progress, _interruptible() as stop:
+        with Progress(ledger, console, journal.steps) as progress, _interruptible(console) as stop:
             engine.fit(
                 spec,
                 ledger,
@@ -261,7 +282,9 @@ def _session(
                 on_step=[ledger.tick, progress.tick],
                 stop=stop,
                 shared={
-                    **shared,
+                    "data": data_ref,
+                    "reference": ray.put(reference),
+                    "device": "cuda" if spec.plan.resources.gpus else "cpu",
                     "directory": str(directory.path),
                     "cpus": spec.plan.resources.cpus,
                     "trainer": launch.trainer,
@@ -269,38 +292,49 @@ def _session(
             )
         finished = not stop.is_set()
     finally:
-        ledger.interrupt()
-        if tracker is not None:
-            close_tracker(tracker, ledger, console, finished=finished)
-        ledger.tick()
-        ledger.write_table()
+        try:
+            ledger.interrupt()
+        finally:  # whatever is wrong with the journal, MLflow is not left with runs that seem to run
+            if tracker is not None:
+                close_tracker(tracker, ledger, console, finished=finished)
+            ledger.tick()
+            ledger.write_table()
     return finished
 
 
-def open_tracker(
-    spec: StudySpec, directory: StudyDirectory, journal: Journal, launch: Launch
-) -> Tracker | None:
+def open_tracker(directory: StudyDirectory, journal: Journal, launch: Launch) -> Tracker | None:
     """The study's mirror in MLflow, or None where tracking is off."""
     if launch.tracking == "off":
         return None
     uri, artifacts = store(directory.runs_dir, launch.tracking)
 
+    facts = journal.facts
+
     def sample(number: int, step: int) -> Path | None:
         path = directory.sample(number, step)
-        return path if path.exists() else None
+        shown = _is_shown(step, facts["steps"], facts["report_every"])
+        return path if shown and path.exists() else None
 
-    config = spec.corner()
     return Tracker(
         uri,
         journal.study.study_name,  # also where the folder has been renamed since
-        metric=config.objective.metric,
-        goal="max" if spec.goal == "max" else "min",
+        metric=journal.metric,
+        goal=journal.goal,
         artifacts=artifacts,
-        study_tags={"gansearch.question": spec.question, "gansearch.digest": spec.digest},
-        study_file=spec.to_yaml(),
+        study_tags={"gansearch.question": facts["question"], "gansearch.digest": facts["digest"]},
+        study_file=facts["study"],
         samples=sample,
-        identity=journal.facts["id"],
+        identity=facts["id"],
+        interval=SEND_EVERY,
     )
+
+
+def _is_shown(step: int, steps: int, report_every: int) -> bool:
+    """Whether MLflow gets the grid of a step: about `IMAGES_SHOWN` a trial, for they cost the most.
+
+    All of them are in the trial's folder.
+    """
+    return step == steps or step * IMAGES_SHOWN // steps > (step - report_every) * IMAGES_SHOWN // steps
 
 
 def close_tracker(
@@ -316,7 +350,7 @@ def close_tracker(
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[threading.Event]:
+def _interruptible(console: Console) -> Iterator[threading.Event]:
     """An event that the first Ctrl-C (or SIGTERM) sets; the second one is Python's own."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -326,6 +360,7 @@ def _interruptible() -> Iterator[threading.Event]:
 
     def note(*_: object) -> None:
         stop.set()
+        console.print("stopping, resumably; once more to stop at once", style="yellow")
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -1,6 +1,7 @@
 """What happens to trials, written down: the one place where a study's state changes.
 
-Ray's callbacks are thin and end here. Every change is in the journal before it has consequences.
+Ray's callbacks are thin and end here. What a driver does not live to write down is lost with it, and
+found again: a report in the worker's checkpoint, a decision by showing the scheduler the journal.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import math
 import time
 from collections import deque
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from gansearch.journal import Journal, write_table
 from gansearch.study.directory import StudyDirectory
-from gansearch.study.records import Outcome, Report, TrialRecord
+from gansearch.study.records import Outcome, Report, TrialRecord, table_row
 from gansearch.study.spec import StudySpec
 from gansearch.training import checkpoint
 from gansearch.tuning.proposer import Proposer
@@ -54,12 +55,15 @@ class Ledger:
     ) -> None:
         self.spec, self.directory, self.journal, self.mirror = spec, directory, journal, mirror
         self.metric, self.goal = journal.metric, journal.goal
+        journal.settle()
         self.proposer = Proposer(spec, journal)
         self.records = {record.number: record for record in journal.trials()}
         self.live: set[int] = set()
         self._pruned: dict[int, str] = {}
         self._kept: list[tuple[float, int]] = []
         self._table_written = 0.0
+        self._rows_of_ended: dict[int, dict[str, Any]] = {}
+        self._rows_of_live: dict[int, dict[str, Any]] = {}
         self._unstarted = deque(n for n, r in self.records.items() if not r.outcome.ended)
         for number in self._unstarted:
             self.records[number] = journal.reopen(self.records[number])
@@ -114,12 +118,22 @@ class Ledger:
         """Remember that the scheduler has decided to stop a trial."""
         self._pruned[number] = reason
 
-    def end(self, number: int, outcome: Outcome | None = None, reason: str = "") -> None:
-        """End a trial: as said, else as its last report or the scheduler said."""
+    def end(
+        self,
+        number: int,
+        outcome: Outcome | None = None,
+        reason: str = "",
+        *,
+        blameless: bool = False,
+    ) -> None:
+        """End a trial: as said, else as its last report or the scheduler said.
+
+        `blameless`: its configuration had no part in it, and the search is to learn nothing from it.
+        """
         record = self.records[number]
         if outcome is None:
             outcome, reason = self._verdict(record)
-        ended = self.journal.end(record, outcome, reason)
+        ended = self.journal.end(record, outcome, reason, blameless=blameless)
         self.records[number] = ended
         self.live.discard(number)
         self.proposer.ended(number)
@@ -151,7 +165,12 @@ class Ledger:
 
     def write_table(self) -> None:
         """Write `trials.csv`."""
-        write_table(self.directory.table, self.records.values(), self.metric, self.goal)
+        for number, record in self.records.items():
+            if number not in self._rows_of_ended or record.mlflow_run_id is None:
+                row = table_row(record, self.metric, self.goal)
+                (self._rows_of_ended if record.outcome.ended else self._rows_of_live)[number] = row
+        rows = self._rows_of_live | self._rows_of_ended
+        write_table(self.directory.table, [rows[number] for number in sorted(rows)])
         self._table_written = time.monotonic()
 
     def _show(self, record: TrialRecord) -> None:
@@ -164,7 +183,7 @@ class Ledger:
         sign = 1.0 if self.goal == "min" else -1.0
         bisect.insort(self._kept, (sign * best.value if best else math.inf, record.number))
         if best:
-            checkpoint.keep(self.directory.trial(record.number), {best.step})
+            checkpoint.keep(self.directory.trial(record.number), {best.step}, tidy=True)
         while len(self._kept) > self.spec.plan.keep or (self._kept and self._kept[-1][0] == math.inf):
             _, number = self._kept.pop()
-            checkpoint.keep(self.directory.trial(number), ())
+            checkpoint.keep(self.directory.trial(number), (), tidy=True)

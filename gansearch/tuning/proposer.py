@@ -12,6 +12,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.journal import Journal
@@ -63,11 +64,14 @@ class Proposer:
         """The trial of the next free number, new in the journal."""
         search = self.spec.plan.search
         trial = self._view.ask()
+        seed = trial_seed(search.seed, number, "proposal")
+        options = search.sampler.options
+        sampler = SAMPLERS.build(search.sampler.name, options, seed, self._conditional)
         best: tuple[float, Point, dict[str, BaseDistribution]] | None = None
-        for draw in range(1 if search.sampler.name in UNSWAYED else DRAWS):
-            seed = trial_seed(search.seed, number, f"proposal {draw}")
-            point, distributions = self._draw(trial, seed)
-            risk = self._feasibility.risk(point)
+        swayed = search.sampler.name not in UNSWAYED
+        for _ in range(DRAWS):
+            point, distributions = self._draw(sampler, trial)
+            risk = self._feasibility.risk(point) if swayed else 0.0
             if best is None or risk < best[0]:
                 best = (risk, point, distributions)
             if risk <= ACCEPTED_RISK:
@@ -91,13 +95,14 @@ class Proposer:
 
     def _learn(self, trial: FrozenTrial) -> None:
         failed = trial.state == TrialState.FAIL or any(v > 0 for v in trial.constraints.values())
-        self._feasibility.add(trial.params, failed=failed)
+        if not trial.user_attrs.get("blameless"):
+            self._feasibility.add(trial.number, trial.params, failed=failed)
 
-    def _draw(self, trial: optuna.Trial, seed: int) -> tuple[Point, dict[str, BaseDistribution]]:
-        """One proposal of a new sampler, through the interface that all of Optuna's have."""
-        search, view = self.spec.plan.search, self._view
-        options = search.sampler.options
-        sampler = SAMPLERS.build(search.sampler.name, options, seed, self._conditional)
+    def _draw(
+        self, sampler: BaseSampler, trial: optuna.Trial
+    ) -> tuple[Point, dict[str, BaseDistribution]]:
+        """One proposal, through the interface that all of Optuna's samplers have."""
+        view = self._view
         bare = view.get_trials(deepcopy=False)[trial.number]
         relative_space = sampler.infer_relative_search_space(view, bare)
         relative = sampler.sample_relative(view, bare, relative_space)

@@ -16,7 +16,6 @@ SAMPLERS: Registry[BaseSampler] = Registry(
     {
         "tpe": "gansearch.tuning.samplers:tpe",
         "random": "gansearch.tuning.samplers:random",
-        "qmc": "gansearch.tuning.samplers:qmc",
         "gp": "gansearch.tuning.samplers:gp",
     },
 )
@@ -24,7 +23,7 @@ SAMPLERS: Registry[BaseSampler] = Registry(
 only under some options. A new one is made for every proposal, so that a proposal depends on the seed,
 its number and the trials before it, and on nothing that a crash could lose."""
 
-UNSWAYED = ("random", "qmc")
+UNSWAYED = ("random",)
 """Samplers that are to cover the space evenly, whatever has failed there."""
 
 Count = Annotated[int, Field(ge=1)]
@@ -59,16 +58,6 @@ def tpe(
 def random(seed: int, conditional: bool) -> BaseSampler:  # noqa: ARG001
     """Independent uniform draws: the baseline, and what Lucic et al. 2018 used."""
     return optuna.samplers.RandomSampler(seed=seed)
-
-
-def qmc(seed: int, conditional: bool) -> BaseSampler:  # noqa: ARG001
-    """A scrambled Sobol sequence: covers the space more evenly than chance.
-
-    The sequence is one for a study, so its scrambling does not change with the proposal.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.QMCSampler(scramble=True, seed=0, warn_independent_sampling=False)
 
 
 def gp(seed: int, conditional: bool, *, startup_trials: Count = 10) -> BaseSampler:  # noqa: ARG001

@@ -24,8 +24,6 @@ from gansearch.study.records import Outcome, Report, best_report
 from gansearch.training import checkpoint
 from gansearch.training.model import write_grid
 
-TRAINER = "gansearch.training.trainer:Trainer"
-
 
 class TrainerLike(Protocol):
     """What the adapter asks of a trainer."""
@@ -71,10 +69,10 @@ class Trial(Trainable):  # type: ignore[misc]
         *,
         data: Any = None,
         reference: Any = None,
-        directory: str = "",
+        directory: str,
         cpus: int = 1,
         device: str = "cpu",
-        trainer: str = TRAINER,
+        trainer: str,
     ) -> None:
         """Called once per worker process; what it is given comes through Ray's object store."""
         torch.set_num_threads(cpus)
@@ -102,6 +100,8 @@ class Trial(Trainable):  # type: ignore[misc]
         """Train to the next report, save, and tell."""
         try:
             return self._advance()
+        except torch.AcceleratorError:
+            raise  # the process has lost its GPU context: only another worker can go on
         except Exception as error:  # whatever a part of a user's raises ends this trial alone
             return self._fail(error)
 
@@ -123,7 +123,8 @@ class Trial(Trainable):  # type: ignore[misc]
         if state:
             checkpoint.save(self._folder, report.step, state)
             best = self._best(trainer)
-            checkpoint.keep(self._folder, {report.step, best.step if best else report.step})
+            wanted = {report.step, best.step if best else report.step}
+            checkpoint.keep(self._folder, wanted, up_to=report.step)
 
     def _best(self, trainer: TrainerLike) -> Any:
         objective = self._config.objective

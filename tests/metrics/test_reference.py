@@ -187,3 +187,30 @@ def test_wrong_requests_are_refused(
     unlabelled = ImageData("plain", "train", data.images, None, 0)
     with pytest.raises(DataError, match="no labels"):
         prepare([("fd_classifier", {})], unlabelled, cache_dir=cache)
+
+
+def test_a_reference_comes_back_from_its_file(tmp_path, digits_like_reference):
+    from gansearch.errors import WeightsError
+    from gansearch.metrics.reference import Evaluator, load_reference, save_reference
+
+    reference, images = digits_like_reference
+    path = tmp_path / "reference.safetensors"
+    save_reference(reference, path)
+    loaded = load_reference(path)
+    assert Evaluator(loaded).evaluate(images) == Evaluator(reference).evaluate(images)
+    assert loaded.origin == reference.origin
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(WeightsError, match="damaged"):
+        load_reference(path)
+
+
+@pytest.fixture
+def digits_like_reference(tmp_path):
+    from pathlib import Path
+
+    from gansearch.data.load import load
+    from gansearch.metrics.reference import prepare
+
+    data = load("digits", {}, root=Path(), split="train")
+    names = [("fd_classifier", {}), ("is_classifier", {"splits": 2}), ("diversity", {})]
+    return prepare(names, data, cache_dir=tmp_path), torch.from_numpy(data.images[:50].copy())

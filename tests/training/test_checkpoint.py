@@ -35,7 +35,10 @@ def test_keep_deletes_the_rest_and_what_interrupted_writes_left(tmp_path):
     for step in (1, 2, 3):
         checkpoint.save(tmp_path, step, {"step": step})
     (tmp_path / "step-000004.part-123").write_bytes(b"half")
-    checkpoint.keep(tmp_path, {2})
+    checkpoint.keep(tmp_path, {3}, up_to=2)
+    assert checkpoint.steps(tmp_path) == [3]
+    checkpoint.save(tmp_path, 2, {"step": 2})
+    checkpoint.keep(tmp_path, {2}, tidy=True)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000002.pt"]
 
 

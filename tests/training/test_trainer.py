@@ -208,3 +208,64 @@ def test_norms_are_what_they_say():
     network(torch.tensor([[1.0, 2.0]])).sum().backward()
     assert weight_scale(network) == pytest.approx(math.sqrt((9 + 0 + 16) / 3))
     assert gradient_norm(network).item() == pytest.approx(math.sqrt(1 + 4 + 1))
+
+
+# What the review of the first draft found
+
+
+def test_training_noise_is_not_the_stream_of_the_initial_weights(trainer):
+    one = trainer(seed=5)
+    torch.manual_seed(5)
+    weights = torch.randn(16)
+    assert not torch.allclose(one._latents(2).flatten(), weights)
+
+
+def test_a_user_s_frozen_layers_stay_frozen(trainer):
+    one = trainer()
+    frozen = next(one.discriminator.parameters())
+    frozen.requires_grad_(False)
+    one._d_parameters = [p for p in one.discriminator.parameters() if p.requires_grad]
+    before = frozen.clone()
+    one.advance()
+    assert not frozen.requires_grad
+    assert torch.equal(frozen, before)
+
+
+def test_python_s_and_numpy_s_randomness_is_the_trial_s_too(trainer, tmp_path):
+    import random
+
+    import numpy as np
+
+    one = trainer(seed=8)
+    one.advance()
+    checkpoint.save(tmp_path, 5, one.state())
+    expected = random.random(), np.random.random(), torch.rand(1)
+    random.random(), np.random.random(7), torch.rand(3)
+    trainer(seed=8).load(checkpoint.latest(tmp_path))
+    assert (random.random(), np.random.random(), torch.rand(1)) == expected
+
+
+def test_a_checkpoint_with_a_key_less_is_still_the_same_configuration(trainer):
+    one = trainer()
+    state = one.state()
+    del state["config"]["health"]["stalled"]["min_doubt"]  # from before there was such a key
+    trainer().load(state)
+
+
+def test_relativistic_losses_are_given_the_real_logits(trainer, monkeypatch):
+    import sys
+    import types
+
+    from gansearch.losses.hinge import Hinge
+
+    class Relativistic(Hinge):
+        g_uses_real = True
+
+        def g(self, real, fake):
+            assert real.shape == fake.shape
+            return (real.detach() - fake).mean(-1)
+
+    module = types.ModuleType("relativistic")
+    module.Relativistic = Relativistic
+    monkeypatch.setitem(sys.modules, "relativistic", module)
+    run_out(trainer(loss={"name": "relativistic:Relativistic"}))

@@ -66,7 +66,7 @@ def make_ledger(tmp_path, launch):
     def make(spec, mirror=None) -> Ledger:
         directory = StudyDirectory(tmp_path / "runs" / "study")
         if not directory.path.exists():
-            _create(spec, directory, launch)
+            _create(spec, directory, launch, None)
         journal = Journal.open(directory.path, "study", writer=True)
         return Ledger(spec, directory, journal, mirror)
 

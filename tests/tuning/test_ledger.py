@@ -132,3 +132,69 @@ def test_no_trial_more_than_asked(ledger, report):
         assert ledger.remaining
         train(ledger, [1], report)
     assert ledger.remaining == 0
+
+
+@pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED])
+@pytest.mark.parametrize("at", range(1, 6))
+def test_an_end_cut_short_at_any_write_is_finished_by_the_next_driver(
+    make_ledger, spec, report, outcome, at
+):
+    """The driver dies at the `at`-th write of an end."""
+    ledger = make_ledger(spec())
+    number = ledger.next().number
+    last = None if outcome is Outcome.PRUNED else outcome
+    ledger.report(number, report(90, 1.0, last, "why"))
+    if outcome is Outcome.PRUNED:
+        ledger.prune(number, "why")
+    backend = ledger.journal._storage._backend
+    write, writes = backend.append_logs, []
+
+    def dying(logs):
+        writes.append(logs)
+        if len(writes) == at:
+            raise KeyboardInterrupt
+        write(logs)
+
+    backend.append_logs = dying
+    try:
+        ledger.end(number)
+    except KeyboardInterrupt:
+        pass
+    else:
+        return  # fewer writes than that
+
+    again = make_ledger(spec())
+    state = again.journal.study.get_trials()[number].state.name
+    if again.records[number].outcome.ended:
+        assert state == ("COMPLETE" if outcome is Outcome.COMPLETED else "PRUNED")
+        assert again.records[number].outcome is outcome
+        assert again.records[number].reason == "why"
+    else:  # the decision itself was not written: the scheduler's replay takes it again
+        assert state == "RUNNING"
+        if outcome is not Outcome.PRUNED:
+            again.settle()
+            assert again.records[number].outcome is outcome
+
+
+def test_a_report_cut_short_keeps_its_intermediate_value(make_ledger, spec, report):
+    ledger = make_ledger(spec())
+    number = ledger.next().number
+    backend = ledger.journal._storage._backend
+    write, writes = backend.append_logs, []
+
+    def dying(logs):
+        writes.append(logs)
+        if len(writes) == 2:
+            raise KeyboardInterrupt
+        write(logs)
+
+    backend.append_logs = dying
+    with pytest.raises(KeyboardInterrupt):
+        ledger.report(number, report(10, 1.0))
+    again = make_ledger(spec())
+    assert again.next().number == number
+    again.report(number, report(10, 1.0))
+    again.report(number, report(20, 2.0))
+    trial = again.journal.study.get_trials()[number]
+    assert trial.intermediate_values == {10: 1.0, 20: 2.0}
+    assert [r.step for r in again.journal.trials()[number].reports] == [10, 20]

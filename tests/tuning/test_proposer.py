@@ -6,6 +6,7 @@ import statistics
 import pytest
 
 from gansearch.study.records import Outcome, Report
+from gansearch.tuning.samplers import SAMPLERS
 
 
 def play(ledger, count, value_of, report):
@@ -60,11 +61,29 @@ def test_trials_have_seeds_of_their_own(make_ledger, spec):
     assert len(seeds) == 8
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
-def test_samplers_by_name(make_ledger, spec, report, sampler):
-    ledger = make_ledger(spec(f"search: {{trials: 14, sampler: {sampler}}}"))
-    play(ledger, 14, rate, report)
-    assert len({str(r.params) for r in ledger.records.values()}) == 14
+@pytest.mark.parametrize("sampler", SAMPLERS.names)
+def test_samplers_by_name_propose_alike_after_a_restart(make_ledger, spec, report, sampler, tmp_path):
+    study = spec(f"search: {{trials: 14, sampler: {sampler}}}")
+    whole = make_ledger(study)
+    play(whole, 14, rate, report)
+    expected = [r.params for r in whole.records.values()]
+    assert len({str(point) for point in expected}) == 14
+
+    (tmp_path / "runs" / "study").rename(tmp_path / "runs" / "before")
+    play(make_ledger(study), 7, rate, report)
+    play(make_ledger(study), 7, rate, report)
+    assert [r.params for r in make_ledger(study).records.values()] == expected
+
+
+def test_what_was_not_the_configuration_s_fault_teaches_nothing(make_ledger, spec):
+    ledger = make_ledger(spec("search: {trials: 60}"))
+    for blameless in (True, False):
+        for _ in range(4):
+            ledger.end(ledger.next().number, Outcome.FAILED, "?", blameless=blameless)
+            ledger.report(number := ledger.next().number, good_report(1.0))
+            ledger.end(number)
+        risks = [ledger.proposer._feasibility.risk(r.params) for r in ledger.records.values()]
+        assert (max(risks) == 0) == blameless
 
 
 def failing(record):

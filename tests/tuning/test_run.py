@@ -99,6 +99,20 @@ def curves(name):
     return table.sort_values(["number", "step"]).reset_index(drop=True)
 
 
+def listening(pid):
+    """The addresses on which a process and all its descendants take connections."""
+    import psutil
+
+    parent = psutil.Process(pid)
+    found = set()
+    for process in [parent, *parent.children(recursive=True)]:
+        for connection in process.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN:
+                found.add(connection.laddr.ip)
+    assert found, "Ray listens somewhere"
+    return found
+
+
 def mlflow_runs(name):
     """(trial, status) of a study's runs that are not deleted, straight from MLflow's database."""
     with sqlite3.connect("runs/mlflow.db") as database:
@@ -146,8 +160,11 @@ def test_a_study_killed_again_and_again_is_the_study_never_killed(folder):
 
 
 def test_ctrl_c_ends_cleanly_and_resumably(folder):
-    process = launch("run", "study.yaml", "--tracking", "off")
-    wait_for_reports("study", 5, process)
+    longer = {"budget.steps": 9000, "budget.report_every": 300, "pruner.min_steps": 3000}
+    settings = [f"--set={key}={value}" for key, value in longer.items()]
+    process = launch("run", "study.yaml", "--tracking", "off", *settings)
+    wait_for_reports("study", 2, process)
+    assert listening(process.pid) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     held = subprocess.run(
         [sys.executable, "-m", "gansearch", "resume", "study"],
         capture_output=True,
