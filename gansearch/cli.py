@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -154,6 +155,7 @@ def ui(
     tracking: Tracking = None,
 ) -> None:
     """Start MLflow's server on the runs' store and print the study's comparison view."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the server ends with us
     with api.ui(name, runs_dir=runs_dir, port=port, storage=storage, tracking=tracking) as view:
         out.print(f"MLflow: {view.server}", highlight=False)
         out.print(f"compare trials: {view.comparison}", soft_wrap=True, highlight=False)

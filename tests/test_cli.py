@@ -14,6 +14,7 @@ import pytest
 import yaml
 from optuna.distributions import FloatDistribution
 
+import gansearch
 from gansearch import cli
 from gansearch.journal import Journal
 from gansearch.study.records import Outcome, Report
@@ -370,3 +371,32 @@ def test_train_and_sample(here, command):
     code, out, err = command("sample", "model", "--n", "10", "--seed", "1", "--out", "grid.png")
     assert (code, out, err) == (0, "grid.png\n", "")
     assert Path("grid.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_ui_serves_the_study_and_ends_with_its_command(tmp_path, monkeypatch):
+    import signal
+    import urllib.request
+
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(
+        "data: {name: digits}\ngenerator: {name: mlp, width: 8}\ndiscriminator: {name: mlp, width: 8}\n"
+        "budget: {steps: 4, report_every: 2}\nevaluation: {samples: 20, metrics: [fd_classifier]}\n"
+        "batch_size: 8\nsearch: {trials: 2}\n"
+    )
+    result = gansearch.run("study.yaml", name="seen")
+    assert result.finished
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "gansearch", "ui", "seen", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    base = process.stdout.readline().split()[-1]
+    link = process.stdout.readline().split()[-1]
+    assert base.startswith("http://127.0.0.1:")
+    assert link.startswith(base)
+    with urllib.request.urlopen(base, timeout=30) as page:
+        assert page.status == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(base, timeout=5)
