@@ -295,6 +295,7 @@ def train(
     data: PathLike | None = None,
     inception: PathLike | None = None,
     device: str | None = None,
+    threads: int = 1,
     on_report: Callable[[Report], None] = lambda _: None,
 ) -> pd.DataFrame:
     """Train one configuration by itself, without Ray, Optuna or MLflow.
@@ -304,6 +305,7 @@ def train(
         out: the folder for the model; an interrupted training there is gone on with.
         data, inception: places on this machine.
         device: as torch names it; None: the GPU if there is one.
+        threads: torch's; as many as a trial had CPUs repeat it to the bit.
         on_report: called with each report.
 
     Returns:
@@ -318,6 +320,7 @@ def train(
 
     places = Places.of_environment(data, inception)
     checked, images = load_config(config, places.data)
+    torch.set_num_threads(threads)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=where)

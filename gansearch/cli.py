@@ -64,6 +64,21 @@ Trials = Annotated[int | None, typer.Option(min=1, help="Short for --set search.
 RUNS = Path("runs")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        out.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show it.")
+    ] = False,
+) -> None:
+    """Find GAN hyperparameters that work and keep working."""
+
+
 @app.command()
 def check(study: StudyFile, data: Data = None, inception: Inception = None, set_: Set = None) -> None:
     """Validate a study, show what it will do, build every part and try one tiny step."""
@@ -200,6 +215,7 @@ def train(
     data: Data = None,
     inception: Inception = None,
     device: Annotated[str | None, typer.Option(help="Default: the GPU if there is one.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="On a CPU; the trial's cpus repeat it.")] = 1,
 ) -> None:
     """Train one configuration by itself: no Ray, no Optuna, no MLflow."""
 
@@ -207,7 +223,15 @@ def train(
         shown = "  ".join(f"{key} {value:.4g}" for key, value in report.metrics.items())
         err.print(f"step {report.step}: {shown}", markup=False, highlight=False, soft_wrap=True)
 
-    curve = api.train(config, target, data=data, inception=inception, device=device, on_report=show)
+    curve = api.train(
+        config,
+        target,
+        data=data,
+        inception=inception,
+        device=device,
+        threads=threads,
+        on_report=show,
+    )
     outcome, reason = curve["outcome"].iloc[-1], curve["reason"].iloc[-1]
     out.print(f"{target}: {outcome}{f' ({reason})' if reason else ''}", highlight=False)
     _say_next(f"gansearch sample {target} --out grid.png")
@@ -222,12 +246,6 @@ def sample(
 ) -> None:
     """Images from an exported generator."""
     out.print(f"{api.sample(folder, target, count=n, seed=seed)}", highlight=False)
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    out.print(__version__, highlight=False)
 
 
 def main() -> None:

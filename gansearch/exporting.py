@@ -28,7 +28,7 @@ def export(directory: StudyDirectory, journal: Journal, out: Path, top: int = 1)
         UserError: `out` is in use.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not an empty folder: take another --out")
+        raise UserError(f"{out} is not an empty folder: take another one")
     chosen = _choose(directory, journal, top)
     whole = out.resolve()  # `.` has no name of its own
     part = whole.with_name(f".{whole.name}.part")

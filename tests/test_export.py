@@ -338,7 +338,7 @@ def test_an_export_takes_no_folder_of_others(study, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     for out in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt"):
-        with pytest.raises(UserError, match="is not an empty folder: take another --out"):
+        with pytest.raises(UserError, match="is not an empty folder: take another one"):
             export(directory, journal, out)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
 

@@ -126,7 +126,8 @@ def _shown(value: Any) -> str:
     shown = repr(value)
     text = f", not {shown}" if len(shown) <= 60 else ""
     if isinstance(value, Mapping) and len(value) == 1:
-        close = difflib.get_close_matches(str(next(iter(value))), AXIS_KEYS, n=1)
+        key = str(next(iter(value)))  # `loguniform` and its like mean the logarithm above all
+        close = ["log"] if "log" in key else difflib.get_close_matches(key, AXIS_KEYS, n=1)
         text += f" (did you mean '{close[0]}'?)" if close and close[0] not in value else ""
     return text
 
@@ -134,11 +135,18 @@ def _shown(value: Any) -> str:
 @functools.cache
 def _load(target: str, kind: str) -> object:
     module_name, _, attribute = target.partition(":")
+    module = None
     try:
-        found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module_name))
+        module = importlib.import_module(module_name)
+        found = functools.reduce(getattr, attribute.split("."), module)
     except Exception as error:  # importing runs the user's module, which may raise anything
         what = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
-        raise UnknownPart(f"cannot import the {kind} '{target}': {what}{error}") from error
+        if isinstance(error, ModuleNotFoundError):
+            mend = "; a module of yours must lie in the folder you work in, or on PYTHONPATH"
+        else:
+            mend = nearest(attribute, vars(module)) if module else ""
+            mend = mend if "did you mean" in mend else ""
+        raise UnknownPart(f"cannot import the {kind} '{target}': {what}{error}{mend}") from error
     if not callable(found):
         raise UnknownPart(f"the {kind} '{target}' is not callable")
     return found

@@ -108,6 +108,7 @@ def run(
     """
     with connected(launch.address) as ray:
         check_resources(ray, spec.plan.resources)
+        console.print(f"study '{directory.name}' in {directory.path}", highlight=False)
         data_ref = ray.put(data)
         reference = _measure(ray, spec, data, data_ref, launch, console)
         _create(spec, directory, launch, reference)
