@@ -118,6 +118,7 @@ def time_stock(trials: int, steps: int, mlflow: bool) -> dict[str, float]:
 
     from gansearch.journal import Journal  # noqa: PLC0415
     from gansearch.training.prepare import prepare  # noqa: PLC0415
+    from gansearch.tuning.launch import TRAINER  # noqa: PLC0415
     from gansearch.tuning.proposer import Proposer  # noqa: PLC0415
     from gansearch.tuning.trainable import Trial  # noqa: PLC0415
 
@@ -147,7 +148,9 @@ def time_stock(trials: int, steps: int, mlflow: bool) -> dict[str, float]:
         configs = [{"number": r.number, "config": r.config} for r in records]
         reference = prepare(spec.corner(), data, places)
         callback = MLflowLoggerCallback(f"sqlite:///{folder}/mlflow.db", experiment_name="study")
-        parts = tune.with_parameters(Plain, data=data, reference=reference, directory=str(folder))
+        parts = tune.with_parameters(
+            Plain, data=data, reference=reference, directory=str(folder), trainer=TRAINER
+        )
         tuner = tune.Tuner(
             tune.with_resources(parts, {"cpu": 1}),
             param_space={"trial": tune.grid_search(configs)},
