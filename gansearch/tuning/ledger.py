@@ -62,8 +62,7 @@ class Ledger:
         self._pruned: dict[int, str] = {}
         self._kept: list[tuple[float, int]] = []
         self._table_written = 0.0
-        self._rows_of_ended: dict[int, dict[str, Any]] = {}
-        self._rows_of_live: dict[int, dict[str, Any]] = {}
+        self._ended_rows: dict[int, dict[str, Any]] = {}
         self._unstarted = deque(n for n, r in self.records.items() if not r.outcome.ended)
         for number in self._unstarted:
             self.records[number] = journal.reopen(self.records[number])
@@ -160,18 +159,24 @@ class Ledger:
             for number, run_id in self.mirror.run_ids().items():
                 self.journal.note_run(number, run_id)
                 self.records[number].mlflow_run_id = run_id
+                self._ended_rows.pop(number, None)
         if time.monotonic() - self._table_written > TABLE_EVERY:
             self.write_table()
 
     def write_table(self) -> None:
         """Write `trials.csv`."""
-        for number, record in self.records.items():
-            if number not in self._rows_of_ended or record.mlflow_run_id is None:
-                row = table_row(record, self.metric, self.goal)
-                (self._rows_of_ended if record.outcome.ended else self._rows_of_live)[number] = row
-        rows = self._rows_of_live | self._rows_of_ended
-        write_table(self.directory.table, [rows[number] for number in sorted(rows)])
+        rows = [self._row(number) for number in sorted(self.records)]
+        write_table(self.directory.table, rows)
         self._table_written = time.monotonic()
+
+    def _row(self, number: int) -> dict[str, Any]:
+        """A trial's row; an ended trial's is made once, for there may be thousands."""
+        if number in self._ended_rows:
+            return self._ended_rows[number]
+        row = table_row(self.records[number], self.metric, self.goal)
+        if self.records[number].outcome.ended:
+            self._ended_rows[number] = row
+        return row
 
     def _show(self, record: TrialRecord) -> None:
         if self.mirror is not None:

@@ -198,3 +198,14 @@ def test_a_report_cut_short_keeps_its_intermediate_value(make_ledger, spec, repo
     trial = again.journal.study.get_trials()[number]
     assert trial.intermediate_values == {10: 1.0, 20: 2.0}
     assert [r.step for r in again.journal.trials()[number].reports] == [10, 20]
+
+
+def test_a_run_id_that_comes_after_the_end_reaches_the_table(make_ledger, spec, report):
+    mirror = Mirror()
+    ledger = make_ledger(spec(), mirror)
+    train(ledger, [3, 2], report)
+    ledger.write_table()
+    assert "run-0" not in ledger.directory.table.read_text()
+    ledger.tick()
+    ledger.write_table()
+    assert "run-0" in ledger.directory.table.read_text()
