@@ -385,21 +385,3 @@ def _launch(
 def _result(directory: StudyDirectory, finished: bool, storage: str | None) -> StudyResult:
     table = trials(directory.path, storage=storage)
     return StudyResult(directory.path, finished, table)
-
-
-__all__ = [
-    "Study",
-    "StudyResult",
-    "check",
-    "curves",
-    "export",
-    "load_study",
-    "resume",
-    "run",
-    "sample",
-    "status",
-    "sync",
-    "train",
-    "trials",
-    "ui",
-]
