@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -222,6 +223,17 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list) else value
     return flat
+
+
+def loss_family(config: Mapping[str, Any]) -> str:
+    """What papers name a GAN by, its loss and penalty: `hinge`, `wasserstein + gradient-penalty`.
+
+    Args:
+        config: a configuration as plain values.
+    """
+    loss = config["loss"]
+    penalty = loss.get("penalty")
+    return f"{loss['name']} + {penalty['name']}" if penalty else str(loss["name"])
 
 
 def digest(tree: Any) -> str:

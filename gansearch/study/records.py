@@ -75,6 +75,8 @@ class TrialRecord:
         params: the axes' values, by name.
         config: the resolved configuration, plain.
         provenance: metric name -> how it is made (features, hash, sample counts, split, EMA).
+        configuration: in a stability study, the label of what is trained again; else empty.
+        blameless: the configuration had no part in how the trial ended, as when a machine died.
     """
 
     number: int
@@ -85,6 +87,8 @@ class TrialRecord:
     reports: list[Report] = field(default_factory=list)
     provenance: dict[str, dict[str, Any]] = field(default_factory=dict)
     mlflow_run_id: str | None = None
+    configuration: str = ""
+    blameless: bool = False
 
     @property
     def last(self) -> Report | None:
@@ -136,8 +140,10 @@ def ranked(trials: list[TrialRecord], metric: str, goal: Goal) -> list[TrialReco
 def table_row(trial: TrialRecord, metric: str, goal: Goal) -> dict[str, Any]:
     """A trial as a flat row: `trials.csv` and every table are made of these."""
     best = trial.best(metric, goal)
-    row: dict[str, Any] = {
-        "number": trial.number,
+    row: dict[str, Any] = {"number": trial.number}
+    if trial.configuration:
+        row |= {"configuration": trial.configuration, "seed": trial.config["seed"]}
+    row |= {
         "outcome": trial.outcome.value,
         "reason": trial.reason,
         "step": trial.step,

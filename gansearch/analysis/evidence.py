@@ -1,0 +1,49 @@
+"""All that is known of a study, in memory: what every table and figure of a report is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gansearch.study.records import Goal, TrialRecord
+from gansearch.study.roster import Roster
+from gansearch.study.space import Axis
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A study's records, with what is needed to read them.
+
+    Attributes:
+        name: of the study.
+        question: what it is to answer.
+        metric: the objective.
+        goal: whether it is to be small (`min`) or large (`max`).
+        steps: the budget of every trial, in generator updates.
+        planned: trials that the search was to have.
+        axes: the search space's axes by name.
+        search: the search's trials.
+        stability: the trials of the stability study; each names its `configuration`.
+        roster: the configurations and seeds of the stability study; empty if there was none.
+        facts: versions, digest, dates and whatever else the journal knows of the study.
+        published: the study file's section of that name, or None.
+    """
+
+    name: str
+    question: str
+    metric: str
+    goal: Goal
+    steps: int
+    planned: int
+    axes: Mapping[str, Axis]
+    search: list[TrialRecord]
+    stability: list[TrialRecord] = field(default_factory=list)
+    roster: Roster = field(default_factory=Roster)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    published: Mapping[str, Any] | None = None
+
+    @property
+    def provenance(self) -> dict[str, dict[str, Any]]:
+        """How each metric was made: of the first trial that says; all of a study's say the same."""
+        return next((r.provenance for r in [*self.search, *self.stability] if r.provenance), {})
