@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from gansearch.data.images import ImageData
 from gansearch.data.load import validate
 from gansearch.errors import DataError
-from gansearch.losses import Loss, Penalty
+from gansearch.losses import Constraint, Loss, Penalty
 
 Shape = tuple[int, int, int]
 
@@ -62,7 +62,9 @@ def check_loss(factory: Callable[[], Loss]) -> None:
 
 
 def check_penalty(factory: Callable[[], Penalty]) -> None:
-    """A penalty: (critic, [..., B, C, H, W] twice) -> [...], reaching the critic's parameters."""
+    """A penalty: (critic, [..., B, C, H, W] twice) -> [...], reaching the critic's parameters, by its
+    gradient or by constraining them.
+    """
     penalty = factory()
     weight = _seeded(3, 8, 8).requires_grad_()
 
@@ -80,12 +82,29 @@ def check_penalty(factory: Callable[[], Penalty]) -> None:
         assert not images.requires_grad, "a penalty must not set requires_grad on its images"
     _same(real, before[0], "a penalty must not change the real images in place")
     _same(fake, before[1], "a penalty must not change the fake images in place")
-    _reaches(value.sum(), weight, "the gradient by the critic's parameters")
+    if isinstance(penalty, Constraint):
+        _check_constraint(penalty)
+    else:
+        _reaches(value.sum(), weight, "the gradient by the critic's parameters")
 
     other = real.clone()
     other[1] *= 2
     torch.manual_seed(0)
     _same(penalty(critic, other, fake)[0], value[0], "leading axes must be independent of each other")
+
+
+@torch.no_grad()
+def _check_constraint(penalty: Constraint) -> None:
+    parameters = [nn.Parameter(_seeded(*shape) * 1e4) for shape in ((3, 8, 8), (4,), (1, 1))]
+    before = [parameter.clone() for parameter in parameters]
+    penalty.constrain(list(parameters))
+    once = [parameter.clone() for parameter in parameters]
+    for parameter, old in zip(parameters, before, strict=True):
+        assert parameter.isfinite().all(), "constrain: a parameter is not finite"
+        assert not torch.equal(parameter, old), "constrain must act in place, on every parameter"
+    penalty.constrain(list(parameters))
+    for parameter, first in zip(parameters, once, strict=True):
+        _same(parameter, first, "constrain: what is within bounds must stay as it is")
 
 
 def check_generator(

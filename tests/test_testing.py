@@ -12,6 +12,7 @@ from torch import nn
 from gansearch.data import ImageData
 from gansearch.data.digits import digits
 from gansearch.losses import LOSSES, PENALTIES
+from gansearch.losses.clipping import Clipping
 from gansearch.losses.hinge import Hinge
 from gansearch.losses.r1 import R1
 from gansearch.networks import DISCRIMINATORS, GENERATORS
@@ -118,9 +119,39 @@ class MarksImages(R1):
         return super().__call__(critic, real, fake)
 
 
+class ClipsCopies(Clipping):
+    def constrain(self, parameters):
+        super().constrain([parameter.clone() for parameter in parameters])
+
+
+class ClipsTheFirst(Clipping):
+    def constrain(self, parameters):
+        super().constrain(parameters[:1])
+
+
+class ShrinksForEver(Clipping):
+    def constrain(self, parameters):
+        for parameter in parameters:
+            parameter.mul_(0.5)
+
+
+class Divides(Clipping):
+    def constrain(self, parameters):
+        for parameter in parameters:
+            parameter.div_(torch.zeros(1))
+
+
 @pytest.mark.parametrize(
     ("penalty", "message"),
-    [(SumsReplicas, "independent"), (NoGraph, "cut off"), (MarksImages, "requires_grad")],
+    [
+        (SumsReplicas, "independent"),
+        (NoGraph, "cut off"),
+        (MarksImages, "requires_grad"),
+        (ClipsCopies, "in place, on every parameter"),
+        (ClipsTheFirst, "in place, on every parameter"),
+        (ShrinksForEver, "stay as it is"),
+        (Divides, "not finite"),
+    ],
 )
 def test_broken_penalties(penalty, message):
     with pytest.raises(AssertionError, match=message):

@@ -9,8 +9,8 @@ Importing this package does not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from gansearch.study.registry import Registry
 
@@ -49,11 +49,22 @@ class Penalty(Protocol):
 
     Takes the critic as a callable from images [..., B, C, H, W] to logits [..., B], and real and
     fake images of one shape; returns [...]. It is differentiable in the critic's parameters and
-    sends no gradient into the images.
+    sends no gradient into the images. One that is a `Constraint` too may be constant.
     """
 
     def __call__(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
         """The weighted penalty."""
+        ...
+
+
+@runtime_checkable
+class Constraint(Protocol):
+    """A penalty that also keeps the discriminator's parameters within bounds has this method."""
+
+    def constrain(self, parameters: Sequence[Tensor]) -> None:
+        """Change the trainable parameters in place; called after each of the discriminator's steps,
+        without gradients.
+        """
         ...
 
 
@@ -73,5 +84,7 @@ PENALTIES: Registry[Penalty] = Registry(
     {
         "gradient-penalty": "gansearch.losses.gradient_penalty:GradientPenalty",
         "r1": "gansearch.losses.r1:R1",
+        "dragan": "gansearch.losses.dragan:DRAGAN",
+        "clipping": "gansearch.losses.clipping:Clipping",
     },
 )

@@ -13,7 +13,7 @@ class Wasserstein:
     d = E[C(G(z))] - E[C(x)],  g = -E[C(G(z))].
 
     -d estimates the distance only while the critic is Lipschitz: combine it with
-    `gradient-penalty` or with a discriminator of `norm: spectral`; without either it runs away.
+    `gradient-penalty`, `clipping` or a discriminator of `norm: spectral`; without one it runs away.
     """
 
     g_uses_real: ClassVar[bool] = False

@@ -23,8 +23,8 @@ from gansearch.errors import UnknownPart, nearest
 
 T = TypeVar("T")
 
-AXIS_KEYS = ("log", "uniform", "int", "choice")
-"""What makes a mapping of one key an axis of the search space."""
+AXIS_KEYS = ("log", "uniform", "int", "choice", "same")
+"""What makes a mapping of one key an axis of the search space, or ties it to another value."""
 
 
 class Registry(Generic[T]):

@@ -4,6 +4,7 @@
     beta1: {uniform: [0, 1]}       a float
     depth: {int: [1, 4]}           an integer, both ends included
     norm: {choice: [batch, none]}  one of the options
+    lr: {same: optimizer.generator.lr}  no axis: the value that stands at that path
 
 An option of a choice may be a mapping that holds axes of its own: they exist only where that option
 is chosen. An axis is named by its path, with the label of each option on the way:
@@ -12,6 +13,7 @@ is chosen. An axis is named by its path, with the label of each option on the wa
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import json
 import math
@@ -20,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gansearch.study.document import Path_
+from gansearch.study.document import Path_, dotted
 
 Label = str | int | float | bool | None
 """What stands for an option of a choice: the option itself if it is a scalar, else its name, else its
@@ -72,6 +74,27 @@ class Choice:
         return f"choice [{', '.join(str(label) for label in self.options)}]"
 
 
+@dataclass(frozen=True)
+class Same:
+    """No axis: the value that stands at another path of the same point.
+
+    Papers search one learning rate for both networks, and a search of two would be another question.
+
+    Attributes:
+        of: the path in a resolved configuration, `optimizer.generator.lr`.
+    """
+
+    of: str
+
+    @property
+    def path(self) -> Path_:
+        """The keys of `of`."""
+        return tuple(self.of.split("."))
+
+    def __str__(self) -> str:
+        return f"same as {self.of}"
+
+
 Axis = Float | Int | Choice
 Suggest = Callable[[str, Axis], Any]
 """Takes the name of an axis and the axis, gives a value of it (of a choice: a label)."""
@@ -79,14 +102,15 @@ Suggest = Callable[[str, Axis], Any]
 
 @dataclass(frozen=True)
 class Space:
-    """A parsed tree: plain values with `Axis` objects among them."""
+    """A parsed tree: plain values with `Axis` and `Same` objects among them."""
 
     tree: dict[str, Any]
 
     def resolve(self, suggest: Suggest) -> tuple[dict[str, Any], dict[Path_, Path_]]:
         """One point of the space.
 
-        Axes are asked for in the order of the file, and only those that exist at this point.
+        Axes are asked for in the order of the file, and only those that exist at this point; then
+        tied values are filled in.
 
         Returns:
             The tree with every axis replaced by its value, and for each path in it the path in the
@@ -94,15 +118,30 @@ class Space:
         """
         origins: dict[Path_, Path_] = {}
         value = _resolve(self.tree, suggest, (), (), (), origins)
-        return value, origins
+        return _tie(value, value), origins
 
     def axes(self) -> dict[str, Axis]:
         """Every axis by name, also those that exist only under some option."""
-        return dict(_axes(self.tree, ()))
+        return {name: axis for name, axis in _named(self.tree, ()) if not isinstance(axis, Same)}
 
     def describe(self) -> list[tuple[str, str]]:
-        """Every axis as (name, range in words), for people."""
-        return [(name, str(axis)) for name, axis in self.axes().items()]
+        """Every axis and tie as (name, range in words), for people."""
+        return [(name, str(axis)) for name, axis in _named(self.tree, ())]
+
+    def ties(self) -> dict[Path_, list[Path_]]:
+        """Where each tied value stands in the study file, and where that may stand which it follows:
+        in several places if choices lie on the way.
+        """
+        return {
+            place: [origin for origin, _ in _standing(self.tree, tie.path, (), place)]
+            for place, tie in _ties(self.tree, ())
+        }
+
+    def plain_ties(self) -> dict[Path_, Path_]:
+        """Each tied value that is there whatever is chosen, and what it follows: paths in a
+        configuration.
+        """
+        return {place: tie.path for place, tie in _ties(self.tree, ()) if "choice" not in place}
 
     def corners(self, limit: int = 512) -> Iterator[tuple[dict[str, Any], dict[Path_, Path_]]]:
         """Points that between them hold every end of every axis: valid here, valid everywhere.
@@ -194,18 +233,29 @@ def _resolve(
     return node
 
 
-def _axes(node: Any, name: Path_) -> Iterator[tuple[str, Axis]]:
-    if isinstance(node, Float | Int | Choice):
+def _tie(node: Any, whole: Any) -> Any:
+    if isinstance(node, Same):
+        for key in node.path:
+            whole = whole.get(key) if isinstance(whole, dict) else None
+        return None if isinstance(whole, Same) else whole
+    return _each(node, lambda child: _tie(child, whole))
+
+
+def _each(node: Any, change: Callable[[Any], Any]) -> Any:
+    """A copy of a mapping or a list with its children changed; anything else as it is."""
+    if isinstance(node, dict):
+        return {key: change(child) for key, child in node.items()}
+    return [change(child) for child in node] if isinstance(node, list) else node
+
+
+def _named(node: Any, name: Path_) -> Iterator[tuple[str, Axis | Same]]:
+    if isinstance(node, Float | Int | Choice | Same):
         yield axis_name(name), node
     if isinstance(node, Choice):
         for label, option in node.options.items():
-            yield from _axes(option, (*name, str(label)))
-    elif isinstance(node, dict):
-        for key, child in node.items():
-            yield from _axes(child, (*name, key))
-    elif isinstance(node, list):
-        for i, child in enumerate(node):
-            yield from _axes(child, (*name, i))
+            yield from _named(option, (*name, str(label)))
+    for key, child in [] if isinstance(node, Choice) else _children(node):
+        yield from _named(child, (*name, *key))
 
 
 def axis_name(path: Path_) -> str:
@@ -214,13 +264,12 @@ def axis_name(path: Path_) -> str:
 
 
 def axis_paths(node: Any, path: Path_ = ()) -> list[Path_]:
-    """Where the axes of a parsed tree stand; those inside a choice are not told apart from it."""
-    if isinstance(node, Float | Int | Choice):
+    """Where the axes and ties of a parsed tree stand; those inside a choice are not told apart from
+    it.
+    """
+    if isinstance(node, Float | Int | Choice | Same):
         return [path]
-    children = (
-        node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    )
-    return [found for key, child in children for found in axis_paths(child, (*path, key))]
+    return [found for key, child in _children(node) for found in axis_paths(child, (*path, *key))]
 
 
 def plain(node: Any) -> Any:
@@ -231,23 +280,108 @@ def plain(node: Any) -> Any:
         return {"int": [node.low, node.high]}
     if isinstance(node, Choice):
         return {"choice": [plain(option) for option in node.options.values()]}
-    if isinstance(node, dict):
-        return {key: plain(child) for key, child in node.items()}
-    if isinstance(node, list):
-        return [plain(child) for child in node]
-    return node
+    if isinstance(node, Same):
+        return {"same": node.of}
+    return _each(node, plain)
 
 
-def parse_space(tree: Any, path: Path_ = ()) -> tuple[Any, list[tuple[Path_, str]]]:
+def parse_space(tree: Any) -> tuple[Any, list[tuple[Path_, str]]]:
     """Turn axis notation into `Axis` objects.
 
     Returns:
         The parsed tree, and what is wrong as (path, message); a faulty axis is left out of the tree
-        as its first end, so that the rest can still be checked.
+        as its first end, and a faulty tie has the value None, so that the rest can still be checked.
     """
     problems: list[tuple[Path_, str]] = []
-    parsed = _parse(tree, path, problems)
+    parsed = _parse(tree, (), problems)
+    problems += faulty_ties(parsed)
     return parsed, problems
+
+
+def faulty_ties(tree: Any) -> list[tuple[Path_, str]]:
+    """The ties of a parsed tree that follow nothing at some point, each with its place and why."""
+    known = {dotted(leaf) for leaf in _leaves(tree, ())}
+    found = []
+    for place, tie in _ties(tree, ()):
+        near = difflib.get_close_matches(tie.of, known - {tie.of}, n=1, cutoff=0.85)
+        hint = f" (did you mean '{near[0]}'?)" if near else ": write its value or its axis there"
+        followed = _standing(tree, tie.path, (), place)
+        objections = (_objection(place, origin, node, hint) for origin, node in followed)
+        if why := next(filter(None, objections), ""):
+            found.append(((*place, "same"), f"'{tie.of}' {why}"))
+    return found
+
+
+def _objection(place: Path_, origin: Path_, node: Any, hint: str) -> str:
+    """Why a tie cannot follow what stands there; nothing if it can."""
+    options = [i + 2 for i, key in enumerate(origin) if key == "choice"]
+    where = f" where {dotted(origin[: options[-1]])} is chosen" if options else ""
+    if node is _NOTHING:
+        return f"has no value in this file{where}{hint}"
+    if isinstance(node, dict | list):
+        what = "a mapping" if isinstance(node, dict) else "a list"
+        return f"is {what}{where}: a tie follows a single value"
+    if isinstance(node, Same):
+        if node.path == _without_options(place):
+            return "is itself tied to this: one of the two needs a value or an axis"
+        return f"is itself tied to '{node.of}': say that"
+    return ""
+
+
+def _without_options(place: Path_) -> Path_:
+    """A place in the study file as a path in a configuration."""
+    if "choice" not in place:
+        return place
+    at = place.index("choice")
+    return (*place[:at], *_without_options(place[at + 2 :]))
+
+
+def _ties(node: Any, origin: Path_) -> Iterator[tuple[Path_, Same]]:
+    """Every tie, by its place in the study file."""
+    if isinstance(node, Same):
+        yield origin, node
+    for key, child in _children(node):
+        yield from _ties(child, (*origin, *key))
+
+
+def _leaves(node: Any, path: Path_) -> Iterator[Path_]:
+    """The paths, in configurations, of all single values that a tie may follow."""
+    if not isinstance(node, dict | list | Choice | Same):
+        yield path
+    for key, child in _children(node):
+        yield from _leaves(child, path if isinstance(node, Choice) else (*path, *key))
+
+
+def _children(node: Any) -> list[tuple[Path_, Any]]:
+    """What a node of a parsed tree holds, each with the keys that lead to it in the study file."""
+    if isinstance(node, Choice):
+        return [(("choice", i), option) for i, option in enumerate(node.options.values())]
+    if isinstance(node, dict):
+        return [((key,), child) for key, child in node.items()]
+    return [((i,), child) for i, child in enumerate(node)] if isinstance(node, list) else []
+
+
+_NOTHING = object()
+
+
+def _standing(node: Any, path: Path_, origin: Path_, seen_from: Path_) -> Iterator[tuple[Path_, Any]]:
+    """What may stand at a path, under any options but those that exclude a place, `seen_from`.
+
+    Yields:
+        Its place in the study file, and the axis, plain value or tie that is there; `_NOTHING`, and
+        how far the path went, where nothing is.
+    """
+    if isinstance(node, Choice):
+        taken = seen_from[: len(origin) + 1] == (*origin, "choice")
+        for keys, option in _children(node):
+            if not taken or seen_from[len(origin) : len(origin) + 2] == keys:
+                yield from _standing(option, path, (*origin, *keys), seen_from)
+    elif not path:
+        yield origin, node
+    elif isinstance(node, dict) and path[0] in node:
+        yield from _standing(node[path[0]], path[1:], (*origin, path[0]), seen_from)
+    else:
+        yield origin, _NOTHING
 
 
 def _parse(node: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
@@ -293,6 +427,13 @@ def _empty(low: float, high: float) -> str:
     return f"the range [{low:g}, {high:g}] is empty: low must be below high"
 
 
+def _parse_same(of: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
+    if not isinstance(of, str) or not all(of.split(".")):
+        problems.append((path, f"needs the path of a value, like optimizer.generator.lr, not {of!r}"))
+        return None
+    return Same(of)
+
+
 def _parse_choice(options: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
     if not isinstance(options, list) or not options:
         problems.append((path, f"needs a list of options, not {options!r}"))
@@ -333,4 +474,5 @@ _PARSERS: dict[str, Callable[[Any, Path_, list[tuple[Path_, str]]], Any]] = {
     "uniform": _parse_float(log=False),
     "int": _parse_int,
     "choice": _parse_choice,
+    "same": _parse_same,
 }

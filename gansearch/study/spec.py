@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -25,6 +27,7 @@ from gansearch.study.space import (
     Space,
     Suggest,
     axis_paths,
+    faulty_ties,
     first_end,
     parse_space,
     plain,
@@ -36,12 +39,12 @@ class Search(Section):
 
     Attributes:
         sampler: an Optuna sampler by name, with its own options.
-        trials: how many configurations are tried.
+        trials: how many configurations are tried; 0: a stability study of given ones alone.
         seed: fixes what the sampler proposes and, with the trial's number, the trial's own seed.
     """
 
     sampler: Part = Part(name="tpe")
-    trials: Positive = 20
+    trials: Annotated[int, Field(ge=0)] = 20
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -84,12 +87,55 @@ class Resources(Section):
         return self
 
 
+class Stability(Section):
+    """What is trained again on fresh seeds, unpruned, once the search has ended.
+
+    Attributes:
+        top: how many of the search's best configurations.
+        per: the best of the whole `study`, or of each `loss` (with its penalty).
+        seeds: how often each is trained.
+        default: whether the study's configuration with every axis at its default joins them.
+        configurations: further ones by label; each gives sections in place of the default's.
+    """
+
+    top: Annotated[int, Field(ge=0)] = 5
+    per: Literal["study", "loss"] = "study"
+    seeds: Positive = 10
+    default: bool = True
+    configurations: dict[str, dict[str, Any]] = Field(default={})
+
+
+class PublishedValue(Section):
+    """A figure from a paper: `sd` is the standard deviation over seeds, if it is told."""
+
+    mean: float
+    sd: Annotated[float, Field(ge=0)] | None = None
+
+
+class Published(Section):
+    """What a paper reports, for the study's report to print beside its own figures.
+
+    Attributes:
+        source: the paper.
+        metric: what its figures are.
+        note: how they were made.
+        values: by loss and penalty, as `wasserstein + gradient-penalty`.
+    """
+
+    source: str
+    metric: str
+    note: str = ""
+    values: dict[str, PublishedValue]
+
+
 class Plan(Section):
     """What a study says beside its trials' configurations.
 
     Attributes:
         question: what the study is to answer, in a sentence.
         keep: for how many of the best trials the weights are kept.
+        stability: what is trained again after the search; None: nothing.
+        published: figures to compare with.
     """
 
     question: str = ""
@@ -97,6 +143,8 @@ class Plan(Section):
     pruner: Pruner = Pruner()
     resources: Resources = Resources()
     keep: Positive = 5
+    stability: Stability | None = None
+    published: Published | None = None
 
 
 S = TypeVar("S", bound=Section)
@@ -111,10 +159,15 @@ CompletePlan = Callable[[Plan], tuple[Plan, Found]]
 
 @dataclass(frozen=True)
 class StudySpec:
-    """A valid study: `space` holds the trials' sections with their axes, `plan` the rest."""
+    """A valid study: `space` holds the trials' sections with their axes, `plan` the rest.
+
+    Attributes:
+        default: the configuration with every axis at its default, or None where that is none.
+    """
 
     plan: Plan
     space: Space = field(repr=False)
+    default: TrialConfig | None = field(default=None, repr=False)
 
     @property
     def question(self) -> str:
@@ -136,9 +189,15 @@ class StudySpec:
         """`min` or `max`."""
         return self.corner().objective.goal or "min"
 
+    def configuration(self, label: str) -> TrialConfig:
+        """One of the configurations that `stability.configurations` names."""
+        given = self.plan.stability.configurations if self.plan.stability else {}
+        shared = {k: v for k, v in self.space.tree.items() if k not in AXES_ALLOWED}
+        return TrialConfig.model_validate({**shared, **given[label]})
+
     def tree(self) -> dict[str, Any]:
         """Plain values with every default filled in, as `study.yaml` holds them."""
-        shared = self.plan.model_dump(mode="json")
+        shared = self.plan.model_dump(mode="json", exclude_none=True)
         question = {"question": shared.pop("question")}
         return {**question, **plain(self.space.tree), **shared}
 
@@ -185,10 +244,77 @@ def build_study(
     space = Space(parsed)
     found += _check_corners(space, complete, found)
     found += apart(_check_pruner(plan.pruner, space), found)
+    default, amiss = _default(space, complete)
+    plan, mistakes = _complete_stability(plan, space, complete)
+    found += apart(mistakes, found)
     found += known
+    filled = {} if found else _fill(space, complete)
+    found += faulty_ties(filled)  # a part by its name alone has become a mapping
     if found:
         raise InvalidInput(document.source, place_all(document, found))
-    return StudySpec(plan, Space(_fill(space, complete)))
+    return StudySpec(plan, Space(filled), None if amiss else default)
+
+
+def _default(space: Space, complete: Complete) -> tuple[TrialConfig, Found]:
+    """The configuration with every axis at its default, ties kept, and why it cannot be built."""
+    config, found = check_config(_without_axes(space.tree), complete)
+    whole = config.plain()
+    for place, source in space.plain_ties().items():
+        try:
+            _at(whole, place[:-1])[place[-1]] = _at(whole, source)
+        except (KeyError, TypeError):  # what is followed is of an option that is not the default
+            return config, [(place, "has nothing to follow")]
+    return (config, found) if found else check_config(whole, complete)
+
+
+def _at(tree: Any, path: Path_) -> Any:
+    return functools.reduce(lambda node, key: node[key], path, tree)
+
+
+def _complete_stability(plan: Plan, space: Space, complete: Complete) -> tuple[Plan, Found]:
+    """The plan with its given configurations filled in, and what is wrong with the section."""
+    stability = plan.stability
+    if stability is None:
+        nothing = "0 trials, and no stability section: there is nothing to do"
+        return plan, [] if plan.search.trials else [(("search", "trials"), nothing)]
+    base = _without_axes(space.tree)
+    found: Found = []
+    filled = {}
+    for label, given in stability.configurations.items():
+        here = ("stability", "configurations", label)
+        if RESERVED.match(label):
+            found.append((here, f"the label '{label}' is taken: call it something else"))
+        for key in (key for key in given if key not in AXES_ALLOWED):
+            shared = key in TrialConfig.model_fields
+            why = "is shared by all trials" if shared else "is not a section of a configuration"
+            hint = "" if shared else nearest(key, AXES_ALLOWED)
+            found.append(((*here, key), f"{why}{hint}"))
+        sections = {key: value for key, value in given.items() if key in AXES_ALLOWED}
+        config, mistakes = check_config({**base, **sections}, complete)
+        # What is wrong with the rest of the study is told elsewhere.
+        found += [((*here, *path), message) for path, message in mistakes if path[0] in sections]
+        whole = config.plain()
+        filled[label] = {key: whole[key] for key in AXES_ALLOWED}
+    completed = stability.model_copy(update={"configurations": filled})
+    return plan.model_copy(update={"stability": completed}), found
+
+
+RESERVED = re.compile(r"default$|trial \d+|$")
+"""Labels that a stability study gives by itself."""
+
+
+def _without_axes(node: Any) -> Any:
+    """A copy of a parsed tree in which every axis, and whatever depends on one, is left out."""
+    if isinstance(node, dict):
+        kept = {key: _without_axes(child) for key, child in node.items()}
+        return {key: child for key, child in kept.items() if child is not _AXIS}
+    if isinstance(node, list):
+        items = [_without_axes(child) for child in node]
+        return _AXIS if _AXIS in items else items
+    return node if isinstance(node, str | int | float | None) else _AXIS
+
+
+_AXIS = object()
 
 
 def place_all(document: Document, found: list[tuple[Path_, str]]) -> list[Problem]:
@@ -297,12 +423,19 @@ def check_config(tree: Mapping[str, Any], complete: Complete) -> tuple[TrialConf
 
 def _check_corners(space: Space, complete: Complete, known: Found) -> Found:
     found: dict[tuple[Path_, str], str] = {}
+    ties = space.ties()
     for tree, origins in space.corners():
         _, mistakes = check_config(tree, complete)
         there = [(_origin(path, origins), message) for path, message in mistakes]
+        wrong = [path for path, _ in known + there]  # a tie to one of these is told once, there
+        there = [item for item in there if not _starts(wrong, ties.get(item[0], []))]
         for path, message in apart(there, known):
             found.setdefault((path, message.partition(", not ")[0]), message)  # one end of an axis
     return [(path, message) for (path, _), message in found.items()]
+
+
+def _starts(paths: list[Path_], starts: list[Path_]) -> bool:
+    return any(path[: len(start)] == start for path in paths for start in starts)
 
 
 def _origin(path: Path_, origins: Mapping[Path_, Path_]) -> Path_:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from gansearch.study.document import dotted
 from gansearch.study.space import (
     Choice,
     Float,
@@ -46,6 +47,29 @@ TREES = st.recursive(
 SPACES = st.dictionaries(KEYS, TREES, max_size=4)
 
 
+def leaves(tree, path=()):
+    """The paths at which a single value stands at every point."""
+    if not isinstance(tree, dict):
+        return [] if isinstance(tree, list) else [path]
+    if len(tree) == 1 and next(iter(tree)) in ("log", "uniform", "int"):
+        return [path]
+    return [] if "choice" in tree else [found for k in tree for found in leaves(tree[k], (*path, k))]
+
+
+@st.composite
+def tied_spaces(draw):
+    """A space with ties to some of its leaves, before and after them, alone and as options."""
+    tree = draw(SPACES.filter(leaves))
+    targets = draw(st.lists(st.sampled_from(leaves(tree)), min_size=1, max_size=3))
+    ties = {f"tie{i}": {"same": ".".join(target)} for i, target in enumerate(targets)}
+    if draw(st.booleans()):
+        ties["optional"] = {"choice": [{"name": "tied", "x": ties["tie0"]}, "free"]}
+    return draw(st.sampled_from([tree | ties, ties | tree]))
+
+
+SPACES_OF_ALL_KINDS = SPACES | tied_spaces()
+
+
 def parsed(tree) -> Space:
     found, problems = parse_space(tree)
     # Options that hold the same in another order are one option twice, which is told as a mistake.
@@ -54,7 +78,7 @@ def parsed(tree) -> Space:
     return Space(found)
 
 
-@given(SPACES)
+@given(SPACES_OF_ALL_KINDS)
 def test_plain_is_the_inverse_of_parse(tree):
     space = parsed(tree)
     assert parsed(plain(space.tree)) == space
@@ -77,7 +101,7 @@ class Watched(Space):
         return point
 
 
-@given(SPACES, st.randoms(use_true_random=False))
+@given(SPACES_OF_ALL_KINDS, st.randoms(use_true_random=False))
 def test_a_point_asks_only_for_the_axes_that_exist_there(tree, chance):
     space = Watched(parsed(tree).tree)
     point, origins = space.resolve(lambda _, axis: chance.choice(axis.ends()))
@@ -104,7 +128,7 @@ def _at(tree, path):
     return tree
 
 
-@given(SPACES)
+@given(SPACES_OF_ALL_KINDS)
 @settings(max_examples=60)
 def test_corners_hold_every_end_of_every_axis(tree):
     for limit in (512, 3):  # all the combinations, and what stands in for them in large spaces
@@ -115,7 +139,7 @@ def test_corners_hold_every_end_of_every_axis(tree):
         assert met == {(n, repr(end)) for n, axis in space.axes().items() for end in axis.ends()}
 
 
-@given(SPACES)
+@given(SPACES_OF_ALL_KINDS)
 @settings(max_examples=60)
 def test_each_option_takes_every_option_of_every_choice(tree):
     space = Watched(parsed(tree).tree)
@@ -124,6 +148,50 @@ def test_each_option_takes_every_option_of_every_choice(tree):
     choices = {name: axis for name, axis in space.axes().items() if isinstance(axis, Choice)}
     met = {(n, repr(label)) for asked in space.met for n, label in asked.items() if n in choices}
     assert met == {(n, repr(label)) for n, axis in choices.items() for label in axis.options}
+
+
+@given(tied_spaces(), st.randoms(use_true_random=False))
+def test_a_tied_value_is_the_one_it_follows_and_no_axis(tree, chance):
+    space = parsed(tree)
+    untied = {k: v for k, v in tree.items() if not k.startswith("tie") and k != "optional"}
+    names = {name for name in space.axes() if name != "optional"}
+    assert names == parsed(untied).axes().keys()
+    point, _ = space.resolve(lambda _, axis: chance.choice(axis.ends()))
+    for key, node in tree.items():
+        if key.startswith("tie"):
+            assert point[key] == _at(point, node["same"].split("."))
+    if point.get("optional", "free") != "free":
+        assert point["optional"]["x"] == point["tie0"]
+
+
+def test_ties_reach_into_options_that_are_taken_with_them():
+    tree = {
+        "loss": {
+            "choice": [
+                {"name": "a", "x": {"int": [1, 2]}, "y": {"same": "loss.x"}},
+                {"name": "b", "x": 7, "deep": [{"same": "loss.x"}]},
+            ]
+        },
+        "depth": {"choice": [3, {"int": [4, 5]}]},
+        "both": {"choice": [{"same": "depth"}, {"same": "loss.x"}]},
+    }
+    space = parsed(tree)
+    assert plain(space.tree) == tree
+    assert list(space.axes()) == ["loss", "loss.a.x", "depth", "depth.#1", "both"]
+    assert ("loss.a.y", "same as loss.x") in space.describe()
+    assert ("both.#1", "same as loss.x") in space.describe()
+    points = [point for point, _ in space.corners()]
+    assert len(points) == 3 * 3 * 2
+    assert {(p["loss"]["x"], p["loss"].get("y")) for p in points} == {(1, 1), (2, 2), (7, None)}
+    assert {p["loss"]["deep"][0] for p in points if p["loss"]["name"] == "b"} == {7}
+    assert {p["both"] for p in points} == {3, 4, 5, 1, 2, 7}
+    follows = {dotted(tie): [dotted(path) for path in found] for tie, found in space.ties().items()}
+    assert follows == {
+        "loss.choice[0].y": ["loss.choice[0].x"],
+        "loss.choice[1].deep[0]": ["loss.choice[1].x"],
+        "both.choice[0]": ["depth.choice[0]", "depth.choice[1]"],
+        "both.choice[1]": ["loss.choice[0].x", "loss.choice[1].x"],
+    }
 
 
 def test_all_combinations_of_ends_are_corners():
@@ -215,19 +283,58 @@ def test_steering_leads_to_the_option_whose_name_holds_another_s():
             'the option {"name": "w"} is there',
         ),
         ({"choice": ["a", {"y": {"int": [3, 1]}}]}, "x.choice[1].y.int", "the range [3, 1] is empty"),
+        ({"same": 3}, "x.same", "needs the path of a value, like optimizer.generator.lr, not 3"),
+        ({"same": "a..b"}, "x.same", "needs the path of a value"),
+        ({"same": ""}, "x.same", "needs the path of a value"),
+        (
+            {"choice": ["a", {"same": "finer"}]},
+            "x.choice[1].same",
+            "'finer' has no value in this file (did you mean 'fine'?)",
+        ),
+        (
+            {"same": "loss.weight"},
+            "x.same",
+            "'loss.weight' has no value in this file where loss.choice[1] is chosen: write its value",
+        ),
+        (
+            {"same": "loss.deep.x"},
+            "x.same",
+            "'loss.deep.x' has no value in this file where loss.choice[1] is chosen: write",
+        ),
+        (
+            {"same": "loss"},
+            "x.same",
+            "'loss' is a mapping where loss.choice[0] is chosen: a tie follows",
+        ),
+        ({"same": "many"}, "x.same", "'many' is a list: a tie follows a single value"),
+        ({"same": "many.0"}, "x.same", "'many.0' has no value in this file"),
+        ({"same": "fine.int"}, "x.same", "'fine.int' has no value in this file"),
+        ({"same": "tie"}, "x.same", "'tie' is itself tied to 'fine': say that"),
+        ({"same": "x"}, "x.same", "'x' is itself tied to this: one of the two needs a value or an"),
     ],
 )
 def test_a_faulty_axis_is_told_with_its_place(axis, place, message):
-    from gansearch.study.document import dotted
-
-    _, problems = parse_space({"x": axis, "fine": {"int": [1, 2]}})
+    loss = {"choice": [{"name": "a", "weight": 1, "deep": {"x": 1}}, {"name": "b", "deep": {}}]}
+    rest = {"fine": {"int": [1, 2]}, "tie": {"same": "fine"}, "loss": loss, "many": [1]}
+    found, problems = parse_space({"x": axis} | rest)
+    Space(found).resolve(first_end)  # what is faulty does not keep the rest from being checked
     assert len(problems) == 1
     assert dotted(problems[0][0]) == place
     assert problems[0][1].startswith(message)
 
 
+def test_two_ties_to_each_other_are_both_told():
+    _, problems = parse_space(
+        {"x": {"choice": [{"y": {"same": "z.a"}}, {"y": 1}]}, "z": {"a": {"same": "x.y"}}}
+    )
+    (first, why), (second, too) = problems
+    assert (dotted(first), dotted(second)) == ("x.choice[0].y.same", "z.a.same")
+    assert why == "'z.a' is itself tied to this: one of the two needs a value or an axis"
+    assert too == "'x.y' is itself tied to this: one of the two needs a value or an axis"
+
+
 def test_what_only_resembles_an_axis_is_a_mapping():
-    tree = {"x": {"int": [1, 2], "name": "y"}, "y": {"lg": [1, 2]}, "log": {"z": 3}}
+    tree = {"x": {"int": [1, 2], "name": "y"}, "y": {"lg": [1, 2]}, "log": {"z": 3}, "same": {"a": 1}}
     found, problems = parse_space(tree)
     assert found == tree
     assert problems == []

@@ -234,7 +234,7 @@ keep: 0
         "(did you mean 'fd_classifier'?)",
         "line 29, evaluation.metrics[2]: the metric 'is_classifier' is asked for twice",
         "line 30, objective.goal: is_classifier is better the higher it is: say max",
-        "line 32, search.trials: must be at least 1, not 0",
+        "line 32, search.trials: 0 trials, and no stability section: there is nothing to do",
         "line 33, search.sed: not a key of this section (did you mean 'seed'?)",
         "line 34, search.sampler.startup: not an option of 'tpe' (did you mean 'startup_trials'?)",
         "line 35, pruner.name: unknown pruner 'ashaa' (did you mean 'asha'?)",
@@ -372,3 +372,140 @@ def test_a_choice_of_one_name_keeps_its_labels_when_read_back():
     assert isinstance(choice, Choice)
     assert list(choice.options) == ["#0", "#1", "minimax"]
     assert read(spec.to_yaml()) == spec
+
+
+TIED = STUDY.replace(
+    "discriminator: {lr: {log: [1e-5, 1e-2]}}", "discriminator: {lr: {same: optimizer.generator.lr}}"
+)
+
+
+def test_tied_values_survive_being_written_and_read_back():
+    spec = read(TIED + "latent_size: {same: batch_size}\nbatch_size: {choice: [8, {int: [9, 10]}]}\n")
+    again = read(spec.to_yaml())
+    assert again == spec
+    assert again.digest == spec.digest != DIGEST
+    assert again.to_yaml() == spec.to_yaml()
+    tree = yaml.safe_load(spec.to_yaml())
+    assert tree["optimizer"]["discriminator"]["lr"] == {"same": "optimizer.generator.lr"}
+    assert tree["latent_size"] == {"same": "batch_size"}
+    assert "optimizer.generator.lr" in spec.space.axes()
+    assert not {"optimizer.discriminator.lr", "latent_size"} & spec.space.axes().keys()
+
+
+def test_a_trial_of_a_tied_study_is_fully_resolved():
+    trial = read(TIED).trial(3, lambda _, axis: axis.ends()[-1])
+    sides = (trial.optimizer.generator, trial.optimizer.discriminator)
+    assert [side.options["lr"] for side in sides] == [1e-2, 1e-2]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (  # the one mistake is told where the value is, not again where it is followed
+            "optimizer:\n  generator: {lr: {choice: [1e-3, 0]}}\n"
+            "  discriminator: {lr: {same: optimizer.generator.lr}}",
+            ["line 2, optimizer.generator.lr.choice[1]: must be above 0, not 0"],
+        ),
+        (
+            "optimizer:\n  generator: {lr: {log: 3}}\n"
+            "  discriminator: {lr: {same: optimizer.generator.lr}}",
+            ["line 2, optimizer.generator.lr.log: needs two numbers"],
+        ),
+        (  # fine where it is, wrong where it is followed
+            "optimizer:\n  generator: {lr: {log: [0.1, 3]}}\n"
+            "  discriminator: {beta1: {same: optimizer.generator.lr}}",
+            ["line 3, optimizer.discriminator.beta1: must be below 1, not 3.0"],
+        ),
+        (
+            "loss:\n  name: hinge\n  penalty:\n    choice:\n      - {name: r1, weight: 2}\n"
+            "      - {name: gradient-penalty, weight: {same: optimizer.generator.lr}}",
+            ["line 6, loss.penalty.choice[1].weight.same: 'optimizer.generator.lr' has no value in"],
+        ),
+        (
+            "discriminator: {same: generator}\ngenerator: dcgan",
+            ["line 1, discriminator.same: 'generator' is a mapping: a tie follows a single value"],
+        ),
+        (
+            "budget: {report_every: {same: latent_size}}\nlatent_size: {int: [10, 20]}",
+            ["line 1, budget.report_every: cannot be an axis: 'budget' is shared by all trials"],
+        ),
+        (
+            "latent_size: {sam: batch_size}",
+            ["line 1, latent_size: needs an integer, not {'sam': 'batch_size'} (did you mean 'same'?)"],
+        ),
+    ],
+)
+def test_a_tie_that_cannot_be_is_told_in_its_place(text, told):
+    found = mistakes(text + "\n")
+    assert len(found) == len(told), found
+    for line, start in zip(found, told, strict=True):
+        assert line.startswith(start)
+
+
+STABILITY = """
+data: {name: digits}
+generator: {name: mlp, depth: {int: [1, 3]}}
+discriminator: {name: mlp}
+search: {trials: 0}
+stability:
+  seeds: 4
+  configurations:
+    small: {generator: {name: mlp, depth: 1}, loss: hinge}
+    plain: {}
+published:
+  source: a paper
+  metric: fid
+  values: {hinge: {mean: 29.6, sd: 1.6}, minimax: {mean: 9.8}}
+"""
+
+
+def test_given_configurations_stand_on_the_studys_own():
+    spec = read(STABILITY)
+    small, plain = spec.configuration("small"), spec.configuration("plain")
+    assert (small.generator.options["depth"], small.loss.name) == (1, "hinge")
+    assert small.discriminator.name == "mlp"
+    assert plain.generator.options["depth"] == 3, "an axis is at its default"
+    assert plain == spec.default
+    assert read(spec.to_yaml()) == spec
+    assert read(spec.to_yaml()).digest == spec.digest
+
+
+def test_mistakes_in_given_configurations_are_told_at_their_place():
+    text = STABILITY.replace("depth: 1", "depth: 0").replace(
+        "plain: {}", "trial 3: {budgt: 1, data: mnist}"
+    )
+    text = text.replace("seeds: 4", "seeds: 0").replace("mean: 9.8", "maen: 9.8")
+    place = "stability.configurations"
+    assert mistakes(text) == [
+        "line 7, stability.seeds: must be at least 1, not 0",
+        f"line 9, {place}.small.generator.depth: must be at least 1, not 0",
+        f"line 10, {place}.trial 3: the label 'trial 3' is taken: call it something else",
+        f"line 10, {place}.trial 3.budgt: is not a section of a configuration (there are: "
+        "batch_size, discriminator, discriminator_steps, ema, generator, latent_size, loss, optimizer)",
+        f"line 10, {place}.trial 3.data: is shared by all trials",
+        "line 14, published.values.minimax.mean: is required",
+        "line 14, published.values.minimax.maen: not a key of this section",
+    ]
+
+
+def test_a_default_that_cannot_be_built_is_none():
+    text = "data: digits\ngenerator: {choice: [{name: mlp}]}\ndiscriminator: {name: mlp}\n"
+    assert read(text).default.generator.name == "dcgan"
+    assert read(text + "latent_size: {int: [1, 2]}").default.latent_size == 64
+    odd = (
+        "data: {name: digits, image_size: 9}\ngenerator: {choice: [{name: mlp}]}\ndiscriminator: mlp\n"
+    )
+    assert read(odd).default is None, "a dcgan makes no images of 9x9"
+
+
+def test_the_default_keeps_its_ties():
+    text = "data: digits\ngenerator: mlp\ndiscriminator: mlp\noptimizer:\n"
+    text += "  generator: {lr: {log: [1e-5, 1e-2]}, beta1: 0.0}\n"
+    text += "  discriminator: {lr: {same: optimizer.generator.lr}, "
+    text += "beta1: {same: optimizer.generator.beta1}}\n"
+    generator, discriminator = (
+        read(text).default.optimizer.generator.options,
+        read(text).default.optimizer.discriminator.options,
+    )
+    assert discriminator["beta1"] == generator["beta1"] == 0.0
+    assert discriminator["lr"] == generator["lr"] == 2e-4
