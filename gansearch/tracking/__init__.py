@@ -3,6 +3,7 @@
     tracker = Tracker(uri, "cifar-losses", metric="fd_classifier", goal="min", ...)
     tracker.submit(record)          # as often as a record changes; returns at once
     tracker.finish("FINISHED")      # sends the rest; returns how many trials could not be sent
+    log_report(uri, "cifar-losses", [report], {"trial 7": {"rank": 1, "iqm": 24.1}})
 
 Importing this package does not import mlflow: that costs a second, and is done by the tracker's own
 thread.
@@ -11,7 +12,19 @@ thread.
 from __future__ import annotations
 
 from gansearch.tracking.mirror import Tracker, sync
+from gansearch.tracking.report import log_report
 from gansearch.tracking.server import Server, comparison_url, default_store, store, ui
-from gansearch.tracking.translate import Status
+from gansearch.tracking.translate import Part, Status
 
-__all__ = ["Server", "Status", "Tracker", "comparison_url", "default_store", "store", "sync", "ui"]
+__all__ = [
+    "Part",
+    "Server",
+    "Status",
+    "Tracker",
+    "comparison_url",
+    "default_store",
+    "log_report",
+    "store",
+    "sync",
+    "ui",
+]

@@ -8,7 +8,6 @@ same store, or by `sync`.
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -17,8 +16,8 @@ from typing import Any
 
 from gansearch.study.config import flatten
 from gansearch.study.records import Goal, TrialRecord
-from gansearch.tracking.store import Samples, StudyRuns
-from gansearch.tracking.translate import Status, cut
+from gansearch.tracking.store import Samples, StudyRuns, one_line, without_password
+from gansearch.tracking.translate import Part, Status
 
 log = logging.getLogger("gansearch.tracking")
 
@@ -46,6 +45,8 @@ class _Closing:
 class Tracker:
     """MLflow's picture of one study: an experiment, a parent run, and one run for each trial.
 
+    The trials of a stability study are below their configurations' runs: study, configuration, seed.
+
     The thread starts at once and is a daemon; mlflow is imported in it. A new tracker on the same
     store goes on where the last one was, however that ended.
 
@@ -60,6 +61,9 @@ class Tracker:
         samples: (trial number, step) -> the PNG of its sample grid, or None; called in the thread.
         identity: tells this study from others of the same name on a shared server.
         interval: seconds between two visits to MLflow, at least.
+        part: whose trials these are, the search's or the stability study's, which has trial numbers of
+            its own and shows each of its trials as a seed below its configuration. Both have the
+            same study run, so only one tracker of a study is to be at work at a time.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Tracker:
         samples: Samples = lambda number, step: None,  # noqa: ARG005
         identity: str = "",
         interval: float = 1.0,
+        part: Part = "search",
     ) -> None:
         self._runs = StudyRuns(
             uri,
@@ -86,6 +91,7 @@ class Tracker:
             samples=samples,
             metric=metric,
             goal=goal,
+            part=part,
         )
         self._interval = interval
         self._changed = threading.Condition()
@@ -96,7 +102,7 @@ class Tracker:
         self._told: dict[int, str] = {}
         self._first_params: dict[str, Any] = {}
         self._axes: set[str] = set()
-        self._axes_told: set[str] | None = None
+        self._laid_out: tuple[list[str], list[str]] | None = None
         self._closing: _Closing | None = None
         self._closing_tries = 0
         self._ended = False
@@ -169,11 +175,10 @@ class Tracker:
             numbers = list(self._due)
         for number in numbers:
             self._hand_over(number)
-        if self._axes != self._axes_told:
-            axes = sorted(self._axes)
-            self._runs.set_parent_tags({"gansearch.axes": ", ".join(axes)})
-            self._runs.set_view(axes)
-            self._axes_told = set(self._axes)
+        axes, labels = sorted(self._axes), self._runs.labels
+        if (axes, labels) != self._laid_out:
+            self._runs.lay_out(axes)
+            self._laid_out = (axes, labels)
         with self._changed:
             closing = None if self._due else self._closing
         if closing:
@@ -208,7 +213,7 @@ class Tracker:
                 self._told[record.number] = self._ids[record.number] = run_id
 
     def _refuse(self, number: int, error: Exception) -> None:
-        reason = _reason(error)
+        reason = one_line(error)
         log.warning("MLflow does not take trial %d: %s", number, reason)
         with self._changed:
             self._refused[number] = reason
@@ -216,14 +221,14 @@ class Tracker:
     def _gives_up(self, error: Exception) -> bool:
         """Note a visit that failed; whether it was the last."""
         self._runs.disconnect()
-        self._trouble = _reason(error)
+        self._trouble = one_line(error)
         if self._closing and time.monotonic() > self._closing.deadline:
             return True
         self._failures += 1
         if self._failures == 1:
             log.warning(
                 "MLflow at %s does not take our runs; what is missing is sent later. %s",
-                _without_password(self._runs.uri),
+                without_password(self._runs.uri),
                 self._trouble,
             )
         if self._closing is None:
@@ -234,7 +239,7 @@ class Tracker:
 
     def _answers(self) -> None:
         if self._failures:
-            log.warning("MLflow at %s takes our runs again.", _without_password(self._runs.uri))
+            log.warning("MLflow at %s takes our runs again.", without_password(self._runs.uri))
         self._failures, self._trouble = 0, ""
 
     def _wait(self) -> None:
@@ -267,12 +272,3 @@ def _is_of_the_trial(error: Exception) -> bool:
     if isinstance(error, MlflowException):
         return error.error_code in OF_THE_TRIAL
     return not isinstance(error, OSError)
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return _without_password(cut(lines[0], 300))
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"//[^/@\s]+@", "//", text)

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 
 from gansearch.errors import UserError
-from gansearch.tracking.store import open_client, view_key
+from gansearch.tracking.store import VIEW, one_line, open_client, view_key, without_password
+from gansearch.tracking.translate import Part
 
 
 def default_store(runs_dir: Path) -> tuple[str, str]:
@@ -125,7 +126,15 @@ def ui(
     return server
 
 
-def comparison_url(base: str, uri: str, study: str, *, identity: str = "", charts: bool = False) -> str:
+def comparison_url(
+    base: str,
+    uri: str,
+    study: str,
+    *,
+    identity: str = "",
+    charts: bool = False,
+    part: Part = "search",
+) -> str:
     """The address of a study's comparison view: its trials, best first, with the axes as columns.
 
     Args:
@@ -133,19 +142,24 @@ def comparison_url(base: str, uri: str, study: str, *, identity: str = "", chart
         uri: the store in which the study is looked up.
         identity: the one given to the `Tracker`.
         charts: curves and sample grids side by side, in place of the table.
+        part: of the study; that of the `stability` study is grouped by configuration.
 
     Raises:
-        UserError: the store does not answer, or does not have the study.
+        UserError: the store does not answer, or does not have the study, or not this part.
     """
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     try:
         found = open_client(uri).get_experiment_by_name(study)
     except (MlflowException, OSError) as error:
-        raise UserError(f"MLflow at {uri} does not answer: {error}") from error
+        place = without_password(uri)
+        raise UserError(f"MLflow at {place} does not answer: {one_line(error)}") from error
     if found is None:
         raise UserError(f"MLflow has no study '{study}' yet; `gansearch sync` sends it")
-    query = {"viewStateShareKey": view_key(identity or study), "workflowType": "machine_learning"}
+    view = view_key(identity or study, part)
+    if VIEW + view not in found.tags:
+        raise UserError(f"MLflow has no {part} of study '{study}' yet; `gansearch sync` sends it")
+    query = {"viewStateShareKey": view, "workflowType": "machine_learning"}
     if charts:
         query["compareRunsMode"] = "CHART"
     page = f"{base.rstrip('/')}/#/experiments/{found.experiment_id}/runs"

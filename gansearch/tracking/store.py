@@ -1,4 +1,14 @@
-"""The runs of one study in MLflow. Every call to MLflow is made here, by whoever owns the object.
+"""The runs of one study in MLflow: a parent run, and below it the trials of its search.
+
+    study                     one run; the search's trials
+      0007 diverged             are its children,
+      trial 7                   and so are the configurations that are trained again,
+        diverged, seed 123456   whose children are their seeds
+
+Search and stability study are two *parts*, each with trial numbers from 0, and each object shows
+one of them. A trial of the search is a child of the study that has a number; all runs of the
+stability study carry `gansearch.part` and, as MLflow finds children but not grandchildren, the id of
+the study's run.
 
 `connect` reads what MLflow has; after it, `send` writes only what is missing. Each write can be
 made twice with the same result, and what a run has is noted in its tags after it has it, so a
@@ -11,8 +21,8 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,11 +31,15 @@ from gansearch.study.document import write_document
 from gansearch.study.records import Goal, Outcome, TrialRecord
 from gansearch.tracking.translate import (
     CONFIG,
+    CONFIGURATION,
     NOTE,
     OUTCOME,
     REPORTS,
+    SEED,
     STATUS,
     TRIAL,
+    Part,
+    Point,
     Run,
     Status,
     cut,
@@ -43,6 +57,10 @@ Samples = Callable[[int, int], Path | None]
 
 METRICS_A_CALL, OTHERS_A_CALL, RUNS_A_PAGE = 1000, 100, 1000
 STUDY, IDENTITY, STUDY_FILE = "gansearch.study", "gansearch.identity", "gansearch.study_file"
+PART, STUDY_RUN, PARENT = "gansearch.part", "gansearch.study_run", "mlflow.parentRunId"
+VIEW, LONGEST_VIEW = "mlflow.sharedViewState.", 5000
+SUMMARY = ("rank", "success_rate", "success_low", "success_high", "iqm", "iqm_low", "iqm_high")
+"""Of a report's summary of a configuration, what the view of the stability study shows."""
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -70,9 +88,20 @@ def open_client(uri: str) -> MlflowClient:
     return MlflowClient(uri, registry_uri=uri)
 
 
+def one_line(error: Exception) -> str:
+    """What went wrong, in one line without a password."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return without_password(cut(lines[0], 300))
+
+
+def without_password(text: str) -> str:
+    """A text with addresses such as `http://name:password@host` as `http://host`."""
+    return re.sub(r"//[^/@\s]+@", "//", text)
+
+
 @dataclass
 class _Known:
-    """What MLflow's run of a trial has; `images` None: not asked yet."""
+    """What MLflow's run of a trial or configuration has; `images` None: not asked yet."""
 
     id: str
     name: str
@@ -83,15 +112,29 @@ class _Known:
     end_ms: int | None = None
 
 
-def view_key(identity: str) -> str:
-    """The name under which a study's comparison view is kept with its experiment."""
-    return f"gansearch-{digest(identity)}"
+def view_key(identity: str, part: Part = "search") -> str:
+    """The name under which a comparison view of a study's part is kept with its experiment."""
+    return f"gansearch-{digest(identity)}" + ("" if part == "search" else f"-{part}")
+
+
+def find_parent(client: MlflowClient, experiment: str, identity: str) -> Any | None:
+    """The run of a study, or None."""
+    where = f"tags.`{IDENTITY}` = '{identity}'"
+    found = client.search_runs([experiment], where, order_by=["attributes.start_time ASC"])
+    return found[0] if found else None
+
+
+def find_configurations(client: MlflowClient, experiment: str, parent: str) -> list[Any]:
+    """The configurations' runs of a stability study, oldest first."""
+    where = f"tags.`{PARENT}` = '{parent}' and tags.`{PART}` = 'stability'"
+    return list(_search(client, experiment, where))
 
 
 class StudyRuns:
-    """One experiment, one parent run, one run for each trial. Methods raise what MLflow raises.
+    """The runs of one part of a study. Methods raise what MLflow raises.
 
     Args:
+        part: whose trials: the search's, or the stability study's, which have a configuration each.
         identity: tells the study from others of the same name in a shared store.
         artifacts: where a new experiment keeps its artifacts; None: the store's own choice.
         study_tags: set on the parent run.
@@ -111,8 +154,10 @@ class StudyRuns:
         samples: Samples,
         metric: str,
         goal: Goal,
+        part: Part = "search",
     ) -> None:
         self.uri, self.study, self.identity, self.artifacts = uri, study, identity, artifacts
+        self._part = part
         self._study_tags = {key: cut(value) for key, value in study_tags.items()}
         self._study_file, self._samples = study_file, samples
         self._metric, self._goal = metric, goal
@@ -120,6 +165,7 @@ class StudyRuns:
         self._experiment = ""
         self._parent = ""
         self._known: dict[int, _Known] = {}
+        self._configurations: dict[str, _Known] = {}
 
     @property
     def connected(self) -> bool:
@@ -127,11 +173,13 @@ class StudyRuns:
         return self._client is not None
 
     def connect(self) -> None:
-        """Find or create the experiment and the parent run, and read what each trial's run has."""
+        """Find or create the experiment and the parent run, and read what the other runs have."""
         client = open_client(self.uri)
         self._experiment = self._find_experiment(client)
         self._parent = self._find_parent(client)
         self._known = self._find_trials(client)
+        if self._part == "stability":
+            self._configurations = self._find_configurations(client)
         self._client = client
 
     def disconnect(self) -> None:
@@ -141,6 +189,8 @@ class StudyRuns:
     def send(self, record: TrialRecord) -> str:
         """Make MLflow's run of a trial look like its record; returns the run's id."""
         wanted = translate(record)
+        parent = self._parent if self._part == "search" else self._configuration(wanted)
+        wanted = replace(wanted, tags={PARENT: parent, **wanted.tags})
         known = self._known.get(wanted.number) or self._create(wanted)
         self._send_config(known, wanted, record)
         self._send_images(known, wanted)
@@ -153,25 +203,79 @@ class StudyRuns:
         for key, value in tags.items():
             self._mlflow.set_tag(self._parent, key, cut(value), synchronous=True)
 
-    def set_view(self, axes: list[str]) -> None:
-        """Lay out the comparison view: a table of the trials, best first, the axes as columns."""
-        by = f"best.{self._metric}"
-        columns = ["attributes.`Description`", f"metrics.`{by}`", "metrics.`best.step`"]
-        columns += ["metrics.`seconds`", *(f"params.`{name}`" for name in axes)]
-        view = {
-            "searchFilter": f"tags.`mlflow.parentRunId` = '{self._parent}'",
-            "orderByKey": f"metrics.`{by}`",
+    @property
+    def labels(self) -> list[str]:
+        """The configurations that MLflow has runs of, as it calls them."""
+        return list(self._configurations)
+
+    def lay_out(self, axes: list[str]) -> None:
+        """Lay out the comparison view, with the axes, in which the trials differ, as columns.
+
+        The search's is a table of its trials, best first. The stability study's is a table of its
+        configurations, in the order of their rank once a report has been logged; each opens to show
+        its seeds.
+        """
+        if self._part == "search":
+            self.set_parent_tags({"gansearch.axes": ", ".join(axes)})
+            self._set_view("search", self._view_of_search(axes))
+        else:
+            self._narrow_older_view()
+            self._set_view("stability", self._view_of_stability(axes))
+
+    def _view_of_search(self, axes: list[str]) -> dict[str, Any]:
+        by = f"metrics.`best.{self._metric}`"
+        return {
+            "searchFilter": self._trials,
+            "orderByKey": by,
             "orderByAsc": self._goal == "min",
-            "selectedColumns": columns,
+            "selectedColumns": [
+                "attributes.`Description`",
+                *(by, "metrics.`best.step`", "metrics.`seconds`"),
+                *(f"params.`{name}`" for name in axes),
+            ],
         }
-        tag = f"mlflow.sharedViewState.{view_key(self.identity)}"
+
+    def _view_of_stability(self, axes: list[str]) -> dict[str, Any]:
+        """Each group has its configuration's own run in it, for that has what a report says.
+
+        Were the groups in the order of a seed's value, the luckiest seed would lead.
+        """
+        values = (*SUMMARY, "success", f"confirmed.{self._metric}", "best.step", "seconds")
+        metrics = [f"metrics.`{name}`" for name in values]
+        title, description = "attributes.`Run Name`", "attributes.`Description`"
+        group = {"mode": "tag", "groupByData": CONFIGURATION}
+        view = {
+            "searchFilter": f"tags.`{STUDY_RUN}` = '{self._parent}'",
+            "orderByKey": "metrics.`rank`",
+            "orderByAsc": True,
+            "groupBy": {"aggregateFunction": "average", "groupByKeys": [group]},
+            "selectedColumns": [description, *metrics, *(f"params.`{name}`" for name in axes)],
+            "columnOrder": [title, "runDateAndNestInfo", *metrics, description],
+            "columnWidths": {title: 300} | dict.fromkeys(metrics, 110),
+        }
+        closed = {f"tag.{CONFIGURATION}.{label}": False for label in self.labels}
+        small = len(json.dumps(view | {"groupsExpanded": closed})) <= LONGEST_VIEW
+        return view | {"groupsExpanded": closed} if small else view
+
+    def _set_view(self, part: Part, view: Mapping[str, Any]) -> None:
+        tag = VIEW + view_key(self.identity, part)
         self._mlflow.set_experiment_tag(self._experiment, tag, json.dumps(view))
+
+    def _narrow_older_view(self) -> None:
+        """Keep configurations out of a search's view that was laid out when there were none."""
+        tags = self._mlflow.get_experiment(self._experiment).tags
+        view = json.loads(tags.get(VIEW + view_key(self.identity), "{}"))
+        if view.get("searchFilter") == f"tags.`{PARENT}` = '{self._parent}'":
+            where = _trials_of_search(self._parent)
+            self._set_view("search", view | {"searchFilter": where})
 
     def end(self, status: Status, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
         """End the parent run; a trial's run that is still going was interrupted."""
-        for number, known in self._known.items():
+        for known in self._known.values():
             if known.status == "RUNNING":
-                self._interrupt(number, known)
+                self._interrupt(known)
+        for label, configuration in self._configurations.items():
+            self._end_configuration(label, configuration, status)
         self.set_parent_tags(tags)
         for name, value in metrics.items():
             self._mlflow.log_metric(self._parent, name, value, synchronous=True)
@@ -195,13 +299,10 @@ class StudyRuns:
         return str(found.experiment_id)
 
     def _find_parent(self, client: MlflowClient) -> str:
-        found = client.search_runs(
-            [self._experiment],
-            f"tags.`{IDENTITY}` = '{self.identity}'",
-            order_by=["attributes.start_time ASC"],
-        )
         tags = {STUDY: self.study, IDENTITY: self.identity, "mlflow.source.name": "gansearch"}
-        run = found[0] if found else client.create_run(self._experiment, None, tags, self.study)
+        run = find_parent(client, self._experiment, self.identity)
+        if run is None:
+            run = client.create_run(self._experiment, None, tags, self.study)
         parent = str(run.info.run_id)
         if run.info.status != "RUNNING":
             client.update_run(parent, status="RUNNING")
@@ -215,48 +316,73 @@ class StudyRuns:
 
     def _find_trials(self, client: MlflowClient) -> dict[int, _Known]:
         known: dict[int, _Known] = {}
-        for run in self._children(client):
+        for run in _search(client, self._experiment, self._trials):
             number = int(run.data.tags[TRIAL])
             if number in known:  # our request to create it was carried out after we gave it up
                 client.delete_run(run.info.run_id)
                 continue
-            known[number] = _Known(
-                run.info.run_id,
-                run.info.run_name,
-                run.info.status,
-                dict(run.data.tags),
-                set(run.data.params),
-            )
+            known[number] = _read(run)
         return known
 
-    def _children(self, client: MlflowClient) -> Iterator[Any]:
-        where = f"tags.`mlflow.parentRunId` = '{self._parent}' and tags.`{TRIAL}` != ''"
-        token = None
-        while True:
-            page = client.search_runs(
-                [self._experiment],
-                where,
-                max_results=RUNS_A_PAGE,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            yield from page
-            if not (token := page.token):
-                return
+    def _find_configurations(self, client: MlflowClient) -> dict[str, _Known]:
+        known: dict[str, _Known] = {}
+        parents = {seed.tags[PARENT] for seed in self._known.values()}
+        found = find_configurations(client, self._experiment, self._parent)
+        for run in sorted(found, key=lambda run: run.info.run_id not in parents):
+            label = run.data.tags[CONFIGURATION]
+            if label in known:  # as above; of two the one that has seeds stays
+                client.delete_run(run.info.run_id)
+                continue
+            known[label] = _read(run)
+        return known
+
+    @property
+    def _trials(self) -> str:
+        """The filter by which MLflow finds this part's trials."""
+        if self._part == "search":
+            return _trials_of_search(self._parent)
+        return f"tags.`{STUDY_RUN}` = '{self._parent}' and tags.`{TRIAL}` != ''"
+
+    def _configuration(self, wanted: Run) -> str:
+        """The id of the run of a seed's configuration, which goes on if the seed does."""
+        label = wanted.tags[CONFIGURATION]
+        known = self._configurations.get(label)
+        if known is None:
+            known = self._create_run(label, {PARENT: self._parent, CONFIGURATION: label}, wanted)
+            self._configurations[label] = known
+        params = {name: value for name, value in wanted.params.items() if name != "seed"}
+        self._log(known, [], params, {})
+        if wanted.status == "RUNNING" != known.status:
+            self._mlflow.update_run(known.id, "RUNNING")
+            known.status = "RUNNING"
+        return known.id
+
+    def _end_configuration(self, label: str, known: _Known, status: Status) -> None:
+        """Finished is what has no interrupted seed and was not going on in a study that stops."""
+        seeds = [seed for seed in self._known.values() if seed.tags.get(CONFIGURATION) == label]
+        whole = all(seed.tags.get(OUTCOME) != Outcome.INTERRUPTED.value for seed in seeds)
+        wanted = "FINISHED" if whole and "FINISHED" in (status, known.status) else "KILLED"
+        if known.status != wanted:
+            ends = [seed.end_ms for seed in seeds if seed.end_ms is not None]
+            self._mlflow.set_terminated(known.id, wanted, max(ends, default=None))
+            known.status = wanted
 
     def _create(self, wanted: Run) -> _Known:
-        tags = {
-            "mlflow.parentRunId": self._parent,
-            TRIAL: str(wanted.number),
-            STUDY: self.study,
-            "mlflow.source.name": "gansearch",
-        }
-        run = self._mlflow.create_run(
-            self._experiment, start_time=wanted.start_ms, tags=tags, run_name=wanted.name
-        )
-        known = _Known(run.info.run_id, wanted.name, "RUNNING", tags, images=set())
+        names = (PARENT, TRIAL, CONFIGURATION, SEED)
+        tags = {name: wanted.tags[name] for name in names if name in wanted.tags}
+        known = self._create_run(wanted.name, tags, wanted)
+        known.images = set()
         self._known[wanted.number] = known
         return known
+
+    def _create_run(self, name: str, tags: dict[str, str], wanted: Run) -> _Known:
+        tags = tags | {STUDY: self.study, "mlflow.source.name": "gansearch"}
+        if self._part == "stability":
+            tags |= {PART: self._part, STUDY_RUN: self._parent}
+        run = self._mlflow.create_run(
+            self._experiment, start_time=wanted.start_ms, tags=tags, run_name=name
+        )
+        return _Known(run.info.run_id, name, "RUNNING", tags)
 
     def _send_config(self, known: _Known, wanted: Run, record: TrialRecord) -> None:
         if known.tags.get(CONFIG) != wanted.tags[CONFIG]:
@@ -295,14 +421,27 @@ class StudyRuns:
         return {int(match[1]) for match in found if match}
 
     def _send_batches(self, known: _Known, wanted: Run) -> None:
-        from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
-
         sent = int(known.tags.get(REPORTS, "0"))
         first = sent if sent <= len(wanted.reports) else 0  # the journal may have lost its last line
         points = wanted.points(first, self._metric, self._goal)
+        if known.tags.get(OUTCOME) != wanted.tags[OUTCOME]:
+            points += wanted.result(self._metric, self._goal)
+        self._log(known, points, wanted.params, wanted.tags)
+        known.end_ms = wanted.end_ms
+
+    def _log(
+        self,
+        known: _Known,
+        points: Sequence[Point],
+        wanted_params: Mapping[str, str],
+        wanted_tags: Mapping[str, str],
+    ) -> None:
+        """Send points, and those params and tags that a run does not have."""
+        from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
+
         metrics = [Metric(p.name, p.value, p.time_ms, p.step) for p in points]
-        params = [Param(k, v) for k, v in wanted.params.items() if k not in known.params]
-        tags = [RunTag(k, v) for k, v in wanted.tags.items() if known.tags.get(k) != v]
+        params = [Param(k, v) for k, v in wanted_params.items() if k not in known.params]
+        tags = [RunTag(k, v) for k, v in wanted_tags.items() if known.tags.get(k) != v]
         *more_metrics, metrics = _chunks(metrics, METRICS_A_CALL)
         *more_params, params = _chunks(params, OTHERS_A_CALL)
         *more_tags, tags = _chunks(tags, OTHERS_A_CALL)
@@ -314,9 +453,8 @@ class StudyRuns:
             self._mlflow.log_batch(known.id, tags=some, synchronous=True)
         if metrics or params or tags:  # nearly always the only call; its tags are written last
             self._mlflow.log_batch(known.id, metrics, params, tags, synchronous=True)
-        known.end_ms = wanted.end_ms
-        known.params |= set(wanted.params)
-        known.tags |= wanted.tags
+        known.params |= set(wanted_params)
+        known.tags |= wanted_tags
 
     def _send_name_and_status(self, known: _Known, wanted: Run) -> None:
         goes_on = wanted.status == "RUNNING" != known.status
@@ -326,14 +464,45 @@ class StudyRuns:
             self._mlflow.set_terminated(known.id, wanted.status, wanted.end_ms)
         known.name, known.status = wanted.name, wanted.status
 
-    def _interrupt(self, number: int, known: _Known) -> None:
-        outcome, name = Outcome.INTERRUPTED, run_name(number, Outcome.INTERRUPTED)
+    def _interrupt(self, known: _Known) -> None:
+        outcome = Outcome.INTERRUPTED
         for tag in (OUTCOME, NOTE):
             self._mlflow.set_tag(known.id, tag, outcome.value, synchronous=True)
             known.tags[tag] = outcome.value
+        name = run_name(known.tags)
         self._mlflow.update_run(known.id, name=name)
         self._mlflow.set_terminated(known.id, STATUS[outcome], known.end_ms)
         known.name, known.status = name, STATUS[outcome]
+
+
+def _trials_of_search(parent: str) -> str:
+    return f"tags.`{PARENT}` = '{parent}' and tags.`{TRIAL}` != ''"
+
+
+def _search(client: MlflowClient, experiment: str, where: str) -> Iterator[Any]:
+    """All the runs of a filter, oldest first."""
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment],
+            where,
+            max_results=RUNS_A_PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        yield from page
+        if not (token := page.token):
+            return
+
+
+def _read(run: Any) -> _Known:
+    return _Known(
+        run.info.run_id,
+        run.info.run_name,
+        run.info.status,
+        dict(run.data.tags),
+        set(run.data.params),
+    )
 
 
 def _chunks(items: list[_T], size: int) -> list[list[_T]]:

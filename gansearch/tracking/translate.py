@@ -3,6 +3,11 @@
 NaN and infinities are not sent as numbers: MLflow stores infinity as 1.8e308, and its pages drop a
 whole curve whose last value is NaN. A curve ends at its last finite point instead, and the tag
 `gansearch.nonfinite` names the others (`loss.g@300=inf`). Names and values too long are cut.
+
+A trial of a stability study is a *seed* of its configuration: it is called by its seed, and when it
+has ended it says how it counts, `success` 1 or 0 and, of a success only, its best value as
+`confirmed.<metric>`. So MLflow's averages over a configuration's seeds never have a failure in them
+as a number.
 """
 
 from __future__ import annotations
@@ -15,9 +20,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gansearch.study.config import digest, flatten
-from gansearch.study.records import Goal, Outcome, Report, TrialRecord, better
+from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report, better
 
 Status = Literal["RUNNING", "FINISHED", "KILLED", "FAILED"]
+
+Part = Literal["search", "stability"]
+"""Of a study; each numbers its trials from 0."""
 
 STATUS: dict[Outcome, Status] = {
     Outcome.RUNNING: "RUNNING",
@@ -42,7 +50,8 @@ COLOUR = {
 
 TRIAL, OUTCOME, NOTE = "gansearch.trial", "gansearch.outcome", "mlflow.note.content"
 REPORTS, CONFIG = "gansearch.reports", "gansearch.config"
-LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
+CONFIGURATION, SEED = "gansearch.configuration", "gansearch.seed"
+LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG, LONGEST_LABEL = 250, 6000, 5000, 200
 
 
 @dataclass(frozen=True)
@@ -67,11 +76,24 @@ class Run:
     reports: list[Report]
     start_ms: int | None
     end_ms: int | None
+    counts: bool = False
+
+    def result(self, metric: str, goal: Goal) -> list[Point]:
+        """How an ended seed of a configuration counts; nothing for any other trial."""
+        if not self.counts:
+            return []
+        best = best_report(self.reports, metric, goal)
+        success = best is not None and self.tags[OUTCOME] == Outcome.COMPLETED.value
+        values = {"success": float(success)}
+        if best is not None and success:
+            values[f"confirmed.{metric}"] = best.value
+        step = self.reports[-1].step if self.reports else 0
+        return [Point(key(name), value, self.end_ms or 0, step) for name, value in values.items()]
 
     def points(self, first: int, metric: str, goal: Goal) -> list[Point]:
         """The curves' points from report number `first` on, the running best among them."""
         return [
-            Point(_key(name), value, _ms(report.time), report.step)
+            Point(key(name), value, _ms(report.time), report.step)
             for report, values in _with_best(self.reports, metric, goal)[first:]
             for name, value in values.items()
             if math.isfinite(value)
@@ -83,21 +105,37 @@ def translate(record: TrialRecord) -> Run:
     reports = record.reports[:]
     outcome, reason = record.outcome, record.reason
     first, last = (reports[0], reports[-1]) if reports else (None, None)
+    tags = _tags(record, outcome, reason, reports)
     return Run(
         number=record.number,
-        name=run_name(record.number, outcome),
+        name=run_name(tags),
         status=STATUS[outcome],
-        tags=_tags(record, outcome, reason, reports),
-        params={_key(k): _param(v) for k, v in flatten(record.config).items()},
+        tags=tags,
+        params={key(k): _param(v) for k, v in flatten(record.config).items()},
         reports=reports,
         start_ms=_ms(first.time - first.seconds) if first else None,
         end_ms=_ms(last.time) if last else None,
+        counts=bool(record.configuration) and outcome.ended and not record.blameless,
     )
 
 
-def run_name(number: int, outcome: Outcome) -> str:
-    """`0007 diverged`: what became of a trial is to be seen wherever MLflow names its run."""
-    return f"{number:04d}" if outcome is Outcome.RUNNING else f"{number:04d} {outcome.value}"
+def run_name(tags: Mapping[str, str]) -> str:
+    """`0007 diverged`: what became of a trial is to be seen wherever MLflow names its run.
+
+    A configuration's seed is `diverged, seed 123456`: it stands two levels down in a narrow column,
+    where the end of a longer name is not seen.
+    """
+    seed, outcome = tags.get(SEED), tags[OUTCOME]
+    if outcome == Outcome.RUNNING.value:
+        return f"seed {seed}" if seed else f"{int(tags[TRIAL]):04d}"
+    return f"{outcome}, seed {seed}" if seed else f"{int(tags[TRIAL]):04d} {outcome}"
+
+
+def short_label(label: str) -> str:
+    """A configuration's label as MLflow has it; one too long is cut, and different ones stay so."""
+    if len(label) <= LONGEST_LABEL:
+        return label
+    return f"{label[: LONGEST_LABEL - 18]}… {digest(label)}"
 
 
 def cut(text: str, length: int = LONGEST_TAG) -> str:
@@ -105,23 +143,29 @@ def cut(text: str, length: int = LONGEST_TAG) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def key(name: str) -> str:
+    """MLflow's names: letters, digits and `_ - . : / space`."""
+    return re.sub(r"[^\w\-. :/]", "_", name)[:LONGEST_KEY]
+
+
 def _tags(record: TrialRecord, outcome: Outcome, reason: str, reports: list[Report]) -> dict[str, str]:
     where = f" at step {reports[-1].step}" if reports else ""
     tags = {
         TRIAL: str(record.number),
-        OUTCOME: outcome.value,
         "gansearch.reason": reason,
         NOTE: f"{outcome.value}{where}" + (f": {reason}" if reason else ""),
     }
+    if record.configuration:
+        tags |= {CONFIGURATION: short_label(record.configuration), SEED: str(record.config["seed"])}
     if colour := COLOUR.get(outcome):
         tags["mlflow.runColor"] = colour
     if nonfinite := ", ".join(_nonfinite(reports)):
         tags["gansearch.nonfinite"] = nonfinite
     for metric, origin in record.provenance.items():
-        tags[_key(f"provenance.{metric}")] = json.dumps(origin, sort_keys=True, default=str)
+        tags[key(f"provenance.{metric}")] = json.dumps(origin, sort_keys=True, default=str)
     # Last, because they say that what comes before them is there.
-    tags |= {CONFIG: digest(record.config), REPORTS: str(len(reports))}
-    return {key: cut(value) for key, value in tags.items()}
+    tags |= {CONFIG: digest(record.config), OUTCOME: outcome.value, REPORTS: str(len(reports))}
+    return {name: cut(value) for name, value in tags.items()}
 
 
 def _nonfinite(reports: list[Report]) -> Iterator[str]:
@@ -144,11 +188,6 @@ def _with_best(
         progress = {"images": float(report.images), "seconds": report.seconds}
         rows.append((report, {**report.metrics, **progress, **best}))
     return rows
-
-
-def _key(name: str) -> str:
-    """MLflow's names: letters, digits and `_ - . : / space`."""
-    return re.sub(r"[^\w\-. :/]", "_", name)[:LONGEST_KEY]
 
 
 def _param(value: Any) -> str:

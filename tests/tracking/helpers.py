@@ -26,10 +26,26 @@ def trial(
     return TrialRecord(number, {}, config, outcome, reason, reports, origin)
 
 
-def picture(uri: str) -> dict[str, dict]:
-    """All that MLflow shows of the study, by run name, without ids; a run twice is an error."""
+def seed(
+    number: int,
+    configuration: str,
+    seed: int,
+    outcome: Outcome = Outcome.COMPLETED,
+    steps: int = 3,
+    loss: str = "hinge",
+) -> TrialRecord:
+    """A trial of a stability study."""
+    record = trial(number, steps, outcome)
+    record.configuration = configuration
+    record.config |= {"seed": seed}
+    record.config["loss"]["name"] = loss
+    return record
+
+
+def picture(uri: str, study: str = STUDY) -> dict[str, dict]:
+    """All that MLflow shows of the study, by run name; a run twice is an error."""
     client = open_client(uri)
-    found = client.get_experiment_by_name(STUDY)
+    found = client.get_experiment_by_name(study)
     seen: dict[str, dict] = {}
     for run in client.search_runs([found.experiment_id]):
         assert run.info.run_name not in seen, "one run per trial"

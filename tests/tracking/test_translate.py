@@ -5,9 +5,16 @@ import math
 import pytest
 
 from gansearch.study.records import Outcome
-from gansearch.tracking.translate import LONGEST_PARAM, LONGEST_TAG, STATUS, translate
+from gansearch.tracking.translate import (
+    LONGEST_LABEL,
+    LONGEST_PARAM,
+    LONGEST_TAG,
+    STATUS,
+    short_label,
+    translate,
+)
 
-from .helpers import START, report, trial
+from .helpers import START, report, seed, trial
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
@@ -72,3 +79,48 @@ def test_names_that_mlflow_forbids_are_mended():
     record = trial(0, steps=1)
     record.reports[0].metrics["fd[0]%"] = 1.0
     assert "fd_0__" in {p.name for p in translate(record).points(0, "fd", "min")}
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_a_seed_is_called_by_its_seed(outcome):
+    run = translate(seed(7, "trial 3", 123, outcome))
+    assert run.name == ("seed 123" if outcome is Outcome.RUNNING else f"{outcome.value}, seed 123")
+    assert run.tags["gansearch.trial"] == "7"
+    assert (run.tags["gansearch.configuration"], run.tags["gansearch.seed"]) == ("trial 3", "123")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fd", "expected"),
+    [
+        (Outcome.COMPLETED, 5.0, {"success": 1.0, "confirmed.fd": 5.0}),
+        (Outcome.COMPLETED, math.nan, {"success": 0.0}),
+        (Outcome.DIVERGED, 5.0, {"success": 0.0}),
+        (Outcome.FAILED, 5.0, {"success": 0.0}),
+        (Outcome.RUNNING, 5.0, {}),
+        (Outcome.INTERRUPTED, 5.0, {}),
+    ],
+)
+def test_how_an_ended_seed_counts(outcome, fd, expected):
+    record = seed(0, "default", 1, outcome, steps=0)
+    record.reports += [report(100, fd=fd), report(200, fd=fd + 1)]
+    points = translate(record).result("fd", "min")
+    assert {p.name: p.value for p in points} == expected
+    assert {p.step for p in points} <= {200}
+
+
+def test_what_does_not_count_has_no_result():
+    blameless = seed(0, "default", 1, Outcome.FAILED)
+    blameless.blameless = True
+    assert translate(blameless).result("fd", "min") == []
+    assert translate(trial(0)).result("fd", "min") == []
+    assert [
+        p.value for p in translate(seed(0, "default", 1, Outcome.FAILED, 0)).result("fd", "min")
+    ] == [0]
+
+
+def test_labels_too_long_are_cut_and_stay_apart():
+    labels = ["x" * 1000 + end for end in ("a", "b")]
+    short = [short_label(label) for label in labels]
+    assert short[0] != short[1]
+    assert {len(label) for label in short} == {LONGEST_LABEL}
+    assert short_label("trial 7") == "trial 7"

@@ -1,0 +1,100 @@
+"""A study's report in MLflow: its files at the study's run, its numbers at the configurations' runs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gansearch.errors import UserError
+from gansearch.tracking.store import (
+    find_configurations,
+    find_parent,
+    one_line,
+    open_client,
+    without_password,
+)
+from gansearch.tracking.translate import CONFIGURATION, cut, key, short_label
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+FOLDER = "report"
+
+
+def log_report(
+    uri: str,
+    study: str,
+    files: Iterable[Path] = (),
+    summaries: Mapping[str, Mapping[str, float]] | None = None,
+    *,
+    identity: str = "",
+    tags: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Log a report in the place of an older one; no run's status changes, and none is made.
+
+    Args:
+        uri: MLflow's tracking URI, as the `Tracker` had it.
+        study: the study's name.
+        files: artifacts of the study's run, in `report/` by their own names. Files of an older report
+            that have other names stay.
+        summaries: label -> name -> number, for the configurations' runs. The comparison view of the
+            stability study shows those that `store.SUMMARY` names. What is not finite is left out;
+            where an older report had a number MLflow now has NaN, for it forgets no metric.
+        identity: the one given to the `Tracker`.
+        tags: of the study's run.
+
+    Returns:
+        The labels among `summaries` of which MLflow has no run.
+
+    Raises:
+        UserError: the store does not answer, does not take the report, or does not have the study.
+    """
+    if _is_missing_file(uri):  # MLflow would make an empty store of it
+        raise _unknown(study)
+    wanted = {short_label(label): summary for label, summary in (summaries or {}).items()}
+    try:
+        client = open_client(uri)
+        experiment = client.get_experiment_by_name(study)
+        parent = experiment and find_parent(client, experiment.experiment_id, identity or study)
+        if parent is None:
+            raise _unknown(study)
+        run_id = str(parent.info.run_id)
+        for path in files:
+            client.log_artifact(run_id, str(path), FOLDER)
+        found = find_configurations(client, experiment.experiment_id, run_id)
+        for run in found:
+            _summarise(client, run, wanted.get(run.data.tags[CONFIGURATION], {}))
+        for name, value in (tags or {}).items():
+            client.set_tag(run_id, name, cut(value), synchronous=True)
+    except UserError:
+        raise
+    except Exception as error:  # whatever it is, the report itself is there
+        place = without_password(uri)
+        raise UserError(f"MLflow at {place} does not take the report: {one_line(error)}") from error
+    present = {run.data.tags[CONFIGURATION] for run in found}
+    return [label for label in summaries or {} if short_label(label) not in present]
+
+
+def _summarise(client: MlflowClient, run: Any, summary: Mapping[str, float]) -> None:
+    """Make a configuration's metrics, all of which are from reports, say what this one says."""
+    from mlflow.entities import Metric  # noqa: PLC0415
+
+    values = {key(name): float(value) for name, value in summary.items() if math.isfinite(value)}
+    former = {name for name, value in run.data.metrics.items() if not math.isnan(value)}
+    values |= dict.fromkeys(former - values.keys(), math.nan)
+    now = time.time_ns() // 1_000_000
+    metrics = [Metric(name, value, now, 0) for name, value in values.items()]
+    if metrics:
+        client.log_batch(run.info.run_id, metrics, synchronous=True)
+
+
+def _is_missing_file(uri: str) -> bool:
+    kind, _, path = uri.partition(":///")
+    return kind == "sqlite" and not Path(path).exists()
+
+
+def _unknown(study: str) -> UserError:
+    return UserError(f"MLflow has no study '{study}' yet; `gansearch sync` sends it")
