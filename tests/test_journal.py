@@ -265,3 +265,27 @@ def test_the_table_has_a_row_a_trial_and_the_columns_of_all(tmp_path, journal):
     assert [p.name for p in tmp_path.glob("trials*")] == ["trials.csv"], "nothing half-written"
     write_table(path, [table_row(r, "fd", "min") for r in []])
     assert path.read_text().startswith("number")
+
+
+def test_the_journal_file_is_read_as_optuna_reads_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("gansearch.journal._JournalFile._LINES", 3)
+    path = tmp_path / JOURNAL_FILE
+    journal = Journal.create(tmp_path, "s", FACTS)
+    reader = Journal.open(tmp_path, "s")  # reads on as the file grows
+    for outcome, values, *_ in ENDS:
+        journal.end(told(journal, *values), outcome, "because")
+        plain = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+        expected = optuna.load_study(study_name="s", storage=plain).get_trials()
+        assert reader.study.get_trials() == journal.study.get_trials() == expected
+    with pytest.raises(StudyError, match="already has a study named"):
+        Journal.create(tmp_path, "s", FACTS)
+    assert reopened(tmp_path).study.get_trials() == expected
+
+
+def test_a_write_that_optuna_refuses_leaves_the_reader_in_place(tmp_path, journal):
+    record = journal.end(told(journal, 3.0), Outcome.COMPLETED)
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        journal.note(record.number, late=True)
+    told(journal, 2.0)
+    assert [trial.step for trial in journal.trials()] == [10, 10]
+    assert journal.study.get_trials() == reopened(tmp_path).study.get_trials()

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gansearch.study.records import Goal, TrialRecord
+from gansearch.journal import Journal
+from gansearch.study.config import AXES_ALLOWED
+from gansearch.study.directory import StudyDirectory
+from gansearch.study.document import parse_document
+from gansearch.study.records import Goal, Outcome, TrialRecord
 from gansearch.study.roster import Roster
-from gansearch.study.space import Axis
+from gansearch.study.space import Axis, Space, parse_space
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,40 @@ class Evidence:
     def provenance(self) -> dict[str, dict[str, Any]]:
         """How each metric was made: of the first trial that says; all of a study's say the same."""
         return next((r.provenance for r in [*self.search, *self.stability] if r.provenance), {})
+
+
+def gather(directory: StudyDirectory, journal: Journal, storage: str | None = None) -> Evidence:
+    """Read all of a study.
+
+    Args:
+        directory: of the study.
+        journal: its search's.
+        storage: the Optuna storage URL; None: journal files.
+    """
+    tree = parse_document(journal.facts["study"], "study.yaml").tree
+    space, _ = parse_space({key: tree[key] for key in AXES_ALLOWED if key in tree})
+    again = journal.open_stability(directory.stability.path, storage)
+    running = directory.is_held()
+    return Evidence(
+        name=directory.name,
+        question=journal.facts["question"],
+        metric=journal.metric,
+        goal=journal.goal,
+        steps=journal.steps,
+        planned=journal.planned,
+        axes=Space(space).axes(),
+        search=read_records(journal, running=running),
+        stability=read_records(again, running=running) if again else [],
+        roster=again.roster if again else Roster(),
+        facts=journal.facts,
+        published=tree.get("published"),
+    )
+
+
+def read_records(journal: Journal, *, running: bool) -> list[TrialRecord]:
+    """A journal's trials; without a driver none of them is running, whatever a killed one left."""
+    records = journal.trials()
+    for record in records:
+        if not running and not record.outcome.ended:
+            record.outcome = Outcome.INTERRUPTED
+    return records

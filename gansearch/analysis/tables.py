@@ -8,9 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from gansearch.analysis.evidence import Evidence, gather
 from gansearch.journal import Journal
 from gansearch.study.directory import StudyDirectory
-from gansearch.study.records import Goal, Outcome, TrialRecord, ranked, table_row
+from gansearch.study.document import parse_document
+from gansearch.study.records import Goal, TrialRecord, ranked, table_row
 
 
 def trials_table(records: Sequence[TrialRecord], metric: str, goal: Goal) -> pd.DataFrame:
@@ -45,19 +47,19 @@ def state_of(directory: StudyDirectory, records: Sequence[TrialRecord], total: i
     return "finished" if ended >= total else "interrupted"
 
 
-def status(directory: StudyDirectory, journal: Journal, total: int) -> dict[str, Any]:
+def status(directory: StudyDirectory, journal: Journal, storage: str | None = None) -> dict[str, Any]:
     """The state of a study as plain values; `gansearch status --json` prints it.
 
     Keys: study, state, objective {metric, goal}, counts {outcome: n}, trials (by number; each
     number, outcome, reason, step, params, metrics (last), best {step, value, metrics} or None,
-    seconds, mlflow_run_id), best (the best trial's entry, or None).
+    seconds, mlflow_run_id), best (the best trial's entry, or None), stability (None, or counts,
+    planned, and for each of its configurations label, seeds and counts).
     """
-    records = journal.trials()
-    state = state_of(directory, records, total)
-    for record in records:  # a driver that was killed could not say so
-        if state != "running" and not record.outcome.ended:
-            record.outcome = Outcome.INTERRUPTED
-    metric, goal = journal.metric, journal.goal
+    evidence = gather(directory, journal, storage)
+    records, metric, goal = evidence.search, journal.metric, journal.goal
+    everything = [*records, *evidence.stability]
+    planned = evidence.planned + max(len(evidence.roster.entries), _asked_for(journal))
+    state = state_of(directory, everything, planned)
     entries = {record.number: _entry(record, metric, goal) for record in records}
     first = ranked(records, metric, goal)[0] if records else None
     best = entries[first.number] if first else None
@@ -68,6 +70,35 @@ def status(directory: StudyDirectory, journal: Journal, total: int) -> dict[str,
         "counts": dict(Counter(record.outcome.value for record in records)),
         "trials": list(entries.values()),
         "best": best if best and best["best"] else None,
+        "stability": _stability(evidence),
+    }
+
+
+def _asked_for(journal: Journal) -> int:
+    """1 where the study file asks for a stability study, which may not have begun."""
+    return int(bool(parse_document(journal.facts["study"], "study.yaml").tree.get("stability")))
+
+
+def _stability(evidence: Evidence) -> dict[str, Any] | None:
+    """How far the seeds of each configuration are, or None where nothing is trained again."""
+    roster = evidence.roster
+    if not roster.entries:
+        return None
+    groups: dict[str, list[TrialRecord]] = {each.label: [] for each in roster.candidates}
+    for record in evidence.stability:
+        groups[record.configuration].append(record)
+    planned = Counter(label for label, _ in roster.entries)
+    return {
+        "counts": dict(Counter(record.outcome.value for record in evidence.stability)),
+        "planned": len(roster.entries),
+        "configurations": [
+            {
+                "label": label,
+                "seeds": planned[label],
+                "counts": dict(Counter(record.outcome.value for record in records)),
+            }
+            for label, records in groups.items()
+        ],
     }
 
 
