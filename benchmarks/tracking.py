@@ -118,8 +118,8 @@ def time_stock(trials: int, steps: int, mlflow: bool) -> dict[str, float]:
 
     from gansearch.journal import Journal  # noqa: PLC0415
     from gansearch.training.prepare import prepare  # noqa: PLC0415
-    from gansearch.tuning.launch import TRAINER  # noqa: PLC0415
     from gansearch.tuning.proposer import Proposer  # noqa: PLC0415
+    from gansearch.tuning.session import TRAINER  # noqa: PLC0415
     from gansearch.tuning.trainable import Trial  # noqa: PLC0415
 
     class Plain(Trial):

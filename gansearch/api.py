@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
 from gansearch.errors import StudyError, UserError
 from gansearch.study.directory import StudyDirectory
-from gansearch.study.records import Report
-from gansearch.study.spec import StudySpec
+from gansearch.study.document import parse_document
+from gansearch.study.records import Outcome, Report, ranked
+from gansearch.study.spec import Found, Stability, StudySpec, validate
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gansearch.analysis.evidence import Evidence
     from gansearch.data.images import ImageData
     from gansearch.journal import Journal
     from gansearch.tracking import Server
@@ -49,11 +52,14 @@ class StudyResult:
         directory: where it is.
         finished: False after an interruption: `resume` goes on.
         trials: one row a trial, best first.
+        configurations: one row for each that was trained again, best rank first; see
+            `gansearch.analysis.confirmation.configurations`.
     """
 
     directory: Path
     finished: bool
     trials: pd.DataFrame
+    configurations: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,13 @@ class View:
     Attributes:
         server: the server's address.
         comparison: that of the study's comparison view.
+        seeds: that of the view of what was trained again, by configuration; "" where nothing was.
         process: the server, where it was started here.
     """
 
     server: str
     comparison: str
+    seeds: str = ""
     process: Server | None = None
 
 
@@ -184,6 +192,260 @@ def resume(
     return _result(directory, launch.resume(directory, how, shown), storage)
 
 
+def stability(
+    *what: PathLike,
+    top: int | None = None,
+    seeds: int | None = None,
+    per: Literal["study", "loss"] | None = None,
+    default: bool | None = None,
+    around: float | None = None,
+    of: str = "",
+    axes: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    runs_dir: PathLike = "runs",
+    address: str | None = None,
+    data: PathLike | None = None,
+    inception: PathLike | None = None,
+    storage: str | None = None,
+    tracking: str | None = None,
+    concurrency: int | None = None,
+    console: Console | None = None,
+) -> StudyResult:
+    """Train configurations again on fresh seeds, without pruning.
+
+    Args:
+        what: a study, to whose stability study this adds; or configuration files, which make a study
+            of their own; or both.
+        top: how many of the study's best; None: as its file says, else 5.
+        seeds: how often each is trained in all; None: as the study's file says, else 10.
+        per: the best of the whole `study`, or of each `loss`.
+        default: whether the configuration with every axis at its default joins them.
+        around: in (0, 1): train the neighbours of one configuration instead, each with one number
+            multiplied by up to 1 - around and 1 + around.
+        of: that configuration's label or trial number; "": the best.
+        axes: dotted paths of the numbers to change; empty: all that the search varied.
+        overrides: values in place of the configuration files', by dotted key.
+        name: of a new study.
+        runs_dir, address, data, inception, storage, tracking, concurrency, console: as for `run`.
+
+    Raises:
+        UserError: for anything that the user can mend.
+    """
+    from gansearch.training.prepare import Places  # noqa: PLC0415
+    from gansearch.tuning import configs, launch  # noqa: PLC0415
+    from gansearch.tuning.candidates import Around  # noqa: PLC0415
+
+    study, files = _study_and_files(what, runs_dir)
+    shown = console or Console(stderr=True)
+    places = Places.of_environment(data, inception)
+    given = configs.read_configs(files, places, overrides)
+    if overrides and not files:
+        raise UserError("overrides are for configuration files: a study is what it was launched as")
+    asked = {"top": top, "seeds": seeds, "per": per, "default": default}
+    asked = {key: value for key, value in asked.items() if value is not None}
+    if study is None:
+        if around is not None:
+            raise UserError(
+                "neighbours are of a study's configuration: train the file first, then say "
+                "`gansearch stability NAME --around`"
+            )
+        wanted = _stability_section(asked)
+        spec, images = configs.study_of(given, wanted, 0, places)
+        stem = f"{next(iter(given))}-stability" if len(given) == 1 else "stability"
+        directory = StudyDirectory.new(name, stem, Path(runs_dir))
+        storage = _storage(None, storage)
+        how = _launch(address, data, inception, storage, tracking, concurrency)
+        return _result(directory, launch.run(spec, images, directory, how, shown), storage)
+    storage = _storage(study, storage)
+    how = _launch(address, data, inception, storage, tracking, concurrency)
+    found = evidence(study.path, storage=storage)
+    planned = parse_document(found.facts["study"], "study.yaml").tree.get("stability") or {}
+    if given and not asked.keys() & {"top", "per", "default"}:  # the files alone
+        asked |= {"top": 0, "default": False}
+    wanted = _stability_section(planned | asked)
+    neighbours = None if around is None else Around(_factor(around), of, tuple(axes))
+    request = launch.Request(wanted, given, neighbours, _best_label(found))
+    return _result(study, launch.confirm(study, request, how, shown), storage)
+
+
+def _study_and_files(
+    what: Sequence[PathLike], runs_dir: PathLike
+) -> tuple[StudyDirectory | None, list[Path]]:
+    """The study among what is named, if there is one, and the configuration files."""
+    paths = [Path(item) for item in what]
+    files = [path for path in paths if path.suffix in (".yaml", ".yml")]
+    studies = [str(path) for path in paths if path not in files]
+    if len(studies) > 1:
+        raise UserError(f"one study at a time: {', '.join(studies)}")
+    if not paths:
+        raise UserError("name a study, or configuration files")
+    return (StudyDirectory.find(studies[0], Path(runs_dir)) if studies else None), files
+
+
+def _stability_section(tree: Mapping[str, Any]) -> Stability:
+    found: Found = []
+    section = validate(Stability, tree, found)
+    if found:
+        path, message = found[0]
+        raise UserError(f"--{path[0]}: {message}")
+    return section
+
+
+def _factor(around: float) -> float:
+    if not 0 < around < 1:
+        raise UserError(
+            f"--around {around:g}: must lie between 0 and 1, as 0.5 for half to one and a half"
+        )
+    return around
+
+
+def _best_label(found: Evidence) -> str:
+    """The best configuration by confirmed rank, else the search's best trial."""
+    from gansearch.analysis.confirmation import configurations  # noqa: PLC0415
+
+    table = configurations(found)
+    placed = table[table["rank"].notna()]
+    confirmed = [str(label) for label, count in placed["successes"].items() if count]
+    if confirmed:
+        return confirmed[0]
+    best = ranked(found.search, found.metric, found.goal)[:1]
+    return str(best[0].number) if best and best[0].best(found.metric, found.goal) else ""
+
+
+def configurations(
+    name: PathLike, *, by: str = "iqm", runs_dir: PathLike = "runs", storage: str | None = None
+) -> pd.DataFrame:
+    """One row for each configuration that was trained again, best rank first; see
+    `gansearch.analysis.confirmation.configurations`.
+    """
+    from gansearch.analysis import confirmation  # noqa: PLC0415
+
+    return confirmation.configurations(evidence(name, runs_dir=runs_dir, storage=storage), by)
+
+
+def evidence(name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None) -> Evidence:
+    """All that is known of a study, for analyses of one's own."""
+    from gansearch.analysis.evidence import gather  # noqa: PLC0415
+
+    directory, journal = _open(name, runs_dir, storage)
+    return gather(directory, journal, _storage(directory, storage))
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """A written report.
+
+    Attributes:
+        html: the file to open.
+        unsent: why MLflow does not have it; empty if it has, or if tracking is off.
+    """
+
+    html: Path
+    unsent: str = ""
+
+
+def report(
+    name: PathLike | None = None,
+    *,
+    out: PathLike | None = None,
+    by: str = "iqm",
+    threshold: float | None = None,
+    runs_dir: PathLike = "runs",
+    storage: str | None = None,
+    tracking: str | None = None,
+) -> ReportResult:
+    """Write a study's report, and log it to the study's MLflow run.
+
+    Args:
+        name: the study, also while it runs; None: the newest.
+        out: the folder; None: `report` in the study's directory.
+        by: the score that ranks configurations, see `gansearch.analysis.confirmation.SCORES`.
+        threshold: a value of the objective that counts as reached, for the time to it; None: one that
+            half of the runs reach.
+        runs_dir, storage, tracking: as for `run`.
+
+    Raises:
+        UserError: no such study, no such score, or `out` holds other things.
+    """
+    from gansearch.analysis.report import write_report  # noqa: PLC0415
+
+    directory, journal = _open(_find(name, runs_dir).path, runs_dir, storage)
+    found = evidence(directory.path, storage=storage)
+    folder = Path(out) if out is not None else directory.report
+    html = write_report(found, folder, by=by, threshold=threshold, samples=_samples(directory, found))
+    if tracking == "off":
+        return ReportResult(html)
+    try:
+        _log_report(directory, journal, found, folder, by, tracking)
+    except UserError as error:  # the report itself is there
+        return ReportResult(html, str(error))
+    return ReportResult(html)
+
+
+def _samples(directory: StudyDirectory, found: Evidence) -> dict[str, Path]:
+    """The sample grid of each configuration's best seed, of that seed's best report."""
+    samples: dict[str, Path] = {}
+    for record in ranked(found.stability, found.metric, found.goal):
+        best = record.best(found.metric, found.goal)
+        if best and record.outcome is Outcome.COMPLETED and record.configuration not in samples:
+            path = directory.stability.sample(record.number, best.step)
+            if path.is_file():
+                samples[record.configuration] = path
+    return samples
+
+
+_SUMMARY = (
+    r"^(rank|seeds|successes|(success|iqm|median|mean|q10|q90|late_collapse)(_rate)?(_low|_high)?|sd)$"
+)
+"""What MLflow is told of a configuration, of the columns of its ranking."""
+
+
+def _log_report(
+    directory: StudyDirectory,
+    journal: Journal,
+    found: Evidence,
+    folder: Path,
+    by: str,
+    tracking: str | None,
+) -> None:
+    from gansearch import tracking as mlflow  # noqa: PLC0415
+    from gansearch.analysis.confirmation import configurations  # noqa: PLC0415
+
+    uri, _ = mlflow.store(directory.runs_dir, tracking)
+    files = sorted([*folder.glob("*.html"), *folder.glob("*.csv")])
+    table = configurations(found, by).filter(regex=_SUMMARY)
+    summaries = {
+        str(label): {str(key): float(value) for key, value in row.items() if value is not None}
+        for label, row in table.astype(object).where(table.notna(), None).to_dict("index").items()
+    }
+    mlflow.log_report(uri, journal.study.study_name, files, summaries, identity=journal.facts["id"])
+
+
+def compare(
+    *names: PathLike,
+    anyway: bool = False,
+    by: str = "iqm",
+    runs_dir: PathLike = "runs",
+    storage: str | None = None,
+) -> pd.DataFrame:
+    """Several studies side by side, a row each.
+
+    Args:
+        names: the studies.
+        anyway: compare numbers that were made differently all the same.
+        by: the score that ranks each study's configurations.
+        runs_dir, storage: as for `run`.
+
+    Raises:
+        StudyError: the studies' objective was not made alike (features, sample counts, split, ...).
+    """
+    from gansearch.analysis.comparison import compare as side_by_side  # noqa: PLC0415
+
+    found = [evidence(name, runs_dir=runs_dir, storage=storage) for name in names]
+    return side_by_side(found, anyway=anyway, by=by)
+
+
 def status(
     name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None
 ) -> dict[str, Any]:
@@ -191,7 +453,7 @@ def status(
     from gansearch.analysis import tables  # noqa: PLC0415
 
     directory, journal = _open(name, runs_dir, storage)
-    return tables.status(directory, journal, journal.facts["trials"])
+    return tables.status(directory, journal, _storage(directory, storage))
 
 
 def facts(name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None) -> dict[str, Any]:
@@ -256,17 +518,22 @@ def ui(
     """
     from gansearch import tracking as mlflow  # noqa: PLC0415
 
-    runs = Path(runs_dir)
-    directory = StudyDirectory.newest(runs) if name is None else StudyDirectory.find(str(name), runs)
+    directory = _find(name, runs_dir)
     known = facts(directory.path, storage=storage)
+    confirmed = bool(status(directory.path, storage=storage)["stability"])
     uri, artifacts = mlflow.store(directory.runs_dir, tracking)
+
+    def view(base: str, process: Server | None = None) -> View:
+        shown = partial(mlflow.comparison_url, base, uri, known["name"], identity=known["id"])
+        seeds = shown(part="stability") if confirmed else ""
+        searched = shown() if known["trials"] else seeds
+        return View(base, searched, seeds, process)
+
     if uri.startswith("http"):  # a server of the team's
-        url = mlflow.comparison_url(uri, uri, known["name"], identity=known["id"])
-        yield View(uri, url)
+        yield view(uri)
         return
     with mlflow.ui(uri, artifacts, port=port) as server:
-        url = mlflow.comparison_url(server.url, uri, known["name"], identity=known["id"])
-        yield View(server.url, url, server)
+        yield view(server.url, server)
 
 
 def export(
@@ -274,10 +541,20 @@ def export(
     out: PathLike,
     *,
     top: int = 1,
+    by: str = "iqm",
+    searched: bool = False,
     runs_dir: PathLike = "runs",
     storage: str | None = None,
 ) -> list[Path]:
-    """Write the best trials' configuration, weights, samples and provenance; returns the folders.
+    """Write the best configurations, with weights, samples and evidence; returns the folders.
+
+    Args:
+        name: the study.
+        out: a new folder.
+        top: how many, best first: by confirmed rank where configurations were trained again.
+        by: the score of that rank, see `gansearch.analysis.confirmation.SCORES`.
+        searched: choose by the search's own values all the same.
+        runs_dir, storage: as for `run`.
 
     Raises:
         UserError: nothing to export, or `out` is in use.
@@ -285,7 +562,8 @@ def export(
     from gansearch.exporting import export as write  # noqa: PLC0415
 
     directory, journal = _open(name, runs_dir, storage)
-    return write(directory, journal, Path(out), top)
+    storage = _storage(directory, storage)
+    return write(directory, journal, Path(out), top, storage=storage, by=by, searched=searched)
 
 
 def train(
@@ -349,6 +627,12 @@ def sample(folder: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -
     return Path(out)
 
 
+def _find(name: PathLike | None, runs_dir: PathLike) -> StudyDirectory:
+    """A study by name; None: the newest."""
+    runs = Path(runs_dir)
+    return StudyDirectory.newest(runs) if name is None else StudyDirectory.find(str(name), runs)
+
+
 def _open(name: PathLike, runs_dir: PathLike, storage: str | None) -> tuple[StudyDirectory, Journal]:
     from gansearch.journal import Journal  # noqa: PLC0415
 
@@ -374,7 +658,7 @@ def _launch(
     concurrency: int | None,
 ) -> Any:
     from gansearch.training.prepare import Places  # noqa: PLC0415
-    from gansearch.tuning.launch import Launch  # noqa: PLC0415
+    from gansearch.tuning.session import Launch  # noqa: PLC0415
 
     if concurrency is not None and concurrency < 1:
         raise StudyError(f"concurrency must be at least 1, not {concurrency}")
@@ -383,5 +667,8 @@ def _launch(
 
 
 def _result(directory: StudyDirectory, finished: bool, storage: str | None) -> StudyResult:
-    table = trials(directory.path, storage=storage)
-    return StudyResult(directory.path, finished, table)
+    from gansearch.analysis import confirmation, tables  # noqa: PLC0415
+
+    found = evidence(directory.path, storage=storage)
+    trials = tables.trials_table(found.search, found.metric, found.goal)
+    return StudyResult(directory.path, finished, trials, confirmation.configurations(found))

@@ -13,9 +13,8 @@ import typer
 import yaml
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from gansearch import __version__, api
+from gansearch import __version__, api, terminal
 from gansearch.errors import GansearchError, UserError
 from gansearch.study.records import strict_json
 
@@ -32,6 +31,7 @@ err = Console(stderr=True)
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A study's name, or its directory.")]
+Newest = Annotated[str | None, typer.Argument(metavar="[NAME]", help="A study; default: the newest.")]
 RunsDir = Annotated[
     Path, typer.Option("--runs-dir", envvar="GANSEARCH_RUNS", help="Where studies are kept.")
 ]
@@ -60,6 +60,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set search.trials=8."),
 ]
+By = Annotated[str, typer.Option(help="The score that ranks: iqm, median, mean, q90 or success.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Short for --set search.trials=N.")]
 RUNS = Path("runs")
 
@@ -83,7 +84,7 @@ def options(
 def check(study: StudyFile, data: Data = None, inception: Inception = None, set_: Set = None) -> None:
     """Validate a study, show what it will do, build every part and try one tiny step."""
     loaded = api.load_study(study, data=data, overrides=_overrides(set_, None))
-    _show_study(loaded)
+    terminal.show_study(out, loaded)
     tried = api.check(loaded, data=data, inception=inception)
     configurations = "1 configuration" if tried == 1 else f"{tried} configurations"
     out.print(f"[green]ok[/]: {configurations} built and trained for a step")
@@ -146,6 +147,113 @@ def resume(
 
 
 @app.command()
+def stability(
+    what: Annotated[
+        list[Path], typer.Argument(metavar="NAME|CONFIG.yaml...", help="A study, or configurations.")
+    ],
+    top: Annotated[int | None, typer.Option(min=0, help="How many of the study's best [5].")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How often each, in all [10].")] = None,
+    per: Annotated[
+        str | None, typer.Option(metavar="study|loss", help="The best of the study, or of each loss.")
+    ] = None,
+    default: Annotated[
+        bool | None, typer.Option(help="Whether the default configuration joins them.")
+    ] = None,
+    around: Annotated[
+        float | None,
+        typer.Option(metavar="FACTOR", help="Neighbours instead: each number times 1 -+ FACTOR."),
+    ] = None,
+    of: Annotated[str, typer.Option(help="Whose neighbours: a label or a trial [the best].")] = "",
+    axes: Annotated[
+        str, typer.Option(metavar="KEY,KEY", help="Which numbers [those that were searched].")
+    ] = "",
+    set_: Set = None,
+    name: Annotated[str | None, typer.Option(help="Of a new study.")] = None,
+    runs_dir: RunsDir = RUNS,
+    address: Address = None,
+    concurrency: Concurrency = None,
+    data: Data = None,
+    inception: Inception = None,
+    storage: Storage = None,
+    tracking: Tracking = None,
+) -> None:
+    """Train configurations again on fresh seeds, unpruned: which of them keeps working?"""
+    result = api.stability(
+        *what,
+        top=top,
+        seeds=seeds,
+        per=per,  # type: ignore[arg-type]  # checked there
+        default=default,
+        around=around,
+        of=of,
+        axes=[axis.strip() for axis in axes.split(",") if axis.strip()],
+        overrides=_overrides(set_, None),
+        name=name,
+        runs_dir=runs_dir,
+        address=address,
+        data=data,
+        inception=inception,
+        storage=storage,
+        tracking=tracking,
+        concurrency=concurrency,
+        console=err,
+    )
+    _finish(result, storage)
+
+
+@app.command()
+def report(
+    name: Newest = None,
+    target: Annotated[
+        Path | None, typer.Option("--out", help="A folder; default: report/ in the study's.")
+    ] = None,
+    by: By = "iqm",
+    threshold: Annotated[
+        float | None, typer.Option(help="A value that counts as reached, for the time to it.")
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+    storage: Storage = None,
+    tracking: Tracking = None,
+) -> None:
+    """Write a study's report: one HTML file, its tables as CSV, its figures for a paper."""
+    written = api.report(
+        name,
+        out=target,
+        by=by,
+        threshold=threshold,
+        runs_dir=runs_dir,
+        storage=storage,
+        tracking=tracking,
+    )
+    out.print(f"{written.html}", highlight=False, soft_wrap=True)
+    if written.unsent:
+        err.print(f"MLflow does not have it: {written.unsent}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="NAME NAME...", help="Studies.")],
+    target: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.csv|FILE.html", help="Write it, too.")
+    ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Also numbers that were made differently.")
+    ] = False,
+    by: By = "iqm",
+    runs_dir: RunsDir = RUNS,
+    storage: Storage = None,
+) -> None:
+    """Several studies side by side; numbers made differently are refused."""
+    from gansearch.analysis.comparison import write_comparison  # noqa: PLC0415
+
+    table = api.compare(*names, anyway=anyway, by=by, runs_dir=runs_dir, storage=storage)
+    terminal.show_comparison(out, table)
+    if target is not None:
+        write_comparison(table, target)
+        out.print(f"{target}", highlight=False)
+
+
+@app.command()
 def status(
     name: Name,
     runs_dir: RunsDir = RUNS,
@@ -158,12 +266,15 @@ def status(
     if as_json:
         sys.stdout.write(json.dumps(strict_json(found)) + "\n")
     else:
-        _show_status(found, top)
+        terminal.show_status(out, found, top)
+        if found["stability"]:
+            ranking = api.configurations(name, runs_dir=runs_dir, storage=storage)
+            terminal.show_configurations(out, ranking)
 
 
 @app.command()
 def ui(
-    name: Annotated[str | None, typer.Argument(help="The study to show; default: the newest.")] = None,
+    name: Newest = None,
     runs_dir: RunsDir = RUNS,
     port: Annotated[int, typer.Option(help="0 takes any free one.")] = 5000,
     storage: Storage = None,
@@ -174,6 +285,8 @@ def ui(
     with api.ui(name, runs_dir=runs_dir, port=port, storage=storage, tracking=tracking) as view:
         out.print(f"MLflow: {view.server}", highlight=False)
         out.print(f"compare trials: {view.comparison}", soft_wrap=True, highlight=False)
+        if view.seeds:
+            out.print(f"compare seeds: {view.seeds}", soft_wrap=True, highlight=False)
         if view.process:
             out.print("Ctrl-C ends the server.")
             view.process.wait()
@@ -195,11 +308,18 @@ def export(
     name: Name,
     target: Annotated[Path, typer.Option("--out", help="A new folder.")],
     top: Annotated[int, typer.Option(min=1, help="How many, best first.")] = 1,
+    by: By = "iqm",
+    searched: Annotated[
+        bool, typer.Option("--searched", help="By the search's values, whatever was confirmed.")
+    ] = False,
     runs_dir: RunsDir = RUNS,
     storage: Storage = None,
 ) -> None:
-    """Write the best configurations: weights, samples, provenance."""
-    for folder in api.export(name, target, top=top, runs_dir=runs_dir, storage=storage):
+    """Write the best configurations, by confirmed rank if there is one: weights, samples, evidence."""
+    folders = api.export(
+        name, target, top=top, by=by, searched=searched, runs_dir=runs_dir, storage=storage
+    )
+    for folder in folders:
         out.print(f"{folder}", highlight=False)
     first = target if top == 1 else f"{target}/01-..."
     _say_next(
@@ -279,90 +399,20 @@ def _value(item: str, text: str) -> Any:
         raise UserError(f"--set {item}: the value is not valid YAML") from error
 
 
-def _show_study(study: api.Study) -> None:
-    spec, config = study.spec, study.spec.corner()
-    out.print(spec.question or "(no question)", style="bold", highlight=False)
-    table = Table("axis", "range", box=None, padding=(0, 2), header_style="dim")
-    for axis, described in spec.space.describe():
-        table.add_row(axis, escape(described))
-    out.print(table)
-    channels, height, width = study.data.shape
-    budget, search = config.budget, spec.plan.search
-    images = budget.steps * config.discriminator_steps * config.batch_size
-    facts = {
-        "data": f"{study.data.name}, {len(study.data.images):,} images {channels}x{height}x{width}",
-        "budget": f"{search.trials} trials of at most {budget.steps:,} steps, a report every "
-        f"{budget.report_every} (up to {images * search.trials:,} images)",
-        "objective": f"{config.objective.metric}, {spec.goal}",
-        "search": f"{search.sampler.name}, seed {search.seed}; pruner {spec.plan.pruner.name}",
-        "a trial": f"{spec.plan.resources.cpus} CPUs, {spec.plan.resources.gpus:g} GPUs",
-        "digest": spec.digest,
-    }
-    grid = Table.grid(padding=(0, 2))
-    for key, value in facts.items():
-        grid.add_row(f"[dim]{key}[/]", escape(value))
-    out.print(grid)
-
-
-def _show_status(found: dict[str, Any], top: int) -> None:
-    metric, goal = found["objective"]["metric"], found["objective"]["goal"]
-    counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(found["counts"].items()))
-    out.print(f"[bold]{found['study']}[/] {found['state']}: {counts or 'no trials yet'}")
-    sign = 1 if goal == "min" else -1
-    valued = [trial for trial in found["trials"] if trial["best"]]
-    valued.sort(key=lambda trial: sign * trial["best"]["value"])
-    _show_failures(found["trials"])
-    if not valued:
-        return
-    axes = list(dict.fromkeys(name for trial in valued[:top] for name in trial["params"]))
-    table = Table(box=None, padding=(0, 1), header_style="dim")
-    for column in ("trial", "outcome", f"best\n{metric}", "at\nstep", "last", *axes):
-        table.add_column(column.replace(".", ".\n"), no_wrap=True, vertical="bottom")
-    for trial in valued[:top]:
-        table.add_row(*_status_row(trial, metric, axes))
-    out.print(table)
-
-
-def _show_failures(trials: list[dict[str, Any]]) -> None:
-    """Why trials failed, the commonest reasons first; steps and numbers in them differ by trial."""
-    reasons: dict[tuple[str, str], list[int]] = {}
-    for trial in trials:
-        if trial["outcome"] in ("failed", "diverged", "collapsed", "stalled"):
-            reason = trial["reason"].partition(",")[0].partition(":")[0]
-            reasons.setdefault((trial["outcome"], reason), []).append(trial["number"])
-    for (outcome, reason), numbers in sorted(reasons.items(), key=lambda item: -len(item[1]))[:6]:
-        shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
-        trace = "; see its error.txt" if outcome == "failed" else ""
-        line = f"  {outcome}, {len(numbers)}: {reason} (trial {shown}{trace})"
-        out.print(line, style="dim", highlight=False, markup=False)
-
-
-def _status_row(trial: dict[str, Any], metric: str, axes: list[str]) -> list[str]:
-    from gansearch.tuning.progress import STYLES  # noqa: PLC0415
-
-    style = STYLES[trial["outcome"]]
-    params = [trial["params"].get(axis, "") for axis in axes]
-    return [
-        str(trial["number"]),
-        f"[{style}]{trial['outcome']}[/]",
-        f"{trial['best']['value']:.4g}",
-        str(trial["best"]["step"]),
-        f"{trial['metrics'].get(metric, float('nan')):.4g}",
-        *(f"{value:.3g}" if isinstance(value, float) else str(value) for value in params),
-    ]
-
-
 def _finish(result: api.StudyResult, storage: str | None) -> None:
-    _show_status(api.status(result.directory, storage=storage), top=10)
+    terminal.show_status(out, api.status(result.directory, storage=storage), top=10)
+    confirmed = len(result.configurations) > 0
+    if confirmed:
+        terminal.show_configurations(out, result.configurations)
     here = result.directory.parent == RUNS.resolve()
     name = result.directory.name if here else result.directory
     if not result.finished:
         _say_next(f"gansearch resume {name}")
         sys.exit(130)
     _say_next(
+        f"gansearch report {name}" if confirmed else f"gansearch stability {name} --top 5 --seeds 10",
         f"gansearch ui {name}",
         f"gansearch export {name} --out best",
-        f"gansearch status {name}",
     )
 
 

@@ -2,41 +2,93 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gansearch.analysis.confirmation import configurations
+from gansearch.analysis.evidence import Evidence, gather
 from gansearch.errors import StudyError, UserError
 from gansearch.journal import Journal
 from gansearch.study.directory import StudyDirectory
-from gansearch.study.records import TrialRecord, ranked
+from gansearch.study.records import Best, Outcome, TrialRecord, ranked
 from gansearch.training import checkpoint
 from gansearch.training.model import write_model
 
+LUCKY = "one trial of a search: the best of many is a lucky one, expect worse of new seeds"
 
-def export(directory: StudyDirectory, journal: Journal, out: Path, top: int = 1) -> list[Path]:
-    """Write the best trials' models, each in a folder of its own where `top` is more than 1.
+
+@dataclass(frozen=True)
+class Pick:
+    """A trial whose weights are exported.
+
+    Attributes:
+        record: the trial.
+        directory: where its folder is.
+        name: of its folder, where there are several.
+        facts: what is known of its configuration besides.
+    """
+
+    record: TrialRecord
+    directory: StudyDirectory
+    name: str
+    facts: dict[str, Any]
+
+    def best(self, evidence: Evidence) -> Best:
+        """The report that is exported."""
+        best = self.record.best(evidence.metric, evidence.goal)
+        if best is None:
+            raise StudyError(f"trial {self.record.number} has no finite {evidence.metric}")
+        return best
+
+    def weights(self, evidence: Evidence) -> Path:
+        """The checkpoint of that report."""
+        folder = self.directory.trial(self.record.number)
+        return checkpoint.path_of(folder, self.best(evidence).step)
+
+
+def export(
+    directory: StudyDirectory,
+    journal: Journal,
+    out: Path,
+    top: int = 1,
+    *,
+    storage: str | None = None,
+    by: str = "iqm",
+    searched: bool = False,
+) -> list[Path]:
+    """Write the best configurations' models, each in a folder of its own where `top` is more than 1.
+
+    Where configurations were trained again, they are chosen by their confirmed rank, and the weights
+    are those of the best seed; else by the search's own values.
 
     Args:
         directory: the study.
-        journal: its journal.
+        journal: its search's journal.
         out: where; must be empty or absent. Nothing is left there if anything fails.
         top: how many, best first.
+        storage: the Optuna storage URL; None: journal files.
+        by: the score that ranks confirmed configurations.
+        searched: choose by the search's values, whatever was confirmed.
 
     Raises:
-        StudyError: fewer trials have a value, or their weights were not kept.
+        StudyError: fewer configurations have a value, or their weights were not kept.
         UserError: `out` is in use.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not an empty folder: take another one")
-    chosen = _choose(directory, journal, top)
+    evidence = gather(directory, journal, storage)
+    confirmed = [] if searched else _confirmed(directory, evidence, by)
+    picks = _choose(confirmed or _searched(directory, evidence), evidence, top)
     whole = out.resolve()  # `.` has no name of its own
     part = whole.with_name(f".{whole.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
         folders = [
-            _export_trial(directory, journal, record, rank, part / name if name else part)
-            for rank, (record, name) in enumerate(_named(chosen), start=1)
+            _export(pick, evidence, rank, part / f"{rank:02d}-{pick.name}" if top > 1 else part)
+            for rank, pick in enumerate(picks, start=1)
         ]
         if out.exists():
             whole.rmdir()
@@ -47,60 +99,93 @@ def export(directory: StudyDirectory, journal: Journal, out: Path, top: int = 1)
     return [out / folder.relative_to(part) for folder in folders]
 
 
-def _named(chosen: list[TrialRecord]) -> list[tuple[TrialRecord, str]]:
-    if len(chosen) == 1:
-        return [(chosen[0], "")]
-    return [(r, f"{rank:02d}-trial-{r.number:04d}") for rank, r in enumerate(chosen, start=1)]
-
-
-def _choose(directory: StudyDirectory, journal: Journal, top: int) -> list[TrialRecord]:
-    valued = [
-        record
-        for record in ranked(journal.trials(), journal.metric, journal.goal)
-        if record.best(journal.metric, journal.goal)
-    ]
-    if not valued:
-        raise StudyError(f"no trial of '{directory.name}' has a finite {journal.metric} yet")
-    if len(valued) < top:
-        raise StudyError(f"--top {top}: only {len(valued)} trials have a value")
-    for record in valued[:top]:
-        if not _weights(directory, journal, record).is_file():
+def _choose(picks: list[Pick], evidence: Evidence, top: int) -> list[Pick]:
+    if not picks:
+        raise StudyError(f"no trial of '{evidence.name}' has a finite {evidence.metric} yet")
+    if len(picks) < top:
+        what = "configurations have a seed that succeeded" if picks[0].facts else "trials have a value"
+        raise StudyError(f"--top {top}: only {len(picks)} {what}")
+    for pick in picks[:top]:
+        if not pick.weights(evidence).is_file():
             raise StudyError(
-                f"--top {top}: the weights of trial {record.number} were not kept (`keep` in the "
+                f"--top {top}: the weights of trial {pick.record.number} were not kept (`keep` in the "
                 "study file says for how many trials they are)"
             )
-    return valued[:top]
+    return picks[:top]
 
 
-def _weights(directory: StudyDirectory, journal: Journal, record: TrialRecord) -> Path:
-    best = record.best(journal.metric, journal.goal)
-    return checkpoint.path_of(directory.trial(record.number), best.step if best else 0)
+def _searched(directory: StudyDirectory, evidence: Evidence) -> list[Pick]:
+    """The search's trials that have a value, best first."""
+    metric, goal = evidence.metric, evidence.goal
+    found = [record for record in ranked(evidence.search, metric, goal) if record.best(metric, goal)]
+    return [Pick(record, directory, f"trial-{record.number:04d}", {}) for record in found]
 
 
-def _export_trial(
-    directory: StudyDirectory, journal: Journal, record: TrialRecord, rank: int, folder: Path
-) -> Path:
-    best = record.best(journal.metric, journal.goal)
-    if best is None:
-        raise StudyError(f"trial {record.number} has no finite {journal.metric}")
-    state = checkpoint.load(_weights(directory, journal, record))
+def _confirmed(directory: StudyDirectory, evidence: Evidence, by: str) -> list[Pick]:
+    """The best seed of each configuration that was trained again with success, best rank first."""
+    table = configurations(evidence, by)
+    rows = table.astype(object).where(table.notna(), None).to_dict("index")
+    successes: dict[str, list[TrialRecord]] = {}
+    for record in ranked(evidence.stability, evidence.metric, evidence.goal):
+        if record.outcome is Outcome.COMPLETED and record.best(evidence.metric, evidence.goal):
+            successes.setdefault(record.configuration, []).append(record)
+    picks = []
+    for label, row in rows.items():
+        if label in successes and row["rank"] is not None:
+            facts = _confirmation(evidence, str(label), {str(k): v for k, v in row.items()}, by)
+            name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(label))
+            picks.append(Pick(successes[str(label)][0], directory.stability, name, facts))
+    return picks
+
+
+def _confirmation(evidence: Evidence, label: str, row: dict[str, Any], by: str) -> dict[str, Any]:
+    """What training a configuration again has shown, as plain values."""
+    records = [record for record in evidence.stability if record.configuration == label]
+    names = ("iqm", "median", "mean", "sd", "q10", "q90", "late_collapse_rate")
+    counted = f"{row['successes']} of {row['seeds']} seeds succeeded"
+    return {
+        "configuration": label,
+        "confirmed": {
+            "rank": row["rank"],
+            "rank_interval": [row["rank_low"], row["rank_high"]],
+            "ranked_by": by,
+            "of": len(evidence.roster.candidates),
+            "seeds": {record.config["seed"]: record.outcome.value for record in records},
+            "successes": row["successes"],
+            "failures": row["failures"],
+            "intervals": "95 %; values are of the successful seeds' best reports",
+            "success_rate": _interval(row, "success_rate", "success"),
+            **{name: _interval(row, name, name) for name in names},
+        },
+        "evidence": f"{counted} (pruning off); these weights are the best of them, so expect of a new "
+        "seed what `confirmed` says, not `value`",
+    }
+
+
+def _interval(row: dict[str, Any], name: str, ends: str) -> dict[str, Any]:
+    return {"value": row[name], "low": row[f"{ends}_low"], "high": row[f"{ends}_high"]}
+
+
+def _export(pick: Pick, evidence: Evidence, rank: int, folder: Path) -> Path:
+    record, best = pick.record, pick.best(evidence)
+    state = checkpoint.load(pick.weights(evidence))
     facts: dict[str, Any] = {
-        "study": directory.name,
-        "study_digest": journal.facts["digest"],
+        "study": evidence.name,
+        "study_digest": evidence.facts["digest"],
         "trial": record.number,
         "rank": rank,
         "params": record.params,
-        "objective": {"metric": journal.metric, "goal": journal.goal},
+        "objective": {"metric": evidence.metric, "goal": evidence.goal},
         "value": best.value,
         "metrics": best.metrics,
         "provenance": record.provenance,
         "outcome": record.outcome,
         "reason": record.reason,
-        "evidence": "one trial of a search: the best of many is a lucky one, expect worse of new seeds",
+        "evidence": LUCKY,
         "mlflow_run_id": record.mlflow_run_id,
+        **pick.facts,
     }
-    shape = _shape(state)
-    return write_model(folder, state, shape, record.reports, facts)
+    return write_model(folder, state, _shape(state), record.reports, facts)
 
 
 def _shape(state: dict[str, Any]) -> tuple[int, int, int]:

@@ -99,6 +99,16 @@ class StudyDirectory:
         """The sample grid of one report."""
         return self.trial(number) / "samples" / f"step-{step:06d}.png"
 
+    @property
+    def stability(self) -> StudyDirectory:
+        """Where the study's configurations are trained again: journal, table, trials of their own."""
+        return StudyDirectory(self.path / "stability")
+
+    @property
+    def report(self) -> Path:
+        """The folder of the study's report."""
+        return self.path / "report"
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the study as its only driver; the lock dies with the process.

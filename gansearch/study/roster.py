@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from itertools import count
 from typing import Any, Literal
 
-from gansearch.study.config import digest, loss_family, trial_seed
+from gansearch.errors import StudyError
+from gansearch.study.config import config_digest, loss_family, trial_seed
 
 Kind = Literal["search", "default", "given", "around"]
 
@@ -43,7 +44,7 @@ class Candidate:
     @property
     def digest(self) -> str:
         """The same for the same configuration, whatever it is called."""
-        return digest(self.config)
+        return config_digest(self.config)
 
     @property
     def family(self) -> str:
@@ -85,10 +86,20 @@ class Roster:
             seeds: how often.
             study_seed: from which, with the configuration itself, the seeds follow.
             taken: seeds not to use: the search's.
+
+        Raises:
+            StudyError: two configurations of one label.
         """
         known = {candidate.digest: candidate for candidate in self.candidates}
+        labels = {candidate.label for candidate in self.candidates}
         for candidate in candidates:
+            if candidate.digest not in known and candidate.label in labels:
+                raise StudyError(
+                    f"'{candidate.label}' is the label of another configuration of this study "
+                    "already: call it something else"
+                )
             known.setdefault(candidate.digest, candidate)
+            labels.add(candidate.label)
         wanted = dict.fromkeys(known[candidate.digest].label for candidate in candidates)
         merged = replace(self, candidates=tuple(known.values()))
         new: list[tuple[int, str, int]] = []

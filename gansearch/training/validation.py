@@ -7,7 +7,7 @@ the networks on torch's meta device, and tells all the mistakes of a file at onc
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,9 +73,20 @@ def read_study(
     return _read(document, data_root, functools.partial(build_study, complete_plan=complete_plan))
 
 
-def load_config(path: str | Path, data_root: str | Path) -> tuple[TrialConfig, ImageData]:
-    """Read and check one trial's configuration file, and load its data; raises `InvalidInput`."""
-    return _read(read_document(Path(path)), Path(data_root), _build_config)
+def load_config(
+    path: str | Path, data_root: str | Path, overrides: Mapping[str, Any] | None = None
+) -> tuple[TrialConfig, ImageData]:
+    """Read and check one trial's configuration file, and load its data; raises `InvalidInput`.
+
+    Args:
+        path: the YAML file.
+        data_root: the folder of all data sets.
+        overrides: values in place of the file's, by dotted key.
+    """
+    document = read_document(Path(path))
+    for key, value in (overrides or {}).items():
+        document.override(key, value)
+    return _read(document, Path(data_root), _build_config)
 
 
 def _read(document: Document, root: Path, build: Callable[..., T]) -> tuple[T, ImageData]:

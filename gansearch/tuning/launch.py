@@ -1,18 +1,17 @@
-"""Running and resuming a study: the engine room where Ray Tune, the journal and the tracker meet."""
+"""Running and resuming a study: its search, and what is trained again after it."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import os
 import shutil
-import signal
 import tempfile
-import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,52 +20,29 @@ from rich.console import Console
 import gansearch
 from gansearch.data.images import ImageData
 from gansearch.errors import StudyError, UserError
-from gansearch.journal import Journal, write_table
+from gansearch.journal import Journal
 from gansearch.metrics.reference import Reference, load_reference, save_reference
-from gansearch.study.config import Part
+from gansearch.study.config import Part, TrialConfig
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.document import Path_, parse_document, read_document
-from gansearch.study.records import table_row
-from gansearch.study.spec import Plan, StudySpec
-from gansearch.tracking import Status, Tracker, store
-from gansearch.tracking import sync as send_all
+from gansearch.study.roster import Candidate, Roster
+from gansearch.study.spec import Plan, Stability, StudySpec
 from gansearch.training.prepare import Places, load_real, prepare
 from gansearch.training.validation import read_study
-from gansearch.tuning.cluster import capacity, check_resources, connected
-from gansearch.tuning.ledger import Ledger
-from gansearch.tuning.progress import Progress
+from gansearch.tuning.candidates import (
+    Around,
+    check_comparable,
+    find_centre,
+    given_candidate,
+    neighbours,
+    select,
+)
+from gansearch.tuning.cluster import check_resources, connected
+from gansearch.tuning.mirroring import mirror
+from gansearch.tuning.proposer import Proposer
+from gansearch.tuning.repeats import Repeats
 from gansearch.tuning.samplers import SAMPLERS
-
-TRAINER = "gansearch.training.trainer:Trainer"
-"""What trains a trial: benchmarks and tests put others in its place."""
-
-IMAGES_SHOWN = 8
-"""Sample grids that MLflow is sent of a trial."""
-
-SEND_EVERY = 5.0
-"""Seconds between two visits to MLflow; what has gathered goes in one batch."""
-
-
-@dataclass(frozen=True)
-class Launch:
-    """Where and with what a study runs: all that the study file does not say.
-
-    Attributes:
-        places: data, caches, weights on this machine.
-        address: of a Ray cluster; None starts a local Ray, or joins RAY_ADDRESS.
-        storage: an Optuna storage URL; None: the journal file in the study's directory.
-        tracking: an MLflow tracking URI; None: MLFLOW_TRACKING_URI, else SQLite in the runs
-            directory; "off": none.
-        concurrency: trials at once at most; None: as many as fit.
-        trainer: `module:Class` that trains a trial.
-    """
-
-    places: Places
-    address: str | None = None
-    storage: str | None = None
-    tracking: str | None = None
-    concurrency: int | None = None
-    trainer: str = TRAINER
+from gansearch.tuning.session import Launch, Stage, run_trials
 
 
 def load_study(
@@ -113,8 +89,9 @@ def run(
         reference = _measure(ray, spec, data, data_ref, launch, console)
         _create(spec, directory, launch, reference)
         with directory.held():
-            journal = Journal.open(directory.path, directory.name, launch.storage, writer=True)
-            return _session(ray, spec, directory, journal, launch, data_ref, reference, console)
+            shared = (data_ref, data.shape, ray.put(reference))
+            stage = Stage(ray, spec, directory, launch, *shared, console)
+            return _go_on(stage, _open(directory, launch))
 
 
 def resume(directory: StudyDirectory, launch: Launch, console: Console) -> bool:
@@ -124,46 +101,134 @@ def resume(directory: StudyDirectory, launch: Launch, console: Console) -> bool:
         StudyError: it is being run, its file has changed since it was launched, or its images have.
     """
     with directory.held():
-        journal = Journal.open(directory.path, directory.name, launch.storage, writer=True)
+        journal = _open(directory, launch)
         _check_unchanged(directory, journal)
-        if _is_finished(journal):
-            _mirror(directory, journal, launch)
+        if is_finished(directory, journal, launch.storage):
+            if launch.tracking != "off":
+                _mirror(directory, launch)
             return True
-        spec, data = load_study(directory.study_file, launch.places)
-        reference = load_reference(directory.reference)
-        _check_same_images(reference, load_real(spec.corner(), data, launch.places))
-        with connected(launch.address) as ray:
-            check_resources(ray, spec.plan.resources)
-            data_ref = ray.put(data)
-            return _session(ray, spec, directory, journal, launch, data_ref, reference, console)
+        with _staged(directory, launch, console) as stage:
+            return _go_on(stage, journal)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a stability study is to have besides what it has already.
+
+    Attributes:
+        wanted: top, default, and how many seeds.
+        given: further configurations by label.
+        around: neighbours of one configuration; then only they and that one are trained.
+        best: the label that stands for the best configuration, where `around` does not say.
+    """
+
+    wanted: Stability
+    given: Mapping[str, TrialConfig] = field(default_factory=dict)
+    around: Around | None = None
+    best: str = ""
+
+
+def confirm(directory: StudyDirectory, request: Request, launch: Launch, console: Console) -> bool:
+    """Train configurations of a study again on fresh seeds; returns False if it was interrupted.
+
+    Raises:
+        StudyError: as for `resume`, or there is nothing to train again.
+    """
+    with directory.held():
+        journal = _open(directory, launch)
+        _check_unchanged(directory, journal)
+        if not journal.finished:
+            console.print("the search is not finished: `resume` goes on with it", style="yellow")
+        with _staged(directory, launch, console) as stage:
+            return _confirm(stage, journal, _candidates(stage, journal, request), request.wanted.seeds)
 
 
 def sync(directory: StudyDirectory, launch: Launch) -> int:
     """Send to MLflow what it lacks of a study; returns how many trials could not be sent."""
-    if launch.tracking == "off":
-        raise StudyError("there is nothing to send to: tracking is off")
     with directory.held():
-        journal = Journal.open(directory.path, directory.name, launch.storage, writer=True)
-        return _mirror(directory, journal, launch)
+        return _mirror(directory, launch)
 
 
-def _mirror(directory: StudyDirectory, journal: Journal, launch: Launch) -> int:
+def is_finished(directory: StudyDirectory, search: Journal, storage: str | None) -> bool:
+    """Whether a study has all that it was to have: its search, and what is trained again."""
+    stability = search.open_stability(directory.stability.path, storage)
+    if stability is None:
+        return search.finished and not _asked(search.facts["study"]).get("stability")
+    return search.finished and stability.finished
+
+
+def _open(directory: StudyDirectory, launch: Launch) -> Journal:
+    return Journal.open(directory.path, directory.name, launch.storage, writer=True)
+
+
+@contextmanager
+def _staged(directory: StudyDirectory, launch: Launch, console: Console) -> Iterator[Stage]:
+    """An existing study with Ray under it; raises `StudyError` if its images have changed."""
+    spec, data = load_study(directory.study_file, launch.places)
+    reference = load_reference(directory.reference)
+    _check_same_images(reference, load_real(spec.corner(), data, launch.places))
+    with connected(launch.address) as ray:
+        check_resources(ray, spec.plan.resources)
+        shared = (ray.put(data), data.shape, ray.put(reference))
+        yield Stage(ray, spec, directory, launch, *shared, console)
+
+
+def _go_on(stage: Stage, journal: Journal) -> bool:
+    """The search, then what the study file wants trained again, then what was asked for since."""
+    plan = stage.spec.plan
+    if not journal.finished:
+        search = partial(Proposer, stage.spec)
+        if not run_trials(stage, stage.study, journal, search, pruned=True, keep=plan.keep):
+            return False
+    wanted = plan.stability
+    candidates = _candidates(stage, journal, Request(wanted)) if wanted else []
+    return _confirm(stage, journal, candidates, wanted.seeds if wanted else 0)
+
+
+def _candidates(stage: Stage, journal: Journal, request: Request) -> list[Candidate]:
+    """Whom a request names; raises `StudyError` where that is nobody."""
+    records, around = journal.trials(), request.around
+    if around is None:
+        check_comparable(request.given, stage.spec.corner(), "the study")
+        chosen = select(stage.spec, records, request.wanted, journal.metric, journal.goal)
+        return chosen + [given_candidate(label, config) for label, config in request.given.items()]
+    stability = journal.open_stability(stage.study.stability.path, stage.launch.storage)
+    roster = stability.roster if stability else Roster()
+    centre = find_centre(around, roster, records, request.best)
+    found, left_out = neighbours(stage.spec, centre, around, stage.complete)
+    for words in left_out:
+        stage.console.print(f"left out, for it cannot be built: {words}", markup=False, highlight=False)
+    return [centre, *found]
+
+
+def _confirm(stage: Stage, search: Journal, candidates: list[Candidate], seeds: int) -> bool:
+    """Train what a stability study lacks, with these candidates added to it."""
+    launch, directory = stage.launch, stage.study.stability
+    journal = search.open_stability(directory.path, launch.storage, writer=True)
+    if journal is None:
+        if not candidates:
+            return True
+        directory.path.mkdir(exist_ok=True)
+        journal = search.create_stability(directory.path, _versions(), launch.storage)
+    taken = {record.config["seed"] for record in search.trials()}
+    roster = journal.roster.extended(candidates, seeds, stage.spec.plan.search.seed, taken)
+    if roster != journal.roster:
+        journal.extend(roster)
+    if journal.finished:
+        return True
+    words = f"{len(roster.candidates)} configurations, {len(roster.entries)} trials"
+    stage.console.print(f"training again, unpruned: {words}", highlight=False)
+    return run_trials(stage, directory, journal, Repeats, pruned=False, keep=1)
+
+
+def _mirror(directory: StudyDirectory, launch: Launch) -> int:
     """Make MLflow's picture of a study that is not running complete."""
-    tracker = open_tracker(directory, journal, launch)
-    if tracker is None:
-        return 0
-    status: Status = "FINISHED" if _is_finished(journal) else "KILLED"
-    unsent = send_all(tracker, journal.trials(), status)
-    for number, run_id in tracker.run_ids().items():
-        journal.note_run(number, run_id)
-    rows = [table_row(record, journal.metric, journal.goal) for record in journal.trials()]
-    write_table(directory.table, rows)
+    search = _open(directory, launch)
+    unsent = mirror(directory, search, directory.runs_dir, launch.tracking)
+    stability = search.open_stability(directory.stability.path, launch.storage, writer=True)
+    if stability is not None:
+        unsent += mirror(directory.stability, stability, directory.runs_dir, launch.tracking)
     return unsent
-
-
-def _is_finished(journal: Journal) -> bool:
-    ended = sum(record.outcome.ended for record in journal.trials())
-    return ended >= int(journal.facts["trials"])
 
 
 def _check_unchanged(directory: StudyDirectory, journal: Journal) -> None:
@@ -210,9 +275,8 @@ def _create(
         "digest": spec.digest,
         "question": spec.question,
         "study": spec.to_yaml(),
-        "gansearch": gansearch.__version__,
         "id": uuid.uuid4().hex[:12],  # tells studies of one name apart on a shared MLflow server
-        "launched": datetime.now(UTC).isoformat(timespec="seconds"),
+        **_versions(),
     }
     directory.runs_dir.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.runs_dir))
@@ -230,6 +294,13 @@ def _create(
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+def _versions() -> dict[str, str]:
+    """What made the numbers, and when it began to."""
+    packages = {name: metadata.version(name) for name in ("torch", "ray", "optuna")}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"gansearch": gansearch.__version__, "launched": now, **packages}
 
 
 def _measure(
@@ -250,125 +321,3 @@ def _measure(
             raise error.cause from None
         raise
     return reference
-
-
-def _session(
-    ray: Any,
-    spec: StudySpec,
-    directory: StudyDirectory,
-    journal: Journal,
-    launch: Launch,
-    data_ref: Any,
-    reference: Reference,
-    console: Console,
-) -> bool:
-    """One driver's life: from what the journal holds to the end of the study or of the driver."""
-    from gansearch.tuning import engine  # noqa: PLC0415  imports Ray Tune
-
-    tracker = open_tracker(directory, journal, launch)
-    ledger = Ledger(spec, directory, journal, tracker)
-    finished = False
-    try:
-        scheduler = engine.make_scheduler(spec, ledger)
-        joined = bool(launch.address or os.environ.get("RAY_ADDRESS"))
-        slots = capacity(ray, spec.plan.resources, elastic=joined)
-        most = launch.concurrency
-        with Progress(ledger, console, journal.steps) as progress, _interruptible(console) as stop:
-            engine.fit(
-                spec,
-                ledger,
-                scheduler,
-                slots=lambda: min(slots(), most) if most else slots(),
-                on_end=progress.ended,
-                on_step=[ledger.tick, progress.tick],
-                stop=stop,
-                shared={
-                    "data": data_ref,
-                    "reference": ray.put(reference),
-                    "device": "cuda" if spec.plan.resources.gpus else "cpu",
-                    "directory": str(directory.path),
-                    "cpus": spec.plan.resources.cpus,
-                    "trainer": launch.trainer,
-                },
-            )
-        finished = not stop.is_set()
-    finally:
-        try:
-            ledger.interrupt()
-        finally:  # whatever is wrong with the journal, MLflow is not left with runs that seem to run
-            if tracker is not None:
-                close_tracker(tracker, ledger, console, finished=finished)
-            ledger.tick()
-            ledger.write_table()
-    return finished
-
-
-def open_tracker(directory: StudyDirectory, journal: Journal, launch: Launch) -> Tracker | None:
-    """The study's mirror in MLflow, or None where tracking is off."""
-    if launch.tracking == "off":
-        return None
-    uri, artifacts = store(directory.runs_dir, launch.tracking)
-
-    facts = journal.facts
-
-    def sample(number: int, step: int) -> Path | None:
-        path = directory.sample(number, step)
-        shown = _is_shown(step, facts["steps"], facts["report_every"])
-        return path if shown and path.exists() else None
-
-    return Tracker(
-        uri,
-        journal.study.study_name,  # also where the folder has been renamed since
-        metric=journal.metric,
-        goal=journal.goal,
-        artifacts=artifacts,
-        study_tags={"gansearch.question": facts["question"], "gansearch.digest": facts["digest"]},
-        study_file=facts["study"],
-        samples=sample,
-        identity=facts["id"],
-        interval=SEND_EVERY,
-    )
-
-
-def _is_shown(step: int, steps: int, report_every: int) -> bool:
-    """Whether MLflow gets the grid of a step: about `IMAGES_SHOWN` a trial, for they cost the most.
-
-    All of them are in the trial's folder.
-    """
-    return step == steps or step * IMAGES_SHOWN // steps > (step - report_every) * IMAGES_SHOWN // steps
-
-
-def close_tracker(
-    tracker: Tracker, ledger: Ledger, console: Console, *, finished: bool, timeout: float = 60.0
-) -> int:
-    """Send what MLflow does not have yet, and say so if it cannot be; returns how many trials."""
-    unsent = tracker.finish("FINISHED" if finished else "KILLED", timeout=timeout)
-    if unsent:
-        name = ledger.directory.name
-        message = f"MLflow does not have {unsent} trials yet: `gansearch sync {name}` sends them"
-        console.print(message, markup=False, highlight=False)
-    return unsent
-
-
-@contextlib.contextmanager
-def _interruptible(console: Console) -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C (or SIGTERM) sets; the second one is Python's own."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(*_: object) -> None:
-        stop.set()
-        console.print("stopping, resumably; once more to stop at once", style="yellow")
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

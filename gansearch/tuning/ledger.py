@@ -10,15 +10,14 @@ import bisect
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
 from gansearch.journal import Journal, write_table
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import Outcome, Report, TrialRecord, table_row
-from gansearch.study.spec import StudySpec
 from gansearch.training import checkpoint
-from gansearch.tuning.proposer import Proposer
 
 TABLE_EVERY = 10.0
 """Seconds between two writings of `trials.csv` while the study runs."""
@@ -36,31 +35,52 @@ class Mirror(Protocol):
         ...
 
 
+class Source(Protocol):
+    """Where new trials come from: a search's proposals, or a roster."""
+
+    @property
+    def total(self) -> int:
+        """How many there are to be."""
+        ...
+
+    def propose(self, number: int) -> TrialRecord:
+        """The trial of the next free number, new in the journal."""
+        ...
+
+    def ended(self, number: int) -> None:
+        """Learn how a trial ended."""
+        ...
+
+
 class Ledger:
     """The trials of a study: proposed, running, ended.
 
     Args:
-        spec: the study.
+        source: where new trials come from; makes itself ready in the settled journal.
         directory: where its checkpoints are.
         journal: where everything is written.
         mirror: a tracker, or None.
+        keep: for how many of the best trials, of each configuration where several are trained again,
+            the weights are kept.
     """
 
     def __init__(
         self,
-        spec: StudySpec,
+        source: Callable[[Journal], Source],
         directory: StudyDirectory,
         journal: Journal,
         mirror: Mirror | None = None,
+        *,
+        keep: int = 5,
     ) -> None:
-        self.spec, self.directory, self.journal, self.mirror = spec, directory, journal, mirror
+        self.directory, self.journal, self.mirror, self.keep = directory, journal, mirror, keep
         self.metric, self.goal = journal.metric, journal.goal
         journal.settle()
-        self.proposer = Proposer(spec, journal)
+        self.source = source(journal)
         self.records = {record.number: record for record in journal.trials()}
         self.live: set[int] = set()
         self._pruned: dict[int, str] = {}
-        self._kept: list[tuple[float, int]] = []
+        self._kept: dict[str, list[tuple[float, int]]] = {}
         self._table_written = 0.0
         self._ended_rows: dict[int, dict[str, Any]] = {}
         self._unstarted = deque(n for n, r in self.records.items() if not r.outcome.ended)
@@ -72,16 +92,21 @@ class Ledger:
                 self._show(record)
 
     @property
+    def total(self) -> int:
+        """Trials that the study is to have."""
+        return self.source.total
+
+    @property
     def remaining(self) -> int:
         """Trials still to start."""
-        return len(self._unstarted) + max(self.spec.plan.search.trials - len(self.records), 0)
+        return len(self._unstarted) + max(self.total - len(self.records), 0)
 
     def next(self) -> TrialRecord:
         """Start a trial: one that was left unfinished, else a new proposal."""
         if self._unstarted:
             record = self.records[self._unstarted.popleft()]
         else:
-            record = self.proposer.propose(len(self.records))
+            record = self.source.propose(len(self.records))
         self.records[record.number] = record
         self.live.add(record.number)
         self._show(record)
@@ -135,7 +160,7 @@ class Ledger:
         ended = self.journal.end(record, outcome, reason, blameless=blameless)
         self.records[number] = ended
         self.live.discard(number)
-        self.proposer.ended(number)
+        self.source.ended(number)
         if outcome.ended:
             self._keep_if_best(ended)
         self._show(ended)
@@ -185,10 +210,13 @@ class Ledger:
     def _keep_if_best(self, record: TrialRecord) -> None:
         """Keep the best checkpoint of the best trials, and nothing of the others."""
         best = record.best(self.metric, self.goal)
+        if record.configuration and record.outcome is not Outcome.COMPLETED:
+            best = None  # a seed that failed does not stand for its configuration
         sign = 1.0 if self.goal == "min" else -1.0
-        bisect.insort(self._kept, (sign * best.value if best else math.inf, record.number))
+        kept = self._kept.setdefault(record.configuration, [])
+        bisect.insort(kept, (sign * best.value if best else math.inf, record.number))
         if best:
             checkpoint.keep(self.directory.trial(record.number), {best.step}, tidy=True)
-        while len(self._kept) > self.spec.plan.keep or (self._kept and self._kept[-1][0] == math.inf):
-            _, number = self._kept.pop()
+        while len(kept) > self.keep or (kept and kept[-1][0] == math.inf):
+            _, number = kept.pop()
             checkpoint.keep(self.directory.trial(number), (), tidy=True)

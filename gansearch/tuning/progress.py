@@ -68,7 +68,10 @@ class Progress:
         best = record.best(self.ledger.metric, self.ledger.goal)
         value = f"{self.ledger.metric} {best.value:.4g} at step {best.step}" if best else "no value"
         reason = f" ({record.reason})" if record.reason else ""
-        self._say(f"trial {number} {record.outcome}{reason}: {value}, {record.seconds:.0f} s")
+        what = f"trial {number}"
+        if record.configuration:
+            what = f"{record.configuration}, seed {record.config['seed']}:"
+        self._say(f"{what} {record.outcome}{reason}: {value}, {record.seconds:.0f} s")
 
     def tick(self) -> None:
         """Called often; refreshes now and then."""
@@ -93,7 +96,7 @@ class Progress:
             self._note_best(self.ledger.records[number])
         counts = Counter(record.outcome for record in self.ledger.records.values())
         trials = ", ".join(f"{counts[o]} {o}" for o in Outcome if counts[o]) or "none yet"
-        total = self.ledger.spec.plan.search.trials
+        total = self.ledger.total
         best = f"{self._best[0]:.4g} (trial {self._best[1]})" if self._best else "-"
         return {
             "trials": f"{trials}, of {total}",
@@ -115,7 +118,7 @@ class Progress:
         )
 
     def _left(self) -> str:
-        done, total = self._work_done(), self.ledger.spec.plan.search.trials
+        done, total = self._work_done(), self.ledger.total
         here = done - self._done_before
         if here < 0.5:
             return "-"

@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from gansearch.study.records import Report
 from gansearch.training.validation import read_study
 from gansearch.tuning.launch import Launch, _create, complete_plan
 from gansearch.tuning.ledger import Ledger
+from gansearch.tuning.proposer import Proposer
 
 STUDY = """
 data: {name: digits}
@@ -68,7 +70,8 @@ def make_ledger(tmp_path, launch):
         if not directory.path.exists():
             _create(spec, directory, launch, None)
         journal = Journal.open(directory.path, "study", writer=True)
-        return Ledger(spec, directory, journal, mirror)
+        source = partial(Proposer, spec)
+        return Ledger(source, directory, journal, mirror, keep=spec.plan.keep)
 
     return make
 

@@ -1,0 +1,135 @@
+"""What the command line shows on a terminal: studies, leaderboards, rankings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from gansearch import api
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def show_study(out: Console, study: api.Study) -> None:
+    """What a study file asks, before it is run."""
+    spec, config = study.spec, study.spec.corner()
+    out.print(spec.question or "(no question)", style="bold", highlight=False)
+    table = Table("axis", "range", box=None, padding=(0, 2), header_style="dim")
+    for axis, described in spec.space.describe():
+        table.add_row(axis, escape(described))
+    out.print(table)
+    channels, height, width = study.data.shape
+    budget, search = config.budget, spec.plan.search
+    images = budget.steps * config.discriminator_steps * config.batch_size
+    facts = {
+        "data": f"{study.data.name}, {len(study.data.images):,} images {channels}x{height}x{width}",
+        "budget": f"{search.trials} trials of at most {budget.steps:,} steps, a report every "
+        f"{budget.report_every} (up to {images * search.trials:,} images)",
+        "objective": f"{config.objective.metric}, {spec.goal}",
+        "search": f"{search.sampler.name}, seed {search.seed}; pruner {spec.plan.pruner.name}",
+        "a trial": f"{spec.plan.resources.cpus} CPUs, {spec.plan.resources.gpus:g} GPUs",
+        "digest": spec.digest,
+    }
+    grid = Table.grid(padding=(0, 2))
+    for key, value in facts.items():
+        grid.add_row(f"[dim]{key}[/]", escape(value))
+    out.print(grid)
+
+
+def show_status(out: Console, found: dict[str, Any], top: int) -> None:
+    """Leaderboard and outcomes, as `api.status` gives them."""
+    metric, goal = found["objective"]["metric"], found["objective"]["goal"]
+    again = found["stability"]
+    none = "nothing was searched" if again else "no trials yet"
+    counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(found["counts"].items()))
+    out.print(f"[bold]{found['study']}[/] {found['state']}: {counts or none}")
+    if again:
+        ended = ", ".join(f"{n} {outcome}" for outcome, n in sorted(again["counts"].items()))
+        whom = f"{len(again['configurations'])} configurations, {again['planned']} seeds in all"
+        out.print(f"trained again: {whom}: {ended or 'none yet'}", highlight=False)
+    sign = 1 if goal == "min" else -1
+    valued = [trial for trial in found["trials"] if trial["best"]]
+    valued.sort(key=lambda trial: sign * trial["best"]["value"])
+    _show_failures(out, found["trials"])
+    if not valued:
+        return
+    axes = list(dict.fromkeys(name for trial in valued[:top] for name in trial["params"]))
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for column in ("trial", "outcome", f"best\n{metric}", "at\nstep", "last", *axes):
+        table.add_column(column.replace(".", ".\n"), no_wrap=True, vertical="bottom")
+    for trial in valued[:top]:
+        table.add_row(*_status_row(trial, metric, axes))
+    out.print(table)
+
+
+def _show_failures(out: Console, trials: list[dict[str, Any]]) -> None:
+    """Why trials failed, the commonest reasons first; steps and numbers in them differ by trial."""
+    reasons: dict[tuple[str, str], list[int]] = {}
+    for trial in trials:
+        if trial["outcome"] in ("failed", "diverged", "collapsed", "stalled"):
+            reason = trial["reason"].partition(",")[0].partition(":")[0]
+            reasons.setdefault((trial["outcome"], reason), []).append(trial["number"])
+    for (outcome, reason), numbers in sorted(reasons.items(), key=lambda item: -len(item[1]))[:6]:
+        shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+        trace = "; see its error.txt" if outcome == "failed" else ""
+        line = f"  {outcome}, {len(numbers)}: {reason} (trial {shown}{trace})"
+        out.print(line, style="dim", highlight=False, markup=False)
+
+
+def _status_row(trial: dict[str, Any], metric: str, axes: list[str]) -> list[str]:
+    from gansearch.tuning.progress import STYLES  # noqa: PLC0415
+
+    style = STYLES[trial["outcome"]]
+    params = [trial["params"].get(axis, "") for axis in axes]
+    return [
+        str(trial["number"]),
+        f"[{style}]{trial['outcome']}[/]",
+        f"{trial['best']['value']:.4g}",
+        str(trial["best"]["step"]),
+        f"{trial['metrics'].get(metric, float('nan')):.4g}",
+        *(f"{value:.3g}" if isinstance(value, float) else str(value) for value in params),
+    ]
+
+
+def show_configurations(out: Console, configurations: pd.DataFrame) -> None:
+    """The ranking of what was trained again, with its uncertainty."""
+    from gansearch.analysis.wording import interval, share, words  # noqa: PLC0415
+
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for column in ("rank", "configuration", "loss", "seeds", "success", "iqm of best", "first?"):
+        table.add_column(column, no_wrap=True)
+    neighbours = configurations["kind"] == "around"
+    for label, row in configurations[~neighbours].iterrows():
+        table.add_row(
+            words(row["rank"]),
+            escape(str(label)),
+            row["family"],
+            str(row["seeds"]),
+            share(row["success_rate"], row["success_low"], row["success_high"]),
+            interval(row["iqm"], row["iqm_low"], row["iqm_high"]),
+            share(row["p_first"]),
+        )
+    out.print("trained again on fresh seeds, unpruned [95 % interval]:")
+    out.print(table)
+    if neighbours.any():
+        out.print(f"and {neighbours.sum()} neighbours: the report tells what is borne", style="dim")
+
+
+def show_comparison(out: Console, table: pd.DataFrame) -> None:
+    """Several studies, a column each: there is more to say of a study than fits into a row."""
+    from gansearch.analysis.comparison import shown  # noqa: PLC0415
+
+    readable = shown(table)
+    side_by_side = Table(box=None, padding=(0, 2), header_style="bold")
+    side_by_side.add_column("")
+    for study in readable["study"]:
+        side_by_side.add_column(escape(study), overflow="fold")
+    for what in readable.columns.drop("study"):
+        side_by_side.add_row(f"[dim]{what}[/]", *(escape(cell) for cell in readable[what]))
+    out.print(side_by_side)
+    for warning in table.attrs.get("warnings", []):
+        out.print(warning, style="yellow", highlight=False, markup=False)

@@ -1,0 +1,97 @@
+"""A study's mirror in MLflow: opened, closed, and brought up to date afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from gansearch.errors import StudyError
+from gansearch.journal import Journal, write_table
+from gansearch.study.directory import StudyDirectory
+from gansearch.study.records import table_row
+from gansearch.tracking import Status, Tracker, store
+from gansearch.tracking import sync as send_all
+
+IMAGES_SHOWN = 8
+"""Sample grids that MLflow is sent of a trial."""
+
+SEND_EVERY = 5.0
+"""Seconds between two visits to MLflow; what has gathered goes in one batch."""
+
+
+def open_tracker(
+    directory: StudyDirectory, journal: Journal, runs_dir: Path, tracking: str | None
+) -> Tracker | None:
+    """The mirror of a search or a stability study, or None where tracking is off.
+
+    Args:
+        directory: where its trials' samples are.
+        journal: its journal.
+        runs_dir: where MLflow's own store is by default.
+        tracking: an MLflow tracking URI, None or "off", see `Launch`.
+    """
+    if tracking == "off":
+        return None
+    uri, artifacts = store(runs_dir, tracking)
+    facts = journal.facts
+
+    def sample(number: int, step: int) -> Path | None:
+        path = directory.sample(number, step)
+        shown = _is_shown(step, facts["steps"], facts["report_every"])
+        return path if shown and path.exists() else None
+
+    return Tracker(
+        uri,
+        facts.get("experiment", journal.study.study_name),  # also where the folder has been renamed
+        part=facts.get("part", "search"),
+        metric=journal.metric,
+        goal=journal.goal,
+        artifacts=artifacts,
+        study_tags={"gansearch.question": facts["question"], "gansearch.digest": facts["digest"]},
+        study_file=facts["study"],
+        samples=sample,
+        identity=facts["id"],
+        interval=SEND_EVERY,
+    )
+
+
+def _is_shown(step: int, steps: int, report_every: int) -> bool:
+    """Whether MLflow gets the grid of a step: about `IMAGES_SHOWN` a trial, for they cost the most.
+
+    All of them are in the trial's folder.
+    """
+    return step == steps or step * IMAGES_SHOWN // steps > (step - report_every) * IMAGES_SHOWN // steps
+
+
+def close_tracker(
+    tracker: Tracker,
+    console: Console,
+    name: str,
+    *,
+    finished: bool,
+    timeout: float = 60.0,
+) -> int:
+    """Send what MLflow does not have yet, and say so if it cannot be; returns how many trials."""
+    unsent = tracker.finish("FINISHED" if finished else "KILLED", timeout=timeout)
+    if unsent:
+        message = f"MLflow does not have {unsent} trials yet: `gansearch sync {name}` sends them"
+        console.print(message, markup=False, highlight=False)
+    return unsent
+
+
+def mirror(directory: StudyDirectory, journal: Journal, runs_dir: Path, tracking: str | None) -> int:
+    """Make MLflow's picture of what is not running complete; returns how many trials it refused.
+
+    Raises `StudyError` where tracking is off.
+    """
+    tracker = open_tracker(directory, journal, runs_dir, tracking)
+    if tracker is None:
+        raise StudyError("there is nothing to send to: tracking is off")
+    status: Status = "FINISHED" if journal.finished else "KILLED"
+    unsent = send_all(tracker, journal.trials(), status)
+    for number, run_id in tracker.run_ids().items():
+        journal.note_run(number, run_id)
+    rows = [table_row(record, journal.metric, journal.goal) for record in journal.trials()]
+    write_table(directory.table, rows)
+    return unsent
