@@ -8,6 +8,7 @@ RUNS ?= runs
 
 study: $(VENV)/ready
 	$(BIN)/gansearch run studies/quickstart.yaml --runs-dir $(RUNS)
+	$(BIN)/gansearch report --runs-dir $(RUNS)
 
 test: $(VENV)/ready
 	$(BIN)/pytest
