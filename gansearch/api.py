@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 
 from gansearch.errors import StudyError, UserError
-from gansearch.study.directory import StudyDirectory
+from gansearch.study.directory import ERROR, LOG, StudyDirectory
 from gansearch.study.document import parse_document
 from gansearch.study.records import Outcome, Report, ranked
 from gansearch.study.spec import Found, Stability, StudySpec, validate
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gansearch.data.images import ImageData
     from gansearch.journal import Journal
     from gansearch.tracking import Server
+    from gansearch.tuning.jobs import Answer, Job
 
 PathLike = str | Path
 
@@ -192,6 +194,56 @@ def resume(
     return _result(directory, launch.resume(directory, how, shown), storage)
 
 
+def submit(
+    study_file: PathLike, address: str, *, modules: Sequence[PathLike] = (), **options: Any
+) -> Job:
+    """Run a study on a cluster elsewhere as a Ray job; see `gansearch.tuning.jobs.submit`."""
+    from gansearch.tuning import jobs  # noqa: PLC0415
+
+    return jobs.submit(study_file, address, modules=modules, **options)
+
+
+def submit_resume(name: str, address: str, *, modules: Sequence[PathLike] = (), **options: Any) -> Job:
+    """Go on with such a study; see `gansearch.tuning.jobs.submit_resume`."""
+    from gansearch.tuning import jobs  # noqa: PLC0415
+
+    return jobs.submit_resume(name, address, modules=modules, **options)
+
+
+def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
+    """What a study's job has printed, in pieces; see `gansearch.tuning.jobs.job_logs`."""
+    from gansearch.tuning import jobs  # noqa: PLC0415
+
+    return jobs.job_logs(address, name, follow=follow)
+
+
+def remote(address: str, arguments: Sequence[str]) -> Answer:
+    """Have a command answered by a cluster's head; see `gansearch.tuning.jobs.remote`."""
+    from gansearch.tuning import jobs  # noqa: PLC0415
+
+    return jobs.remote(address, arguments)
+
+
+def trial_log(name: PathLike, number: int, *, seeds: bool = False, runs_dir: PathLike = "runs") -> str:
+    """What a trial printed while it trained, and the error that ended it, if one did.
+
+    Args:
+        name: the study.
+        number: of the trial.
+        seeds: whether it is one of the stability study.
+        runs_dir: as for `run`.
+
+    Raises:
+        StudyError: there is no such study, or no such trial.
+    """
+    directory = StudyDirectory.find(str(name), Path(runs_dir))
+    folder = (directory.stability if seeds else directory).trial(number)
+    if not folder.is_dir():
+        raise StudyError(f"'{directory.name}' has no folder of trial {number} on this machine's disk")
+    texts = [path.read_text() for path in (folder / LOG, folder / ERROR) if path.is_file()]
+    return "".join(texts) or "it printed nothing, and no error ended it\n"
+
+
 def stability(
     *what: PathLike,
     top: int | None = None,
@@ -240,8 +292,15 @@ def stability(
     shown = console or Console(stderr=True)
     places = Places.of_environment(data, inception)
     given = configs.read_configs(files, places, overrides)
-    if overrides and not files:
-        raise UserError("overrides are for configuration files: a study is what it was launched as")
+    choosing = {"--top": top, "--per": per, "--default": default}
+    _refuse_idle(
+        {"--set": None if files else overrides, "--name": name} if study else choosing,
+        "is for configuration files alone" if study else "needs a study to choose from",
+    )
+    if around is None:
+        _refuse_idle({"--of": of, "--axes": axes}, "goes with --around")
+    else:
+        _refuse_idle(choosing | {"configuration files": files}, "does not go with --around")
     asked = {"top": top, "seeds": seeds, "per": per, "default": default}
     asked = {key: value for key, value in asked.items() if value is not None}
     if study is None:
@@ -267,6 +326,13 @@ def stability(
     neighbours = None if around is None else Around(_factor(around), of, tuple(axes))
     request = launch.Request(wanted, given, neighbours, _best_label(found))
     return _result(study, launch.confirm(study, request, how, shown), storage)
+
+
+def _refuse_idle(options: Mapping[str, Any], why: str) -> None:
+    """What would have no effect is a misunderstanding, and is told."""
+    for option, value in options.items():
+        if value not in (None, "", (), [], {}):
+            raise UserError(f"{option} {why}")
 
 
 def _study_and_files(
@@ -370,6 +436,8 @@ def report(
     """
     from gansearch.analysis.report import write_report  # noqa: PLC0415
 
+    if threshold is not None and not math.isfinite(threshold):
+        raise UserError(f"--threshold {threshold}: must be a finite number")
     directory, journal = _open(_find(name, runs_dir).path, runs_dir, storage)
     found = evidence(directory.path, storage=storage)
     folder = Path(out) if out is not None else directory.report
@@ -442,6 +510,8 @@ def compare(
     """
     from gansearch.analysis.comparison import compare as side_by_side  # noqa: PLC0415
 
+    if len(names) < 2:
+        raise UserError("name two studies or more to compare")
     found = [evidence(name, runs_dir=runs_dir, storage=storage) for name in names]
     return side_by_side(found, anyway=anyway, by=by)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -44,6 +45,14 @@ Inception = Annotated[
     typer.Option("--inception", envvar="GANSEARCH_INCEPTION", help="A file of Inception weights."),
 ]
 Address = Annotated[str | None, typer.Option(help="A Ray cluster; default: a local Ray.")]
+Dashboard = Annotated[
+    str | None,
+    typer.Option("--address", metavar="http://HEAD:8265", help="Of a cluster that has the study."),
+]
+Modules = Annotated[
+    list[Path] | None,
+    typer.Option("--module", help="Code of yours that the study needs besides what it names."),
+]
 Storage = Annotated[
     str | None,
     typer.Option(
@@ -56,6 +65,7 @@ Tracking = Annotated[
     typer.Option("--tracking", help="An MLflow tracking URI, or 'off'; default: SQLite in runs."),
 ]
 Concurrency = Annotated[int | None, typer.Option(min=1, help="Trials at once, at most.")]
+There = Annotated[str | None, typer.Option(help="As for run, and as the cluster sees it.")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set search.trials=8."),
@@ -121,6 +131,63 @@ def run(
 
 
 @app.command()
+def submit(
+    study: StudyFile,
+    address: Annotated[str, typer.Option(metavar="http://HEAD:8265", help="The cluster's dashboard.")],
+    name: Annotated[str | None, typer.Option(help="The study's name; default: the file's.")] = None,
+    trials: Trials = None,
+    set_: Set = None,
+    concurrency: Concurrency = None,
+    runs_dir: There = None,
+    data: There = None,
+    inception: There = None,
+    storage: There = None,
+    tracking: There = None,
+    modules: Modules = None,
+) -> None:
+    """Run a study on a cluster elsewhere, as a Ray job that goes on when this machine is closed."""
+    job = api.submit(
+        study,
+        address,
+        name=name,
+        overrides=_overrides(set_, trials),
+        concurrency=concurrency,
+        runs_dir=runs_dir,
+        data=data,
+        inception=inception,
+        storage=storage,
+        tracking=tracking,
+        modules=modules or (),
+    )
+    out.print(f"{job.study}: job {job.id}", highlight=False)
+    where = f"{job.study} --address {address}"
+    _say_next(f"gansearch logs {where} --follow", f"gansearch status {where}")
+
+
+@app.command()
+def logs(
+    name: Name,
+    trial: Annotated[int | None, typer.Option(min=0, help="Of one trial: what it printed.")] = None,
+    seeds: Annotated[
+        bool, typer.Option("--seeds", help="The trial is of the stability study.")
+    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Until the job ends.")] = False,
+    address: Dashboard = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """What a trial printed and how it failed; on a cluster elsewhere also what the study printed."""
+    if address is not None and trial is not None:
+        _ask_cluster(address, "logs", name, "--trial", str(trial), *(["--seeds"] if seeds else []))
+    elif address is not None:
+        for piece in api.job_logs(address, name, follow=follow):
+            sys.stdout.write(piece)
+    elif trial is not None:
+        sys.stdout.write(api.trial_log(name, trial, seeds=seeds, runs_dir=runs_dir))
+    else:
+        raise UserError("say which trial: --trial N (or --address of the cluster on which it runs)")
+
+
+@app.command()
 def resume(
     name: Name,
     runs_dir: RunsDir = RUNS,
@@ -130,8 +197,13 @@ def resume(
     inception: Inception = None,
     storage: Storage = None,
     tracking: Tracking = None,
+    modules: Modules = None,
 ) -> None:
-    """Go on with a study after any kind of interruption."""
+    """Go on with a study after any kind of interruption; http://HEAD:8265 does so as a Ray job."""
+    if address and address.startswith("http"):
+        job = api.submit_resume(name, address, concurrency=concurrency, modules=modules or ())
+        out.print(f"{job.study}: job {job.id}", highlight=False)
+        return
     result = api.resume(
         name,
         runs_dir=runs_dir,
@@ -246,6 +318,8 @@ def compare(
     """Several studies side by side; numbers made differently are refused."""
     from gansearch.analysis.comparison import write_comparison  # noqa: PLC0415
 
+    if target is not None and target.suffix not in (".csv", ".html"):
+        raise UserError(f"--out {target}: must end in .csv or .html")
     table = api.compare(*names, anyway=anyway, by=by, runs_dir=runs_dir, storage=storage)
     terminal.show_comparison(out, table)
     if target is not None:
@@ -260,8 +334,12 @@ def status(
     storage: Storage = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
     top: Annotated[int, typer.Option(min=1, help="Rows of the leaderboard.")] = 10,
+    address: Dashboard = None,
 ) -> None:
     """Leaderboard and outcomes of a study, also while it runs."""
+    if address is not None:
+        _ask_cluster(address, "status", name, "--top", str(top), *(["--json"] if as_json else []))
+        return
     found = api.status(name, runs_dir=runs_dir, storage=storage)
     if as_json:
         sys.stdout.write(json.dumps(strict_json(found)) + "\n")
@@ -321,7 +399,7 @@ def export(
     )
     for folder in folders:
         out.print(f"{folder}", highlight=False)
-    first = target if top == 1 else f"{target}/01-..."
+    first = shlex.quote(str(folders[0]))
     _say_next(
         f"gansearch sample {first} --out grid.png",
         f"gansearch train {first}/config.yaml --out again",
@@ -378,6 +456,15 @@ def main() -> None:
     except GansearchError as error:
         err.print(f"[bold red]error[/]: {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
+
+
+def _ask_cluster(address: str, *arguments: str) -> None:
+    """Have a command answered by the head of a cluster elsewhere."""
+    answer = api.remote(address, arguments)
+    sys.stdout.write(answer.stdout)
+    sys.stderr.write(answer.stderr)
+    if answer.exit_code:
+        sys.exit(answer.exit_code)
 
 
 def _overrides(items: list[str] | None, trials: int | None) -> dict[str, Any]:

@@ -130,26 +130,29 @@ def _confirmed(directory: StudyDirectory, evidence: Evidence, by: str) -> list[P
         if record.outcome is Outcome.COMPLETED and record.best(evidence.metric, evidence.goal):
             successes.setdefault(record.configuration, []).append(record)
     picks = []
+    placed = sum(row["rank"] is not None for row in rows.values())
     for label, row in rows.items():
         if label in successes and row["rank"] is not None:
-            facts = _confirmation(evidence, str(label), {str(k): v for k, v in row.items()}, by)
+            facts = _confirmation(evidence, str(label), {str(k): v for k, v in row.items()})
+            facts["confirmed"] |= {"ranked_by": by, "of": placed}
             name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(label))
             picks.append(Pick(successes[str(label)][0], directory.stability, name, facts))
     return picks
 
 
-def _confirmation(evidence: Evidence, label: str, row: dict[str, Any], by: str) -> dict[str, Any]:
+def _confirmation(evidence: Evidence, label: str, row: dict[str, Any]) -> dict[str, Any]:
     """What training a configuration again has shown, as plain values."""
     records = [record for record in evidence.stability if record.configuration == label]
     names = ("iqm", "median", "mean", "sd", "q10", "q90", "late_collapse_rate")
     counted = f"{row['successes']} of {row['seeds']} seeds succeeded"
+    candidate = evidence.roster[label]
     return {
         "configuration": label,
+        "trial": candidate.trial,
+        "params": candidate.params or {},
         "confirmed": {
             "rank": row["rank"],
             "rank_interval": [row["rank_low"], row["rank_high"]],
-            "ranked_by": by,
-            "of": len(evidence.roster.candidates),
             "seeds": {record.config["seed"]: record.outcome.value for record in records},
             "successes": row["successes"],
             "failures": row["failures"],
@@ -158,7 +161,8 @@ def _confirmation(evidence: Evidence, label: str, row: dict[str, Any], by: str) 
             **{name: _interval(row, name, name) for name in names},
         },
         "evidence": f"{counted} (pruning off); these weights are the best of them, so expect of a new "
-        "seed what `confirmed` says, not `value`",
+        "seed what `confirmed` says, not `value`; and of the first of several that are about as good "
+        "a little less than that, for it was chosen on these seeds",
     }
 
 
@@ -172,6 +176,7 @@ def _export(pick: Pick, evidence: Evidence, rank: int, folder: Path) -> Path:
     facts: dict[str, Any] = {
         "study": evidence.name,
         "study_digest": evidence.facts["digest"],
+        "run": record.number,
         "trial": record.number,
         "rank": rank,
         "params": record.params,

@@ -24,6 +24,8 @@ import gc
 import itertools
 import json
 import math
+import shutil
+import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,6 +40,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.errors import StudyError
+from gansearch.study.document import parse_document
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report
 from gansearch.study.roster import Roster
 
@@ -128,20 +131,43 @@ class Journal:
             storage, writer: as for `open`.
         """
         name = self._stability_name
-        if storage is None:
-            exists = (directory / JOURNAL_FILE).exists()
-        else:
-            exists = name in optuna.get_all_study_names(_open_storage(directory, storage))
-        return Journal.open(directory, name, storage, writer=writer) if exists else None
+        if storage is None and not (directory / JOURNAL_FILE).exists():
+            return None
+        if storage is not None and not _has_roster(_open_storage(directory, storage), name):
+            return None
+        return Journal.open(directory, name, storage, writer=writer)
 
     def create_stability(
-        self, directory: Path, facts: Mapping[str, Any], storage: str | None = None
+        self,
+        directory: Path,
+        roster: Roster,
+        facts: Mapping[str, Any],
+        storage: str | None = None,
     ) -> Journal:
-        """Begin that journal; it takes over what this one knows of the study, with other `facts`."""
+        """Begin that journal, whole or not at all.
+
+        Args:
+            directory: of the stability study; made if it is not there.
+            roster: whom it trains.
+            facts: besides what this journal knows of the study.
+            storage: as for `open`.
+        """
         shared = ("metric", "goal", "steps", "report_every", "digest", "question", "study", "id")
         own = {"part": "stability", "experiment": self.study.study_name}
-        known = {key: self.study.user_attrs[key] for key in shared}
-        return Journal.create(directory, self._stability_name, known | own | dict(facts), storage)
+        known = {key: self.study.user_attrs[key] for key in shared} | own | dict(facts)
+        known["roster"] = roster.plain()  # last: with it the journal is whole
+        directory.mkdir(exist_ok=True)
+        name = self._stability_name
+        if storage is not None:
+            backend = _open_storage(directory, storage)
+            if name in optuna.get_all_study_names(backend):  # of a driver that was killed
+                optuna.delete_study(study_name=name, storage=backend)
+            return Journal.create(directory, name, known, storage)
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=directory))
+        Journal.create(part, name, known)
+        (part / JOURNAL_FILE).rename(directory / JOURNAL_FILE)
+        shutil.rmtree(part)
+        return Journal.open(directory, name, writer=True)
 
     @property
     def _stability_name(self) -> str:
@@ -155,6 +181,12 @@ class Journal:
     def facts(self) -> dict[str, Any]:
         """What `create` was told of the study."""
         return dict(self.study.user_attrs)
+
+    @property
+    def wants_stability(self) -> bool:
+        """Whether the study file asks for configurations to be trained again."""
+        tree = parse_document(self.study.user_attrs["study"], "study.yaml").tree
+        return bool(tree.get("stability"))
 
     @property
     def roster(self) -> Roster:
@@ -329,6 +361,12 @@ class _JournalFile(JournalFileBackend):
                 yield from json.loads(b"[" + b",".join(batch) + b"]")
                 number, place = number + len(batch), place + sum(map(len, batch))
         self._end = (number, place)
+
+
+def _has_roster(backend: BaseStorage, name: str) -> bool:
+    if name not in optuna.get_all_study_names(backend):
+        return False
+    return "roster" in backend.get_study_user_attrs(backend.get_study_id_from_name(name))
 
 
 def _open_storage(directory: Path, url: str | None) -> BaseStorage:

@@ -51,6 +51,8 @@ def show_status(out: Console, found: dict[str, Any], top: int) -> None:
         ended = ", ".join(f"{n} {outcome}" for outcome, n in sorted(again["counts"].items()))
         whom = f"{len(again['configurations'])} configurations, {again['planned']} seeds in all"
         out.print(f"trained again: {whom}: {ended or 'none yet'}", highlight=False)
+    if found["costs"]["words"]:
+        out.print(found["costs"]["words"], style="dim", highlight=False)
     sign = 1 if goal == "min" else -1
     valued = [trial for trial in found["trials"] if trial["best"]]
     valued.sort(key=lambda trial: sign * trial["best"]["value"])

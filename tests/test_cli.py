@@ -79,10 +79,12 @@ def finished_study(runs: Path, name: str = "done") -> Path:
     directory.mkdir(parents=True)
     (directory / "study.yaml").write_text(STUDY)
     facts = {"metric": "d_loss", "goal": "min", "steps": 4, "trials": 3, "digest": "abc"}
+    facts |= {"question": "Does it run?", "study": STUDY}
     journal = Journal.create(directory, name, facts)
     ends = [(2.0, Outcome.PRUNED), (1.0, Outcome.COMPLETED), (float("nan"), Outcome.DIVERGED)]
     for number, (value, outcome) in enumerate(ends):
-        journal.begin(number, {"lr": 0.1}, {"lr": FloatDistribution(0, 1)}, {})
+        config = {"loss": {"name": "hinge"}, "seed": number}
+        journal.begin(number, {"lr": 0.1}, {"lr": FloatDistribution(0, 1)}, config)
         journal.report(number, Report(2, 32, 0.5, {"d_loss": value, "x": float("inf")}, 0.0))
         journal.end(journal.trials()[number], outcome, "[red]why[/]")
     return directory
@@ -166,7 +168,7 @@ def test_a_bad_study_is_one_message_and_nothing_created(case, here, command, off
         (["--set", "search.trials"], "--set search.trials: needs KEY=VALUE"),
         (["--set", "=3"], "--set =3: needs KEY=VALUE"),
         (["--set", "search.trials=["], "--set search.trials=[: the value is not valid YAML"),
-        (["--set", "search.trials=0"], "search.trials: must be at least 1, not 0"),
+        (["--set", "search.trials=0"], "search.trials: 0 trials, and no stability section"),
         (
             ["--set", "search.trails=8"],
             "search.trails: not a key of this section (did you mean 'trials'",
@@ -198,6 +200,25 @@ def test_a_bad_option_is_one_message_and_nothing_created(args, message, here, co
         (["export", "done", "--out", "x", "--top", "3"], "--top 3: only 2 trials have a value"),
         (["export", "done", "--out", "runs"], "runs is not an empty folder"),
         (["sync", "nope"], "there is no study 'nope'"),
+        (["stability", "done", "nope"], "one study at a time: done, nope"),
+        (["stability", "nope"], "there is no study 'nope'"),
+        (["stability", "done", "--of", "trial 1"], "--of goes with --around"),
+        (["stability", "done", "--around", "0.5", "--top", "2"], "--top does not go with --around"),
+        (["stability", "done", "--around", "1.5"], "--around 1.5: must lie between 0 and 1"),
+        (["stability", "done", "--set", "ema=0.9"], "--set is for configuration files alone"),
+        (["stability", "done", "--per", "moon"], "--per: must be 'study' or 'loss', not 'moon'"),
+        (["stability", "none.yaml"], "none.yaml: 1 mistake\n  cannot be read"),
+        (["stability", "axis.yaml", "--top", "2"], "axis.yaml: 1 mistake"),
+        (["stability", "default.yaml"], "default.yaml: the label 'default' is taken"),
+        (["report", "nope"], "there is no study 'nope'"),
+        (["report", "done", "--by", "luck"], "no score is called 'luck' (there are: iqm, mean"),
+        (["report", "done", "--threshold", "nan"], "--threshold nan: must be a finite number"),
+        (["report", "done", "--out", "."], "holds"),
+        (["compare", "done"], "name two studies or more"),
+        (["compare", "done", "done", "--out", "x.txt"], "--out x.txt: must end in .csv or .html"),
+        (["logs", "done"], "say which trial: --trial N"),
+        (["logs", "done", "--trial", "7"], "has no folder of trial 7"),
+        (["submit", "none.yaml", "--address", "http://127.0.0.1:9"], "cannot be read"),
         (["ui", "nope"], "there is no study 'nope'"),
         (["ui", "--runs-dir", "elsewhere"], "there is no study in elsewhere"),
         (
@@ -219,6 +240,7 @@ def test_a_bad_option_is_one_message_and_nothing_created(args, message, here, co
 def test_every_other_command_tells_a_mistake_likewise(args, message, here, command):
     finished_study(here / "runs")
     Path("axis.yaml").write_text("ema: {uniform: [0, 1]}\n")
+    Path("default.yaml").write_text("ema: 0.9\n")
     before = tree(here)
     code, out, err = command(*args)
     assert (code, out) == (2, "")
@@ -328,7 +350,16 @@ def test_status_is_one_strict_json_object(here):
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout, parse_constant=refuse)
     assert done.stdout.count("\n") == 1
-    assert set(found) == {"study", "state", "objective", "counts", "trials", "best"}
+    assert set(found) == {
+        "study",
+        "state",
+        "objective",
+        "counts",
+        "trials",
+        "best",
+        "stability",
+        "costs",
+    }
     assert found["counts"] == {"pruned": 1, "completed": 1, "diverged": 1}
     assert (found["state"], found["best"]["number"]) == ("finished", 1)
     assert found["trials"][2]["metrics"] == {"d_loss": None, "x": None}

@@ -244,7 +244,8 @@ def study_made(tmp_path_factory, config):
     directory = StudyDirectory(tmp / "s")
     directory.path.mkdir()
     directory.study_file.write_text("question: by hand\n")
-    facts = {"metric": "d_loss", "goal": "min", "steps": 1500, "digest": "abc"}
+    facts = {"metric": "d_loss", "goal": "min", "steps": 1500, "trials": 4, "digest": "abc"}
+    facts |= {"question": "by hand", "study": "question: by hand"}
     journal = Journal.create(directory.path, "s", facts)
     checked, data = load_config(config, tmp)
     reference = prepare(checked, data, Places(tmp, tmp))
@@ -345,7 +346,8 @@ def test_an_export_takes_no_folder_of_others(study, tmp_path):
 
 def test_a_study_without_a_value_has_nothing_to_export(tmp_path):
     directory = StudyDirectory(tmp_path)
-    facts = {"metric": "fd", "goal": "min", "steps": 9, "digest": "abc"}
+    facts = {"metric": "fd", "goal": "min", "steps": 9, "trials": 4, "digest": "abc"}
+    facts |= {"question": "", "study": "question: ''"}
     journal = Journal.create(tmp_path, "s", facts)
     with pytest.raises(StudyError, match="has a finite fd yet"):
         export(directory, journal, tmp_path / "out")

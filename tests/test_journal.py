@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from gansearch.errors import StudyError
 from gansearch.journal import CONSTRAINT, JOURNAL_FILE, Journal, write_table
 from gansearch.study.records import Outcome, Report, TrialRecord, table_row
+from gansearch.study.roster import Candidate, Roster
 
 FACTS = {"metric": "fd", "goal": "min", "steps": 100, "digest": "d", "trials": 3}
 AXES = {"lr": FloatDistribution(1e-5, 1e-1, log=True), "loss": CategoricalDistribution(["a", None])}
@@ -289,3 +290,42 @@ def test_a_write_that_optuna_refuses_leaves_the_reader_in_place(tmp_path, journa
     told(journal, 2.0)
     assert [trial.step for trial in journal.trials()] == [10, 10]
     assert journal.study.get_trials() == reopened(tmp_path).study.get_trials()
+
+
+# What is trained again
+
+
+@pytest.mark.parametrize("storage", [None, "sqlite"])
+def test_a_stability_journal_is_whole_or_not_there(tmp_path, monkeypatch, storage):
+    url = f"sqlite:///{tmp_path / 'optuna.db'}" if storage else None
+    facts = FACTS | {"report_every": 1, "digest": "abc", "question": "", "study": "", "id": "x"}
+    (tmp_path / "s").mkdir()
+    search = Journal.create(tmp_path / "s", "s", facts, url)
+    folder = tmp_path / "s" / "stability"
+    roster = Roster().extended([Candidate("a", "given", {"lr": 1})], 3, 0)
+    genuine = optuna.Study.set_user_attr
+
+    def dying(lives):
+        """`Study.set_user_attr`, as far as a driver that is killed after some writes comes."""
+        left = iter(range(lives))
+
+        def write(study, key, value):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            genuine(study, key, value)
+
+        return write
+
+    for lives in (0, 1, 5, 9):
+        monkeypatch.setattr(optuna.Study, "set_user_attr", dying(lives))
+        with pytest.raises(KeyboardInterrupt):
+            search.create_stability(folder, roster, {}, url)
+        monkeypatch.setattr(optuna.Study, "set_user_attr", genuine)
+        assert search.open_stability(folder, url) is None
+        assert search.open_stability(folder, url, writer=True) is None
+    made = search.create_stability(folder, roster, {}, url)
+    assert not made.finished
+    found = search.open_stability(folder, url)
+    assert found.roster == roster
+    assert (found.planned, found.facts["id"], found.facts["part"]) == (3, "x", "stability")
+    assert search.trials() == []

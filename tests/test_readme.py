@@ -33,9 +33,9 @@ def test_its_study_is_a_study(tmp_path):
     from gansearch.errors import InvalidInput
     from gansearch.training.validation import read_study
 
-    (text,) = blocks("yaml")
+    text, section = blocks("yaml")
     with pytest.raises(InvalidInput) as caught:
-        read_study(parse_document(text, "README.md"), tmp_path, complete_plan)
+        read_study(parse_document(text + section, "README.md"), tmp_path, complete_plan)
     assert len(caught.value.problems) == 1, "nothing but the images is missing"
     assert "fashion-mnist" in str(caught.value)
 

@@ -37,6 +37,7 @@ def answer(found: Findings) -> Answer:
             [f"No configuration works: none of {runs} of {tried} trained to the end."], cautions
         )
     parts = (_recommendation, _rivals, _certainty, _promise)
+    cautions = [*_chosen(found, best), *cautions]
     return Answer([sentence for part in parts for sentence in part(found, best)], cautions)
 
 
@@ -85,6 +86,20 @@ def _certainty(found: Findings, best: Row) -> Iterator[str]:
     place = f"Its rank is {low}" if low == high else f"Its rank lies between {low} and {high}"
     first = "" if missing(best["p_first"]) else f" (first in {share(best['p_first'])} of them)"
     yield f"{place} of {len(found.rows)} in 95 % of the resamples of the seeds{first}."
+
+
+def _chosen(found: Findings, best: Row) -> Iterator[str]:
+    """The first of several that are as good is there by luck, too, though by less."""
+    rivals = [
+        row["configuration"]
+        for row in found.rows[1:]
+        if not told_apart(found.p_beats(best["configuration"], row["configuration"]))
+    ]
+    if rivals:
+        yield (
+            f"It was chosen on these same seeds, which do not tell it from {listed(rivals)}: its own "
+            "figures are a little too good. More seeds of these few would tell."
+        )
 
 
 def _promise(found: Findings, best: Row) -> Iterator[str]:
@@ -137,6 +152,12 @@ def _cautions(found: Findings) -> Iterator[str]:
         yield f"{count(blameless, 'seed')} ended because the machine did, and do not count."
     if any(row["steps_equal"] is False for row in everything):
         yield "The budget was not equal: some successes made other than the study's number of updates."
+    images = {row["images"] for row in found.rows if not missing(row["images"])}
+    if len(images) > 1:
+        yield (
+            f"The discriminators saw from {number(min(images))} to {number(max(images))} real images: "
+            "the budget was equal in generator updates only."
+        )
     failing = [row["configuration"] for row in found.rows if not row["successes"]]
     if 0 < len(failing) < len(found.rows):
         yield f"No seed of {listed(failing)} trained to the end: no value can be given there."

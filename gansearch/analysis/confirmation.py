@@ -240,9 +240,7 @@ def configurations(evidence: Evidence, by: str = "iqm") -> pd.DataFrame:
         UserError: an unknown score.
     """
     if by not in SCORES:
-        raise UserError(
-            f"no score is called {by!r}{nearest(by, SCORES)}; there are: {', '.join(SCORES)}"
-        )
+        raise UserError(f"no score is called {by!r}{nearest(by, SCORES)}")
     groups = _groups(evidence)
     placed = _ranks(groups, by)
     rows = [_configuration(group, evidence.steps, placed.get(group.label), by) for group in groups]

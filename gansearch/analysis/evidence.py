@@ -32,6 +32,7 @@ class Evidence:
         roster: the configurations and seeds of the stability study; empty if there was none.
         facts: versions, digest, dates and whatever else the journal knows of the study.
         published: the study file's section of that name, or None.
+        devices: what a trial holds while it runs: a share of a GPU, or CPUs where it holds none.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Evidence:
     roster: Roster = field(default_factory=Roster)
     facts: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, Any] | None = None
+    devices: float = 1.0
 
     @property
     def provenance(self) -> dict[str, dict[str, Any]]:
@@ -63,6 +65,7 @@ def gather(directory: StudyDirectory, journal: Journal, storage: str | None = No
     """
     tree = parse_document(journal.facts["study"], "study.yaml").tree
     space, _ = parse_space({key: tree[key] for key in AXES_ALLOWED if key in tree})
+    held = tree.get("resources") or {}
     again = journal.open_stability(directory.stability.path, storage)
     running = directory.is_held()
     return Evidence(
@@ -78,6 +81,7 @@ def gather(directory: StudyDirectory, journal: Journal, storage: str | None = No
         roster=again.roster if again else Roster(),
         facts=journal.facts,
         published=tree.get("published"),
+        devices=float(held.get("gpus") or held.get("cpus") or 1),
     )
 
 

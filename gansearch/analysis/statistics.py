@@ -361,8 +361,9 @@ def ranks(costs: Sequence[Array], score: str = "iqm") -> list[Rank]:
     """The rank of each of several samples among all.
 
     The interval of a rank is the percentile bootstrap's, in which every sample is resampled by itself
-    (one of fewer than 3 values as if it were certain). It errs on the safe side: of configurations half
-    a standard deviation apart, `benchmarks.coverage` finds the true rank within it in 99 %.
+    (one of 2 values, too, which knows little of its own spread). It errs on the safe side: of
+    configurations half a standard deviation apart, `benchmarks.coverage` finds the true rank within it
+    in 99 %.
 
     Args:
         costs: of the seeds of each configuration, at least one; smaller is better, a failure is inf.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from gansearch.analysis.evidence import Evidence, gather
+from gansearch.analysis.wording import duration, listed, share
 from gansearch.journal import Journal
 from gansearch.study.directory import StudyDirectory
-from gansearch.study.document import parse_document
-from gansearch.study.records import Goal, TrialRecord, ranked, table_row
+from gansearch.study.records import Goal, Outcome, TrialRecord, ranked, table_row
 
 
 def trials_table(records: Sequence[TrialRecord], metric: str, goal: Goal) -> pd.DataFrame:
@@ -39,6 +40,51 @@ def curves_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+ENDINGS = {
+    Outcome.RUNNING: "are running",
+    Outcome.PRUNED: "were pruned",
+    Outcome.INTERRUPTED: "were interrupted",
+}
+"""What to say of trials where it is not their outcome's own name."""
+
+
+def costs(records: Sequence[TrialRecord], *, held: float = 1.0) -> pd.DataFrame:
+    """What trials have cost by how they ended, the dearest first; indexed by the outcome.
+
+    Columns: trials, device_seconds, share (of all device-seconds; missing where there are none yet).
+    A trial's time is that up to its last report: what it spent after that is not known.
+
+    Args:
+        records: the trials, of the search, its stability study or both.
+        held: devices that one of them holds: `resources.gpus` (0.25 is a quarter of one), or
+            `resources.cpus` where it holds no GPU.
+    """
+    trials = Counter(record.outcome.value for record in records)
+    seconds = dict.fromkeys(trials, 0.0)
+    for record in records:
+        seconds[record.outcome.value] += held * record.seconds
+    total = sum(seconds.values()) or math.nan
+    rows = [
+        {"outcome": outcome, "trials": trials[outcome], "device_seconds": spent, "share": spent / total}
+        for outcome, spent in sorted(seconds.items(), key=lambda item: -item[1])
+    ]
+    columns = ["outcome", "trials", "device_seconds", "share"]
+    return pd.DataFrame(rows, columns=columns).set_index("outcome")
+
+
+def cost_words(table: pd.DataFrame) -> str:
+    """What `costs` gave in a sentence: `12 h of device time went to trials that completed (62 %) and
+    diverged (38 %)`; empty where nothing has been spent.
+    """
+    total = table["device_seconds"].sum()
+    told = [
+        f"{ENDINGS.get(outcome, outcome)} ({'under 1 %' if part < 0.01 else share(part)})"
+        for outcome, part in zip(table.index, table["share"], strict=True)
+        if part > 0
+    ]
+    return f"{duration(total)} of device time went to trials that {listed(told)}" if told else ""
+
+
 def state_of(directory: StudyDirectory, records: Sequence[TrialRecord], total: int) -> str:
     """`running`, `finished`, or `interrupted` (by Ctrl-C, a crash or a cut power line)."""
     if directory.is_held():
@@ -53,12 +99,15 @@ def status(directory: StudyDirectory, journal: Journal, storage: str | None = No
     Keys: study, state, objective {metric, goal}, counts {outcome: n}, trials (by number; each
     number, outcome, reason, step, params, metrics (last), best {step, value, metrics} or None,
     seconds, mlflow_run_id), best (the best trial's entry, or None), stability (None, or counts,
-    planned, and for each of its configurations label, seeds and counts).
+    planned, and for each of its configurations label, seeds and counts), costs (by outcome, and in
+    words).
     """
     evidence = gather(directory, journal, storage)
     records, metric, goal = evidence.search, journal.metric, journal.goal
     everything = [*records, *evidence.stability]
-    planned = evidence.planned + max(len(evidence.roster.entries), _asked_for(journal))
+    spent = costs(everything, held=evidence.devices)
+    # A stability study that is asked for and has not begun counts as one trial that has not ended.
+    planned = evidence.planned + max(len(evidence.roster.entries), int(journal.wants_stability))
     state = state_of(directory, everything, planned)
     entries = {record.number: _entry(record, metric, goal) for record in records}
     first = ranked(records, metric, goal)[0] if records else None
@@ -71,12 +120,8 @@ def status(directory: StudyDirectory, journal: Journal, storage: str | None = No
         "trials": list(entries.values()),
         "best": best if best and best["best"] else None,
         "stability": _stability(evidence),
+        "costs": {"outcomes": spent.reset_index().to_dict("records"), "words": cost_words(spent)},
     }
-
-
-def _asked_for(journal: Journal) -> int:
-    """1 where the study file asks for a stability study, which may not have begun."""
-    return int(bool(parse_document(journal.facts["study"], "study.yaml").tree.get("stability")))
 
 
 def _stability(evidence: Evidence) -> dict[str, Any] | None:

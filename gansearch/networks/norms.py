@@ -6,7 +6,8 @@ weights of the layer itself.
 
 from __future__ import annotations
 
-from typing import Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -58,13 +59,14 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight [out, ...] scaled to a largest singular value of about 1."""
-        matrix = weight.flatten(1)
-        if self.training:
-            u, v = self._iterate(matrix.detach())
-        else:
-            u, v = self.u, self.v
-        # Not torch.dot: under autocast the two may differ in precision, which it refuses.
-        return weight / (u * torch.mv(matrix, v)).sum()
+        with _full_precision(weight.device.type):
+            matrix = weight.flatten(1)
+            if self.training:
+                u, v = self._iterate(matrix.detach())
+            else:
+                u, v = self.u, self.v
+            # Not torch.dot: under autocast the two may differ in precision, which it refuses.
+            return weight / (u * torch.mv(matrix, v)).sum()
 
     @torch.no_grad()
     def _iterate(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,3 +77,11 @@ class SpectralNorm(nn.Module):
         self.u.copy_(u)
         self.v.copy_(v)
         return u, v
+
+
+def _full_precision(device_type: str) -> AbstractContextManager[Any]:
+    """Out of an autocast: on a GPU it has `torch.mv` round the singular value to bfloat16."""
+    known = torch.amp.is_autocast_available(device_type)  # the meta device has none
+    if known and torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()

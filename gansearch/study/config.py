@@ -177,6 +177,10 @@ class TrialConfig(Section):
         discriminator_steps: discriminator updates for each generator update.
         ema: decay per step of the averaged generator that is evaluated and exported; None: no
             average.
+        precision: of the passes through the networks in training. With `bfloat16` (torch's autocast)
+            weights, losses, penalties and averages stay in float32, and so does the evaluation.
+        deterministic: use only deterministic algorithms, so that a GPU repeats a trial bit for bit as
+            CPUs do anyway; slower, and an error where a network needs one that there is not.
         seed: fixes initialisation, data order and noise.
     """
 
@@ -189,10 +193,12 @@ class TrialConfig(Section):
     batch_size: Annotated[int, Field(ge=2)] = 64
     discriminator_steps: Positive = 1
     ema: Annotated[float, Field(ge=0, lt=1)] | None = 0.999
+    precision: Literal["float32", "bfloat16"] = "float32"
     budget: Budget = Budget()
     evaluation: Evaluation = Evaluation()
     objective: Objective = Objective()
     health: Health = Health()
+    deterministic: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     def plain(self) -> dict[str, Any]:
@@ -209,9 +215,14 @@ AXES_ALLOWED = (
     "batch_size",
     "discriminator_steps",
     "ema",
+    "precision",
 )
 """The sections that may differ between the trials of one study; the rest is what they share, without
-which their numbers could not be compared."""
+which their numbers could not be compared. (`deterministic` would not spoil a comparison; but cuBLAS is
+told of it once a process, and a process trains several trials.)"""
+
+ADDED = {"precision": "float32", "deterministic": False}
+"""Keys that configurations once did not have, and what is meant where they are missing."""
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -240,6 +251,11 @@ def digest(tree: Any) -> str:
     """SHA-256 of plain values in canonical JSON, as 16 hex digits: equal where they are equal."""
     text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def config_digest(config: Mapping[str, Any]) -> str:
+    """The digest of a configuration as plain values: one written before a key was added keeps its."""
+    return digest({k: v for k, v in config.items() if k not in ADDED or v != ADDED[k]})
 
 
 def trial_seed(study_seed: int, number: int, purpose: str = "search") -> int:

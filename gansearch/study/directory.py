@@ -13,6 +13,9 @@ from filelock import FileLock, Timeout
 
 from gansearch.errors import StudyError, nearest
 
+LOG, ERROR = "log.txt", "error.txt"
+"""In a trial's folder: what it printed, and the traceback of the error that ended it."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 

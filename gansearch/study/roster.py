@@ -73,6 +73,7 @@ class Roster:
         seeds: int,
         study_seed: int,
         taken: Collection[int] = (),
+        lost: Collection[int] = (),
     ) -> Roster:
         """A roster in which each of these candidates has at least `seeds` seeds.
 
@@ -86,6 +87,7 @@ class Roster:
             seeds: how often.
             study_seed: from which, with the configuration itself, the seeds follow.
             taken: seeds not to use: the search's.
+            lost: seeds that do not count, because their machine died; others stand in for them.
 
         Raises:
             StudyError: two configurations of one label.
@@ -106,7 +108,8 @@ class Roster:
         for label in wanted:
             present = self.seeds(label)
             fresh = _fresh_seeds(merged[label], study_seed, {*present, *taken})
-            new += [(turn, label, next(fresh)) for turn in range(len(present), seeds)]
+            counted = sum(seed not in lost for seed in present)
+            new += [(turn, label, next(fresh)) for turn in range(counted, seeds)]
         new.sort(key=lambda entry: entry[0])
         return replace(merged, entries=self.entries + tuple((label, seed) for _, label, seed in new))
 

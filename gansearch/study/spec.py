@@ -74,11 +74,15 @@ class Resources(Section):
 
     Attributes:
         retries: how often a trial goes on from its last checkpoint after its worker died.
+        halve_batch: how often one that is out of memory goes on from there with each batch computed in
+            twice as many pieces. Their gradients are added up: the batch size is what it was, the
+            trial slower.
     """
 
     cpus: Positive = 1
     gpus: Annotated[float, Field(ge=0)] = 0.0
     retries: Annotated[int, Field(ge=0)] = 2
+    halve_batch: Annotated[int, Field(ge=0, le=16)] = 0
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Resources:
@@ -282,7 +286,7 @@ def _complete_stability(plan: Plan, space: Space, complete: Complete) -> tuple[P
     filled = {}
     for label, given in stability.configurations.items():
         here = ("stability", "configurations", label)
-        if RESERVED.match(label):
+        if RESERVED.fullmatch(label):
             found.append((here, f"the label '{label}' is taken: call it something else"))
         for key in (key for key in given if key not in AXES_ALLOWED):
             shared = key in TrialConfig.model_fields
@@ -299,7 +303,7 @@ def _complete_stability(plan: Plan, space: Space, complete: Complete) -> tuple[P
     return plan.model_copy(update={"stability": completed}), found
 
 
-RESERVED = re.compile(r"default$|trial \d+|$")
+RESERVED = re.compile(r"(default|trial \d+)?")
 """Labels that a stability study gives by itself."""
 
 

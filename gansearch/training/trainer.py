@@ -11,7 +11,7 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from gansearch.data.images import ImageData
-from gansearch.losses import LOSSES, PENALTIES, Loss, Penalty
+from gansearch.losses import LOSSES, PENALTIES, Constraint, Loss, Penalty
 from gansearch.metrics.reference import Evaluator, Reference
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.study.config import Optimizer, TrialConfig, trial_seed
@@ -28,6 +28,7 @@ from gansearch.study.records import Outcome, Report
 from gansearch.training.health import Health
 from gansearch.training.optimizers import OPTIMIZERS
 from gansearch.training.randomness import (
+    deterministic_algorithms,
     random_states,
     restore_random_states,
     seed_everything,
@@ -38,6 +39,9 @@ LOOK_EVERY = 50
 
 JUDGED_BATCHES = 8
 """The discriminator's error rates are counted over its last so many batches before a report."""
+
+AT_ONCE = 256
+"""Images generated in one pass where no gradient is wanted."""
 
 GRID_SIZE = 64
 """Images in the fixed-noise sample grid."""
@@ -65,6 +69,9 @@ MEASURED = {
 }
 """What every report holds besides the metrics that the configuration asks for, and over what."""
 
+SPLIT = {"microbatches": "pieces in which each batch was computed, for want of memory"}
+"""What reports hold while there is more than one."""
+
 
 class Trainer:
     """One GAN in training.
@@ -78,6 +85,7 @@ class Trainer:
     Attributes:
         step: generator updates so far.
         reports: the curve so far.
+        microbatches: how many pieces each batch is computed in, see `split`.
     """
 
     def __init__(
@@ -87,6 +95,7 @@ class Trainer:
         self.device = torch.device(device)
         self.step = 0
         self.reports: list[Report] = []
+        self.microbatches = 1
         self._seconds = 0.0
         seed_everything(config.seed)  # initial weights, and whatever a part draws by itself
         self._pixels = _as_tensor(data.images).to(self.device)
@@ -99,10 +108,13 @@ class Trainer:
         self._g_optimizer = _build_optimizer(sides.generator, self.generator)
         self._d_optimizer = _build_optimizer(sides.discriminator, self.discriminator)
         self._loss, self._penalty = build_loss(config)
+        part: object = self._penalty
+        self._constraint = part if isinstance(part, Constraint) else None
         # A stream of its own: with the initial weights' it would begin with the same numbers.
         noise_seed = trial_seed(config.seed, 0, "noise")
         self._noise = torch.Generator(self.device).manual_seed(noise_seed)
         self._order = DataOrder(len(self._pixels), config.batch_size, config.seed)
+        self._momenta = batch_norm_momenta(self.generator)
         self._evaluator = Evaluator(reference, device=str(self.device))
         self._health = Health(config)
         self._start_scale = {
@@ -124,7 +136,29 @@ class Trainer:
         """Metric name -> features, their hash, sample counts, split, EMA or not."""
         samples = self.config.evaluation.samples
         evaluated = self._evaluator.provenance(samples, ema=self.config.ema is not None)
-        return {name: {"features": None, "over": over} for name, over in MEASURED.items()} | evaluated
+        own = MEASURED | SPLIT if self.microbatches > 1 else MEASURED
+        return {name: {"features": None, "over": over} for name, over in own.items()} | evaluated
+
+    def split(self, microbatches: int) -> None:
+        """From here on, compute each batch in so many equal pieces, for less memory and more time.
+
+        Gradients are added up (gradient accumulation), so that an update is still one of the whole
+        batch, of the same images and noise, up to rounding. What looks at a batch as a whole sees a
+        piece: batch norm ("ghost batch norm", Hoffer et al. 2017, arXiv 1705.08741), DRAGAN's standard
+        deviation, a user's own relativistic loss.
+
+        Raises:
+            ValueError: pieces of fewer than two images.
+        """
+        if microbatches > 1 and self.config.batch_size // microbatches < 2:
+            raise ValueError(f"a batch of {self.config.batch_size} has no {microbatches} micro-batches")
+        self.microbatches = microbatches
+        # A step has more passes through the generator then, each of which moves the running averages
+        # of its batch norm: by less, so that they reach back over as many steps as before.
+        turns = self.config.discriminator_steps
+        passes = turns if microbatches == 1 else microbatches * (turns + 1)
+        for layer, momentum in self._momenta.items():
+            layer.momentum = momentum if passes == turns else 1 - (1 - momentum) ** (turns / passes)
 
     def advance(self) -> Report:
         """Train to the next report and make it.
@@ -137,12 +171,15 @@ class Trainer:
         begun, seen = time.perf_counter(), self.batch_number
         budget = self.config.budget
         target = min((self.step // budget.report_every + 1) * budget.report_every, budget.steps)
-        window = self._train_to(target)
-        trained = time.perf_counter() - begun
-        metrics = self._measure(window)
+        with deterministic_algorithms(self.config.deterministic):
+            window = self._train_to(target)
+            trained = time.perf_counter() - begun
+            metrics = self._measure(window)
         metrics["images_per_second"] = (
             (self.batch_number - seen) * self.config.batch_size / max(trained, 1e-9)
         )
+        if self.microbatches > 1:
+            metrics["microbatches"] = float(self.microbatches)
         self._seconds += time.perf_counter() - begun
         report = self._judge(metrics)
         self.reports.append(report)
@@ -151,8 +188,9 @@ class Trainer:
     @torch.no_grad()
     def generate(self, count: int, seed: int) -> Tensor:
         """Images from the evaluated generator: uint8, count x C x H x W, on the trainer's device."""
-        network = self._evaluated()
-        return generate(network, count, self.config.latent_size, seed, self.device)
+        network, at_once = self._evaluated(), max(AT_ONCE // self.microbatches, 1)
+        with deterministic_algorithms(self.config.deterministic):
+            return generate(network, count, self.config.latent_size, seed, self.device, at_once)
 
     def grid(self) -> Tensor:
         """The fixed-noise samples that an image series shows: uint8, GRID_SIZE x C x H x W."""
@@ -166,6 +204,7 @@ class Trainer:
             "config": self.config.plain(),
             "image_shape": list(self._pixels.shape[1:]),
             "step": self.step,
+            "microbatches": self.microbatches,
             "seconds": self._seconds,
             "reports": [asdict(report) | {"outcome": _text(report.outcome)} for report in self.reports],
             "generator": self.generator.state_dict(),
@@ -186,6 +225,7 @@ class Trainer:
         if state["device"] != self.device.type:
             raise ValueError(f"the checkpoint was made on {state['device']}, not {self.device.type}")
         self.step, self._seconds = state["step"], state["seconds"]
+        self.split(state.get("microbatches", 1))  # once there was no such key
         self.reports = [
             Report(**r | {"outcome": Outcome(r["outcome"]) if r["outcome"] else None})
             for r in state["reports"]
@@ -207,58 +247,86 @@ class Trainer:
         """Train up to a step, or until the losses are no longer finite."""
         self.generator.train()
         self.discriminator.train()
-        window = _Window(self.device)
+        window = _Window(self.device, JUDGED_BATCHES * self.microbatches)
         first, per_step = self.batch_number, self.config.discriminator_steps
         batches = self._order.batches(first, (target - self.step) * per_step, self.device)
         while self.step < target:
             last = self.step + 1 == target
             for turn in range(per_step):
-                fake = self._generate_for(generator_too=turn + 1 == per_step)
+                latents = self._latents(self.config.batch_size)
+                fake = self._generate_for(latents, generator_too=turn + 1 == per_step)
                 real = scale(self._pixels[next(batches)])
                 self._update_discriminator(real, fake.detach(), window, measure=last)
-            self._update_generator(real, fake, window, measure=last)
+            self._update_generator(real, latents, fake, window, measure=last)
             self.step += 1
             if self.step % LOOK_EVERY == 0 and not last and not window.finite():
                 break
         return window
 
-    def _generate_for(self, *, generator_too: bool) -> Tensor:
+    def _generate_for(self, latents: Tensor, *, generator_too: bool) -> Tensor:
         """A batch of fakes. A step's last batch serves the generator's update too, as is common
-        (PyTorch's DCGAN tutorial does so): that saves a pass through the generator.
+        (PyTorch's DCGAN tutorial does so): that saves a pass through the generator. Of micro-batches
+        no graph is kept, for together they would take the memory that splitting is to save.
         """
-        with torch.set_grad_enabled(generator_too):
-            fake: Tensor = self.generator(self._latents(self.config.batch_size))
-        return fake
+        with torch.set_grad_enabled(generator_too and self.microbatches == 1):
+            parts = [self._pass(self.generator, part) for _, (part,) in self._pieces(latents)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _pass(self, network: nn.Module, batch: Tensor) -> Tensor:
+        """A pass through a network in the configuration's precision; float32 comes out."""
+        if self.config.precision == "float32":
+            passed: Tensor = network(batch)
+            return passed
+        # One autocast for each pass: it remembers the weights that it has rounded until it closes, and
+        # would go on with them after an update, or without the graph of a pass that had no gradient.
+        with torch.autocast(self.device.type, torch.bfloat16):
+            passed = network(batch)
+        return passed.float()
+
+    def _pieces(self, *batches: Tensor) -> Iterable[tuple[float, tuple[Tensor, ...]]]:
+        """Batches of one length in micro-batches, each with its share of the whole."""
+        if self.microbatches == 1:
+            return [(1.0, batches)]
+        split = zip(*(batch.tensor_split(self.microbatches) for batch in batches), strict=True)
+        return [(len(parts[0]) / len(batches[0]), parts) for parts in split]
 
     def _update_discriminator(
         self, real: Tensor, fake: Tensor, window: _Window, *, measure: bool
     ) -> None:
-        real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
-        loss = self._loss.d(real_logits, fake_logits)
-        if self._penalty is not None:
-            loss = loss + self._penalty(self.discriminator, real, fake)
         self._d_optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        for share, (reals, fakes) in self._pieces(real, fake):
+            real_logits = self._pass(self.discriminator, reals)
+            fake_logits = self._pass(self.discriminator, fakes)
+            loss = self._loss.d(real_logits, fake_logits)
+            if self._penalty is not None:  # a slope of bfloat16 is too coarse to be held at 1
+                loss = loss + self._penalty(self.discriminator, reals, fakes)
+            backward(loss, share)
+            window.add_discriminator(loss, share, real_logits, fake_logits)
         if measure:
             window.d_grad_norm = gradient_norm(self.discriminator)
         self._d_optimizer.step()
-        window.add_discriminator(loss, real_logits, fake_logits)
+        if self._constraint is not None:
+            with torch.no_grad():
+                self._constraint.constrain(self._d_parameters)
 
-    def _update_generator(self, real: Tensor, fake: Tensor, window: _Window, *, measure: bool) -> None:
+    def _update_generator(
+        self, real: Tensor, latents: Tensor, fake: Tensor, window: _Window, *, measure: bool
+    ) -> None:
         for parameter in self._d_parameters:  # their gradients are not wanted here: save them
             parameter.requires_grad_(False)
-        fake_logits = self.discriminator(fake)
-        real_logits = self.discriminator(real) if self._loss.g_uses_real else None
-        loss = self._loss.g(real_logits, fake_logits)
         self._g_optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        for share, (reals, origins, fakes) in self._pieces(real, latents, fake):
+            again = fakes if self.microbatches == 1 else self._pass(self.generator, origins)
+            fake_logits = self._pass(self.discriminator, again)
+            real_logits = self._pass(self.discriminator, reals) if self._loss.g_uses_real else None
+            loss = self._loss.g(real_logits, fake_logits)
+            backward(loss, share)
+            window.add_generator(loss, share)
         if measure:
             window.g_grad_norm = gradient_norm(self.generator)
         self._g_optimizer.step()
         for parameter in self._d_parameters:
             parameter.requires_grad_(True)
-        window.g_loss += loss.detach()
-        window.g_count += 1
         if self.config.ema is not None:
             update_average(self.averaged, self.generator, self.config.ema, self.step)
 
@@ -294,33 +362,36 @@ class Trainer:
         images = self.batch_number * self.config.batch_size
         plain = Report(self.step, images, self._seconds, metrics, time.time())
         verdict = self._health.observe(plain)
-        return Report(
-            self.step,
-            images,
-            self._seconds,
-            metrics,
-            plain.time,
-            verdict.outcome or outcome,
-            verdict.reason,
-        )
+        outcome = verdict.outcome or outcome
+        reason = "; ".join(filter(None, [verdict.reason, self._split_words() if outcome else ""]))
+        return Report(self.step, images, self._seconds, metrics, plain.time, outcome, reason)
+
+    def _split_words(self) -> str:
+        size, pieces = self.config.batch_size, self.microbatches
+        return f"its batches of {size} were computed in {pieces} pieces" if pieces > 1 else ""
 
 
 class _Window:
     """What is gathered between two reports, on the device and without waiting for it."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, judged: int) -> None:
         self.d_loss = torch.zeros((), device=device)
         self.g_loss = torch.zeros((), device=device)
         self.d_grad_norm = self.g_grad_norm = torch.full((), math.nan)
-        self.d_count = self.g_count = 0
+        self.d_count = self.g_count = 0.0
+        self._judged = judged
         self._logits: list[tuple[Tensor, Tensor]] = []
 
-    def add_discriminator(self, loss: Tensor, real: Tensor, fake: Tensor) -> None:
-        self.d_loss += loss.detach()
-        self.d_count += 1
+    def add_discriminator(self, loss: Tensor, share: float, real: Tensor, fake: Tensor) -> None:
+        self.d_loss.add_(loss.detach(), alpha=share)
+        self.d_count += share
         self._logits.append((real.detach(), fake.detach()))
-        if len(self._logits) > JUDGED_BATCHES:
+        if len(self._logits) > self._judged:
             self._logits.pop(0)
+
+    def add_generator(self, loss: Tensor, share: float) -> None:
+        self.g_loss.add_(loss.detach(), alpha=share)
+        self.g_count += share
 
     def finite(self) -> bool:
         return bool(torch.isfinite(self.d_loss + self.g_loss))
@@ -405,15 +476,22 @@ def _build_optimizer(side: Optimizer, network: nn.Module) -> torch.optim.Optimiz
 
 @torch.no_grad()
 def generate(
-    network: nn.Module, count: int, latent_size: int, seed: int, device: torch.device
+    network: nn.Module,
+    count: int,
+    latent_size: int,
+    seed: int,
+    device: torch.device,
+    at_once: int = AT_ONCE,
 ) -> Tensor:
-    """Images of a generator in evaluation mode: uint8, count x C x H x W; a seed, the same images."""
+    """Images of a generator in evaluation mode: uint8, count x C x H x W; a seed, the same images,
+    up to rounding however many are made `at_once`.
+    """
     noise = torch.Generator(device).manual_seed(seed)
     batches = []
-    for start in range(0, count, 256):
-        size = (min(256, count - start), latent_size)
+    for start in range(0, count, AT_ONCE):
+        size = (min(AT_ONCE, count - start), latent_size)
         latents = torch.randn(size, generator=noise, device=device)
-        batches.append(unscale(network(latents)))
+        batches += [unscale(network(part)) for part in torch.split(latents, at_once)]
     return torch.cat(batches)
 
 
@@ -436,6 +514,18 @@ def update_average(average: nn.Module, live: nn.Module, decay: float, step: int)
     """
     weight = 1 - min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(average.parameters()), list(live.parameters()), weight)
+
+
+def backward(loss: Tensor, share: float) -> None:
+    """Add a share of a loss's gradients to those that are there."""
+    weight = None if share == 1 else torch.full_like(loss, share)
+    loss.backward(weight)  # type: ignore[no-untyped-call]
+
+
+def batch_norm_momenta(network: nn.Module) -> dict[nn.modules.batchnorm._BatchNorm, float]:
+    """How much a pass moves the running averages of each batch norm of a network."""
+    kind = nn.modules.batchnorm._BatchNorm
+    return {m: m.momentum for m in network.modules() if isinstance(m, kind) and m.momentum is not None}
 
 
 def gradient_norm(network: nn.Module) -> Tensor:

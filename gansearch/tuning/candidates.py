@@ -129,6 +129,7 @@ def neighbours(
     left_out: list[str] = []
     seen = {centre.digest}
     for axis, put in _numbers(spec, centre, around.axes).items():
+        before = len(found) + len(left_out)
         for factor in around.levels():
             label = f"{centre.label}: {axis} x {factor:g}"
             config, mistakes = check_config(put(factor), complete)
@@ -142,6 +143,8 @@ def neighbours(
             if neighbour.digest not in seen:  # 2 x 1.25 is 2 where numbers are whole
                 seen.add(neighbour.digest)
                 found.append(neighbour)
+        if len(found) + len(left_out) == before:
+            left_out.append(f"{centre.label}: {axis}: no factor changes it")
     return found, left_out
 
 

@@ -55,7 +55,7 @@ def connected(address: str | None) -> Iterator[Any]:
         )
     try:
         _join(ray, address) if address else _start(ray)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises a bare one where a node does not start in time
         where = f"the Ray cluster at '{address}'" if address else "a local Ray"
         raise StudyError(f"cannot connect to {where}: {error}") from error
     try:

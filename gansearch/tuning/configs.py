@@ -10,7 +10,7 @@ from gansearch.data.images import ImageData
 from gansearch.errors import UserError
 from gansearch.study.config import AXES_ALLOWED, TrialConfig
 from gansearch.study.document import parse_document, write_document
-from gansearch.study.spec import Stability, StudySpec
+from gansearch.study.spec import RESERVED, Stability, StudySpec
 from gansearch.training.prepare import Places
 from gansearch.training.validation import load_config, read_study
 from gansearch.tuning.candidates import check_comparable, shared_sections
@@ -24,11 +24,13 @@ def read_configs(
 
     Raises:
         InvalidInput: a file with mistakes.
-        UserError: two files of one label.
+        UserError: two files of one label, or of one that is taken.
     """
     configs: dict[str, TrialConfig] = {}
     for file in files:
         label = file.resolve().parent.name if file.stem == "config" else file.stem
+        if RESERVED.fullmatch(label):
+            raise UserError(f"{file}: the label '{label}' is taken: give the file another name")
         if label in configs:
             raise UserError(f"two configurations are called '{label}': rename one of the files")
         configs[label] = load_config(file, places.data, overrides)[0]

@@ -153,8 +153,13 @@ def is_finished(directory: StudyDirectory, search: Journal, storage: str | None)
     """Whether a study has all that it was to have: its search, and what is trained again."""
     stability = search.open_stability(directory.stability.path, storage)
     if stability is None:
-        return search.finished and not _asked(search.facts["study"]).get("stability")
-    return search.finished and stability.finished
+        return search.finished and not search.wants_stability
+    complete = stability.facts.get(FILE_SERVED, False) or not search.wants_stability
+    return search.finished and stability.finished and complete
+
+
+FILE_SERVED = "file_served"
+"""The fact that all whom the study file wants trained again are in the roster."""
 
 
 def _open(directory: StudyDirectory, launch: Launch) -> Journal:
@@ -182,7 +187,8 @@ def _go_on(stage: Stage, journal: Journal) -> bool:
             return False
     wanted = plan.stability
     candidates = _candidates(stage, journal, Request(wanted)) if wanted else []
-    return _confirm(stage, journal, candidates, wanted.seeds if wanted else 0)
+    seeds = wanted.seeds if wanted else 0
+    return _confirm(stage, journal, candidates, seeds, of_file=wanted is not None)
 
 
 def _candidates(stage: Stage, journal: Journal, request: Request) -> list[Candidate]:
@@ -201,22 +207,35 @@ def _candidates(stage: Stage, journal: Journal, request: Request) -> list[Candid
     return [centre, *found]
 
 
-def _confirm(stage: Stage, search: Journal, candidates: list[Candidate], seeds: int) -> bool:
-    """Train what a stability study lacks, with these candidates added to it."""
+def _confirm(
+    stage: Stage,
+    search: Journal,
+    candidates: list[Candidate],
+    seeds: int,
+    *,
+    of_file: bool = False,
+) -> bool:
+    """Train what a stability study lacks, with these candidates added to it.
+
+    `of_file`: they are all that the study file asks for.
+    """
     launch, directory = stage.launch, stage.study.stability
     journal = search.open_stability(directory.path, launch.storage, writer=True)
-    if journal is None:
-        if not candidates:
-            return True
-        directory.path.mkdir(exist_ok=True)
-        journal = search.create_stability(directory.path, _versions(), launch.storage)
+    if journal is None and not candidates:
+        return True
+    roster = journal.roster if journal else Roster()
     taken = {record.config["seed"] for record in search.trials()}
-    roster = journal.roster.extended(candidates, seeds, stage.spec.plan.search.seed, taken)
-    if roster != journal.roster:
-        journal.extend(roster)
+    lost = {r.config["seed"] for r in journal.trials() if r.blameless} if journal else set()
+    wider = roster.extended(candidates, seeds, stage.spec.plan.search.seed, taken, lost)
+    if journal is None:
+        journal = search.create_stability(directory.path, wider, _versions(), launch.storage)
+    elif wider != roster:
+        journal.extend(wider)
+    if of_file:
+        journal.study.set_user_attr(FILE_SERVED, True)
     if journal.finished:
         return True
-    words = f"{len(roster.candidates)} configurations, {len(roster.entries)} trials"
+    words = f"{len(wider.candidates)} configurations, {len(wider.entries)} trials"
     stage.console.print(f"training again, unpruned: {words}", highlight=False)
     return run_trials(stage, directory, journal, Repeats, pruned=False, keep=1)
 

@@ -126,6 +126,8 @@ def run_trials(
                     "device": "cuda" if resources.gpus else "cpu",
                     "directory": str(directory.path),
                     "cpus": resources.cpus,
+                    "gpus": resources.gpus,
+                    "halve_batch": resources.halve_batch,
                     "trainer": launch.trainer,
                 },
             )

@@ -8,12 +8,14 @@ that starts looks there first: that is how it goes on after a worker, a node or 
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
+import logging
 import math
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from ray.tune import Trainable
@@ -23,6 +25,20 @@ from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import Outcome, Report, best_report
 from gansearch.training import checkpoint
 from gansearch.training.model import write_grid
+
+log = logging.getLogger(__name__)
+
+CONTEXT = 600 * 2**20
+"""Bytes of a GPU that a process takes besides what torch allocates: CUDA's context, and the kernels of
+cuBLAS and cuDNN."""
+
+OUT_OF_MEMORY = (
+    "out of memory",  # CUDA's own, where torch's allocator was not asked
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "DefaultCPUAllocator: can't allocate memory",
+)
+"""What errors say that are not of the two types for it."""
 
 
 class TrainerLike(Protocol):
@@ -56,11 +72,24 @@ class TrainerLike(Protocol):
         ...
 
 
+@runtime_checkable
+class Divisible(Protocol):
+    """A trainer that can do with less memory."""
+
+    microbatches: int
+
+    def split(self, microbatches: int) -> None:
+        """Compute each batch in so many pieces."""
+        ...
+
+
 class Trial(Trainable):  # type: ignore[misc]
     """A Tune trainable whose every `step` trains to the next report.
 
     An error in a trial is that trial's outcome, not Tune's: repeating it would repeat the error. Only
-    a death of the worker reaches Tune, which then starts the trial again on another.
+    a death of the worker reaches Tune, which then starts the trial again on another. Want of memory may
+    be met by micro-batches half as large: the configuration stays what was proposed, and how well it
+    does is what the search learns, not that a GPU was small.
     """
 
     def setup(
@@ -71,11 +100,20 @@ class Trial(Trainable):  # type: ignore[misc]
         reference: Any = None,
         directory: str,
         cpus: int = 1,
+        gpus: float = 0.0,
+        halve_batch: int = 0,
         device: str = "cpu",
         trainer: str,
     ) -> None:
-        """Called once per worker process; what it is given comes through Ray's object store."""
+        """Called once per worker process; what it is given comes through Ray's object store.
+
+        `cpus` and `gpus` are the trial's share of the machine; `halve_batch`, how often a trial that is
+        out of memory goes on in micro-batches half as large.
+        """
         torch.set_num_threads(cpus)
+        if 0 < gpus < 1:
+            _keep_to_share(gpus)
+        self._halvings = halve_batch
         module, _, name = trainer.partition(":")
         make = getattr(importlib.import_module(module), name)
         self._make = functools.partial(make, data=data, reference=reference, device=device)
@@ -92,29 +130,63 @@ class Trial(Trainable):  # type: ignore[misc]
         self._folder = self._directory.trial(self._number)
         self._config = TrialConfig.model_validate(config["config"])
         self._trainer: TrainerLike | None = None
+        self._microbatches = 1
         # What a trial held must be gone before the next one is built, on the GPU above all.
         if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+            self._let_go()
 
     def step(self) -> dict[str, Any]:
         """Train to the next report, save, and tell."""
-        try:
-            return self._advance()
-        except torch.AcceleratorError:
-            raise  # the process has lost its GPU context: only another worker can go on
-        except Exception as error:  # whatever a part of a user's raises ends this trial alone
-            return self._fail(error)
+        while True:
+            try:
+                return self._advance()
+            except Exception as error:  # whatever a part of a user's raises ends this trial alone
+                short = is_out_of_memory(error)
+                if isinstance(error, torch.AcceleratorError) and not short:
+                    raise  # the process has lost its GPU context: only another worker can go on
+                if not (short and self._halve()):
+                    return self._fail(error)
+            # Not before: an error that is being handled holds all that the failed step did.
+            self._let_go()
+
+    def _halve(self) -> bool:
+        """Decide on micro-batches half as large, if there may be such."""
+        trainer: object = self._trainer
+        if not isinstance(trainer, Divisible):  # or there is none: not even its networks fitted
+            return False
+        wanted = 2 * max(trainer.microbatches, self._microbatches)
+        if wanted > min(2**self._halvings, self._config.batch_size // 2):
+            return False
+        self._microbatches = wanted
+        text = "trial %d is out of memory: on from its last checkpoint with batches in %d pieces"
+        log.warning(text, self._number, wanted)
+        return True
+
+    def _let_go(self) -> None:
+        """Give back what a trainer held; torch's parametrized layers (spectral norm) are in cycles."""
+        self._trainer = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def _advance(self) -> dict[str, Any]:
         if self._trainer is None:
             self._trainer = self._make(self._config)
-            if (state := checkpoint.latest(self._folder)) is not None:
+            state = checkpoint.latest(self._folder)
+            if state is not None:
                 self._trainer.load(state)
+            self._divide(self._trainer)
+            if state is not None:
                 # The driver may have died before it heard of this report; hearing twice does no harm.
                 return self._tell(self._trainer.reports[-1], self._trainer)
         report = self._trainer.advance()
         self._save(report, self._trainer)
         return self._tell(report, self._trainer)
+
+    def _divide(self, trainer: object) -> None:
+        """Have a new trainer do as was decided; a checkpoint may hold an earlier decision."""
+        if isinstance(trainer, Divisible) and self._microbatches > trainer.microbatches:
+            trainer.split(self._microbatches)
 
     def _save(self, report: Report, trainer: TrainerLike) -> None:
         state = trainer.state()
@@ -147,6 +219,8 @@ class Trial(Trainable):  # type: ignore[misc]
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "error.txt").write_text("".join(traceback.format_exception(error)))
         reason = describe(error)
+        if is_out_of_memory(error) and self._microbatches > 1:
+            reason += f", even with its batches in {self._microbatches} pieces"
         last = reports[-1] if reports else Report(0, 0, 0.0, {}, time.time())
         return {
             "report": last,
@@ -167,7 +241,27 @@ class Trial(Trainable):  # type: ignore[misc]
 
 def describe(error: Exception) -> str:
     """An error in a line, for a table; memory first, because that is mended by a smaller model."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if is_out_of_memory(error):
         return "out of memory"
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory was short, the GPU's or the machine's."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+def _keep_to_share(gpus: float) -> None:
+    """Let this process run out of its own share of a GPU, before it takes another trial's.
+
+    Torch's limit is on what torch allocates: CUDA's own needs are taken off it.
+    """
+    free, total = torch.cuda.mem_get_info()
+    own = max(gpus * total - CONTEXT, gpus * total / 2)  # of a tiny share, something is to be left
+    torch.cuda.set_per_process_memory_fraction(own / total)
+    if free < own:
+        text = "%.1f GiB of the GPU are free, less than a trial's %.1f: something else is using it"
+        log.warning(text, free / 2**30, own / 2**30)

@@ -13,6 +13,9 @@ from gansearch.journal import Journal
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import Outcome, Report, strict_json
 
+FACTS = {"metric": "fd", "goal": "min", "steps": 30, "trials": 4}
+FACTS |= {"question": "", "study": "question: ''"}
+
 ENDS = {
     0: ((5.0, 4.0), Outcome.PRUNED),
     1: ((math.nan, math.nan), Outcome.DIVERGED),
@@ -26,7 +29,7 @@ def study(tmp_path):
     """A study of four trials, of which the last was running when its driver was killed."""
     directory = StudyDirectory(tmp_path / "s")
     directory.path.mkdir()
-    journal = Journal.create(directory.path, "s", {"metric": "fd", "goal": "min", "steps": 30})
+    journal = Journal.create(directory.path, "s", FACTS)
     for number, (values, outcome) in ENDS.items():
         lr = 10.0**-number
         journal.begin(number, {"lr": lr}, {"lr": FloatDistribution(1e-5, 1)}, {"lr": lr})
@@ -75,8 +78,17 @@ def test_the_state_of_a_study(study):
 
 def test_status_tells_all_and_is_json(study):
     directory, journal = study
-    found = status(directory, journal, 4)
-    assert list(found) == ["study", "state", "objective", "counts", "trials", "best"]
+    found = status(directory, journal)
+    assert list(found) == [
+        "study",
+        "state",
+        "objective",
+        "counts",
+        "trials",
+        "best",
+        "stability",
+        "costs",
+    ]
     assert (found["study"], found["state"]) == ("s", "interrupted")
     assert found["objective"] == {"metric": "fd", "goal": "min"}
     assert found["counts"] == {"pruned": 1, "diverged": 1, "collapsed": 1, "interrupted": 1}
@@ -96,7 +108,7 @@ def test_status_tells_all_and_is_json(study):
 
 def test_a_study_without_a_value_has_no_best(tmp_path):
     directory = StudyDirectory(tmp_path)
-    journal = Journal.create(tmp_path, "s", {"metric": "fd", "goal": "min", "steps": 30})
-    assert status(directory, journal, 4)["best"] is None
+    journal = Journal.create(tmp_path, "s", FACTS)
+    assert status(directory, journal)["best"] is None
     journal.begin(0, {}, {}, {})
-    assert status(directory, journal, 4)["best"] is None
+    assert status(directory, journal)["best"] is None

@@ -72,3 +72,12 @@ def test_a_roster_is_what_it_was_after_json():
     whole = Candidate("x: lr x 2", "around", {"loss": {"name": "hinge"}}, of="x", axis="lr", factor=2.0)
     roster = Roster().extended([whole, candidate("b")], 2, 0)
     assert Roster.of_plain(json.loads(json.dumps(roster.plain()))) == roster
+
+
+def test_another_seed_stands_in_for_one_whose_machine_died():
+    roster = Roster().extended([candidate("a"), candidate("b")], 3, 0)
+    dead = roster.seeds("a")[1]
+    again = roster.extended([candidate("a"), candidate("b")], 3, 0, lost={dead})
+    assert len(again.seeds("a")) == 4
+    assert len(again.seeds("b")) == 3
+    assert again.extended([candidate("a"), candidate("b")], 3, 0, lost={dead}) == again

@@ -481,7 +481,8 @@ def test_mistakes_in_given_configurations_are_told_at_their_place():
         f"line 9, {place}.small.generator.depth: must be at least 1, not 0",
         f"line 10, {place}.trial 3: the label 'trial 3' is taken: call it something else",
         f"line 10, {place}.trial 3.budgt: is not a section of a configuration (there are: "
-        "batch_size, discriminator, discriminator_steps, ema, generator, latent_size, loss, optimizer)",
+        "batch_size, discriminator, discriminator_steps, ema, generator, latent_size, loss, optimizer, "
+        "precision)",
         f"line 10, {place}.trial 3.data: is shared by all trials",
         "line 14, published.values.minimax.mean: is required",
         "line 14, published.values.minimax.maen: not a key of this section",

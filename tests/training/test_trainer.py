@@ -48,6 +48,14 @@ CONFIGURATIONS = {
         "loss": {"name": "hinge", "penalty": {"name": "r1"}},
         "ema": None,
     },
+    "clipped": {"loss": {"name": "wasserstein", "penalty": {"name": "clipping", "bound": 0.02}}},
+    "around the data": {"loss": {"name": "non-saturating", "penalty": {"name": "dragan"}}},
+    "bfloat16": {
+        "generator": {"name": "dcgan", "width": 8},
+        "discriminator": {"name": "dcgan", "width": 8, "norm": "spectral"},
+        "loss": {"name": "wasserstein", "penalty": {"name": "gradient-penalty"}},
+        "precision": "bfloat16",
+    },
     "other optimizers": {
         "optimizer": {
             "generator": {"name": "rmsprop", "lr": 1e-3},
@@ -107,6 +115,35 @@ def test_reports_come_as_asked_and_end_completed(trainer):
     assert one.reports[0].seconds < one.reports[2].seconds
     with pytest.raises(RuntimeError, match="ended"):
         one.advance()
+
+
+@pytest.mark.parametrize("norm", ["batch", "spectral"])
+def test_clipping_holds_the_whole_critic_and_nothing_else_within_its_bound(trainer, norm):
+    sections = {
+        "discriminator": {"name": "mlp", "depth": 2, "width": 16, "norm": norm},
+        "discriminator_steps": 2,
+    }
+    bound, rate = 0.03, 2e-4
+    loss = {"name": "wasserstein", "penalty": {"name": "clipping", "bound": bound}}
+    one = trainer(loss=loss, **sections)
+    seen = []
+    held = one._constraint.constrain
+
+    def watch(parameters):
+        seen.append(max(p.abs().max().item() for p in parameters))
+        held(parameters)
+        assert not torch.is_grad_enabled()
+
+    one._constraint.constrain = watch
+    one.advance()
+    assert len(seen) == 5 * 2, "after each of the critic's steps"
+    assert seen[0] > 0.1, "it begins outside"
+    # Adam's step is at most some ten rates (Kingma and Ba 2015, section 2.1): then it is back inside.
+    assert max(seen[1:]) < bound + 10 * rate
+    weights = list(one.discriminator.parameters())
+    assert {*map(id, weights)} == {*map(id, one._d_parameters)}
+    assert max(p.abs().max().item() for p in weights) <= bound * (1 + 1e-6)
+    assert max(p.abs().max().item() for p in one.generator.parameters()) > bound
 
 
 def test_an_infinite_learning_rate_diverges_in_words(trainer):

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from gansearch.errors import InvalidInput, StudyError
+from gansearch.study.config import ADDED
 from gansearch.study.records import Outcome, Report, TrialRecord
 from gansearch.study.roster import Roster
 from gansearch.study.spec import Stability
@@ -88,6 +89,18 @@ def test_neighbours_differ_by_one_number_of_the_search(searched):
     }
     weights = [n.config["loss"]["penalty"]["weight"] for n in found if "weight" in n.axis]
     assert weights == pytest.approx([5.0, 7.5, 12.5, 15.0])
+
+
+def test_an_old_trial_has_the_same_neighbours(searched):
+    """One of a journal from before configurations had a precision."""
+    asked, records = searched
+    shape = partial(complete, shape=(1, 8, 8))
+    new, _ = neighbours(asked, of_trial(records[0]), Around(0.5), shape)
+    for key in ADDED:
+        del records[0].config[key]
+    old, _ = neighbours(asked, of_trial(records[0]), Around(0.5), shape)
+    assert labels(old) == labels(new)
+    assert [each.digest for each in old] == [each.digest for each in new]
 
 
 def test_neighbours_that_cannot_be_built_are_told_and_left_out(searched):

@@ -250,3 +250,29 @@ def test_python_and_the_command_line_agree(folder):
     assert model["value"] == result.trials["best.fd_classifier"].iloc[0]
     gansearch.sample(folders[0], "grid.png")
     assert Path("grid.png").read_bytes()[:4] == b"\x89PNG"
+
+
+HUNGRY = """
+data: {name: digits}
+generator: {name: "toys:HungryGenerator", room: 8}
+discriminator: {name: mlp, depth: 1, width: 16}
+batch_size: {choice: [8, 16, 64]}
+budget: {steps: 40, report_every: 10}
+evaluation: {samples: 50, metrics: [diversity]}
+objective: {metric: diversity}
+search: {trials: 8, sampler: random}
+pruner: {name: none}
+health: {collapsed: false, stalled: false}
+resources: {halve_batch: 2}
+"""
+
+
+def test_out_of_memory_a_trial_goes_on_in_smaller_pieces(folder):
+    Path("hungry.yaml").write_text(HUNGRY)
+    table = gansearch.run("hungry.yaml", tracking="off").trials
+    told = {size: set(zip(t["outcome"], t["reason"])) for size, t in table.groupby("param.batch_size")}
+    assert told == {
+        8: {("completed", "")},
+        16: {("completed", "its batches of 16 were computed in 2 pieces")},
+        64: {("failed", "out of memory, even with its batches in 4 pieces")},
+    }

@@ -12,7 +12,14 @@ from processes import finish, launch, wait_for_reports
 
 import gansearch
 from gansearch.errors import InvalidInput, StudyError, UserError
+from gansearch.journal import Journal
+from gansearch.study.directory import StudyDirectory
+from gansearch.study.records import Outcome, Report
+from gansearch.study.roster import Roster
+from gansearch.tuning.candidates import of_trial
 from gansearch.tuning.cluster import connected
+from gansearch.tuning.launch import FILE_SERVED, _create, is_finished
+from gansearch.tuning.proposer import Proposer
 
 STUDY = """
 question: Does it keep working?
@@ -148,13 +155,19 @@ def test_a_study_is_confirmed_later_extended_and_exported_by_what_was_confirmed(
 
 @pytest.mark.timeout(300)
 def test_configuration_files_make_a_study_of_their_own(folder, ray):
-    base = yaml.safe_load(STUDY) | {"loss": "hinge", "optimizer": {}, "budget": {"steps": 90}}
+    base = yaml.safe_load(STUDY) | {
+        "loss": "hinge",
+        "optimizer": {},
+        "budget": {"steps": 90, "report_every": 45},
+    }
     for key in ("question", "search", "stability"):
         del base[key]
     for name, rate in (("slow", 1e-4), ("fast", 1e-3)):
         rates = {"generator": {"lr": rate}, "discriminator": {"lr": rate}}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(base | {"optimizer": rates}))
-    (folder / "other.yaml").write_text(yaml.safe_dump(base | {"budget": {"steps": 60}}))
+    (folder / "other.yaml").write_text(
+        yaml.safe_dump(base | {"budget": {"steps": 60, "report_every": 45}})
+    )
     with pytest.raises(InvalidInput, match=r"other, budget.steps: is 60, and slow has 90"):
         gansearch.stability("slow.yaml", "other.yaml")
     overrides = {"budget.report_every": 30}
@@ -180,3 +193,24 @@ def test_mistakes_are_told_before_anything_is_created(folder):
     assert process.returncode == 2
     assert "Traceback" not in process.stderr
     assert not (folder / "runs").exists()
+
+
+def test_a_study_whose_file_asks_for_more_than_has_run_is_not_finished(spec, tmp_path, launch):
+    """A driver may die between the search's end and what comes after it."""
+    asked = spec("search: {trials: 1}\nstability: {top: 1, seeds: 2}")
+    directory = StudyDirectory(tmp_path / "runs" / "s")
+    _create(asked, directory, launch, None)
+    journal = Journal.open(directory.path, "s", writer=True)
+    record = Proposer(asked, journal).propose(0)
+    journal.report(0, Report(10, 160, 1.0, {"fd_classifier": 1.0}, 0.0))
+    journal.end(journal.trials()[0], Outcome.COMPLETED)
+    assert journal.finished
+    assert not is_finished(directory, journal, None), "nothing is trained again yet"
+    roster = Roster().extended([of_trial(record)], 1, 0)
+    again = journal.create_stability(directory.stability.path, roster, {})
+    again.begin(0, {}, {}, record.config, "trial 0")
+    again.end(again.trials()[0], Outcome.COMPLETED)
+    assert again.finished
+    assert not is_finished(directory, journal, None), "the file asks for two seeds, and the default"
+    again.study.set_user_attr(FILE_SERVED, True)
+    assert is_finished(directory, journal, None)

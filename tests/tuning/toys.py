@@ -29,3 +29,19 @@ class BuggyGenerator(nn.Module):
                 Path(os.environ["TOY_DIED"]).touch()
                 os.kill(os.getpid(), signal.SIGKILL)
         return self.linear(latents).tanh().view(-1, *self.shape)
+
+
+class HungryGenerator(nn.Module):
+    """Trains on so many images at once, `room`; on more it is out of memory, from the `calls`-th on."""
+
+    def __init__(self, image_shape, latent_size, *, room: int = 4, calls: int = 1):
+        super().__init__()
+        self.shape, self.room, self.left = image_shape, room, calls
+        self.linear = nn.Linear(latent_size, torch.Size(image_shape).numel())
+
+    def forward(self, latents):
+        if self.training:
+            self.left -= 1
+            if len(latents) > self.room and self.left <= 0:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+        return self.linear(latents).tanh().view(-1, *self.shape)

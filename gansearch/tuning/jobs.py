@@ -1,0 +1,478 @@
+"""Studies on a cluster elsewhere, as Ray jobs: they go on when the laptop that gave them is closed.
+
+A job is a command line that Ray's job server, at the dashboard's address, runs on the cluster's head:
+`gansearch run study.yaml --address auto ...`. With it goes the study file, and the modules of the
+user's own that it names; every node has them then. Nothing of this machine's environment goes along,
+and no password: an entrypoint and its environment can be read by all who see the dashboard. What the
+cluster knows of itself stands in the head's environment: GANSEARCH_RUNS, GANSEARCH_DATA,
+GANSEARCH_STORAGE, MLFLOW_TRACKING_URI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import logging
+import os
+import re
+import secrets
+import shlex
+import shutil
+import sysconfig
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import gansearch
+from gansearch.errors import StudyError, UserError
+from gansearch.study.directory import StudyDirectory
+from gansearch.study.document import Document, read_document
+from gansearch.study.spec import build_study
+
+_TALKATIVE = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
+"""Loggers that tell of every upload."""
+
+DONE = ("stopped", "succeeded", "failed")
+"""The states in which a job stays for ever."""
+
+POLL = 0.5
+"""Seconds between two looks at a job that is waited for."""
+
+_PART = re.compile(r"([A-Za-z_]\w*)(?:\.\w+)*:[A-Za-z_][\w.]*")
+_SECRETS = (
+    re.compile(r"//[^/@\s]*:[^/@\s]+@"),  # http://name:password@host
+    re.compile(r"[?&;](?:password|passwd|pwd|token|secret|sig|api_?key)=[^&;\s]", re.IGNORECASE),
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A study's job on a cluster.
+
+    Attributes:
+        id: Ray's submission id; `ray job stop ID` ends it, after which the study can be resumed.
+        study: the study's name.
+        command: `run` or `resume`.
+        state: `pending`, `running`, or one of `DONE`.
+        message: the state in Ray's words; it holds the end of the log of a job that failed.
+        started: seconds since 1970; None: not yet.
+        ended: likewise.
+        exit_code: of the command; None while it runs, or where it never could.
+    """
+
+    id: str
+    study: str
+    command: str
+    state: str
+    message: str = ""
+    started: float | None = None
+    ended: float | None = None
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command on the cluster's head said.
+
+    Attributes:
+        exit_code: 0 for success, 2 for a user's mistake.
+        stdout: what it printed, with one newline at the end; "" if that is nothing.
+        stderr: progress and errors.
+    """
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def submit(
+    study_file: str | Path,
+    address: str,
+    *,
+    name: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    runs_dir: str | None = None,
+    data: str | None = None,
+    inception: str | None = None,
+    storage: str | None = None,
+    tracking: str | None = None,
+    concurrency: int | None = None,
+    modules: Sequence[str | Path] = (),
+) -> Job:
+    """Run a study on a cluster; returns as soon as the cluster has it.
+
+    All of the file is checked here first, but for what needs its images: they are the cluster's.
+
+    Args:
+        study_file: the YAML file.
+        address: the cluster's dashboard, `http://HEAD:8265`.
+        name: the study's name; None: the file's, with a number if an earlier job has it.
+        overrides: values in place of the file's, by dotted key: {"search.trials": 8}.
+        runs_dir: an absolute path on the cluster, or a URI; None: the head's GANSEARCH_RUNS.
+        data, inception: absolute paths on the cluster; None: as the head's environment says.
+        storage, tracking, concurrency: as for `gansearch.run`.
+        modules: folders of packages and .py files of the user's own which the study needs besides
+            those that it names.
+
+    Raises:
+        InvalidInput: with every mistake in the file; nothing was submitted then, nor for any other
+            `UserError`.
+    """
+    path = Path(study_file)
+    document = _check_study(path, overrides or {})
+    _refuse_secrets([path.read_text(encoding="utf-8")], "the study file")
+    # As JSON, whose every value is YAML too.
+    changes = [word for k, v in (overrides or {}).items() for word in ("--set", f"{k}={json.dumps(v)}")]
+    options = _options(
+        data=_on_cluster(data, "data"),
+        inception=_on_cluster(inception, "inception"),
+        storage=storage,
+        tracking=tracking,
+        concurrency=concurrency,
+    )
+    code = [*_own_modules(document.tree), *(_existing(module) for module in modules)]
+    with _folder_of([path, *code]) as folder, _client(address) as client:
+        name = StudyDirectory.new(name or _free(client, path.stem), "", folder / "runs").name
+        arguments = ["run", path.name, "--name", name, *changes, *options]
+        return _give(client, arguments, runs_dir, {"study": name, "command": "run"}, folder)
+
+
+def submit_resume(
+    name: str,
+    address: str,
+    *,
+    runs_dir: str | None = None,
+    data: str | None = None,
+    inception: str | None = None,
+    storage: str | None = None,
+    tracking: str | None = None,
+    concurrency: int | None = None,
+    modules: Sequence[str | Path] = (),
+) -> Job:
+    """Go on with a study on a cluster; arguments as for `submit`.
+
+    `modules` must hold all of the user's own that the study names: the cluster forgets what came with a
+    job that has ended.
+    """
+    options = _options(
+        data=_on_cluster(data, "data"),
+        inception=_on_cluster(inception, "inception"),
+        storage=storage,
+        tracking=tracking,
+        concurrency=concurrency,
+    )
+    code = [_existing(module) for module in modules]
+    with _folder_of(code) as folder, _client(address) as client:
+        about = {"study": name, "command": "resume"}
+        return _give(client, ["resume", name, *options], runs_dir, about, folder)
+
+
+def list_jobs(address: str) -> list[Job]:
+    """The cluster's jobs that run or resume a study, the newest first."""
+    with _client(address) as client:
+        return _list(client)
+
+
+def job_status(address: str, name: str) -> Job:
+    """A job by its id, or the newest one of a study; raises `StudyError` if there is none."""
+    with _client(address) as client:
+        return _find(client, name)
+
+
+def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
+    """The log of a job, in pieces: what the command printed, from its beginning.
+
+    Args:
+        address: the cluster's dashboard.
+        name: a job's id, or a study's name, which means its newest job.
+        follow: go on until the job ends.
+
+    Raises:
+        StudyError: there is no such job, or the cluster was lost while its log was followed.
+    """
+    with _client(address) as client:
+        job = _find(client, name)
+        if not follow:
+            yield client.get_job_logs(job.id)
+            return
+        tail = client.tail_job_logs(job.id)
+        with asyncio.Runner() as runner:
+            while (piece := runner.run(_next(tail))) is not None:
+                yield piece
+
+
+def remote(
+    address: str, arguments: Sequence[str], *, runs_dir: str | None = None, timeout: float = 120.0
+) -> Answer:
+    """Run a short command of `gansearch` on the cluster's head and wait for its answer.
+
+    It takes some seconds: Ray starts a process to supervise it. Afterwards it is gone from the
+    cluster's list of jobs.
+
+    Args:
+        address: the cluster's dashboard.
+        arguments: such as ["status", "NAME", "--json"]; the command must know --runs-dir.
+        runs_dir: as for `submit`.
+        timeout: seconds, after which the command is stopped.
+
+    Raises:
+        StudyError: the cluster could not run it, or not in time.
+    """
+    mark = f"--- {secrets.token_hex(8)} ---"
+    line = _captured(_command(arguments, runs_dir), mark)
+    with _client(address) as client:
+        id_ = client.submit_job(entrypoint=line, submission_id=_new_id(arguments[0]))
+        try:
+            job = _wait(client, id_, timeout)
+            if job.exit_code is None:
+                raise StudyError(f"the cluster could not run `gansearch {arguments[0]}`: {job.message}")
+            _, stdout, stderr = client.get_job_logs(id_).split(f"{mark}\n", 2)
+        finally:
+            _forget(client, id_)
+    return Answer(job.exit_code, stdout if stdout.strip() else "", stderr)
+
+
+async def _next(tail: AsyncIterator[str]) -> str | None:
+    return await anext(tail, None)
+
+
+def _check_study(path: Path, overrides: Mapping[str, Any]) -> Document:
+    """Tell all the mistakes in a study file that can be told without its images."""
+    from gansearch.training.validation import complete  # noqa: PLC0415  it loads torch
+    from gansearch.tuning.launch import complete_plan  # noqa: PLC0415
+
+    document = read_document(path)
+    for key, value in overrides.items():
+        document.override(key, value)
+    build_study(document, partial(complete, shape=None), complete_plan)
+    return document
+
+
+def _own_modules(tree: Any) -> list[Path]:
+    """The user's own packages and files among the `module:Thing` that a study names.
+
+    What is installed on this machine must be installed on the cluster too: it does not travel.
+    """
+    names = {found[1] for text in _texts(tree) if (found := _PART.fullmatch(text))} - {"gansearch"}
+    return [path for name in sorted(names) if (path := _source(name)) and not _is_installed(path)]
+
+
+def _texts(tree: Any) -> Iterator[str]:
+    if isinstance(tree, str):
+        yield tree
+    elif isinstance(tree, Mapping | list):
+        for value in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from _texts(value)
+
+
+def _source(name: str) -> Path | None:
+    """The folder of a package, or the file of a module."""
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    return Path(spec.origin) if spec.origin and Path(spec.origin).is_file() else None
+
+
+def _is_installed(path: Path) -> bool:
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    return bool(installed) or path.is_relative_to(sysconfig.get_path("stdlib"))
+
+
+def _existing(module: str | Path) -> Path:
+    path = Path(module).absolute()
+    if not (path.is_dir() or (path.is_file() and path.suffix == ".py")):
+        raise UserError(f"{module} is neither the folder of a package nor a .py file")
+    return path
+
+
+@contextmanager
+def _folder_of(paths: Sequence[Path]) -> Iterator[Path]:
+    """Files and folders side by side in one; Ray's client cannot send a single file by itself."""
+    leave = shutil.ignore_patterns("__pycache__", ".*")
+    with tempfile.TemporaryDirectory() as name:
+        for path in paths:
+            if path.is_dir():
+                shutil.copytree(path, Path(name) / path.name, ignore=leave, dirs_exist_ok=True)
+            else:
+                shutil.copy(path, name)
+        yield Path(name)
+
+
+def _options(**given: Any) -> list[str]:
+    """Options as words of a command line; those that are None are left out."""
+    said = {key: value for key, value in given.items() if value is not None}
+    return [word for key, value in said.items() for word in (f"--{key}", str(value))]
+
+
+def _on_cluster(path: str | None, what: str) -> str | None:
+    """A place that means the same wherever the command runs; raises `UserError` for another one."""
+    if path is None or path.startswith("/") or "://" in path:
+        return path
+    raise UserError(f"--{what} {path} is a path on the cluster here: give it from the root, /...")
+
+
+def _refuse_secrets(texts: Sequence[str], where: str) -> None:
+    if any(pattern.search(text) for text in texts for pattern in _SECRETS):
+        raise UserError(
+            f"{where} would show a password to all who see the cluster's dashboard: set "
+            "GANSEARCH_STORAGE or MLFLOW_TRACKING_URI in the head's environment instead"
+        )
+
+
+def _command(arguments: Sequence[str], runs_dir: str | None) -> str:
+    """A line for the head's shell; raises `UserError` for what it must not hold."""
+    _refuse_secrets([*arguments, runs_dir or ""], "the job's command")
+    line = shlex.join(["gansearch", *arguments])
+    if runs_dir is not None:
+        return f"{line} --runs-dir {shlex.quote(_on_cluster(runs_dir, 'runs-dir') or '')}"
+    # A relative default would lie in the job's own folder, which Ray deletes.
+    unset = "it is not set in the environment of the head: set it, or say --runs-dir"
+    return f'{line} --runs-dir "${{GANSEARCH_RUNS:?{unset}}}"'
+
+
+def _captured(line: str, mark: str) -> str:
+    """A line that prints its output, then its errors, each after a mark: Ray mixes the two."""
+    says = f"printf '%s\\n' {shlex.quote(mark)}"
+    return (
+        f'errors=$(mktemp); output=$({{ {line}; }} 2>"$errors"); code=$?; '
+        f"""{says}; printf '%s\\n' "$output"; {says}; cat "$errors"; rm -f "$errors"; exit $code"""
+    )
+
+
+def _give(
+    client: Any,
+    arguments: Sequence[str],
+    runs_dir: str | None,
+    about: Mapping[str, str],
+    folder: Path,
+) -> Job:
+    """Hand a command to the cluster, with a folder to work in, from which every node can import."""
+    id_ = client.submit_job(
+        entrypoint=_command([*arguments, "--address", "auto"], runs_dir),
+        submission_id=_new_id(about["study"]),
+        runtime_env={"working_dir": str(folder)},
+        metadata={"gansearch": gansearch.__version__, **about},
+    )
+    return _find(client, id_)
+
+
+def _new_id(stem: str) -> str:
+    """An id that no job has had; it is part of the addresses of Ray's job server."""
+    return f"gansearch-{re.sub(r'[^A-Za-z0-9._-]+', '-', stem)}-{secrets.token_hex(4)}"
+
+
+def _free(client: Any, stem: str) -> str:
+    """A study's name from its file's, with the first number that no earlier job has."""
+    taken = {job.study for job in _list(client)}
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "study"
+    return next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, 10_000))) if n not in taken)
+
+
+def _list(client: Any) -> list[Job]:
+    jobs = [_job(found) for found in client.list_jobs() if "study" in (found.metadata or {})]
+    return sorted(jobs, key=lambda job: job.started or time.time(), reverse=True)
+
+
+def _find(client: Any, name: str) -> Job:
+    jobs = _list(client)
+    for job in jobs:
+        if name in (job.id, job.study):
+            return job
+    known = ", ".join(dict.fromkeys(job.study for job in jobs))
+    raise StudyError(f"the cluster has no job of '{name}'" + (f" (it has: {known})" if known else ""))
+
+
+def _job(found: Any) -> Job:
+    """Ray's record of a job in our words."""
+    about = found.metadata or {}
+    return Job(
+        id=found.submission_id,
+        study=about.get("study", ""),
+        command=about.get("command", ""),
+        state=str(found.status.value).lower(),
+        message=found.message or "",
+        started=found.start_time / 1000 if found.start_time else None,
+        ended=found.end_time / 1000 if found.end_time else None,
+        exit_code=found.driver_exit_code,
+    )
+
+
+def _wait(client: Any, id_: str, timeout: float) -> Job:
+    deadline = time.monotonic() + timeout
+    while (job := _job(client.get_job_info(id_))).state not in DONE:
+        if time.monotonic() > deadline:
+            raise StudyError(f"the cluster did not answer within {timeout:g} seconds: {job.message}")
+        time.sleep(POLL)
+    return job
+
+
+def _forget(client: Any, id_: str) -> None:
+    """Stop a job if need be and take it off the cluster's list."""
+    client.stop_job(id_)
+    _wait(client, id_, 30.0)
+    client.delete_job(id_)
+
+
+@contextmanager
+def _client(address: str) -> Iterator[Any]:
+    """Ray's client of a cluster's job server, whose errors are told as the user's to mend."""
+    url = urlsplit(address)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        shown = _without_password(address)
+        raise StudyError(f"'{shown}' is no address of a cluster's dashboard: give http://HEAD:8265")
+    from aiohttp import ClientError  # noqa: PLC0415
+    from ray.exceptions import AuthenticationError  # noqa: PLC0415
+
+    place = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+    try:
+        yield _open(address)
+    except AuthenticationError as error:
+        raise StudyError(
+            f"the Ray cluster at {place} wants its token: set RAY_AUTH_MODE=token, and put the token "
+            f"into ~/.ray/auth_token or the file that RAY_AUTH_TOKEN_PATH names ({_first_line(error)})"
+        ) from error
+    except (OSError, ClientError) as error:  # those of `requests` are OSErrors
+        raise StudyError(
+            f"no Ray cluster answers at {place}: its dashboard listens on the head's loopback, so "
+            f"`ray dashboard cluster.yaml` or `kubectl port-forward` must run ({_first_line(error)})"
+        ) from error
+    except RuntimeError as error:
+        raise StudyError(f"the Ray cluster at {place}: {_first_line(error)}") from error
+
+
+def _open(address: str) -> Any:
+    from ray.job_submission import JobSubmissionClient  # noqa: PLC0415
+
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    variable = "RAY_API_SERVER_ADDRESS"  # with RAY_ADDRESS it would win over what the user said
+    before = os.environ.get(variable)
+    os.environ[variable] = address
+    try:
+        return JobSubmissionClient(address)
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
+
+
+def _first_line(error: BaseException) -> str:
+    return _without_password(next(iter(str(error).strip().splitlines()), type(error).__name__))
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]+@", "//", text)

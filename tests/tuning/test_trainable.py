@@ -1,0 +1,288 @@
+"""A trial in its worker: what it does when memory runs out. Called as Tune would, without Ray."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+
+from gansearch.data.load import load
+from gansearch.study.config import TrialConfig
+from gansearch.study.directory import StudyDirectory
+from gansearch.study.records import Outcome, Report
+from gansearch.training import checkpoint
+from gansearch.training.prepare import Places, prepare
+from gansearch.training.trainer import Trainer
+from gansearch.training.validation import complete
+from gansearch.tuning import trainable
+from gansearch.tuning.session import TRAINER
+from gansearch.tuning.trainable import CONTEXT, Trial, describe, is_out_of_memory
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits", {}, root=Path(), split="train")
+
+
+@pytest.fixture(scope="module")
+def config(digits):
+    """A small configuration that is out of memory with more than `room` images at once."""
+
+    def make(room=4, calls=1, **sections) -> TrialConfig:
+        tree = {
+            "generator": {"name": "toys:HungryGenerator", "room": room, "calls": calls},
+            "discriminator": {"name": "mlp", "depth": 1, "width": 16},
+            "batch_size": 16,
+            "latent_size": 8,
+            "budget": {"steps": 20, "report_every": 5},
+            "evaluation": {"samples": 50, "metrics": [{"name": "diversity"}]},
+            "objective": {"metric": "diversity", "goal": "max"},
+            "health": {"collapsed": False, "stalled": False},
+        }
+        completed, found = complete(TrialConfig.model_validate(tree | sections), digits.shape)
+        assert not found
+        return completed
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def reference(config, digits):
+    return prepare(config(), digits, Places(Path(), Path()))
+
+
+@pytest.fixture
+def begin(tmp_path, digits, reference):
+    def make(config, number=0, **options) -> Trial:
+        trial = Trial.__new__(Trial)  # Tune's own constructor asks for its storage
+        directory = StudyDirectory(tmp_path / "study")
+        shared = {"data": digits, "reference": reference, "trainer": TRAINER} | options
+        trial.setup(told(config, number), directory=str(directory.path), **shared)
+        return trial
+
+    return make
+
+
+def told(config, number=0):
+    return {"number": number, "config": config.plain()}
+
+
+def run_out(trial):
+    """All that a trial tells, each report once."""
+    results = [trial.step()]
+    while not results[-1]["done"]:
+        results.append(trial.step())
+    return {result["step"]: result for result in results}
+
+
+def exact(report):
+    metrics = {k: v for k, v in report.metrics.items() if k != "images_per_second"}
+    return report.step, report.images, metrics, report.outcome, report.reason
+
+
+def test_out_of_memory_from_the_start_it_trains_in_smaller_pieces(begin, config, digits, reference):
+    results = run_out(begin(config(room=4), halve_batch=2))
+    assert list(results) == [5, 10, 15, 20]
+    last = results[20]
+    assert last["outcome"] is Outcome.COMPLETED
+    assert last["report"].reason == "its batches of 16 were computed in 4 pieces"
+    assert "microbatches" in last["provenance"]
+
+    known = Trainer(config(room=4), digits, reference)
+    known.split(4)
+    while not known.finished:
+        known.advance()
+    assert [exact(r["report"]) for r in results.values()] == [exact(r) for r in known.reports]
+
+
+def test_out_of_memory_later_it_goes_on_from_its_last_checkpoint(begin, config, caplog):
+    calls = 5 + 3  # in the middle of the way to the second report
+    trial = begin(config(room=8, calls=calls), number=3, halve_batch=1)
+    with caplog.at_level(logging.WARNING):
+        results = run_out(trial)
+    assert "trial 3 is out of memory" in caplog.text
+    assert list(results) == [5, 10, 15, 20]
+    found = [r["report"].metrics.get("microbatches") for r in results.values()]
+    assert found == [None, 2.0, 2.0, 2.0]
+    assert results[20]["outcome"] is Outcome.COMPLETED
+
+    whole = run_out(begin(config(room=16, calls=calls), number=4))
+    assert exact(results[5]["report"]) == exact(whole[5]["report"])
+    assert exact(results[10]["report"]) != exact(whole[10]["report"])
+
+
+def test_another_worker_goes_on_in_the_same_pieces(begin, config, tmp_path):
+    setting = config(room=8)
+    first = begin(setting, halve_batch=3)
+    first.step()
+    second = begin(setting)  # one that would not halve by itself
+    results = run_out(second)
+    assert results[20]["report"].metrics["microbatches"] == 2.0
+    folder = StudyDirectory(tmp_path / "study").trial(0)
+    assert checkpoint.latest(folder)["microbatches"] == 2
+    assert [exact(r["report"]) for r in results.values()] == [
+        exact(r["report"]) for r in run_out(begin(setting, number=1, halve_batch=3)).values()
+    ]
+
+
+LIMITS = {
+    "not asked for": ({"halve_batch": 0}, {}, 1, "out of memory"),
+    "so often": ({"halve_batch": 2}, {}, 3, "out of memory, even with its batches in 4 pieces"),
+    "two images": (
+        {"halve_batch": 9},
+        {"batch_size": 5},
+        2,
+        "out of memory, even with its batches in 2",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "sections", "attempts", "reason"), LIMITS.values(), ids=LIMITS)
+def test_at_most_so_often(begin, config, monkeypatch, options, sections, attempts, reason, tmp_path):
+    made = []
+    monkeypatch.setattr(Trainer, "load", None)  # there is no checkpoint to load
+    trial = begin(config(room=1, **sections), **options)
+    make = trial._make
+    trial._make = lambda config: made.append(1) or make(config)
+    result = trial.step()
+    assert (result["outcome"], result["done"], len(made)) == (Outcome.FAILED, True, attempts)
+    assert result["reason"].startswith(reason)
+    trace = StudyDirectory(tmp_path / "study").trial(0) / "error.txt"
+    assert "Tried to allocate 1 GiB" in trace.read_text()
+    trial.reset_config(told(config(room=99), number=1))
+    again = run_out(trial)[20]
+    assert again["outcome"] is Outcome.COMPLETED
+    assert "microbatches" not in again["report"].metrics, "the next trial begins anew"
+
+
+def test_what_was_too_large_is_gone_when_memory_is_given_back(begin, config, monkeypatch):
+    trial = begin(config(room=4), halve_batch=2)
+    make, made, left, collect = trial._make, [], [], gc.collect
+
+    def watched(config):
+        one = make(config)
+        held = [one, one.generator, one._pixels, *one.discriminator.parameters()]
+        made.extend(map(weakref.ref, held))
+        return one
+
+    def collected():
+        collect()
+        left.append(sum(reference() is not None for reference in made))
+
+    trial._make = watched
+    monkeypatch.setattr(gc, "collect", collected)
+    trial.step()
+    assert left == [0, 0]
+    assert len(made) > 3 * 6
+
+
+def test_a_checkpoint_that_does_not_fit_is_not_tried_for_ever(begin, config, monkeypatch):
+    trial = begin(config(room=99), halve_batch=2)
+    trial.step()
+    trial.reset_config(told(config(room=99)))
+    attempts = []
+
+    def load(self, state):
+        attempts.append(1)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Trainer, "load", load)
+    assert trial.step()["reason"] == "out of memory, even with its batches in 4 pieces"
+    assert len(attempts) == 3
+
+
+class Plain:
+    """A trainer that knows nothing of micro-batches."""
+
+    finished = False
+
+    def __init__(self, config, **_) -> None:
+        self.reports: list[Report] = []
+
+    def advance(self):
+        raise MemoryError
+
+
+def test_a_trainer_that_cannot_divide_its_batches_fails_at_once(begin, config, monkeypatch):
+    monkeypatch.setattr(trainable, "Plain", Plain, raising=False)
+    trial = begin(config(), halve_batch=5, trainer="gansearch.tuning.trainable:Plain")
+    assert trial.step()["reason"] == "out of memory"
+
+
+def test_a_model_that_does_not_fit_at_all_fails_at_once(begin, config):
+    trial = begin(config(), halve_batch=5)
+    made = []
+
+    def make(config):
+        made.append(1)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    trial._make = make
+    assert trial.step()["reason"] == "out of memory"
+    assert made == [1]
+
+
+SAID = {
+    "torch's": (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+    "python's": (MemoryError(), True),
+    "cuda's": (torch.AcceleratorError("CUDA error: out of memory"), True),
+    "cublas": (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+    "the cpu's": (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
+    "another": (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    "a user's": (ValueError("out of memory of what I was to do"), False),
+    "a lost gpu": (torch.AcceleratorError("CUDA error: an illegal memory access"), False),
+}
+
+
+@pytest.mark.parametrize(("error", "expected"), SAID.values(), ids=SAID)
+def test_what_says_that_memory_is_short(error, expected):
+    assert is_out_of_memory(error) is expected
+    assert (describe(error) == "out of memory") is expected
+
+
+def test_the_machine_s_own_want_of_memory_is_real(begin, config):
+    """A real allocation that no machine can give, in torch's words of this version."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
+def test_a_lost_gpu_is_a_matter_for_another_worker(begin, config):
+    trial = begin(config(), halve_batch=5)
+
+    def make(config):
+        raise torch.AcceleratorError("CUDA error: an illegal memory access")
+
+    trial._make = make
+    with pytest.raises(torch.AcceleratorError):
+        trial.step()
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("gpus", "free", "limit", "warned"),
+    [
+        (0.25, 139.0, 0.25 * 140 - CONTEXT / GIB, False),
+        (0.25, 10.0, 0.25 * 140 - CONTEXT / GIB, True),
+        (0.001, 139.0, 0.07, False),
+        (1, 1.0, None, False),
+        (2, 1.0, None, False),
+        (0, 1.0, None, False),
+    ],
+)
+def test_a_share_of_a_gpu_is_a_share_of_its_memory(
+    begin, config, monkeypatch, caplog, gpus, free, limit, warned
+):
+    limits = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (int(free * GIB), 140 * GIB))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limits.append)
+    with caplog.at_level(logging.WARNING):
+        begin(config(), gpus=gpus)
+    assert [share * 140 for share in limits] == ([] if limit is None else [pytest.approx(limit)])
+    assert ("something else is using it" in caplog.text) is warned
