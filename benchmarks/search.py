@@ -1,6 +1,6 @@
-"""Does the search learn from failure, and what does a proposal cost?
+"""Does the search learn from failure? (What a proposal costs: `benchmarks.proposals`.)
 
-    python -m benchmarks.search [--seeds 10] [--trials 60] [--live 1] [--long 1000]
+    python -m benchmarks.search [--seeds 10] [--trials 60] [--live 1]
 
 No training and no Ray: the study's own proposer, ledger and journal (in a temporary directory) are
 driven by a made-up trial that is known in closed form. The axes are those of a real study: both
@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from gansearch.study.spec import StudySpec
 from gansearch.training.prepare import Places
 from gansearch.tuning.launch import load_study
 from gansearch.tuning.ledger import Ledger
+from gansearch.tuning.proposer import Proposer
 
 STUDY = """
 data: {name: digits}
@@ -76,28 +78,32 @@ class Study:
 
     Args:
         spec: what is asked.
+        folder: where it is, or is to be.
         live: trials at once; each ends when so many more have begun.
     """
 
     def __init__(self, spec: StudySpec, folder: Path, live: int) -> None:
         directory = StudyDirectory(folder)
-        directory.path.mkdir()
-        facts = {"metric": "fd_classifier", "goal": "min", "steps": 1000}
-        Journal.create(directory.path, directory.name, facts)
+        if not folder.exists():
+            folder.mkdir()
+            facts = {"metric": "fd_classifier", "goal": "min", "steps": 1000}
+            Journal.create(directory.path, directory.name, facts)
         journal = Journal.open(directory.path, directory.name, writer=True)
-        self.ledger, self.live = Ledger(spec, directory, journal), live
+        self.ledger, self.live = Ledger(partial(Proposer, spec), directory, journal), live
         self.waiting: list[TrialRecord] = []
         self.proposal_seconds: list[float] = []
 
-    def run(self) -> None:
-        while self.ledger.remaining:
+    def run(self, trials: int | None = None) -> None:
+        """As many trials, or all that the study is to have; then what is running comes to its end."""
+        left = self.ledger.remaining if trials is None else trials
+        for _ in range(left):
             begun = time.process_time()
             self.waiting.append(self.ledger.next())
             self.proposal_seconds.append(time.process_time() - begun)
             if len(self.waiting) == self.live:
                 self.end(self.waiting.pop(0))
-        for record in self.waiting:
-            self.end(record)
+        while self.waiting:
+            self.end(self.waiting.pop(0))
 
     def end(self, record: TrialRecord) -> None:
         for report in reports(record.config):
@@ -115,11 +121,12 @@ class Study:
         return min(b.value for r in good if (b := r.best("fd_classifier", "min")))
 
 
-def make_spec(folder: Path, sampler: str, trials: int, seed: int) -> StudySpec:
+def make_spec(folder: Path, sampler: str | dict[str, Any], trials: int, seed: int) -> StudySpec:
+    """The study above with a sampler, by its name or with its options beside."""
     path = folder / "study.yaml"
     path.write_text(STUDY)
     spec, _ = load_study(path, Places.of_environment())
-    search = {"sampler": {"name": sampler}, "trials": trials, "seed": seed}
+    search = {"sampler": sampler, "trials": trials, "seed": seed}
     return replace(spec, plan=spec.plan.model_validate(spec.plan.model_dump() | {"search": search}))
 
 
@@ -149,34 +156,12 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
-def cost(trials: int) -> None:
-    """Processor time of a proposal and of all a trial's bookkeeping, as the study grows."""
-    print("\n| sampler | a proposal at 100 trials | at 1,000 | all bookkeeping, ms a trial |")
-    print("|---|---|---|---|")
-    for sampler in ("random", "tpe"):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            study = Study(make_spec(folder, sampler, trials, 0), folder / "s", 1)
-            begun = time.process_time()
-            study.run()
-            each = (time.process_time() - begun) / trials
-        taken = study.proposal_seconds
-        early, late = median(taken[90:110]), median(taken[-20:])
-        print(
-            f"| {sampler} | {early * 1e3:.1f} ms | {late * 1e3:.1f} ms | {each * 1e3:.1f} |", flush=True
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--live", type=int, default=1)
-    parser.add_argument("--long", type=int, default=1000, help="trials of the cost table; 0: none")
-    args = parser.parse_args()
-    learning(args)
-    if args.long:
-        cost(args.long)
+    learning(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from gansearch.study.space import Axis, Choice, Float
 
@@ -26,9 +26,15 @@ NEEDED = 2
 REMEMBERED = 500
 """The model is of the newest trials only, so that its cost stays bounded."""
 
+NEWS = 0.02
+"""It is fitted again when this share of what it remembers is new; at which trials depends only on how
+many have ended, so a resumed study has the same model."""
+
 
 class Feasibility:
     """A logistic regression on the axes, their squares and products, fitted when it is asked.
+
+    What it says is a function of the trials and of the order in which they ended.
 
     Numbers are scaled to [-1, 1] along their axis, labels are one-hot, an axis that does not exist at a
     point is 0.
@@ -39,30 +45,37 @@ class Feasibility:
 
     def __init__(self, axes: Mapping[str, Axis]) -> None:
         self._axes = dict(axes)
-        self._known: dict[int, tuple[list[float], bool]] = {}
+        self._known: list[tuple[list[float], bool]] = []
+        self._fitted = 0
         self._model: Pipeline | None = None
+        self._threads = ThreadpoolController()  # looks for libraries, which takes longer than a fit
 
-    def add(self, number: int, point: Mapping[str, Any], *, failed: bool) -> None:
-        """Learn how a trial at a point ended."""
-        self._known[number] = (self._encode(point), failed)
-        self._model = None
+    def add(self, point: Mapping[str, Any], *, failed: bool) -> None:
+        """Learn how a trial at a point ended; trials are to be told of in the order of their ends."""
+        self._known.append((self._encode(point), failed))
 
     def risk(self, point: Mapping[str, Any]) -> float:
         """Probability that a trial at this point fails; 0 while too little is known."""
-        # By number, not by time of ending: a resumed study is to know the same ones.
-        newest = [self._known[number] for number in sorted(self._known)[-REMEMBERED:]]
-        failures = sum(failed for _, failed in newest)
-        if not NEEDED <= failures <= len(newest) - NEEDED:
-            return 0.0
+        known = len(self._known)
+        every = max(1, int(NEWS * min(known, REMEMBERED)))
+        if self._fitted != known - known % every:
+            self._fitted = known - known % every
+            self._model = self._fit(self._known[: self._fitted][-REMEMBERED:])
         if self._model is None:
-            points, failed = zip(*newest, strict=True)
-            model = make_pipeline(
-                PolynomialFeatures(2, include_bias=False), LogisticRegression(max_iter=200)
-            )
-            with threadpool_limits(1):  # a small problem, beside workers that need the cores
-                self._model = model.fit(np.array(points), failed)
+            return 0.0
         risk: float = self._model.predict_proba(np.array([self._encode(point)]))[0, 1].item()
         return risk
+
+    def _fit(self, known: list[tuple[list[float], bool]]) -> Pipeline | None:
+        failures = sum(failed for _, failed in known)
+        if not NEEDED <= failures <= len(known) - NEEDED:
+            return None
+        points, failed = zip(*known, strict=True)
+        model = make_pipeline(
+            PolynomialFeatures(2, include_bias=False), LogisticRegression(max_iter=200)
+        )
+        with self._threads.limit(limits=1):  # a small problem, beside workers that need the cores
+            return model.fit(np.array(points), failed)
 
     def _encode(self, point: Mapping[str, Any]) -> list[float]:
         code: list[float] = []

@@ -12,7 +12,6 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.journal import Journal
@@ -21,6 +20,7 @@ from gansearch.study.records import TrialRecord
 from gansearch.study.space import Axis, Choice, Int
 from gansearch.study.spec import StudySpec
 from gansearch.tuning.feasibility import Feasibility
+from gansearch.tuning.history import History
 from gansearch.tuning.samplers import SAMPLERS, UNSWAYED
 
 Point = dict[str, Any]
@@ -39,8 +39,10 @@ class Proposer:
     resumed search proposes what an uninterrupted one would have. It enters the journal whole.
 
     The sampler looks at a copy of the trials in memory, where asking several times costs nothing on
-    disk. Of its draws the first is taken whose probability of failure is acceptable, or else the least
-    risky one: `Feasibility` has learned it from the trials that a health rule or an error ended.
+    disk, and at no more of them than it says it can use (`History`), so that a proposal costs the same
+    after thousands of trials. Of its draws the first is taken whose probability of failure is
+    acceptable, or else the least risky one: `Feasibility` has learned it from the trials that a health
+    rule or an error ended.
     """
 
     def __init__(self, spec: StudySpec, journal: Journal) -> None:
@@ -53,24 +55,35 @@ class Proposer:
             if isinstance(axis, Choice)
             for option in axis.options.values()
         )
-        self._view = optuna.create_study(direction=journal.study.direction)
+        self._history = History(journal.study.direction)
+        self._view = optuna.create_study(storage=self._history, direction=journal.study.direction)
         self._feasibility = Feasibility(self._axes)
-        for trial in journal.study.get_trials(deepcopy=False):
-            self._view.add_trial(_as_running(trial) if not trial.state.is_finished() else trial)
-            if trial.state.is_finished():
-                self._learn(trial)
+        trials = journal.study.get_trials(deepcopy=False)
+        for trial in trials:
+            self._view.add_trial(_as_seen(trial))
+        ended = [(t.datetime_complete, t.number) for t in trials if t.datetime_complete is not None]
+        for _, number in sorted(ended):
+            self._learn(trials[number])
+
+    @property
+    def total(self) -> int:
+        """Trials that the search is to have."""
+        return self.spec.plan.search.trials
 
     def propose(self, number: int) -> TrialRecord:
         """The trial of the next free number, new in the journal."""
         search = self.spec.plan.search
-        trial = self._view.ask()
         seed = trial_seed(search.seed, number, "proposal")
         options = search.sampler.options
         sampler = SAMPLERS.build(search.sampler.name, options, seed, self._conditional)
+        self._history.show(getattr(sampler, "history", None))
+        self._view.sampler = sampler
+        trial = self._view.ask()
+        relative_space = sampler.infer_relative_search_space(self._view, self._seen(trial))
         best: tuple[float, Point, dict[str, BaseDistribution]] | None = None
         swayed = search.sampler.name not in UNSWAYED
         for _ in range(DRAWS):
-            point, distributions = self._draw(sampler, trial)
+            point, distributions = self._draw(trial, relative_space)
             risk = self._feasibility.risk(point) if swayed else 0.0
             if best is None or risk < best[0]:
                 best = (risk, point, distributions)
@@ -82,29 +95,29 @@ class Proposer:
 
     def ended(self, number: int) -> None:
         """Let the sampler see how a trial ended."""
-        trial = self.journal.study.get_trials(deepcopy=False)[number]
+        trial = self.journal.study._storage.get_trial(self.journal.trial_id(number))
         if trial.state.is_finished():
             self._learn(trial)
-            storage = self._view._storage
-            trial_id = self._view.get_trials(deepcopy=False)[number]._trial_id
+            seen = self._history.get_trial_id_from_study_id_trial_number(self._view._study_id, number)
             for key, value in trial.system_attrs.items():
-                storage.set_trial_system_attr(trial_id, key, value)
+                self._history.set_trial_system_attr(seen, key, value)
             for step, value in trial.intermediate_values.items():
-                storage.set_trial_intermediate_value(trial_id, step, value)
-            storage.set_trial_state_values(trial_id, trial.state, trial.values)
+                self._history.set_trial_intermediate_value(seen, step, value)
+            self._history.set_trial_state_values(seen, trial.state, trial.values)
 
     def _learn(self, trial: FrozenTrial) -> None:
         failed = trial.state == TrialState.FAIL or any(v > 0 for v in trial.constraints.values())
         if not trial.user_attrs.get("blameless"):
-            self._feasibility.add(trial.number, trial.params, failed=failed)
+            self._feasibility.add(trial.params, failed=failed)
+
+    def _seen(self, trial: optuna.Trial) -> FrozenTrial:
+        return self._history.get_trial(trial._trial_id)
 
     def _draw(
-        self, sampler: BaseSampler, trial: optuna.Trial
+        self, trial: optuna.Trial, relative_space: dict[str, BaseDistribution]
     ) -> tuple[Point, dict[str, BaseDistribution]]:
         """One proposal, through the interface that all of Optuna's samplers have."""
-        view = self._view
-        bare = view.get_trials(deepcopy=False)[trial.number]
-        relative_space = sampler.infer_relative_search_space(view, bare)
+        view, sampler, bare = self._view, self._view.sampler, self._seen(trial)
         relative = sampler.sample_relative(view, bare, relative_space)
         point: Point = {}
         distributions: dict[str, BaseDistribution] = {}
@@ -127,7 +140,7 @@ class Proposer:
     ) -> TrialRecord:
         for name, value in point.items():
             internal = distributions[name].to_internal_repr(value)
-            self._view._storage.set_trial_param(trial._trial_id, name, internal, distributions[name])
+            self._history.set_trial_param(trial._trial_id, name, internal, distributions[name])
         config = self.spec.trial(trial.number, lambda name, _: point[name]).plain()
         self.journal.begin(trial.number, point, distributions, config)
         return TrialRecord(trial.number, point, config)
@@ -142,7 +155,14 @@ def distribution(axis: Axis) -> BaseDistribution:
     return FloatDistribution(axis.low, axis.high, log=axis.log)
 
 
-def _as_running(trial: FrozenTrial) -> FrozenTrial:
+def _as_seen(trial: FrozenTrial) -> FrozenTrial:
+    """A trial of the journal as the sampler sees it: an interrupted one runs and has no reports yet."""
+    ended = trial.state.is_finished()
     return optuna.trial.create_trial(
-        state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
+        state=trial.state if ended else TrialState.RUNNING,
+        values=trial.values,
+        params=trial.params,
+        distributions=trial.distributions,
+        system_attrs=trial.system_attrs,
+        intermediate_values=trial.intermediate_values if ended else {},
     )

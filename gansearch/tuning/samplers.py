@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import optuna
-from optuna.samplers import BaseSampler
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, TPESampler
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
+from optuna.trial import FrozenTrial
 from pydantic import Field
 
 from gansearch.study.registry import Registry
@@ -21,16 +24,50 @@ SAMPLERS: Registry[BaseSampler] = Registry(
 )
 """A sampler is called with (seed, conditional): the seed of one proposal, and whether some axes exist
 only under some options. A new one is made for every proposal, so that a proposal depends on the seed,
-its number and the trials before it, and on nothing that a crash could lose."""
+its number and the trials before it, and on nothing that a crash could lose. One that has an attribute
+`history` is shown that many ended trials at most (see `gansearch.tuning.history`), others all."""
 
 UNSWAYED = ("random",)
 """Samplers that are to cover the space evenly, whatever has failed there."""
 
 Count = Annotated[int, Field(ge=1)]
+Shown = Annotated[int, Field(ge=250)]
+"""How many ended trials a sampler is shown at most. Of fewer than 250 TPE takes fewer than 25 as good
+ones, and then narrows its search more slowly."""
+
+
+class Tpe(TPESampler):
+    """Optuna's, fitted once for all the draws of the one proposal for which it is made.
+
+    Attributes:
+        history: ended trials that it is to see at most.
+    """
+
+    def __init__(self, *, history: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.history = history
+        self._fits: dict[tuple[bool, tuple[str, ...]], _ParzenEstimator] = {}
+
+    def _build_parzen_estimator(
+        self,
+        study: optuna.Study,
+        search_space: dict[str, BaseDistribution],
+        trials: list[FrozenTrial],
+        handle_below: bool,
+    ) -> _ParzenEstimator:
+        key = (handle_below, tuple(search_space))
+        if key not in self._fits:
+            self._fits[key] = super()._build_parzen_estimator(study, search_space, trials, handle_below)
+        return self._fits[key]
 
 
 def tpe(
-    seed: int, conditional: bool, *, startup_trials: Count = 10, candidates: Count = 24
+    seed: int,
+    conditional: bool,
+    *,
+    startup_trials: Count = 10,
+    candidates: Count = 24,
+    history: Shown = 300,
 ) -> BaseSampler:
     """Multivariate tree-structured Parzen estimators (Bergstra et al. 2011; Falkner et al. 2018).
 
@@ -42,10 +79,13 @@ def tpe(
         conditional: whether to model groups of axes that exist together.
         startup_trials: proposals made at random before the first that is not.
         candidates: points drawn, of which the best is proposed.
+        history: ended trials that are modelled at most: the best, and an even choice of the others. A
+            proposal's cost grows with it.
     """
     with warnings.catch_warnings():  # `group` has been "experimental" since 2021
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
+        return Tpe(
+            history=history,
             seed=seed,
             n_startup_trials=startup_trials,
             n_ei_candidates=candidates,
@@ -60,8 +100,35 @@ def random(seed: int, conditional: bool) -> BaseSampler:  # noqa: ARG001
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-def gp(seed: int, conditional: bool, *, startup_trials: Count = 10) -> BaseSampler:  # noqa: ARG001
-    """Bayesian optimisation by a Gaussian process: for few, costly trials on a fixed space."""
+class Gp(GPSampler):
+    """Optuna's, shown a bounded number of trials.
+
+    Attributes:
+        history: ended trials that it is to see at most.
+    """
+
+    def __init__(self, *, history: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.history = history
+
+
+def gp(
+    seed: int,
+    conditional: bool,  # noqa: ARG001
+    *,
+    startup_trials: Count = 10,
+    history: Shown = 300,
+) -> BaseSampler:
+    """Bayesian optimisation by a Gaussian process: for few, costly trials on a fixed space.
+
+    A proposal takes tenths of a second, since the process is fitted anew for each.
+
+    Args:
+        seed: of this proposal.
+        conditional: makes no difference: axes that exist only under some options are drawn at random.
+        startup_trials: proposals made at random before the first that is not.
+        history: ended trials that are modelled at most; the cost grows with the cube of it.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup_trials)
+        return Gp(history=history, seed=seed, n_startup_trials=startup_trials)

@@ -4,8 +4,10 @@ import random
 import statistics
 
 import pytest
+from optuna.samplers import TPESampler
 
 from gansearch.study.records import Outcome, Report
+from gansearch.tuning.proposer import DRAWS
 from gansearch.tuning.samplers import SAMPLERS
 
 
@@ -34,6 +36,80 @@ def test_a_resumed_search_proposes_what_an_uninterrupted_one_would(
         play(make_ledger(long), 1, rate, report)
     assert [r.params for r in make_ledger(long).records.values()] == expected
     assert len({str(p) for p in expected}) == 16
+
+
+def play_at_once(ledger, count, live, report):
+    """Like `play`, with several trials in flight; each ends when so many more have begun."""
+    for number in range(len(ledger.records), count):
+        while len(ledger.live) < min(live, number):
+            ledger.next()  # what a driver left unfinished runs on
+        ledger.next()
+        first = min(ledger.live)
+        if len(ledger.live) > live:
+            ledger.report(first, report(90, rate(ledger.records[first]), Outcome.COMPLETED))
+            ledger.end(first)
+
+
+def test_a_search_resumed_with_trials_in_flight_proposes_the_same(make_ledger, spec, report, tmp_path):
+    long = spec("search: {trials: 40}")
+    whole = make_ledger(long)
+    play_at_once(whole, 32, 3, report)
+    expected = [r.params for r in whole.records.values()]
+
+    (tmp_path / "runs" / "study").rename(tmp_path / "runs" / "before")
+    for count in (9, 16, 21, 25, 28, 32):
+        play_at_once(make_ledger(long), count, 3, report)
+    resumed = make_ledger(long)
+    assert [r.params for r in resumed.records.values()] == expected
+    risks = [
+        [ledger.source._feasibility.risk(point) for point in expected] for ledger in (whole, resumed)
+    ]
+    assert risks[0] == risks[1]
+
+
+class ShortSighted(TPESampler):
+    """A sampler of the user's own, shown a dozen trials."""
+
+    history = 12
+
+    def __init__(self, seed, conditional):
+        super().__init__(seed=seed, multivariate=True, constant_liar=True)
+
+    def infer_relative_search_space(self, study, trial):
+        ended = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+        assert len(ended) == min(trial.number, 12)
+        return super().infer_relative_search_space(study, trial)
+
+
+def test_a_bounded_history_is_the_same_after_a_restart(make_ledger, spec, report, tmp_path):
+    study = spec("search: {trials: 30, sampler: 'test_proposer:ShortSighted'}")
+    whole = make_ledger(study)
+    play(whole, 24, rate, report)
+    expected = [r.params for r in whole.records.values()]
+
+    (tmp_path / "runs" / "study").rename(tmp_path / "runs" / "before")
+    for _ in range(4):
+        play(make_ledger(study), 6, rate, report)
+    assert [r.params for r in make_ledger(study).records.values()] == expected
+
+
+def test_a_proposal_fits_once_however_often_it_draws(make_ledger, spec, report, monkeypatch):
+    fits = []
+    fit = TPESampler._build_parzen_estimator
+    monkeypatch.setattr(
+        TPESampler, "_build_parzen_estimator", lambda *a, **k: fits.append(a) or fit(*a, **k)
+    )
+    ledger = make_ledger(spec("search: {trials: 20}"))
+    play(ledger, 12, rate, report)
+    for risk, draws in ((0.0, 1), (0.9, DRAWS)):
+        asked = []
+        monkeypatch.setattr(
+            ledger.source._feasibility, "risk", lambda point, r=risk, to=asked: to.append(point) or r
+        )
+        fits.clear()
+        ledger.next()
+        assert len(asked) == draws
+        assert len(fits) == 4  # what is good and what is not, for either group of axes
 
 
 def test_another_seed_proposes_otherwise(make_ledger, spec, report, tmp_path):
@@ -82,7 +158,7 @@ def test_what_was_not_the_configuration_s_fault_teaches_nothing(make_ledger, spe
             ledger.end(ledger.next().number, Outcome.FAILED, "?", blameless=blameless)
             ledger.report(number := ledger.next().number, good_report(1.0))
             ledger.end(number)
-        risks = [ledger.proposer._feasibility.risk(r.params) for r in ledger.records.values()]
+        risks = [ledger.source._feasibility.risk(r.params) for r in ledger.records.values()]
         assert (max(risks) == 0) == blameless
 
 

@@ -270,7 +270,10 @@ resources: {halve_batch: 2}
 def test_out_of_memory_a_trial_goes_on_in_smaller_pieces(folder):
     Path("hungry.yaml").write_text(HUNGRY)
     table = gansearch.run("hungry.yaml", tracking="off").trials
-    told = {size: set(zip(t["outcome"], t["reason"])) for size, t in table.groupby("param.batch_size")}
+    told = {
+        size: set(zip(t["outcome"], t["reason"], strict=True))
+        for size, t in table.groupby("param.batch_size")
+    }
     assert told == {
         8: {("completed", "")},
         16: {("completed", "its batches of 16 were computed in 2 pieces")},

@@ -1,0 +1,120 @@
+"""The trials of a search as a sampler sees them: all of a short search, a fair part of a long one."""
+
+from __future__ import annotations
+
+import bisect
+import copy
+import math
+from collections.abc import Container, Sequence
+from typing import Any
+
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+BEST = 25
+"""How many of the best are shown in any case: TPE models at most that many as good ones."""
+
+
+class History(InMemoryStorage):
+    """One study's trials in memory, of which no more than a limit are shown.
+
+    A sampler's fit costs time in proportion to the trials that it reads (a Gaussian process's, to their
+    cube), so a long search would slow down. Where more have ended than the limit, these are shown: the
+    best, in the order in which `TPESampler` ranks them, and of the others so many as are left, evenly
+    spread over their numbers. The density that a sampler estimates from them is then that of all,
+    with fewer samples. Running trials are shown in any case, those that ended in an error never: their
+    values are not known. What is shown depends on the trials alone, not on when they became known.
+
+    Args:
+        direction: whether small or large values are good.
+        limit: ended trials that are shown at most; None: all trials are shown.
+    """
+
+    def __init__(self, direction: StudyDirection, limit: int | None = None) -> None:
+        super().__init__()
+        self._limit = limit
+        self._sign = 1.0 if direction == StudyDirection.MINIMIZE else -1.0
+        self._open: set[int] = set()
+        self._ranked: list[tuple[tuple[float, ...], int]] = []  # (rank, id), the best first
+        self._ended: list[int] = []  # their ids, which rise with their numbers
+        self._shown: list[int] | None = None  # what was shown last, until a trial begins or ends
+
+    def show(self, limit: int | None) -> None:
+        """Change the limit."""
+        if limit != self._limit:
+            self._limit, self._shown = limit, None
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """As Optuna says; for a trial that has ended already, too."""
+        trial_id = super().create_new_trial(study_id, template_trial)
+        self._place(trial_id)
+        return trial_id
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """As Optuna says."""
+        changed = super().set_trial_state_values(trial_id, state, values)
+        self._place(trial_id)
+        return changed
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna says, except for what a sampler tells other processes of a draw.
+
+        That is for proposals that grow axis by axis. Here they come whole, and a draw may be rejected,
+        of which a resumed search knows nothing.
+        """
+        if ":relative_params:" not in key:
+            super().set_trial_system_attr(trial_id, key, value)
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Those that are shown, by number."""
+        if self._limit is None:
+            return super().get_all_trials(study_id, deepcopy, states)
+        if self._shown is None:
+            self._shown = sorted([*self._open, *self._chosen(self._limit)])
+        shown = [self.get_trial(trial_id) for trial_id in self._shown]
+        shown = [trial for trial in shown if states is None or trial.state in states]
+        return copy.deepcopy(shown) if deepcopy else shown
+
+    def _chosen(self, limit: int) -> list[int]:
+        ended = self._ended
+        if len(ended) <= limit:
+            return ended
+        chosen = {trial_id for _, trial_id in self._ranked[: min(BEST, limit)]}
+        room = limit - len(chosen)
+        for i in range(room):  # the newest of each stretch that is not chosen yet
+            at = (i + 1) * len(ended) // room - 1
+            while at > 0 and ended[at] in chosen:
+                at -= 1
+            chosen.add(ended[at])
+        return list(chosen)
+
+    def _place(self, trial_id: int) -> None:
+        self._shown = None
+        trial = self.get_trial(trial_id)
+        if not trial.state.is_finished():
+            self._open.add(trial_id)
+            return
+        self._open.discard(trial_id)
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            bisect.insort(self._ranked, (self._rank(trial), trial_id))
+            bisect.insort(self._ended, trial_id)
+
+    def _rank(self, trial: FrozenTrial) -> tuple[float, ...]:
+        """Feasible ones by value, then pruned ones by how far they came, then by violation."""
+        violation = sum(v for v in trial.constraints.values() if v > 0)
+        if violation > 0:
+            return (2, violation)
+        if trial.state == TrialState.COMPLETE and trial.value is not None:
+            return (0, self._sign * trial.value)
+        if not trial.intermediate_values:
+            return (1, 1)
+        step, value = max(trial.intermediate_values.items())
+        return (1, -step, math.inf if math.isnan(value) else self._sign * value)
