@@ -7,9 +7,11 @@ that starts looks there first: that is how it goes on after a worker, a node or 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import importlib
+import io
 import logging
 import math
 import time
@@ -21,7 +23,7 @@ import torch
 from ray.tune import Trainable
 
 from gansearch.study.config import TrialConfig
-from gansearch.study.directory import StudyDirectory
+from gansearch.study.directory import ERROR, LOG, StudyDirectory
 from gansearch.study.records import Outcome, Report, best_report
 from gansearch.training import checkpoint
 from gansearch.training.model import write_grid
@@ -83,6 +85,19 @@ class Divisible(Protocol):
         ...
 
 
+class _Log(io.TextIOBase):
+    """A file that is there from the first thing written to it on: most trials print nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, text: str) -> int:
+        """Append; kept at once, since the process may be killed."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            return file.write(text)
+
+
 class Trial(Trainable):  # type: ignore[misc]
     """A Tune trainable whose every `step` trains to the next report.
 
@@ -136,7 +151,12 @@ class Trial(Trainable):  # type: ignore[misc]
             self._let_go()
 
     def step(self) -> dict[str, Any]:
-        """Train to the next report, save, and tell."""
+        """Train to the next report, save, and tell; what is printed meanwhile is in the trial's log."""
+        log_file = _Log(self._folder / LOG)
+        with contextlib.redirect_stdout(log_file), contextlib.redirect_stderr(log_file):
+            return self._step()
+
+    def _step(self) -> dict[str, Any]:
         while True:
             try:
                 return self._advance()
@@ -217,7 +237,7 @@ class Trial(Trainable):  # type: ignore[misc]
         reports = self._trainer.reports if self._trainer else []
         self._trainer = None
         self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / "error.txt").write_text("".join(traceback.format_exception(error)))
+        (self._folder / ERROR).write_text("".join(traceback.format_exception(error)))
         reason = describe(error)
         if is_out_of_memory(error) and self._microbatches > 1:
             reason += f", even with its batches in {self._microbatches} pieces"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import weakref
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 
 from gansearch.data.load import load
 from gansearch.study.config import TrialConfig
-from gansearch.study.directory import StudyDirectory
+from gansearch.study.directory import LOG, StudyDirectory
 from gansearch.study.records import Outcome, Report
 from gansearch.training import checkpoint
 from gansearch.training.prepare import Places, prepare
@@ -286,3 +287,25 @@ def test_a_share_of_a_gpu_is_a_share_of_its_memory(
         begin(config(), gpus=gpus)
     assert [share * 140 for share in limits] == ([] if limit is None else [pytest.approx(limit)])
     assert ("something else is using it" in caplog.text) is warned
+
+
+def test_what_a_trial_prints_is_in_its_log_and_nowhere_else(begin, config, monkeypatch, capsys):
+    trial = begin(config(room=16))
+    genuine = Trainer.advance
+
+    def talkative(trainer):
+        print("step", trainer.step)
+        print("a warning", file=sys.stderr)
+        return genuine(trainer)
+
+    trial.step()
+    log = trial._directory.trial(0) / LOG
+    assert not log.exists(), "nothing was printed"
+    monkeypatch.setattr(Trainer, "advance", talkative)
+    trial.step()
+    assert log.read_text() == "step 5\na warning\n"
+    trial.step()
+    assert log.read_text().count("a warning") == 2
+    assert capsys.readouterr() == ("", "")
+    print("mine again")
+    assert capsys.readouterr().out == "mine again\n"
