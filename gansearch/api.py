@@ -289,47 +289,70 @@ def stability(
     from gansearch.tuning.candidates import Around  # noqa: PLC0415
 
     study, files = _study_and_files(what, runs_dir)
+    choosing = {"top": top, "per": per, "default": default}
+    _check_asked(
+        study is not None,
+        around,
+        choosing=choosing,
+        files={"configuration files": files},
+        of_files={"--set": overrides},
+        of_new={"--name": name},
+        of_around={"--of": of, "--axes": axes},
+    )
     shown = console or Console(stderr=True)
     places = Places.of_environment(data, inception)
     given = configs.read_configs(files, places, overrides)
-    choosing = {"--top": top, "--per": per, "--default": default}
-    _refuse_idle(
-        {"--set": None if files else overrides, "--name": name} if study else choosing,
-        "is for configuration files alone" if study else "needs a study to choose from",
-    )
-    if around is None:
-        _refuse_idle({"--of": of, "--axes": axes}, "goes with --around")
-    else:
-        _refuse_idle(choosing | {"configuration files": files}, "does not go with --around")
-    asked = {"top": top, "seeds": seeds, "per": per, "default": default}
-    asked = {key: value for key, value in asked.items() if value is not None}
-    if study is None:
-        if around is not None:
-            raise UserError(
-                "neighbours are of a study's configuration: train the file first, then say "
-                "`gansearch stability NAME --around`"
-            )
-        wanted = _stability_section(asked)
-        spec, images = configs.study_of(given, wanted, 0, places)
-        stem = f"{next(iter(given))}-stability" if len(given) == 1 else "stability"
-        directory = StudyDirectory.new(name, stem, Path(runs_dir))
-        storage = _storage(None, storage)
-        how = _launch(address, data, inception, storage, tracking, concurrency)
-        return _result(directory, launch.run(spec, images, directory, how, shown), storage)
+    asked = {k: v for k, v in (choosing | {"seeds": seeds}).items() if v is not None}
     storage = _storage(study, storage)
     how = _launch(address, data, inception, storage, tracking, concurrency)
+    if study is None:
+        spec, images = configs.study_of(given, _stability_section(asked), 0, places)
+        stem = f"{next(iter(given))}-stability" if len(given) == 1 else "stability"
+        study = StudyDirectory.new(name, stem, Path(runs_dir))
+        return _result(study, launch.run(spec, images, study, how, shown), storage)
     found = evidence(study.path, storage=storage)
     planned = parse_document(found.facts["study"], "study.yaml").tree.get("stability") or {}
-    if given and not asked.keys() & {"top", "per", "default"}:  # the files alone
+    if given and not any(value is not None for value in choosing.values()):  # the files alone
         asked |= {"top": 0, "default": False}
+    neighbours = None if around is None else Around(around, of, tuple(axes))
     wanted = _stability_section(planned | asked)
-    neighbours = None if around is None else Around(_factor(around), of, tuple(axes))
     request = launch.Request(wanted, given, neighbours, _best_label(found))
     return _result(study, launch.confirm(study, request, how, shown), storage)
 
 
-def _refuse_idle(options: Mapping[str, Any], why: str) -> None:
-    """What would have no effect is a misunderstanding, and is told."""
+def _check_asked(
+    has_study: bool,
+    around: float | None,
+    *,
+    choosing: Mapping[str, Any],
+    files: Mapping[str, Any],
+    of_files: Mapping[str, Any],
+    of_new: Mapping[str, Any],
+    of_around: Mapping[str, Any],
+) -> None:
+    """Refuse what would have no effect: it is a misunderstanding."""
+    choosing = {f"--{key}": value for key, value in choosing.items()}
+    if around is None:
+        _refuse(of_around, "goes with --around")
+    elif not has_study:
+        raise UserError(
+            "neighbours are of a study's configuration: train the file first, then say "
+            "`gansearch stability NAME --around`"
+        )
+    elif not 0 < around < 1:
+        what = "must lie between 0 and 1, as 0.5 for half to one and a half"
+        raise UserError(f"--around {around:g}: {what}")
+    else:
+        _refuse(choosing | dict(files), "does not go with --around")
+    if not has_study:
+        _refuse(choosing, "needs a study to choose from")
+    else:
+        _refuse(of_new, "is for a new study: this one has a name")
+    if not any(files.values()):
+        _refuse(of_files, "is for configuration files alone")
+
+
+def _refuse(options: Mapping[str, Any], why: str) -> None:
     for option, value in options.items():
         if value not in (None, "", (), [], {}):
             raise UserError(f"{option} {why}")
@@ -356,14 +379,6 @@ def _stability_section(tree: Mapping[str, Any]) -> Stability:
         path, message = found[0]
         raise UserError(f"--{path[0]}: {message}")
     return section
-
-
-def _factor(around: float) -> float:
-    if not 0 < around < 1:
-        raise UserError(
-            f"--around {around:g}: must lie between 0 and 1, as 0.5 for half to one and a half"
-        )
-    return around
 
 
 def _best_label(found: Evidence) -> str:
