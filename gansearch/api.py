@@ -449,12 +449,13 @@ def report(
     Raises:
         UserError: no such study, no such score, or `out` holds other things.
     """
+    from gansearch.analysis.evidence import gather  # noqa: PLC0415
     from gansearch.analysis.report import write_report  # noqa: PLC0415
 
     if threshold is not None and not math.isfinite(threshold):
         raise UserError(f"--threshold {threshold}: must be a finite number")
     directory, journal = _open(_find(name, runs_dir).path, runs_dir, storage)
-    found = evidence(directory.path, storage=storage)
+    found = gather(directory, journal, _storage(directory, storage))
     folder = Path(out) if out is not None else directory.report
     html = write_report(found, folder, by=by, threshold=threshold, samples=_samples(directory, found))
     if tracking == "off":

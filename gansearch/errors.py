@@ -12,6 +12,7 @@ GansearchError
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -68,3 +69,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f" (did you mean '{close[0]}'?)"
     return f" (there are: {', '.join(names)})" if names else ""
+
+
+def without_password(text: str) -> str:
+    """A message with addresses such as `http://name:password@host` as `http://host`."""
+    return re.sub(r"//[^/@\s]+@", "//", text)

@@ -39,6 +39,7 @@ from gansearch.analysis.statistics import (
     success_rate,
     time_to,
 )
+from gansearch.analysis.wording import listed
 from gansearch.errors import UserError, nearest
 from gansearch.study.records import Best, Goal, Outcome, TrialRecord
 from gansearch.study.roster import Candidate
@@ -331,7 +332,7 @@ def _failure(kind: str, records: Sequence[TrialRecord]) -> str:
     reasons = Counter(record.reason.splitlines()[0] for record in records if record.reason.strip())
     reason = reasons.most_common(1)[0][0] if reasons else ""
     short = reason if len(reason) <= 80 else f"{reason[:79].rstrip()}…"
-    return f"{len(records)} {kind} at step {_listed(shown)}" + (f": {short}" if short else "")
+    return f"{len(records)} {kind} at step {listed(shown)}" + (f": {short}" if short else "")
 
 
 # --- between configurations -----------------------------------------------------------------------
@@ -600,7 +601,7 @@ def _in_words(low: float, high: float, value_low: Any, value_high: Any, arm: pd.
     for verdict in (SUFFERS, UNDECIDED):
         factors = [f"{factor:g}" for factor in arm.loc[arm["verdict"] == verdict, "factor"]]
         if factors:
-            text += f"; {verdict} at {_listed(factors)}"
+            text += f"; {verdict} at {listed(factors)}"
     return text
 
 
@@ -660,8 +661,3 @@ def _spread(name: str, value: Interval, stem: str | None = None) -> dict[str, fl
 
 def _median(values: Sequence[float]) -> float | None:
     return float(np.median(values)) if values else None
-
-
-def _listed(items: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

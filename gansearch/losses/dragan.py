@@ -9,6 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gansearch.losses.slope import slope
+
 
 class DRAGAN:
     """Kodali et al. 2017 (arXiv 1705.07215): weight * E[(|grad D(x + delta)| - 1)^2], x real.
@@ -36,8 +38,6 @@ class DRAGAN:
         real = real.detach()
         spread = real.std(dim=(-4, -3, -2, -1), correction=0, keepdim=True)
         share = torch.rand_like(real[..., :1, :1, :1])
-        around = (real + share * spread / 2 * torch.rand_like(real)).requires_grad_()
-        # Samples do not see each other, so the gradient of the sum holds every sample's own.
-        (slope,) = torch.autograd.grad(critic(around).sum(), around, create_graph=True)
-        norm: Tensor = torch.linalg.vector_norm(slope.flatten(-3), dim=-1)
+        around = real + share * spread / 2 * torch.rand_like(real)
+        norm: Tensor = torch.linalg.vector_norm(slope(critic, around), dim=-1)
         return self.weight * (norm - 1).square().mean(-1)

@@ -9,6 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gansearch.losses.slope import slope
+
 
 class GradientPenalty:
     """Gulrajani et al. 2017 (arXiv 1704.00028), equation 3: weight * E[(|grad C(x^)| - 1)^2].
@@ -24,8 +26,6 @@ class GradientPenalty:
     def __call__(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
         """Images [..., B, C, H, W] twice -> [...], at least 0."""
         share = torch.rand_like(real[..., :1, :1, :1])
-        between = torch.lerp(real.detach(), fake.detach(), share).requires_grad_()
-        # Samples do not see each other, so the gradient of the sum holds every sample's own.
-        (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-        norm: Tensor = torch.linalg.vector_norm(slope.flatten(-3), dim=-1)
+        between = torch.lerp(real.detach(), fake.detach(), share)
+        norm: Tensor = torch.linalg.vector_norm(slope(critic, between), dim=-1)
         return self.weight * (norm - 1).square().mean(-1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor
+
+from gansearch.losses.slope import slope
 
 
 class R1:
@@ -27,7 +28,4 @@ class R1:
         fake: Tensor,  # noqa: ARG002
     ) -> Tensor:
         """Images [..., B, C, H, W] twice, of which the fake are not used -> [...], at least 0."""
-        real = real.detach().requires_grad_()
-        # Samples do not see each other, so the gradient of the sum holds every sample's own.
-        (slope,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
-        return self.weight / 2 * slope.flatten(-3).square().sum(-1).mean(-1)
+        return self.weight / 2 * slope(critic, real).square().sum(-1).mean(-1)

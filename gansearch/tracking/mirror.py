@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gansearch.errors import without_password
 from gansearch.study.config import flatten
 from gansearch.study.records import Goal, TrialRecord
-from gansearch.tracking.store import Samples, StudyRuns, one_line, without_password
+from gansearch.tracking.store import Samples, StudyRuns, one_line
 from gansearch.tracking.translate import Part, Status
 
 log = logging.getLogger("gansearch.tracking")

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gansearch.errors import UserError
+from gansearch.errors import UserError, without_password
 from gansearch.tracking.store import (
     find_configurations,
     find_parent,
     one_line,
     open_client,
-    without_password,
 )
 from gansearch.tracking.translate import CONFIGURATION, cut, key, short_label
 

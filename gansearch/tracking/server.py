@@ -15,8 +15,8 @@ import urllib.request
 from pathlib import Path
 from types import TracebackType
 
-from gansearch.errors import UserError
-from gansearch.tracking.store import VIEW, one_line, open_client, view_key, without_password
+from gansearch.errors import UserError, without_password
+from gansearch.tracking.store import VIEW, one_line, open_client, view_key
 from gansearch.tracking.translate import Part
 
 

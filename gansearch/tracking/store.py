@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gansearch.errors import without_password
 from gansearch.study.config import digest
 from gansearch.study.document import write_document
 from gansearch.study.records import Goal, Outcome, TrialRecord
@@ -92,11 +93,6 @@ def one_line(error: Exception) -> str:
     """What went wrong, in one line without a password."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return without_password(cut(lines[0], 300))
-
-
-def without_password(text: str) -> str:
-    """A text with addresses such as `http://name:password@host` as `http://host`."""
-    return re.sub(r"//[^/@\s]+@", "//", text)
 
 
 @dataclass

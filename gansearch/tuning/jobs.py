@@ -31,7 +31,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gansearch
-from gansearch.errors import StudyError, UserError
+from gansearch.errors import StudyError, UserError, without_password
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.document import Document, read_document
 from gansearch.study.spec import build_study
@@ -431,7 +431,7 @@ def _client(address: str) -> Iterator[Any]:
     """Ray's client of a cluster's job server, whose errors are told as the user's to mend."""
     url = urlsplit(address)
     if url.scheme not in ("http", "https") or not url.hostname:
-        shown = _without_password(address)
+        shown = without_password(address)
         raise StudyError(f"'{shown}' is no address of a cluster's dashboard: give http://HEAD:8265")
     from aiohttp import ClientError  # noqa: PLC0415
     from ray.exceptions import AuthenticationError  # noqa: PLC0415
@@ -471,8 +471,4 @@ def _open(address: str) -> Any:
 
 
 def _first_line(error: BaseException) -> str:
-    return _without_password(next(iter(str(error).strip().splitlines()), type(error).__name__))
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"//[^/@\s]+@", "//", text)
+    return without_password(next(iter(str(error).strip().splitlines()), type(error).__name__))

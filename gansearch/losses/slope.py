@@ -1,0 +1,19 @@
+"""The discriminator's slope at given images, which every gradient penalty is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def slope(critic: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """The gradient of each logit by its own image: [..., B, C, H, W] -> [..., B, C * H * W].
+
+    It can be differentiated once more. Samples do not see each other (but for batch norm), so the
+    gradient of the sum of the logits holds every sample's own.
+    """
+    at = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(at).sum(), at, create_graph=True)
+    return gradient.flatten(-3)
