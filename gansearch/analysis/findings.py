@@ -10,6 +10,7 @@ import pandas as pd
 
 from gansearch.analysis import budget, confirmation, landscape
 from gansearch.analysis import importance as mattering
+from gansearch.analysis import tolerance as moved
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.points import ALL, families
 from gansearch.analysis.rows import Row, plain, rows_of
@@ -84,12 +85,12 @@ class Findings:
     @cached_property
     def tolerance(self) -> pd.DataFrame:
         """What changes of a configuration cost."""
-        return confirmation.tolerance(self.evidence)
+        return moved.tolerance(self.evidence)
 
     @cached_property
     def bears(self) -> pd.DataFrame:
         """How far each value of a configuration can be moved."""
-        return confirmation.bears(self.evidence)
+        return moved.bears(self.evidence)
 
     @cached_property
     def families(self) -> list[str]:

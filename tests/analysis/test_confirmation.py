@@ -14,16 +14,15 @@ import pytest
 from gansearch.analysis import confirmation
 from gansearch.analysis.confirmation import (
     SCORES,
-    bears,
     configurations,
     pairs,
     profiles,
     seeds,
     thresholds,
-    tolerance,
     winners_curse,
 )
 from gansearch.analysis.evidence import Evidence
+from gansearch.analysis.tolerance import bears, tolerance
 from gansearch.errors import UserError
 from gansearch.study.records import Outcome, Report, TrialRecord
 from gansearch.study.roster import Candidate, Roster
