@@ -447,7 +447,7 @@ def _parse_choice(options: Any, path: Path_, problems: list[tuple[Path_, str]]) 
     # Two of one name are told apart by their place. That a name alone and a mapping of that name count
     # as alike keeps the labels the same when the study is read back with its defaults written out.
     counts = Counter(map(str, labels))
-    labels = [f"#{i}" if counts[str(label)] > 1 else label for i, label in enumerate(labels)]
+    labels = [f"{label}#{i}" if counts[str(label)] > 1 else label for i, label in enumerate(labels)]
     return Choice(dict(zip(labels, parsed, strict=True)))
 
 

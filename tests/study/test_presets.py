@@ -42,9 +42,9 @@ def test_lucic_s_ranges_are_those_of_the_paper(lucic):
         "optimizer.generator.beta1": "uniform [0, 0.999]",
         "discriminator.norm": "choice [batch, none]",
         "discriminator_steps": "choice [1, 5]",
-        "loss.#3.penalty.bound": "log [0.001, 1]",
-        "loss.#4.penalty.weight": "log [0.1, 100]",
-        "loss.#5.penalty.weight": "log [0.1, 100]",
+        "loss.wasserstein#3.penalty.bound": "log [0.001, 1]",
+        "loss.wasserstein#4.penalty.weight": "log [0.1, 100]",
+        "loss.non-saturating#5.penalty.weight": "log [0.1, 100]",
     }
     for way in lucic.space.each_option():
         sides = lucic.trial(0, way).optimizer

@@ -240,8 +240,8 @@ def test_options_of_one_name_are_told_apart_by_their_place():
     space = parsed(
         {"a": {"choice": [{"name": "w", "x": 1}, "h", "w", {"name": "w", "x": {"int": [2, 3]}}]}}
     )
-    assert list(space.axes()) == ["a", "a.#3.x"]
-    assert list(space.tree["a"].options) == ["#0", "h", "#2", "#3"]
+    assert list(space.axes()) == ["a", "a.w#3.x"]
+    assert list(space.tree["a"].options) == ["w#0", "h", "w#2", "w#3"]
 
 
 def test_an_option_and_the_place_of_another_are_not_mixed_up():

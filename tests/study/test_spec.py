@@ -370,7 +370,7 @@ def test_a_choice_of_one_name_keeps_its_labels_when_read_back():
     spec = read("loss: {choice: [hinge, {name: hinge, penalty: r1}, minimax]}\n")
     choice = spec.space.tree["loss"]
     assert isinstance(choice, Choice)
-    assert list(choice.options) == ["#0", "#1", "minimax"]
+    assert list(choice.options) == ["hinge#0", "hinge#1", "minimax"]
     assert read(spec.to_yaml()) == spec
 
 
