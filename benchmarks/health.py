@@ -58,7 +58,7 @@ FAULTS: list[tuple[str, str, dict[str, Any]]] = [
     (
         "a generator that ignores its noise",
         "collapsed",
-        {"generator": {"name": "benchmarks.faults:DeafGenerator"}},
+        {"generator": {"name": "benchmarks.odd_parts:DeafGenerator"}},
     ),
     ("50 discriminator steps", "stalled", {"discriminator_steps": 50}),
 ]

@@ -92,7 +92,7 @@ def time_ours(trials: int, steps: int, tracking: str | None) -> dict[str, float]
     from gansearch.tuning.launch import Launch, run  # noqa: PLC0415
 
     clock = Clock()
-    clock.on(Journal, ["report", "end", "note", "note_run"], "journal")
+    clock.on(Journal, ["report", "end", "note", "note_runs", "tick"], "journal")
     clock.on(Tracker, ["submit", "run_ids"], "handing over")
     clock.on(Tracker, ["finish"], "at the end")
     clock.on(Tracker, ["_work"], "beside it", time.thread_time)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rich.console import Console
 
-from gansearch.errors import StudyError, UserError
+from gansearch import files
+from gansearch.errors import StudyError, UserError, without_password
+from gansearch.files import Place
 from gansearch.study.directory import ERROR, LOG, StudyDirectory
 from gansearch.study.document import parse_document
 from gansearch.study.records import Outcome, Report, ranked
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from gansearch.tracking import Server
     from gansearch.tuning.jobs import Answer, Job
 
-PathLike = str | Path
+PathLike: TypeAlias = str | Path
+PlaceLike: TypeAlias = "str | Place"
+"""A path, or a URI such as s3://bucket/runs."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class StudyResult:
             `gansearch.analysis.confirmation.configurations`.
     """
 
-    directory: Path
+    directory: Place
     finished: bool
     trials: pd.DataFrame
     configurations: pd.DataFrame
@@ -120,11 +124,21 @@ def check(
     return rehearse(study.spec, study.data, Places.of_environment(data, inception))
 
 
+def lacking(study: Study) -> list[str]:
+    """What this machine has too little of for one trial of a study, in words; a cluster may have it."""
+    import torch  # noqa: PLC0415
+
+    from gansearch.tuning.nodes import lacking as without  # noqa: PLC0415
+
+    here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+    return without(study.spec.plan.resources, [here], "this machine")
+
+
 def run(
     study: Study | PathLike,
     *,
     name: str | None = None,
-    runs_dir: PathLike = "runs",
+    runs_dir: PlaceLike = "runs",
     trials: int | None = None,
     address: str | None = None,
     data: PathLike | None = None,
@@ -139,7 +153,7 @@ def run(
     Args:
         study: a file, or what `load_study` gave.
         name: the study's name; None: the file's, with a number if that is taken.
-        runs_dir: where its directory is made.
+        runs_dir: where its directory is made: a folder, or a URI such as s3://bucket/runs.
         trials: in place of the file's `search.trials`.
         address: of a Ray cluster; None: a local one.
         data, inception: places on this machine, see `load_study` and the README.
@@ -161,7 +175,7 @@ def run(
             raise UserError(f"trials must be at least 1, not {trials}")
         search = spec.plan.search.model_copy(update={"trials": trials})
         spec = replace(spec, plan=spec.plan.model_copy(update={"search": search}))
-    directory = StudyDirectory.new(name, study.stem, Path(runs_dir))
+    directory = StudyDirectory.new(name, study.stem, files.place(runs_dir))
     storage = _storage(None, storage)
     how = _launch(address, data, inception, storage, tracking, concurrency)
     shown = console or Console(stderr=True)
@@ -169,9 +183,9 @@ def run(
 
 
 def resume(
-    name: PathLike,
+    name: PlaceLike,
     *,
-    runs_dir: PathLike = "runs",
+    runs_dir: PlaceLike = "runs",
     address: str | None = None,
     data: PathLike | None = None,
     inception: PathLike | None = None,
@@ -187,7 +201,7 @@ def resume(
     """
     from gansearch.tuning import launch  # noqa: PLC0415
 
-    directory = StudyDirectory.find(str(name), Path(runs_dir))
+    directory = StudyDirectory.find(str(name), files.place(runs_dir))
     storage = _storage(directory, storage)
     how = _launch(address, data, inception, storage, tracking, concurrency)
     shown = console or Console(stderr=True)
@@ -224,7 +238,9 @@ def remote(address: str, arguments: Sequence[str]) -> Answer:
     return jobs.remote(address, arguments)
 
 
-def trial_log(name: PathLike, number: int, *, seeds: bool = False, runs_dir: PathLike = "runs") -> str:
+def trial_log(
+    name: PlaceLike, number: int, *, seeds: bool = False, runs_dir: PlaceLike = "runs"
+) -> str:
     """What a trial printed while it trained, and the error that ended it, if one did.
 
     Args:
@@ -236,16 +252,17 @@ def trial_log(name: PathLike, number: int, *, seeds: bool = False, runs_dir: Pat
     Raises:
         StudyError: there is no such study, or no such trial.
     """
-    directory = StudyDirectory.find(str(name), Path(runs_dir))
+    directory = StudyDirectory.find(str(name), files.place(runs_dir))
     folder = (directory.stability if seeds else directory).trial(number)
-    if not folder.is_dir():
-        raise StudyError(f"'{directory.name}' has no folder of trial {number} on this machine's disk")
-    texts = [path.read_text() for path in (folder / LOG, folder / ERROR) if path.is_file()]
+    with files.reachable(folder):
+        if not folder.is_dir():
+            raise StudyError(f"there is nothing of trial {number} in {directory.path}")
+        texts = [files.read(path).decode() for path in (folder / LOG, folder / ERROR) if path.is_file()]
     return "".join(texts) or "it printed nothing, and no error ended it\n"
 
 
 def stability(
-    *what: PathLike,
+    *what: PlaceLike,
     top: int | None = None,
     seeds: int | None = None,
     per: Literal["study", "loss"] | None = None,
@@ -255,7 +272,7 @@ def stability(
     axes: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     name: str | None = None,
-    runs_dir: PathLike = "runs",
+    runs_dir: PlaceLike = "runs",
     address: str | None = None,
     data: PathLike | None = None,
     inception: PathLike | None = None,
@@ -288,27 +305,27 @@ def stability(
     from gansearch.tuning import configs, launch  # noqa: PLC0415
     from gansearch.tuning.candidates import Around  # noqa: PLC0415
 
-    study, files = _study_and_files(what, runs_dir)
+    study, paths = _study_and_files(what, runs_dir)
     choosing = {"top": top, "per": per, "default": default}
     _check_asked(
         study is not None,
         around,
         choosing=choosing,
-        files={"configuration files": files},
+        files={"configuration files": paths},
         of_files={"--set": overrides},
         of_new={"--name": name},
         of_around={"--of": of, "--axes": axes},
     )
     shown = console or Console(stderr=True)
     places = Places.of_environment(data, inception)
-    given = configs.read_configs(files, places, overrides)
+    given = configs.read_configs(paths, places, overrides)
     asked = {k: v for k, v in (choosing | {"seeds": seeds}).items() if v is not None}
     storage = _storage(study, storage)
     how = _launch(address, data, inception, storage, tracking, concurrency)
     if study is None:
         spec, images = configs.study_of(given, _stability_section(asked), 0, places)
         stem = f"{next(iter(given))}-stability" if len(given) == 1 else "stability"
-        study = StudyDirectory.new(name, stem, Path(runs_dir))
+        study = StudyDirectory.new(name, stem, files.place(runs_dir))
         return _result(study, launch.run(spec, images, study, how, shown), storage)
     found = evidence(study.path, storage=storage)
     planned = parse_document(found.facts["study"], "study.yaml").tree.get("stability") or {}
@@ -359,17 +376,17 @@ def _refuse(options: Mapping[str, Any], why: str) -> None:
 
 
 def _study_and_files(
-    what: Sequence[PathLike], runs_dir: PathLike
+    what: Sequence[PlaceLike], runs_dir: PlaceLike
 ) -> tuple[StudyDirectory | None, list[Path]]:
     """The study among what is named, if there is one, and the configuration files."""
-    paths = [Path(item) for item in what]
-    files = [path for path in paths if path.suffix in (".yaml", ".yml")]
-    studies = [str(path) for path in paths if path not in files]
+    names = [str(item) for item in what]
+    configs = [Path(name) for name in names if name.endswith((".yaml", ".yml"))]
+    studies = [name for name in names if not name.endswith((".yaml", ".yml"))]
     if len(studies) > 1:
         raise UserError(f"one study at a time: {', '.join(studies)}")
-    if not paths:
+    if not names:
         raise UserError("name a study, or configuration files")
-    return (StudyDirectory.find(studies[0], Path(runs_dir)) if studies else None), files
+    return (StudyDirectory.find(studies[0], files.place(runs_dir)) if studies else None), configs
 
 
 def _stability_section(tree: Mapping[str, Any]) -> Stability:
@@ -395,7 +412,7 @@ def _best_label(found: Evidence) -> str:
 
 
 def configurations(
-    name: PathLike, *, by: str = "iqm", runs_dir: PathLike = "runs", storage: str | None = None
+    name: PlaceLike, *, by: str = "iqm", runs_dir: PlaceLike = "runs", storage: str | None = None
 ) -> pd.DataFrame:
     """One row for each configuration that was trained again, best rank first; see
     `gansearch.analysis.confirmation.configurations`.
@@ -405,7 +422,7 @@ def configurations(
     return confirmation.configurations(evidence(name, runs_dir=runs_dir, storage=storage), by)
 
 
-def evidence(name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None) -> Evidence:
+def evidence(name: PlaceLike, *, runs_dir: PlaceLike = "runs", storage: str | None = None) -> Evidence:
     """All that is known of a study, for analyses of one's own."""
     from gansearch.analysis.evidence import gather  # noqa: PLC0415
 
@@ -422,17 +439,17 @@ class ReportResult:
         unsent: why MLflow does not have it; empty if it has, or if tracking is off.
     """
 
-    html: Path
+    html: Place
     unsent: str = ""
 
 
 def report(
-    name: PathLike | None = None,
+    name: PlaceLike | None = None,
     *,
-    out: PathLike | None = None,
+    out: PlaceLike | None = None,
     by: str = "iqm",
     threshold: float | None = None,
-    runs_dir: PathLike = "runs",
+    runs_dir: PlaceLike = "runs",
     storage: str | None = None,
     tracking: str | None = None,
 ) -> ReportResult:
@@ -456,7 +473,7 @@ def report(
         raise UserError(f"--threshold {threshold}: must be a finite number")
     directory, journal = _open(_find(name, runs_dir).path, runs_dir, storage)
     found = gather(directory, journal, _storage(directory, storage))
-    folder = Path(out) if out is not None else directory.report
+    folder = files.place(out) if out is not None else directory.report
     html = write_report(found, folder, by=by, threshold=threshold, samples=_samples(directory, found))
     if tracking == "off":
         return ReportResult(html)
@@ -467,9 +484,9 @@ def report(
     return ReportResult(html)
 
 
-def _samples(directory: StudyDirectory, found: Evidence) -> dict[str, Path]:
+def _samples(directory: StudyDirectory, found: Evidence) -> dict[str, Place]:
     """The sample grid of each configuration's best seed, of that seed's best report."""
-    samples: dict[str, Path] = {}
+    samples: dict[str, Place] = {}
     for record in ranked(found.stability, found.metric, found.goal):
         best = record.best(found.metric, found.goal)
         if best and record.outcome is Outcome.COMPLETED and record.configuration not in samples:
@@ -489,7 +506,7 @@ def _log_report(
     directory: StudyDirectory,
     journal: Journal,
     found: Evidence,
-    folder: Path,
+    folder: Place,
     by: str,
     tracking: str | None,
 ) -> None:
@@ -497,20 +514,22 @@ def _log_report(
     from gansearch.analysis.confirmation import configurations  # noqa: PLC0415
 
     uri, _ = mlflow.store(directory.runs_dir, tracking)
-    files = sorted([*folder.glob("*.html"), *folder.glob("*.csv")])
     table = configurations(found, by).filter(regex=_SUMMARY)
     summaries = {
         str(label): {str(key): float(value) for key, value in row.items() if value is not None}
         for label, row in table.astype(object).where(table.notna(), None).to_dict("index").items()
     }
-    mlflow.log_report(uri, journal.study.study_name, files, summaries, identity=journal.facts["id"])
+    with ExitStack() as copies:
+        paths = sorted([*files.find(folder, "*.html"), *files.find(folder, "*.csv")])
+        here = [copies.enter_context(files.local_copy(path)) for path in paths]
+        mlflow.log_report(uri, journal.study.study_name, here, summaries, identity=journal.facts["id"])
 
 
 def compare(
-    *names: PathLike,
+    *names: PlaceLike,
     anyway: bool = False,
     by: str = "iqm",
-    runs_dir: PathLike = "runs",
+    runs_dir: PlaceLike = "runs",
     storage: str | None = None,
 ) -> pd.DataFrame:
     """Several studies side by side, a row each.
@@ -533,7 +552,7 @@ def compare(
 
 
 def status(
-    name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None
+    name: PlaceLike, *, runs_dir: PlaceLike = "runs", storage: str | None = None
 ) -> dict[str, Any]:
     """The state of a study, also while it runs: see `gansearch.analysis.tables.status`."""
     from gansearch.analysis import tables  # noqa: PLC0415
@@ -542,13 +561,17 @@ def status(
     return tables.status(directory, journal, _storage(directory, storage))
 
 
-def facts(name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None) -> dict[str, Any]:
+def facts(
+    name: PlaceLike, *, runs_dir: PlaceLike = "runs", storage: str | None = None
+) -> dict[str, Any]:
     """What is fixed for a study: name, metric, goal, steps, trials, digest, version, id, time."""
     journal = _open(name, runs_dir, storage)[1]
     return {"name": journal.study.study_name, **journal.facts}
 
 
-def trials(name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None) -> pd.DataFrame:
+def trials(
+    name: PlaceLike, *, runs_dir: PlaceLike = "runs", storage: str | None = None
+) -> pd.DataFrame:
     """One row a trial, best first, indexed by number."""
     from gansearch.analysis import tables  # noqa: PLC0415
 
@@ -556,7 +579,9 @@ def trials(name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None =
     return tables.trials_table(journal.trials(), journal.metric, journal.goal)
 
 
-def curves(name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None = None) -> pd.DataFrame:
+def curves(
+    name: PlaceLike, *, runs_dir: PlaceLike = "runs", storage: str | None = None
+) -> pd.DataFrame:
     """One row a report of every trial: number, step, images, seconds and every metric."""
     from gansearch.analysis import tables  # noqa: PLC0415
 
@@ -565,9 +590,9 @@ def curves(name: PathLike, *, runs_dir: PathLike = "runs", storage: str | None =
 
 
 def sync(
-    name: PathLike,
+    name: PlaceLike,
     *,
-    runs_dir: PathLike = "runs",
+    runs_dir: PlaceLike = "runs",
     storage: str | None = None,
     tracking: str | None = None,
 ) -> int:
@@ -578,16 +603,17 @@ def sync(
     """
     from gansearch.tuning import launch  # noqa: PLC0415
 
-    directory = StudyDirectory.find(str(name), Path(runs_dir))
+    directory = StudyDirectory.find(str(name), files.place(runs_dir))
     storage = _storage(directory, storage)
     return launch.sync(directory, _launch(None, None, None, storage, tracking, None))
 
 
 @contextmanager
 def ui(
-    name: PathLike | None = None,
+    name: PlaceLike | None = None,
     *,
-    runs_dir: PathLike = "runs",
+    runs_dir: PlaceLike = "runs",
+    host: str = "127.0.0.1",
     port: int = 5000,
     storage: str | None = None,
     tracking: str | None = None,
@@ -596,7 +622,8 @@ def ui(
 
     Args:
         name: the study; None: the newest.
-        port: on loopback; 0: any free one.
+        host: the address to listen on; anyone who reaches it can read and change the store.
+        port: 0: any free one.
         runs_dir, storage, tracking: as for `run`.
 
     Raises:
@@ -616,20 +643,20 @@ def ui(
         return View(base, searched, seeds, process)
 
     if uri.startswith("http"):  # a server of the team's
-        yield view(uri)
+        yield view(without_password(uri))
         return
-    with mlflow.ui(uri, artifacts, port=port) as server:
+    with mlflow.ui(uri, artifacts, host=host, port=port) as server:
         yield view(server.url, server)
 
 
 def export(
-    name: PathLike,
+    name: PlaceLike,
     out: PathLike,
     *,
     top: int = 1,
     by: str = "iqm",
     searched: bool = False,
-    runs_dir: PathLike = "runs",
+    runs_dir: PlaceLike = "runs",
     storage: str | None = None,
 ) -> list[Path]:
     """Write the best configurations, with weights, samples and evidence; returns the folders.
@@ -649,7 +676,8 @@ def export(
 
     directory, journal = _open(name, runs_dir, storage)
     storage = _storage(directory, storage)
-    return write(directory, journal, Path(out), top, storage=storage, by=by, searched=searched)
+    folder = _here(out)
+    return write(directory, journal, folder, top, storage=storage, by=by, searched=searched)
 
 
 def train(
@@ -691,7 +719,7 @@ def train(
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--device {where} cannot be used here: {reason}") from error
-    reports = train_alone(checked, images, Path(out), places, device=where, on_report=on_report)
+    reports = train_alone(checked, images, _here(out), places, device=where, on_report=on_report)
     rows = [
         {"step": r.step, "seconds": r.seconds, "outcome": r.outcome, "reason": r.reason, **r.metrics}
         for r in reports
@@ -707,22 +735,28 @@ def sample(folder: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -
     """
     from gansearch.training.model import read_model, write_grid  # noqa: PLC0415
 
-    if Path(out).is_dir():
+    path = _here(out)
+    if path.is_dir():
         raise UserError(f"{out} is a folder: --out must name a PNG")
-    write_grid(read_model(Path(folder)).sample(count, seed), Path(out))
-    return Path(out)
+    write_grid(read_model(Path(folder)).sample(count, seed), path)
+    return path
 
 
-def _find(name: PathLike | None, runs_dir: PathLike) -> StudyDirectory:
+def _here(out: PathLike) -> Path:
+    """Where to write what is taken home; raises `UserError` for a place in an object store."""
+    return files.on_disk(files.place(out), "what is exported", "say a path on this machine")
+
+
+def _find(name: PlaceLike | None, runs_dir: PlaceLike) -> StudyDirectory:
     """A study by name; None: the newest."""
-    runs = Path(runs_dir)
+    runs = files.place(runs_dir)
     return StudyDirectory.newest(runs) if name is None else StudyDirectory.find(str(name), runs)
 
 
-def _open(name: PathLike, runs_dir: PathLike, storage: str | None) -> tuple[StudyDirectory, Journal]:
+def _open(name: PlaceLike, runs_dir: PlaceLike, storage: str | None) -> tuple[StudyDirectory, Journal]:
     from gansearch.journal import Journal  # noqa: PLC0415
 
-    directory = StudyDirectory.find(str(name), Path(runs_dir))
+    directory = StudyDirectory.find(str(name), files.place(runs_dir))
     return directory, Journal.open(directory.path, directory.name, _storage(directory, storage))
 
 
@@ -732,7 +766,7 @@ def _storage(directory: StudyDirectory | None, storage: str | None) -> str | Non
 
     if storage or (directory and (directory.path / JOURNAL_FILE).exists()):
         return storage
-    return os.environ.get("GANSEARCH_STORAGE")
+    return os.environ.get("GANSEARCH_STORAGE") or None
 
 
 def _launch(

@@ -7,6 +7,9 @@ import os
 import shlex
 import signal
 import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from gansearch import __version__, api, terminal
-from gansearch.errors import GansearchError, UserError
+from gansearch.errors import GansearchError, UserError, shows_password, without_password
 from gansearch.study.records import strict_json
 
 app = typer.Typer(
@@ -30,11 +33,26 @@ app = typer.Typer(
 out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
+
+def _public(option: str, variable: str) -> Callable[[str | None], str | None]:
+    """Refuses a password in an option: everyone on the machine sees it there, and Ray's dashboard."""
+
+    def check(value: str | None) -> str | None:
+        if value and shows_password(value):
+            raise UserError(f"{option} would show its password to others: set {variable} instead")
+        return value
+
+    return check
+
+
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A study's name, or its directory.")]
 Newest = Annotated[str | None, typer.Argument(metavar="[NAME]", help="A study; default: the newest.")]
 RunsDir = Annotated[
-    Path, typer.Option("--runs-dir", envvar="GANSEARCH_RUNS", help="Where studies are kept.")
+    str,
+    typer.Option(
+        "--runs-dir", envvar="GANSEARCH_RUNS", help="Where studies are kept: a folder, or s3://..."
+    ),
 ]
 Data = Annotated[
     Path | None,
@@ -57,12 +75,16 @@ Storage = Annotated[
     str | None,
     typer.Option(
         help="An Optuna storage URL; default: a journal file.",
-        show_envvar=True,
+        callback=_public("--storage", "GANSEARCH_STORAGE"),
     ),
 ]
 Tracking = Annotated[
     str | None,
-    typer.Option("--tracking", help="An MLflow tracking URI, or 'off'; default: SQLite in runs."),
+    typer.Option(
+        "--tracking",
+        help="An MLflow tracking URI, or 'off'; default: SQLite in runs.",
+        callback=_public("--tracking", "MLFLOW_TRACKING_URI"),
+    ),
 ]
 Concurrency = Annotated[int | None, typer.Option(min=1, help="Trials at once, at most.")]
 There = Annotated[str | None, typer.Option(help="As for run, and as the cluster sees it.")]
@@ -72,7 +94,8 @@ Set = Annotated[
 ]
 By = Annotated[str, typer.Option(help="The score that ranks: iqm, median, mean, q90 or success.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Short for --set search.trials=N.")]
-RUNS = Path("runs")
+LOOPBACK = "127.0.0.1"
+RUNS = "runs"
 
 
 def _print_version(asked: bool) -> None:
@@ -98,6 +121,9 @@ def check(study: StudyFile, data: Data = None, inception: Inception = None, set_
     tried = api.check(loaded, data=data, inception=inception)
     configurations = "1 configuration" if tried == 1 else f"{tried} configurations"
     out.print(f"[green]ok[/]: {configurations} built and trained for a step")
+    for line in api.lacking(loaded):
+        words = f"not on this machine, only on a cluster: {line}"
+        err.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -221,7 +247,7 @@ def resume(
 @app.command()
 def stability(
     what: Annotated[
-        list[Path], typer.Argument(metavar="NAME|CONFIG.yaml...", help="A study, or configurations.")
+        list[str], typer.Argument(metavar="NAME|CONFIG.yaml...", help="A study, or configurations.")
     ],
     top: Annotated[int | None, typer.Option(min=0, help="How many of the study's best [5].")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="How often each, in all [10].")] = None,
@@ -277,7 +303,7 @@ def stability(
 def report(
     name: Newest = None,
     target: Annotated[
-        Path | None, typer.Option("--out", help="A folder; default: report/ in the study's.")
+        str | None, typer.Option("--out", help="A folder; default: report/ in the study's.")
     ] = None,
     by: By = "iqm",
     threshold: Annotated[
@@ -335,12 +361,19 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
     top: Annotated[int, typer.Option(min=1, help="Rows of the leaderboard.")] = 10,
     address: Dashboard = None,
+    seen_at: Annotated[
+        str | None, typer.Option(hidden=True, help="Ray's dashboard, for who asks.")
+    ] = None,
 ) -> None:
     """Leaderboard and outcomes of a study, also while it runs."""
     if address is not None:
-        _ask_cluster(address, "status", name, "--top", str(top), *(["--json"] if as_json else []))
+        asked = ["--top", str(top), "--seen-at", without_password(address)]
+        _ask_cluster(address, "status", name, *asked, *(["--json"] if as_json else []))
         return
     found = api.status(name, runs_dir=runs_dir, storage=storage)
+    if seen_at and found["dashboard"]:
+        page = found["dashboard"].partition("/#")[2]
+        found["dashboard"] = f"{seen_at.rstrip('/')}/#{page}"
     if as_json:
         sys.stdout.write(json.dumps(strict_json(found)) + "\n")
     else:
@@ -355,17 +388,24 @@ def ui(
     name: Newest = None,
     runs_dir: RunsDir = RUNS,
     port: Annotated[int, typer.Option(help="0 takes any free one.")] = 5000,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on: it has no passwords.")
+    ] = LOOPBACK,
     storage: Storage = None,
     tracking: Tracking = None,
 ) -> None:
     """Start MLflow's server on the runs' store and print the study's comparison view."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the server ends with us
-    with api.ui(name, runs_dir=runs_dir, port=port, storage=storage, tracking=tracking) as view:
+    how = partial(api.ui, name, runs_dir=runs_dir, storage=storage, tracking=tracking)
+    with how(host=host, port=port) as view:
         out.print(f"MLflow: {view.server}", highlight=False)
         out.print(f"compare trials: {view.comparison}", soft_wrap=True, highlight=False)
         if view.seeds:
             out.print(f"compare seeds: {view.seeds}", soft_wrap=True, highlight=False)
         if view.process:
+            if not view.process.private:
+                words = f"whoever reaches {host} can read and change everything in this store"
+                err.print(words, style="yellow", highlight=False)
             out.print("Ctrl-C ends the server.")
             view.process.wait()
 
@@ -384,7 +424,7 @@ def sync(
 @app.command()
 def export(
     name: Name,
-    target: Annotated[Path, typer.Option("--out", help="A new folder.")],
+    target: Annotated[str, typer.Option("--out", help="A new folder.")],
     top: Annotated[int, typer.Option(min=1, help="How many, best first.")] = 1,
     by: By = "iqm",
     searched: Annotated[
@@ -409,7 +449,7 @@ def export(
 @app.command()
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="One configuration.")],
-    target: Annotated[Path, typer.Option("--out", help="The folder for the model.")],
+    target: Annotated[str, typer.Option("--out", help="The folder for the model.")],
     data: Data = None,
     inception: Inception = None,
     device: Annotated[str | None, typer.Option(help="Default: the GPU if there is one.")] = None,
@@ -438,7 +478,7 @@ def train(
 @app.command()
 def sample(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="An exported model.")],
-    target: Annotated[Path, typer.Option("--out", help="The PNG to write.")],
+    target: Annotated[str, typer.Option("--out", help="The PNG to write.")],
     n: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
     seed: Annotated[int, typer.Option(help="A seed, the same images.")] = 0,
 ) -> None:
@@ -454,8 +494,12 @@ def main() -> None:
     try:
         app()
     except GansearchError as error:
-        err.print(f"[bold red]error[/]: {escape(str(error))}", highlight=False, soft_wrap=True)
+        message = escape(without_password(str(error)))
+        err.print(f"[bold red]error[/]: {message}", highlight=False, soft_wrap=True)
         sys.exit(2)
+    except Exception:  # a bug of ours, whose trace may quote a secret, to be read in a job's log
+        sys.stderr.write(without_password(traceback.format_exc()))
+        sys.exit(1)
 
 
 def _ask_cluster(address: str, *arguments: str) -> None:
@@ -491,7 +535,7 @@ def _finish(result: api.StudyResult, storage: str | None) -> None:
     confirmed = len(result.configurations) > 0
     if confirmed:
         terminal.show_configurations(out, result.configurations)
-    here = result.directory.parent == RUNS.resolve()
+    here = result.directory.parent == Path(RUNS).resolve()
     name = result.directory.name if here else result.directory
     if not result.finished:
         _say_next(f"gansearch resume {name}")

@@ -6,12 +6,14 @@ GansearchError
     ├── UnknownPart         no data set, network, loss or metric of that name
     ├── DataError           a data set that is not there, or is not what it should be
     ├── WeightsError        network weights that are missing, damaged or of the wrong kind
-    └── StudyError          a study directory: not found, name taken, busy, changed since
+    ├── StudyError          a study directory: not found, name taken, busy, changed since
+    └── StorageError        a disk, an object store or a database that is full, away or refuses
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -62,6 +64,12 @@ class StudyError(UserError):
     """A study directory that is missing, taken, busy or changed."""
 
 
+class StorageError(UserError):
+    """A disk, an object store or a database that is full, away or refuses: it says nothing of what was
+    to be kept there, and a study that it stops goes on by `resume`.
+    """
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: ` (did you mean 'hinge'?)`, or the list of what exists."""
     names = sorted(known)
@@ -71,6 +79,27 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (there are: {', '.join(names)})" if names else ""
 
 
+_CREDENTIALS = re.compile(r"""//[^/\s'"]*@""")  # http://name:password@host
+_KEYED = re.compile(
+    r"""([?&;](?:password|passwd|pwd|token|secret|signature|sig|(?:api|access)_?key)=|\bpassword=)[^&;\s'"]+""",
+    re.IGNORECASE,
+)
+_SECRET_NAME = re.compile(r"(PASSWORD|PASSWD|TOKEN|SECRET|SECRET_ACCESS_KEY|API_KEY)$")
+_SHORTEST = 6
+"""Characters of a variable's value that is taken for a secret: `1` and `true` are none."""
+
+
 def without_password(text: str) -> str:
-    """A message with addresses such as `http://name:password@host` as `http://host`."""
-    return re.sub(r"//[^/@\s]+@", "//", text)
+    """A message without secrets: `http://host` for `http://name:password@host`, `***` for what follows
+    `password=` and for the values of environment variables such as MLFLOW_TRACKING_PASSWORD.
+    """
+    text = _KEYED.sub(r"\1***", _CREDENTIALS.sub("//", text))
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST:
+            text = text.replace(value, "***")
+    return text
+
+
+def shows_password(text: str) -> bool:
+    """Whether a text holds an address with a password in it."""
+    return bool(re.search(r"//[^/@\s]*:[^/@\s]+@", text) or _KEYED.search(text))

@@ -11,6 +11,7 @@ from typing import Any
 from gansearch.analysis.confirmation import configurations
 from gansearch.analysis.evidence import Evidence, gather
 from gansearch.errors import StudyError, UserError
+from gansearch.files import Place
 from gansearch.journal import Journal
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import Best, Outcome, TrialRecord, ranked
@@ -43,7 +44,7 @@ class Pick:
             raise StudyError(f"trial {self.record.number} has no finite {evidence.metric}")
         return best
 
-    def weights(self, evidence: Evidence) -> Path:
+    def weights(self, evidence: Evidence) -> Place:
         """The checkpoint of that report."""
         folder = self.directory.trial(self.record.number)
         return checkpoint.path_of(folder, self.best(evidence).step)

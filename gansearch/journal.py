@@ -19,14 +19,16 @@ where training fails, while FAIL would be ignored and a made-up bad value would 
 
 from __future__ import annotations
 
+import copy
 import csv
 import gc
-import itertools
+import io
 import json
 import math
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -34,18 +36,29 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from gansearch import files
+from gansearch.database import IN_A_DATABASE, parse_url
 from gansearch.errors import StudyError
+from gansearch.files import Place
+from gansearch.storage import Change, DatabaseStorage, FileStorage, cause_of, patience
 from gansearch.study.document import parse_document
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report
 from gansearch.study.roster import Roster
 
 JOURNAL_FILE = "journal.log"
 CONSTRAINT = "healthy"
+DASHBOARD = "dashboard"
+"""The fact of where Ray shows the driver that has, or had, the study."""
+
+FLUSH_EVERY = 0.1
+"""Seconds that a report may wait to be durable, where they come more often than that. All is, before
+anything is done that cannot be undone: a trial begins to train, or has ended."""
+
+Storage = FileStorage | DatabaseStorage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -57,20 +70,23 @@ class Journal:
 
     Args:
         study: the Optuna study.
+        storage: what it is in.
         metric: the objective.
         goal: `min` or `max`.
         steps: the budget of one trial, in generator updates.
     """
 
-    def __init__(self, study: optuna.Study, metric: str, goal: Goal, steps: int) -> None:
-        self.study = study
+    def __init__(
+        self, study: optuna.Study, storage: Storage, metric: str, goal: Goal, steps: int
+    ) -> None:
+        self.study, self.storage = study, storage
         self.metric, self.goal, self.steps = metric, goal, steps
-        self._storage = study._storage
-        self._ids: dict[int, int] = {}
+        self._trials: dict[int, FrozenTrial] | None = None
+        self._flushed = 0.0
 
     @classmethod
     def create(
-        cls, directory: Path, name: str, facts: Mapping[str, Any], storage: str | None = None
+        cls, directory: Place, name: str, facts: Mapping[str, Any], storage: str | None = None
     ) -> Journal:
         """Begin a study; raises `StudyError` if the storage has one of that name.
 
@@ -80,7 +96,10 @@ class Journal:
             facts: what is to be known of the study: `metric`, `goal`, `steps`, and any others.
             storage: a URL as Optuna takes it; None: the journal file.
         """
-        backend = _open_storage(directory, storage)
+        return cls._create(_open_storage(directory, storage), name, facts)
+
+    @classmethod
+    def _create(cls, backend: Storage, name: str, facts: Mapping[str, Any]) -> Journal:
         try:
             study = optuna.create_study(
                 storage=backend, study_name=name, direction=_DIRECTION[facts["goal"]]
@@ -91,22 +110,22 @@ class Journal:
             ) from error
         for key, value in facts.items():
             study.set_user_attr(key, value)
-        return cls(study, facts["metric"], facts["goal"], facts["steps"])
+        return cls(study, backend, facts["metric"], facts["goal"], facts["steps"])
 
     @classmethod
     def open(
-        cls, directory: Path, name: str, storage: str | None = None, *, writer: bool = False
+        cls, directory: Place, name: str, storage: str | None = None, *, writer: bool = False
     ) -> Journal:
         """Open an existing study; raises `StudyError` if there is none.
 
         A `writer` must be alone: it mends what a killed writer may have left.
         """
-        if storage is None and not (directory / JOURNAL_FILE).exists():
+        if storage is None and not (file := _journal_file(directory)).exists():
             raise StudyError(
                 f"{directory} has no {JOURNAL_FILE}: if the study was made with --storage URL, say it"
             )
         if writer and storage is None:
-            _mend(directory / JOURNAL_FILE)
+            _mend(file)
         with _keeping_garbage():
             backend = _open_storage(directory, storage)
         names = optuna.get_all_study_names(backend) if storage is None else []
@@ -116,13 +135,15 @@ class Journal:
             study = optuna.load_study(study_name=name, storage=backend)
         except KeyError as error:
             raise StudyError(f"the storage has no study named '{name}'") from error
+        if writer and isinstance(backend, DatabaseStorage):
+            backend.patience = patience()
         facts = study.user_attrs
         if not {"metric", "goal", "steps"} <= facts.keys():
             raise StudyError(f"the study '{name}' in the storage was not made by gansearch")
-        return cls(study, facts["metric"], facts["goal"], facts["steps"])
+        return cls(study, backend, facts["metric"], facts["goal"], facts["steps"])
 
     def open_stability(
-        self, directory: Path, storage: str | None = None, *, writer: bool = False
+        self, directory: Place, storage: str | None = None, *, writer: bool = False
     ) -> Journal | None:
         """The journal in which this study's configurations are trained again; None: not yet.
 
@@ -131,7 +152,7 @@ class Journal:
             storage, writer: as for `open`.
         """
         name = self._stability_name
-        if storage is None and not (directory / JOURNAL_FILE).exists():
+        if storage is None and not _journal_file(directory).exists():
             return None
         if storage is not None and not _has_roster(_open_storage(directory, storage), name):
             return None
@@ -139,7 +160,7 @@ class Journal:
 
     def create_stability(
         self,
-        directory: Path,
+        directory: Place,
         roster: Roster,
         facts: Mapping[str, Any],
         storage: str | None = None,
@@ -156,16 +177,16 @@ class Journal:
         own = {"part": "stability", "experiment": self.study.study_name}
         known = {key: self.study.user_attrs[key] for key in shared} | own | dict(facts)
         known["roster"] = roster.plain()  # last: with it the journal is whole
-        directory.mkdir(exist_ok=True)
         name = self._stability_name
         if storage is not None:
-            backend = _open_storage(directory, storage)
-            if name in optuna.get_all_study_names(backend):  # of a driver that was killed
-                optuna.delete_study(study_name=name, storage=backend)
-            return Journal.create(directory, name, known, storage)
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=directory))
+            if name in optuna.get_all_study_names(self.storage):  # of a driver that was killed
+                optuna.delete_study(study_name=name, storage=self.storage)
+            return Journal._create(self.storage, name, known)
+        file = _journal_file(directory)
+        file.parent.mkdir(exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=file.parent))
         Journal.create(part, name, known)
-        (part / JOURNAL_FILE).rename(directory / JOURNAL_FILE)
+        (part / JOURNAL_FILE).rename(file)
         shutil.rmtree(part)
         return Journal.open(directory, name, writer=True)
 
@@ -175,7 +196,7 @@ class Journal:
 
     def delete(self) -> None:
         """Take the study out of its storage."""
-        optuna.delete_study(study_name=self.study.study_name, storage=self._storage)
+        optuna.delete_study(study_name=self.study.study_name, storage=self.storage)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -223,29 +244,29 @@ class Journal:
         config: dict[str, Any],
         configuration: str = "",
     ) -> None:
-        """Enter a new trial, running, in one write: it is known whole or not at all."""
+        """Enter a new trial, running: it is known whole or not at all, and durably before it trains."""
         label = {"configuration": configuration} if configuration else {}
-        template = optuna.trial.create_trial(
+        trial = optuna.trial.create_trial(
             state=TrialState.RUNNING,
             params=dict(params),
             distributions=dict(distributions),
             user_attrs={"config": config} | label,
         )
-        trial_id = self._storage.create_new_trial(self.study._study_id, template)
-        self._ids[number] = trial_id
+        trial._trial_id = self.storage.begin(self.study._study_id, number, trial)
+        trial.number = number
+        self._known[number] = trial
 
     def note(self, number: int, **attributes: Any) -> None:
         """Set user attributes of a trial that has not ended (plain values)."""
-        for key, value in attributes.items():
-            self._storage.set_trial_user_attr(self.trial_id(number), key, value)
+        self._change(number, user_attrs=attributes)
 
-    def note_run(self, number: int, run_id: str) -> None:
-        """Note which MLflow run shows a trial, ended or not."""
-        self.study.set_user_attr(f"mlflow_run:{number}", run_id)
+    def note_runs(self, run_ids: Mapping[int, str]) -> None:
+        """Note which MLflow runs show trials, by number, ended or not."""
+        told = {f"mlflow_run:{number}": run_id for number, run_id in run_ids.items()}
+        self.storage.note(self.study._study_id, told)
 
     def report(self, number: int, report: Report) -> None:
         """Add a report, or replace the one of that step: a continued trial may repeat its last."""
-        trial_id = self.trial_id(number)
         content = {
             "images": report.images,
             "seconds": report.seconds,
@@ -253,12 +274,14 @@ class Journal:
             "outcome": report.outcome.value if report.outcome else None,
             "reason": report.reason,
             "metrics": {name: _to_json(value) for name, value in report.metrics.items()},
+            **({"usage": dict(report.usage)} if report.usage else {}),
         }
-        # The report itself comes last: with it the step is known, and will not be written again.
         value = report.metrics.get(self.metric, math.nan)
-        if math.isfinite(value):
-            self._storage.set_trial_intermediate_value(trial_id, report.step, value)
-        self._storage.set_trial_user_attr(trial_id, f"report:{report.step}", content)
+        self._change(
+            number,
+            intermediate_values={report.step: value} if math.isfinite(value) else {},
+            user_attrs={f"report:{report.step}": content},
+        )
 
     def end(
         self, record: TrialRecord, outcome: Outcome, reason: str = "", *, blameless: bool = False
@@ -272,54 +295,89 @@ class Journal:
             blameless: whether its configuration had no part in that, as when a machine died.
         """
         ended = replace(record, outcome=outcome, reason=reason, blameless=blameless)
-        if self._storage.get_trial(self.trial_id(record.number)).state.is_finished():
-            return ended
-        # The outcome comes last of the attributes: with it the end is decided, see `settle`.
-        self.note(record.number, blameless=blameless, reason=reason, outcome=outcome.value)
-        self._close(ended)
+        if not self.frozen(record.number).state.is_finished():
+            # The outcome comes last of the attributes: with it the end is decided, see `settle`.
+            told = {"blameless": blameless, "reason": reason, "outcome": outcome.value}
+            self._close(ended, told)
         return ended
 
     def settle(self) -> None:
         """Close the trials whose end was decided when their driver died."""
         for record in self.trials():
-            if record.outcome.ended:
-                self._close(record)
+            if record.outcome.ended and not self.frozen(record.number).state.is_finished():
+                self._close(record, {})
 
-    def _close(self, record: TrialRecord) -> None:
+    def _close(self, record: TrialRecord, told: Mapping[str, Any]) -> None:
         """Tell Optuna of an end; only an interrupted trial can be told of another one later."""
-        trial_id, outcome = self.trial_id(record.number), record.outcome
-        trial = self._storage.get_trial(trial_id)
-        if trial.state.is_finished():
-            return
+        outcome, trial = record.outcome, self.frozen(record.number)
         best = best_report(record.reports, self.metric, self.goal)
-        failed = outcome.unhealthy or (outcome is Outcome.COMPLETED and best is None)
-        if failed and not trial.constraints:
-            violation = 2 - min(record.step / self.steps, 1)
-            optuna.Trial(self.study, trial_id).set_constraint(CONSTRAINT, violation)
+        state, value = TrialState.PRUNED, None
         if outcome is Outcome.INTERRUPTED:
-            self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
-        elif outcome is Outcome.COMPLETED and best is not None:
-            self.study.tell(record.number, best.value)
+            state = TrialState.WAITING
         elif outcome is Outcome.FAILED:
-            self.study.tell(record.number, state=TrialState.FAIL)
-        else:
-            self.study.tell(record.number, state=TrialState.PRUNED)
+            state = TrialState.FAIL
+        elif outcome is Outcome.COMPLETED and best is not None:
+            state, value = TrialState.COMPLETE, best.value
+        elif trial.intermediate_values:  # as Optuna has it of a pruned trial
+            value = trial.intermediate_values[max(trial.intermediate_values)]
+        unhealthy = outcome.unhealthy or (outcome is Outcome.COMPLETED and best is None)
+        violation = 2 - min(record.step / self.steps, 1)
+        constraints = {f"constraints:{CONSTRAINT}": violation} if unhealthy else {}
+        self._change(
+            record.number,
+            user_attrs=told,
+            system_attrs=constraints,
+            state=state,
+            values=None if value is None else [value],
+        )
+        self.flush()
 
     def reopen(self, record: TrialRecord) -> TrialRecord:
         """Mark an unfinished trial as running again."""
-        trial_id = self.trial_id(record.number)
-        if self._storage.get_trial(trial_id).state == TrialState.WAITING:
-            self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-        if record.outcome is not Outcome.RUNNING:
-            self.note(record.number, outcome=Outcome.RUNNING.value, reason="")
+        waits = self.frozen(record.number).state == TrialState.WAITING
+        again = {"outcome": Outcome.RUNNING.value, "reason": ""}
+        told = again if record.outcome is not Outcome.RUNNING else {}
+        if waits or told:
+            state = TrialState.RUNNING if waits else None
+            self._change(record.number, user_attrs=told, state=state)
         return replace(record, outcome=Outcome.RUNNING, reason="")
 
-    def trial_id(self, number: int) -> int:
-        """The storage's own id of a trial."""
-        if number not in self._ids:
-            for trial in self.study.get_trials(deepcopy=False):
-                self._ids[trial.number] = trial._trial_id
-        return self._ids[number]
+    def heed(self, stop: Callable[[], bool]) -> None:
+        """Wait no longer for a database that is away when `stop` says so."""
+        if isinstance(self.storage, DatabaseStorage):
+            self.storage.give_up = stop
+
+    def flush(self) -> None:
+        """Make durable all that was told."""
+        self.storage.flush()
+        self._flushed = time.monotonic()
+
+    def tick(self) -> None:
+        """Called between events: the same, ten times a second at most."""
+        if time.monotonic() - self._flushed > FLUSH_EVERY:
+            self.flush()
+
+    def frozen(self, number: int) -> FrozenTrial:
+        """A trial as Optuna has it; without its reports and configuration once it has ended."""
+        return self._known[number]
+
+    @property
+    def _known(self) -> dict[int, FrozenTrial]:
+        """The trials by number. What a writer has written it does not read again."""
+        if self._trials is None:
+            found = self.study.get_trials(deepcopy=False)
+            self._trials = {trial.number: _own(trial) for trial in found}
+        return self._trials
+
+    def _change(self, number: int, **what: Any) -> None:
+        trial = self.frozen(number)
+        if trial.state.is_finished():
+            raise optuna.exceptions.UpdateFinishedTrialError(f"trial {number} has ended")
+        change = Change(trial._trial_id, **what)
+        self.storage.write(change)
+        change.apply(trial)
+        if trial.state.is_finished():
+            self._known[number] = _own(trial)
 
 
 @contextmanager
@@ -336,31 +394,14 @@ def _keeping_garbage() -> Iterator[None]:
             gc.enable()
 
 
-class _JournalFile(JournalFileBackend):
-    """Optuna's journal file, of which many lines are parsed at once.
-
-    Lines that are parsed together share the strings of their keys: a journal of 5,000 trials with 50
-    reports each, half a million lines, takes a third less memory, and a quarter less time.
-    """
-
-    _LINES = 1000
-
-    def __init__(self, file_path: str) -> None:
-        super().__init__(file_path)
-        self._end = (0, 0)  # how many logs were read, and where in the file they end
-
-    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """All logs from a number on; a line that is not whole yet is left for the next time."""
-        number, place = self._end if self._end[0] <= log_number_from else (0, 0)
-        with Path(self._file_path).open("rb") as file:
-            file.seek(place)
-            lines = itertools.takewhile(lambda line: line.endswith(b"\n"), file)
-            for line in itertools.islice(lines, log_number_from - number):
-                number, place = number + 1, place + len(line)
-            while batch := list(itertools.islice(lines, self._LINES)):
-                yield from json.loads(b"[" + b",".join(batch) + b"]")
-                number, place = number + len(batch), place + sum(map(len, batch))
-        self._end = (number, place)
+def _own(trial: FrozenTrial) -> FrozenTrial:
+    """A trial to be changed apart from the storage's; what has ended is kept small."""
+    own = copy.copy(trial)
+    kept = {"blameless"} if trial.state.is_finished() else trial.user_attrs.keys()
+    own._user_attrs = {key: value for key, value in trial.user_attrs.items() if key in kept}
+    own._system_attrs = dict(trial.system_attrs)
+    own.intermediate_values = dict(trial.intermediate_values)
+    return own
 
 
 def _has_roster(backend: BaseStorage, name: str) -> bool:
@@ -369,21 +410,21 @@ def _has_roster(backend: BaseStorage, name: str) -> bool:
     return "roster" in backend.get_study_user_attrs(backend.get_study_id_from_name(name))
 
 
-def _open_storage(directory: Path, url: str | None) -> BaseStorage:
+def _journal_file(directory: Place) -> Path:
+    return files.on_disk(directory, "a journal file", IN_A_DATABASE) / JOURNAL_FILE
+
+
+def _open_storage(directory: Place, url: str | None) -> Storage:
     if url is None:
-        return JournalStorage(_JournalFile(str(directory / JOURNAL_FILE)))
+        return FileStorage(_journal_file(directory))
+    parsed = parse_url(url)
     try:
-        return RDBStorage(url)
+        return DatabaseStorage(parsed.render_as_string(hide_password=False))
+    except StudyError:
+        raise
     except Exception as error:  # whatever the database's driver raises
-        raise StudyError(f"cannot open the Optuna storage: {_without_password(error, url)}") from error
-
-
-def _without_password(error: Exception, url: str) -> str:
-    """The message, with no secret in it."""
-    credentials = url.partition("://")[2].rpartition("@")[0]
-    secret = credentials.partition(":")[2]
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text.replace(secret, "***") if secret else text
+        cause = cause_of(error, parsed.password)
+        raise StudyError(f"cannot open the Optuna storage: {cause}") from error
 
 
 def _mend(path: Path) -> None:
@@ -428,6 +469,7 @@ def _report(step: int, content: Mapping[str, Any]) -> Report:
         time=content["time"],
         outcome=Outcome(content["outcome"]) if content["outcome"] else None,
         reason=content["reason"],
+        usage=content.get("usage", {}),  # once there was none
     )
 
 
@@ -436,15 +478,14 @@ def _to_json(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_table(path: Place, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `trials.csv`: one row a trial, the columns of all of them, whole or not at all."""
     columns = dict.fromkeys(key for row in rows for key in row)
-    part = path.with_suffix(".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns or ["number"])
-        writer.writeheader()
-        writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
-    part.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns or ["number"])
+    writer.writeheader()
+    writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
+    files.write(path, text.getvalue())
 
 
 def _cell(value: Any) -> Any:

@@ -47,6 +47,8 @@ def show_status(out: Console, found: dict[str, Any], top: int) -> None:
     none = "nothing was searched" if again else "no trials yet"
     counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(found["counts"].items()))
     out.print(f"[bold]{found['study']}[/] {found['state']}: {counts or none}")
+    if found["dashboard"]:
+        out.print(f"Ray's dashboard: {found['dashboard']}", highlight=False, soft_wrap=True)
     if again:
         ended = ", ".join(f"{n} {outcome}" for outcome, n in sorted(again["counts"].items()))
         whom = f"{len(again['configurations'])} configurations, {again['planned']} seeds in all"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import uuid
 
 import pytest
 
@@ -18,6 +20,35 @@ def gansearch_cache(tmp_path_factory):
         for name in ("GANSEARCH_RUNS", "GANSEARCH_STORAGE", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
             patch.delenv(name, raising=False)
         yield folder
+
+
+@pytest.fixture(scope="session")
+def object_store():
+    """An object store that speaks S3, on loopback; the environment says where, as a user's would."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # or each request is a line
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_MAX_ATTEMPTS", "1")  # where it is away, only our own patience is asked for
+        yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(object_store):
+    """A new bucket in it: `s3://NAME`."""
+    from gansearch import files
+
+    place = files.place(f"s3://test-{uuid.uuid4().hex}")
+    place.mkdir()
+    return str(place).rstrip("/")
 
 
 @pytest.fixture

@@ -226,6 +226,11 @@ class TestKubernetes:
             ("RayJob", "spec.entryPoint", "gansearch"),
             ("RayJob", "spec.shutdownAfterJobFinishes", True),  # of a cluster that is not its own
             ("RayJob", "spec.submissionMode", "HttpMode"),
+            ("RayJob", "spec.entrypointMemory", 1),  # of Ray's jobs, not of KubeRay's
+            ("RayJob", "spec.preRunningDeadlineSeconds", 0),
+            ("RayJob", "spec.deletionStrategy", {"onSuccess": {"policy": "DeleteSelf"}}),
+            ("RayCluster", "spec.networkPolicy", {"mode": "DenyNothing"}),
+            ("RayCluster", "spec.workerGroupSpecs", [{"groupName": "gpu", "priority": "high"}]),
             ("Deployment", "spec.replica", 1),
             ("NetworkPolicy", "spec.ingress", {}),
         ],

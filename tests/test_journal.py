@@ -60,10 +60,11 @@ def test_a_trial_is_read_back_as_it_was_told(tmp_path, storage):
     journal = Journal.create(tmp_path, "s", FACTS, storage)
     begin(journal)
     first, second = report(10, 3.5, d_loss=NAN, g_loss=INF), report(20, NAN, d_loss=-INF, x=1e-320)
+    second = replace(second, usage={"process_memory_usage_megabytes": 812.5})  # the first has none
     journal.report(0, first)
     journal.report(0, second)
     journal.note(0, provenance={"fd": {"features": "classifier", "ema": True}})
-    journal.note_run(0, "run-0")
+    journal.note_runs({0: "run-0"})
     for reader in (journal, reopened(tmp_path, storage)):
         assert reader.facts.items() >= FACTS.items()
         assert (reader.metric, reader.goal, reader.steps) == ("fd", "min", 100)
@@ -146,7 +147,7 @@ def test_a_running_trial_of_a_killed_driver_goes_on(tmp_path, journal):
 def test_an_ended_trial_stays_as_it_ended(tmp_path, journal):
     ended = journal.end(told(journal, 3.0), Outcome.COMPLETED, "budget")
     journal.end(ended, Outcome.FAILED, "told twice")
-    journal.note_run(0, "late")  # MLflow may come later
+    journal.note_runs({0: "late"})  # MLflow may come later
     [found] = reopened(tmp_path).trials()
     assert (found.outcome, found.reason, found.mlflow_run_id) == (Outcome.COMPLETED, "budget", "late")
 
@@ -269,7 +270,7 @@ def test_the_table_has_a_row_a_trial_and_the_columns_of_all(tmp_path, journal):
 
 
 def test_the_journal_file_is_read_as_optuna_reads_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("gansearch.journal._JournalFile._LINES", 3)
+    monkeypatch.setattr("gansearch.storage.JournalFile._LINES", 3)
     path = tmp_path / JOURNAL_FILE
     journal = Journal.create(tmp_path, "s", FACTS)
     reader = Journal.open(tmp_path, "s")  # reads on as the file grows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,12 +28,13 @@ from gansearch.analysis.wording import (
     spread,
     words,
 )
+from gansearch.files import Place
 
 ROWS_SHOWN, CURVES_SHOWN, PROFILES_SHOWN, MATRIX_SHOWN, SAMPLES_SHOWN = 40, 6, 3, 12, 8
 """Configurations in a figure, or with one, at most; the tables have all of them."""
 
 
-def sections(found: Findings, palette: Palette, samples: Mapping[str, Path]) -> list[Section | None]:
+def sections(found: Findings, palette: Palette, samples: Mapping[str, Place]) -> list[Section | None]:
     """Those that have something to say; at least one configuration is ranked."""
     return [
         ranking(found, palette),
@@ -165,7 +165,7 @@ def between(found: Findings) -> Section | None:
     return Section("between", "Between configurations", tables=tables, pictures=pictures)
 
 
-def drawn(found: Findings, samples: Mapping[str, Path]) -> Section | None:
+def drawn(found: Findings, samples: Mapping[str, Place]) -> Section | None:
     """What the configurations draw."""
     pictures: list[Picture] = []
     for row in found.rows:

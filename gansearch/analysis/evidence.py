@@ -33,6 +33,7 @@ class Evidence:
         facts: versions, digest, dates and whatever else the journal knows of the study.
         published: the study file's section of that name, or None.
         devices: what a trial holds while it runs: a share of a GPU, or CPUs where it holds none.
+        running: whether a driver is at work on the study.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Evidence:
     facts: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, Any] | None = None
     devices: float = 1.0
+    running: bool = False
 
     @property
     def provenance(self) -> dict[str, dict[str, Any]]:
@@ -67,7 +69,7 @@ def gather(directory: StudyDirectory, journal: Journal, storage: str | None = No
     space, _ = parse_space({key: tree[key] for key in AXES_ALLOWED if key in tree})
     held = tree.get("resources") or {}
     again = journal.open_stability(directory.stability.path, storage)
-    running = directory.is_held()
+    running = directory.is_held(storage)
     return Evidence(
         name=directory.name,
         question=journal.facts["question"],
@@ -82,6 +84,7 @@ def gather(directory: StudyDirectory, journal: Journal, storage: str | None = No
         facts=journal.facts,
         published=tree.get("published"),
         devices=float(held.get("gpus") or held.get("cpus") or 1),
+        running=running,
     )
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from gansearch import files
 from gansearch.analysis.drawing import (
     FAILURE,
     HEIGHT,
@@ -48,6 +48,7 @@ from gansearch.analysis.drawing import (
 )
 from gansearch.analysis.rows import rows_of
 from gansearch.analysis.wording import number
+from gansearch.files import Place
 from gansearch.study.records import Goal, Outcome
 from gansearch.study.space import Axis, Choice, Float, Int
 
@@ -554,11 +555,11 @@ def scaled_values(values: Array, goal: Goal) -> tuple[Array, Ticks]:
     return np.where(np.isfinite(costs), np.clip(places, 0, 1), math.nan), marks
 
 
-def thumbnail(path: Path, width: int = 512) -> bytes:
+def thumbnail(path: Place, width: int = 512) -> bytes:
     """A picture as JPEG, at most `width` pixels wide."""
     from PIL import Image  # noqa: PLC0415
 
-    with Image.open(path) as opened:
+    with files.reading(path) as file, Image.open(file) as opened:
         image = opened.convert("RGB")
         if image.width > width:
             image = image.resize((width, max(1, image.height * width // image.width)))

@@ -7,12 +7,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from gansearch import files
 from gansearch.analysis import drawing
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.findings import Findings
 from gansearch.analysis.layout import Section, page
 from gansearch.analysis.sections import sections
 from gansearch.errors import UserError
+from gansearch.files import Place
 
 REPORT_FILE = "report.html"
 FIGURES = "figures"
@@ -20,19 +22,20 @@ FIGURES = "figures"
 
 def write_report(
     evidence: Evidence,
-    out: Path,
+    out: Place,
     *,
     by: str = "iqm",
     threshold: float | None = None,
-    samples: Mapping[str, Path] | None = None,
-) -> Path:
+    samples: Mapping[str, Place] | None = None,
+) -> Place:
     """Write `report.html`, every table as CSV and every figure as SVG and PDF; returns the HTML file.
 
-    The folder is made whole or not at all, and takes the place of an older report.
+    The folder is made whole or not at all, and takes the place of an older report; in an object store
+    the HTML file, which has all but the tables in it, does.
 
     Args:
         evidence: the study.
-        out: the folder.
+        out: the folder, or a place in an object store.
         by: the score by which configurations are ranked: one of `confirmation.SCORES`.
         threshold: a value of the objective that counts as reached, for the time to it; None: the
             median of the confirmed values.
@@ -44,6 +47,11 @@ def write_report(
     _check_replaceable(out)
     findings = Findings(evidence, by, threshold)
     content = sections(findings, samples or {})
+    if not isinstance(out, Path):
+        with tempfile.TemporaryDirectory(prefix="gansearch-") as name:
+            _write_files(Path(name), findings, content)
+            _put(Path(name), out)
+        return out / REPORT_FILE
     whole = out.resolve()
     whole.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{whole.name}-", dir=whole.parent))
@@ -73,17 +81,26 @@ def _write_files(folder: Path, findings: Findings, content: Sequence[Section]) -
     (folder / REPORT_FILE).write_text(html, encoding="utf-8")
 
 
-def _check_replaceable(out: Path) -> None:
+def _put(folder: Path, out: Place) -> None:
+    """Put a finished report in the place of an older one, the HTML file last."""
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    for name in sorted(names, key=lambda name: (name == REPORT_FILE, name)):
+        files.write(out / name, (folder / name).read_bytes())
+    for pattern, prefix in (("*.csv", ""), (f"{FIGURES}/*", f"{FIGURES}/")):
+        for path in files.find(out, pattern):
+            if prefix + path.name not in names:
+                files.remove(path)
+
+
+def _check_replaceable(out: Place) -> None:
     """An older report may be replaced, anything else may not."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise UserError(f"{out} is not a folder: take another one")
-    strange = [
-        path.name
-        for path in sorted(out.iterdir())
-        if path.name not in (REPORT_FILE, FIGURES) and path.suffix != ".csv"
-    ]
+    with files.reachable(out):
+        if not out.exists():
+            return
+        if not out.is_dir():
+            raise UserError(f"{out} is not a folder: take another one")
+        names = sorted(path.name for path in out.iterdir())
+    strange = [name for name in names if name not in (REPORT_FILE, FIGURES) and not name.endswith(".csv")]
     if strange:
         raise UserError(f"{out} holds '{strange[0]}', which is not a report's: take another folder")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,6 +17,7 @@ from gansearch.analysis.findings import Findings
 from gansearch.analysis.layout import Details, Section, Table
 from gansearch.analysis.rows import rows_of
 from gansearch.analysis.wording import DASH, count, duration, listed, number, share, spread, words
+from gansearch.files import Place
 
 SEEDS_SHOWN, CONFIGURATIONS_SHOWN = 1000, 100
 """In the appendix at most; the tables beside the report have all."""
@@ -31,7 +31,7 @@ PROTOCOL = (
 )
 
 
-def sections(found: Findings, samples: Mapping[str, Path]) -> list[Section]:
+def sections(found: Findings, samples: Mapping[str, Place]) -> list[Section]:
     """All sections that have something to say.
 
     Args:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from gansearch.analysis.evidence import Evidence, gather
 from gansearch.analysis.wording import duration, listed, share
-from gansearch.journal import Journal
+from gansearch.journal import DASHBOARD, Journal
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import Goal, Outcome, TrialRecord, ranked, table_row
 
@@ -85,9 +85,9 @@ def cost_words(table: pd.DataFrame) -> str:
     return f"{duration(total)} of device time went to trials that {listed(told)}" if told else ""
 
 
-def state_of(directory: StudyDirectory, records: Sequence[TrialRecord], total: int) -> str:
+def state_of(records: Sequence[TrialRecord], total: int, *, running: bool) -> str:
     """`running`, `finished`, or `interrupted` (by Ctrl-C, a crash or a cut power line)."""
-    if directory.is_held():
+    if running:
         return "running"
     ended = sum(record.outcome.ended for record in records)
     return "finished" if ended >= total else "interrupted"
@@ -96,11 +96,11 @@ def state_of(directory: StudyDirectory, records: Sequence[TrialRecord], total: i
 def status(directory: StudyDirectory, journal: Journal, storage: str | None = None) -> dict[str, Any]:
     """The state of a study as plain values; `gansearch status --json` prints it.
 
-    Keys: study, state, objective {metric, goal}, counts {outcome: n}, trials (by number; each
-    number, outcome, reason, step, params, metrics (last), best {step, value, metrics} or None,
-    seconds, mlflow_run_id), best (the best trial's entry, or None), stability (None, or counts,
-    planned, and for each of its configurations label, seeds and counts), costs (by outcome, and in
-    words).
+    Keys: study, state, dashboard (where Ray's shows the driver, or ""), objective {metric, goal},
+    counts {outcome: n}, trials (by number; each number, outcome, reason, step, params, metrics (last),
+    best {step, value, metrics} or None, seconds, usage (last), mlflow_run_id), best (the best trial's
+    entry, or None), stability (None, or counts, planned, and for each of its configurations label,
+    seeds and counts), costs (by outcome, and in words).
     """
     evidence = gather(directory, journal, storage)
     records, metric, goal = evidence.search, journal.metric, journal.goal
@@ -108,13 +108,14 @@ def status(directory: StudyDirectory, journal: Journal, storage: str | None = No
     spent = costs(everything, held=evidence.devices)
     # A stability study that is asked for and has not begun counts as one trial that has not ended.
     planned = evidence.planned + max(len(evidence.roster.entries), int(journal.wants_stability))
-    state = state_of(directory, everything, planned)
+    state = state_of(everything, planned, running=evidence.running)
     entries = {record.number: _entry(record, metric, goal) for record in records}
     first = ranked(records, metric, goal)[0] if records else None
     best = entries[first.number] if first else None
     return {
         "study": directory.name,
         "state": state,
+        "dashboard": journal.facts.get(DASHBOARD, "") if state == "running" else "",
         "objective": {"metric": metric, "goal": goal},
         "counts": dict(Counter(record.outcome.value for record in records)),
         "trials": list(entries.values()),
@@ -158,5 +159,6 @@ def _entry(record: TrialRecord, metric: str, goal: Goal) -> dict[str, Any]:
         "metrics": record.last.metrics if record.last else {},
         "best": {"step": best.step, "value": best.value, "metrics": best.metrics} if best else None,
         "seconds": round(record.seconds, 3),
+        "usage": dict(record.last.usage) if record.last else {},
         "mlflow_run_id": record.mlflow_run_id,
     }

@@ -42,6 +42,11 @@ class Inception:
 
     @staticmethod
     def obtain(data: ImageData, *, cache_dir: Path, weights_file: Path | None = None) -> Weights:  # noqa: ARG004
+        """Read the weights, see `read`."""
+        return Inception.read(weights_file)
+
+    @staticmethod
+    def read(weights_file: Path | None = None) -> Weights:
         """Read the weights: from `weights_file`, or $GANSEARCH_INCEPTION, or torch-fidelity's own.
 
         Accepted are torch-fidelity's .pth, the same as .safetensors, and the TorchScript file

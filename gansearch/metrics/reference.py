@@ -11,11 +11,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch import Tensor
 
+from gansearch import files
 from gansearch.data.images import ImageData
 from gansearch.errors import WeightsError
+from gansearch.files import Place
 from gansearch.metrics import FEATURES, METRICS
 from gansearch.metrics.contract import (
     Activations,
@@ -56,6 +58,7 @@ def prepare(
     learn_from: ImageData | None = None,
     device: str = "cpu",
     inception_weights: Path | None = None,
+    known: Mapping[str, Weights] | None = None,
     real_samples: int | None = None,
 ) -> Reference:
     """Get the extractors' weights and each metric's statistics of the real images.
@@ -68,6 +71,7 @@ def prepare(
         device: where the extractors run here, "cpu" or "cuda"; Inception does about 5 images a
             second on a CPU core.
         inception_weights: a local file, see `gansearch.metrics.inception`.
+        known: extractors' weights by name, from `read_weights`; the others are obtained here.
         real_samples: compare with that many real images, always the same ones; None for all.
 
     Raises:
@@ -77,8 +81,10 @@ def prepare(
         ValueError: for invalid options, a metric named twice, or fewer than 2 real samples.
     """
     chosen = _build(metrics)
+    known = known or {}
     weights = {
-        name: _extractor(name).obtain(
+        name: known.get(name)
+        or _extractor(name).obtain(
             learn_from or data, cache_dir=cache_dir, weights_file=inception_weights
         )
         for name in _features(chosen.values())
@@ -109,7 +115,21 @@ def prepare(
     return Reference(resolved, data.shape, weights, real, origin)
 
 
-def save_reference(reference: Reference, path: Path) -> None:
+def read_weights(
+    metrics: Sequence[tuple[str, Mapping[str, Any]]], inception_weights: Path | None
+) -> dict[str, Weights]:
+    """The weights that metrics need and that lie in a file of this machine, by extractor.
+
+    Raises as `prepare` does.
+    """
+    if "inception" not in _features(_build(metrics).values()):
+        return {}
+    from gansearch.metrics.inception import Inception  # noqa: PLC0415  only where it is needed
+
+    return {"inception": Inception.read(inception_weights)}
+
+
+def save_reference(reference: Reference, path: Place) -> None:
     """Write a reference as safetensors: a study is measured against one, however often it resumes."""
     arrays = {
         f"weights/{extractor}/{name}": array
@@ -130,17 +150,18 @@ def save_reference(reference: Reference, path: Path) -> None:
         "origin": reference.origin,
     }
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    save_file(contiguous, path, metadata={"facts": json.dumps(facts)})
+    files.write(path, save(contiguous, metadata={"facts": json.dumps(facts)}))
 
 
-def load_reference(path: Path) -> Reference:
+def load_reference(path: Place) -> Reference:
     """Read what `save_reference` wrote; raises `WeightsError` for a damaged file."""
-    try:
-        with safe_open(path, framework="np") as file:
-            facts = json.loads(file.metadata()["facts"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path} is damaged: {error}") from error
+    with files.reachable(path), files.local_copy(path) as copy:
+        try:
+            with safe_open(copy, framework="np") as file:
+                facts = json.loads(file.metadata()["facts"])
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, TypeError) as error:
+            raise WeightsError(f"{path} is damaged: {error}") from error
 
     def below(prefix: str) -> dict[str, np.ndarray]:
         return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from gansearch.errors import InvalidInput, Problem, UserError
+from gansearch import files
+from gansearch.errors import InvalidInput, Problem, UserError, shows_password
+from gansearch.files import Place
 
 Path_ = tuple[str | int, ...]
 """Where something stands in a document: keys and list positions from the top."""
@@ -72,6 +73,27 @@ class Document:
             del self.lines[known]
         self.lines[path] = 0
 
+    def secrets(self) -> list[tuple[Path_, str]]:
+        """Where something stands that a file which is shown to many should not hold, and the mend."""
+        return list(_secrets(self.tree, ()))
+
+
+_SECRET_KEY = re.compile(r"(password|passwd|secret|token|api_?key|access_?key)$", re.IGNORECASE)
+
+
+def _secrets(node: Any, path: Path_) -> Iterator[tuple[Path_, str]]:
+    if isinstance(node, dict | list):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _secrets(child, (*path, key))
+    elif isinstance(node, str):
+        named = bool(path) and _SECRET_KEY.search(str(path[-1]))
+        if named or shows_password(node):
+            yield (
+                path,
+                "looks like a password, and a study's file is shown in MLflow, reports and exports: "
+                "have your code read it from an environment variable",
+            )
+
 
 def dotted(path: Path_) -> str:
     """`("loss", "choice", 2, "name")` -> `loss.choice[2].name`."""
@@ -79,10 +101,10 @@ def dotted(path: Path_) -> str:
     return text.removeprefix(".")
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Place) -> Document:
     """Parse a YAML file; raises `InvalidInput` for what is missing, not YAML or not a mapping."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not UTF-8 text"
         raise InvalidInput(str(path), [Problem("", f"cannot be read: {reason}")]) from error
@@ -146,7 +168,7 @@ def _construct(
     return tree
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
     """Writes axes and parts in flow style: one short line each, as a person would."""
 
 

@@ -46,6 +46,7 @@ class Report:
         time: when it was made, seconds since 1970.
         outcome: how the trial ended, where this report is the last.
         reason: why, in words.
+        usage: what was used of the machine since the last report; see `gansearch.training.usage`.
     """
 
     step: int
@@ -55,6 +56,7 @@ class Report:
     time: float
     outcome: Outcome | None = None
     reason: str = ""
+    usage: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

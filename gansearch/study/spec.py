@@ -73,7 +73,8 @@ class Resources(Section):
     """What one trial holds while it runs. GPUs may be shared: 0.25 puts four trials on one.
 
     Attributes:
-        retries: how often a trial goes on from its last checkpoint after its worker died.
+        retries: how often in a row, with no report between, a trial goes on from its last checkpoint
+            after its worker died. A node's death does not count.
         halve_batch: how often one that is out of memory goes on from there with each batch computed in
             twice as many pieces. Their gradients are added up: the batch size is what it was, the
             trial slower.

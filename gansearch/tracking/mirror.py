@@ -26,6 +26,9 @@ LONGEST_PAUSE = 30.0
 CLOSING_TRIES = 3
 """A server that was down all along is not to hold the end of a study for its whole time-out."""
 
+TOGETHER = 100
+"""New runs that are written at once, where the store takes that."""
+
 OF_THE_TRIAL = {
     "INVALID_PARAMETER_VALUE",
     "BAD_REQUEST",
@@ -97,7 +100,7 @@ class Tracker:
         self._interval = interval
         self._changed = threading.Condition()
         self._due: dict[int, TrialRecord] = {}
-        self._in_hand: TrialRecord | None = None
+        self._in_hand: list[TrialRecord] = []
         self._refused: dict[int, str] = {}
         self._ids: dict[int, str] = {}
         self._told: dict[int, str] = {}
@@ -128,7 +131,7 @@ class Tracker:
     def unsent(self) -> dict[int, str]:
         """Trial number -> why MLflow does not have all of it (yet)."""
         with self._changed:
-            due = [*self._due, *([self._in_hand.number] if self._in_hand else [])]
+            due = [*self._due, *(record.number for record in self._in_hand)]
             return dict.fromkeys(due, self._trouble or "not sent yet") | self._refused
 
     def finish(
@@ -174,6 +177,8 @@ class Tracker:
             self._runs.connect()
         with self._changed:
             numbers = list(self._due)
+        for start in range(0, len(numbers), TOGETHER):
+            self._hand_over_new(numbers[start : start + TOGETHER])
         for number in numbers:
             self._hand_over(number)
         axes, labels = sorted(self._axes), self._runs.labels
@@ -186,11 +191,34 @@ class Tracker:
             self._runs.end(closing.status, closing.tags, closing.metrics)
             self._ended = True
 
-    def _hand_over(self, number: int) -> None:
+    def _take(self, numbers: Iterable[int]) -> list[TrialRecord]:
         with self._changed:
             if self._closing and time.monotonic() > self._closing.deadline:
                 raise TimeoutError("there was no time left")
-            record = self._in_hand = self._due.pop(number)
+            self._in_hand = [self._due.pop(number) for number in numbers if number in self._due]
+            return self._in_hand
+
+    def _hand_over_new(self, numbers: Iterable[int]) -> None:
+        """Send those together that MLflow has not seen; the others, and what it refuses, stay due."""
+        records, sent = self._take(numbers), {}
+        try:
+            sent = self._runs.send_new(records)
+        except Exception as error:  # one by one it can be told which of them it is
+            log.debug("MLflow does not take %d trials together: %s", len(records), one_line(error))
+        finally:
+            with self._changed:
+                for record in records:
+                    if record.number not in sent:
+                        self._due.setdefault(record.number, record)
+                self._in_hand = []
+        for record in records:
+            if record.number in sent:
+                self._note(record, sent[record.number])
+
+    def _hand_over(self, number: int) -> None:
+        if not (taken := self._take([number])):
+            return
+        [record] = taken
         try:
             run_id = self._runs.send(record)
         except Exception as error:
@@ -202,7 +230,7 @@ class Tracker:
         else:
             self._note(record, run_id)
         finally:
-            self._in_hand = None
+            self._in_hand = []
 
     def _note(self, record: TrialRecord, run_id: str) -> None:
         params = flatten(record.config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,21 +13,31 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 from gansearch.errors import UserError, without_password
+from gansearch.files import Place, on_disk
 from gansearch.tracking.store import VIEW, one_line, open_client, view_key
 from gansearch.tracking.translate import Part
 
+LOOPBACK = ("127.0.0.1", "localhost")
+EVERY = ("0.0.0.0",)
+"""All addresses of a machine; MLflow's server and we know only those of IPv4."""
 
-def default_store(runs_dir: Path) -> tuple[str, str]:
-    """The tracking URI and the artifacts' location under a directory of runs, both absolute."""
-    root = runs_dir.resolve()
+
+def default_store(runs_dir: Place) -> tuple[str, str]:
+    """The tracking URI and the artifacts' location under a directory of runs, both absolute.
+
+    Raises `UserError` for an object store.
+    """
+    instead = "say --tracking http://SERVER:5000, or MLFLOW_TRACKING_URI, or --tracking off"
+    root = on_disk(runs_dir, "MLflow's database", instead).resolve()
     return f"sqlite:///{root / 'mlflow.db'}", (root / "mlartifacts").as_uri()
 
 
-def store(runs_dir: Path, uri: str | None = None) -> tuple[str, str | None]:
+def store(runs_dir: Place, uri: str | None = None) -> tuple[str, str | None]:
     """The tracking URI that applies, and where artifacts go if the store is not to say.
 
     As said, else by MLFLOW_TRACKING_URI, else the default store of the runs directory.
@@ -40,11 +51,12 @@ class Server:
 
     Attributes:
         url: where it answers, without a slash at the end.
+        private: whether only this machine reaches it.
         process: the leader of a process group of its own, so Ctrl-C reaches it only through `stop`.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
-        self.process, self.url = process, url
+    def __init__(self, process: subprocess.Popen[bytes], url: str, *, private: bool) -> None:
+        self.process, self.url, self.private = process, url, private
 
     def wait(self) -> int:
         """Block until the server ends by itself; returns its exit code."""
@@ -95,8 +107,12 @@ def ui(
         UserError: the port is in use, or the server ended or did not answer in time.
     """
     port = _free_port(host, port)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    names = _names(host)
+    command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
+    # Any port of these names: a tunnel has one of its own.
+    command += ["--allowed-hosts", ",".join([*names, *(f"{name}:*" for name in names)])]
+    command += ["--cors-allowed-origins", ",".join(f"http://{name}:*" for name in names)]
     if artifacts:
         command += ["--default-artifact-root", artifacts]
     quiet = {
@@ -108,12 +124,14 @@ def ui(
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command,
-            env={**quiet, **os.environ},
+            # Not by an option: everyone on a machine sees command lines, and this may hold a password.
+            env={**quiet, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        server = Server(process, f"http://{host}:{port}")
+        reached = LOOPBACK[0] if host in EVERY else host
+        server = Server(process, f"http://{reached}:{port}", private=host in LOOPBACK)
         try:
             answers = _answers(server, timeout)
         except BaseException:
@@ -122,7 +140,8 @@ def ui(
         if not answers:
             server.stop()
             output.seek(0)
-            raise UserError(f"MLflow's server did not start:\n{output.read().decode()[-2000:]}")
+            said = without_password(output.read().decode()[-2000:])
+            raise UserError(f"MLflow's server did not start:\n{said}")
     return server
 
 
@@ -164,6 +183,22 @@ def comparison_url(
         query["compareRunsMode"] = "CHART"
     page = f"{base.rstrip('/')}/#/experiments/{found.experiment_id}/runs"
     return f"{page}?{urllib.parse.urlencode(query)}"
+
+
+def _names(host: str) -> list[str]:
+    """The names by which a server may be called that listens on an address.
+
+    MLflow refuses any other, or else a page of a stranger's, opened in a browser of this machine, could
+    have its own name mean this address, and read and change the store (DNS rebinding).
+    """
+    if host in LOOPBACK:
+        return list(LOOPBACK)
+    own = [socket.gethostname(), socket.getfqdn()]
+    if host not in EVERY:
+        return list(dict.fromkeys([host, *own]))
+    addresses = [a.address for each in psutil.net_if_addrs().values() for a in each]
+    found = [address for address in addresses if re.fullmatch(r"[\d.]+", address)]
+    return list(dict.fromkeys([*LOOPBACK, *own, *found]))
 
 
 def _free_port(host: str, port: int) -> int:

@@ -21,15 +21,18 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from gansearch import files
 from gansearch.errors import without_password
+from gansearch.files import Place
 from gansearch.study.config import digest
 from gansearch.study.document import write_document
 from gansearch.study.records import Goal, Outcome, TrialRecord
+from gansearch.tracking.bulk import NewRun, takes_many, write_many
 from gansearch.tracking.translate import (
     CONFIG,
     CONFIGURATION,
@@ -53,7 +56,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gansearch.tracking")
 
-Samples = Callable[[int, int], Path | None]
+Samples: TypeAlias = "Callable[[int, int], Place | None]"
 """(trial number, step) -> the PNG of its sample grid, or None."""
 
 METRICS_A_CALL, OTHERS_A_CALL, RUNS_A_PAGE = 1000, 100, 1000
@@ -184,15 +187,52 @@ class StudyRuns:
 
     def send(self, record: TrialRecord) -> str:
         """Make MLflow's run of a trial look like its record; returns the run's id."""
-        wanted = translate(record)
-        parent = self._parent if self._part == "search" else self._configuration(wanted)
-        wanted = replace(wanted, tags={PARENT: parent, **wanted.tags})
+        wanted = self._wanted(record)
         known = self._known.get(wanted.number) or self._create(wanted)
         self._send_config(known, wanted, record)
         self._send_images(known, wanted)
         self._send_batches(known, wanted)
         self._send_name_and_status(known, wanted)
         return known.id
+
+    def send_new(self, records: Sequence[TrialRecord]) -> dict[int, str]:
+        """Those of the trials that MLflow has no runs of, all of them or none.
+
+        Returns:
+            their runs' ids by number; of the others, and of all where the store takes no more than one
+            at a time, nothing.
+        """
+        new = [record for record in records if record.number not in self._known]
+        if len(new) < 2 or not takes_many(self._mlflow, self._experiment):
+            return {}
+        wanted = [self._wanted(record) for record in new]
+        runs = [
+            NewRun(
+                name=run.name,
+                status=run.status,
+                start_ms=run.start_ms or round(time.time() * 1000),
+                end_ms=None if run.status == "RUNNING" else run.end_ms or round(time.time() * 1000),
+                tags=self._tags_of_all | run.tags,
+                params=run.params,
+                points=[
+                    *run.points(0, self._metric, self._goal),
+                    *run.result(self._metric, self._goal),
+                ],
+                config=write_document(record.config),
+            )
+            for run, record in zip(wanted, new, strict=True)
+        ]
+        ids = write_many(self._mlflow, self._experiment, runs)
+        for run_id, run, made in zip(ids, wanted, runs, strict=True):
+            known = _Known(run_id, run.name, run.status, made.tags, set(run.params), set(), run.end_ms)
+            self._known[run.number] = known
+            self._send_images(known, run)
+        return {run.number: run_id for run, run_id in zip(wanted, ids, strict=True)}
+
+    def _wanted(self, record: TrialRecord) -> Run:
+        wanted = translate(record)
+        parent = self._parent if self._part == "search" else self._configuration(wanted)
+        return replace(wanted, tags={PARENT: parent, **wanted.tags})
 
     def set_parent_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the parent run."""
@@ -372,13 +412,16 @@ class StudyRuns:
         return known
 
     def _create_run(self, name: str, tags: dict[str, str], wanted: Run) -> _Known:
-        tags = tags | {STUDY: self.study, "mlflow.source.name": "gansearch"}
-        if self._part == "stability":
-            tags |= {PART: self._part, STUDY_RUN: self._parent}
+        tags = self._tags_of_all | tags
         run = self._mlflow.create_run(
             self._experiment, start_time=wanted.start_ms, tags=tags, run_name=name
         )
         return _Known(run.info.run_id, name, "RUNNING", tags)
+
+    @property
+    def _tags_of_all(self) -> dict[str, str]:
+        tags = {STUDY: self.study, "mlflow.source.name": "gansearch"}
+        return tags | ({PART: self._part, STUDY_RUN: self._parent} if self._part == "stability" else {})
 
     def _send_config(self, known: _Known, wanted: Run, record: TrialRecord) -> None:
         if known.tags.get(CONFIG) != wanted.tags[CONFIG]:
@@ -397,11 +440,11 @@ class StudyRuns:
                 self._send_image(known.id, path, report.step, round(report.time * 1000))
                 known.images.add(report.step)
 
-    def _send_image(self, run_id: str, path: Path, step: int, time_ms: int) -> None:
+    def _send_image(self, run_id: str, path: Place, step: int, time_ms: int) -> None:
         from PIL import Image  # noqa: PLC0415
 
         try:
-            with Image.open(path) as opened:
+            with files.reading(path) as file, Image.open(file) as opened:
                 image = opened.convert("RGB")
         except (OSError, SyntaxError) as error:
             log.warning("The sample grid %s is left out: %s.", path, error)

@@ -51,6 +51,9 @@ COLOUR = {
 TRIAL, OUTCOME, NOTE = "gansearch.trial", "gansearch.outcome", "mlflow.note.content"
 REPORTS, CONFIG = "gansearch.reports", "gansearch.config"
 CONFIGURATION, SEED = "gansearch.configuration", "gansearch.seed"
+SYSTEM = "system/"
+"""What MLflow's pages take for measurements of the machine begins so, and has a tab of its own."""
+
 LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG, LONGEST_LABEL = 250, 6000, 5000, 200
 
 
@@ -186,7 +189,8 @@ def _with_best(
         if better(value, best.get(f"best.{metric}"), goal):
             best = {f"best.{metric}": value, "best.step": float(report.step)}
         progress = {"images": float(report.images), "seconds": report.seconds}
-        rows.append((report, {**report.metrics, **progress, **best}))
+        usage = {SYSTEM + name: used for name, used in report.usage.items()}
+        rows.append((report, {**report.metrics, **progress, **best, **usage}))
     return rows
 
 

@@ -8,67 +8,84 @@ bookkeeping lives in Tune's experiment state, which does not survive as exactly 
 from __future__ import annotations
 
 import logging
-import os
 import re
-import uuid
+import zipfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from gansearch import files
 from gansearch.errors import WeightsError
+from gansearch.files import Place
 
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d+)\.pt")
 
 
-def path_of(folder: Path, step: int) -> Path:
+def path_of(folder: Place, step: int) -> Place:
     """Where the checkpoint of a step lies."""
     return folder / f"step-{step:06d}.pt"
 
 
-def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write a checkpoint so that a crash at any moment leaves it absent or complete."""
-    folder.mkdir(parents=True, exist_ok=True)
+def save(folder: Place, step: int, state: dict[str, Any]) -> Place:
+    """Write a checkpoint so that a crash at any moment leaves it absent or complete.
+
+    Raises `OSError` where the disk, or the object store, does not take it.
+    """
     path = path_of(folder, step)
-    part = path.with_suffix(f".part-{uuid.uuid4().hex}")
-    with part.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with files.writing(path) as file:
+            torch.save(state, file)
+    except Exception as error:
+        if not isinstance(error, OSError) and isinstance(error.__context__, OSError):
+            raise error.__context__ from None  # torch shows one of its own in place of the disk's
+        raise
     return path
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint without running any code that may be in it; raises `WeightsError`."""
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is cut or foreign
-        raise WeightsError(f"{path} is not a readable checkpoint: {error}") from error
+def load(path: Place) -> dict[str, Any]:
+    """Read a checkpoint without running any code that may be in it.
+
+    A checkpoint is a zip file, whose checksums torch writes and does not look at: it would take other
+    bytes for weights, and a trial would go on as another one.
+
+    Raises:
+        WeightsError: it is not what was written.
+        OSError: it cannot be read, which says nothing of what is in it.
+    """
+    with files.reading(path) as file:
+        try:
+            damaged = zipfile.ZipFile(file).testzip()
+            file.seek(0)
+            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a file that is cut or foreign
+            raise WeightsError(f"{path} is not a readable checkpoint: {error}") from error
+    if damaged:
+        raise WeightsError(f"{path} is damaged: {damaged} in it is not what was written")
     return state
 
 
-def steps(folder: Path) -> list[int]:
+def steps(folder: Place) -> list[int]:
     """The steps of which the folder has a checkpoint, in order."""
-    found = (_NAME.fullmatch(path.name) for path in folder.glob("step-*.pt"))
+    found = (_NAME.fullmatch(path.name) for path in files.find(folder, "step-*.pt"))
     return sorted(int(match[1]) for match in found if match)
 
 
-def latest(folder: Path) -> dict[str, Any] | None:
+def latest(folder: Place) -> dict[str, Any] | None:
     """The newest checkpoint that can be read; a damaged one is passed over with a warning."""
     for step in reversed(steps(folder)):
         try:
             return load(path_of(folder, step))
-        except WeightsError as error:
+        except (WeightsError, FileNotFoundError) as error:  # or another worker has just deleted it
             log.warning("%s; going back to the one before", error)
     return None
 
 
 def keep(
-    folder: Path, wanted: Collection[int], *, up_to: int | None = None, tidy: bool = False
+    folder: Place, wanted: Collection[int], *, up_to: int | None = None, tidy: bool = False
 ) -> None:
     """Delete every checkpoint but those of the wanted steps.
 
@@ -81,6 +98,7 @@ def keep(
     """
     for step in steps(folder):
         if step not in wanted and (up_to is None or step <= up_to):
-            path_of(folder, step).unlink(missing_ok=True)
-    for part in folder.glob("step-*.part-*") if tidy else ():
-        part.unlink(missing_ok=True)
+            files.remove(path_of(folder, step))
+    if tidy and isinstance(folder, Path):  # an object store has none
+        for part in folder.glob("step-*.part-*"):
+            part.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ generator's are the averaged ones where the configuration averages.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import platform
@@ -25,7 +26,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.utils import make_grid
 
+from gansearch import files
 from gansearch.errors import UserError, WeightsError
+from gansearch.files import Place
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import read_document, write_document
 from gansearch.study.records import Report, strict_json
@@ -109,25 +112,22 @@ def write_reports(path: Path, reports: Iterable[Report]) -> None:
     """A curve as CSV: step, images, seconds, then every metric."""
     rows = [{"step": r.step, "images": r.images, "seconds": r.seconds, **r.metrics} for r in reports]
     columns = list(dict.fromkeys(key for row in rows for key in row)) or ["step"]
-    part = path.with_suffix(".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write(path, text.getvalue())
 
 
-def write_grid(images: Tensor, path: Path) -> None:
+def write_grid(images: Tensor, path: Place) -> None:
     """Write images (uint8, N x C x H x W) as one square PNG grid, enlarged if they are tiny."""
     columns = math.ceil(math.sqrt(len(images)))
     grid = make_grid(images.cpu(), nrow=columns, padding=1)
     factor = max(1, 32 // images.shape[-1])
     picture = Image.fromarray(grid.permute(1, 2, 0).contiguous().numpy())
     size = (picture.width * factor, picture.height * factor)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    picture.resize(size, Image.Resampling.NEAREST).save(part, format="PNG")
-    part.replace(path)
+    with files.writing(path) as file:
+        picture.resize(size, Image.Resampling.NEAREST).save(file, format="PNG")
 
 
 def versions() -> dict[str, str]:

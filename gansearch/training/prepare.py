@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gansearch.data.images import ImageData
 from gansearch.data.load import load as load_images
 from gansearch.errors import DataError
-from gansearch.metrics.reference import Reference
+from gansearch.metrics.contract import Weights
+from gansearch.metrics.reference import Reference, read_weights
 from gansearch.metrics.reference import prepare as prepare_metrics
 from gansearch.study.config import TrialConfig
 
@@ -51,6 +53,7 @@ def prepare(
     places: Places,
     device: str = "cpu",
     real: ImageData | None = None,
+    known: Mapping[str, Weights] | None = None,
 ) -> Reference:
     """The reference that every trial of a study is measured against.
 
@@ -60,6 +63,7 @@ def prepare(
         places: where the cache and Inception's weights are.
         device: where to run the feature networks here.
         real: the images to compare with, from `load_real`; None loads them here.
+        known: weights from `load_weights`, which this machine need not have then.
 
     Raises:
         DataError: a data set that a metric cannot use.
@@ -83,8 +87,15 @@ def prepare(
         cache_dir=places.cache / "classifiers",
         device=device,
         inception_weights=places.inception,
+        known=known,
         real_samples=wanted,
     )
+
+
+def load_weights(config: TrialConfig, places: Places) -> dict[str, Weights]:
+    """The weights of feature networks that lie in a file here; raises `WeightsError` if they do not."""
+    metrics = [(part.name, part.options) for part in config.evaluation.metrics]
+    return read_weights(metrics, places.inception)
 
 
 def load_real(config: TrialConfig, data: ImageData, places: Places) -> ImageData:

@@ -58,7 +58,7 @@ PARTS: dict[tuple[str, ...], Registry[Any]] = {
 
 
 def read_study(
-    document: Document, data_root: Path, complete_plan: CompletePlan
+    document: Document, data_root: Path, complete_plan: CompletePlan, known: Found | None = None
 ) -> tuple[StudySpec, ImageData]:
     """Check a study and load the data that it names.
 
@@ -66,11 +66,13 @@ def read_study(
         document: the parsed file.
         data_root: the folder of all data sets.
         complete_plan: checks and completes what this floor does not know, the sampler above all.
+        known: mistakes that were found already.
 
     Raises:
         InvalidInput: with every mistake in the file, a missing data set among them.
     """
-    return _read(document, data_root, functools.partial(build_study, complete_plan=complete_plan))
+    build = functools.partial(build_study, complete_plan=complete_plan)
+    return _read(document, data_root, build, known or [])
 
 
 def load_config(
@@ -86,13 +88,15 @@ def load_config(
     document = read_document(Path(path))
     for key, value in (overrides or {}).items():
         document.override(key, value)
-    return _read(document, Path(data_root), _build_config)
+    return _read(document, Path(data_root), _build_config, document.secrets())
 
 
-def _read(document: Document, root: Path, build: Callable[..., T]) -> tuple[T, ImageData]:
+def _read(
+    document: Document, root: Path, build: Callable[..., T], known: Found
+) -> tuple[T, ImageData]:
     data, missing = _find_data(document, root)
     completing = functools.partial(complete, shape=data.shape if data else None)
-    built = build(document, completing, known=missing)
+    built = build(document, completing, known=[*missing, *known])
     if data is None:
         raise InvalidInput(document.source, place_all(document, missing))
     return built, data

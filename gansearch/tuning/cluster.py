@@ -1,17 +1,15 @@
-"""Ray: joining or starting it, and what it has to offer."""
+"""Ray, joined or started."""
 
 from __future__ import annotations
 
 import logging
-import math
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from gansearch.errors import StudyError
-from gansearch.study.spec import Resources
+from gansearch.errors import StudyError, without_password
 
 _QUIET_TUNE = {
     # The journal and MLflow record trials; Tune's own CSV, JSON and TensorBoard files would be a
@@ -21,6 +19,7 @@ _QUIET_TUNE = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours ends a study resumably
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # to Tune a trial fails with its worker; ours goes on
     "TUNE_MAX_PENDING_TRIALS_PG": "1000",  # the searcher decides how many trials are live
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -29,11 +28,16 @@ _QUIET_TUNE = {
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[Any]:
+def connected(address: str | None, modules: Sequence[Path] = ()) -> Iterator[Any]:
     """Ray, joined at an address or started here on loopback; left as it was found.
 
-    `address` None takes RAY_ADDRESS if that is set (as in a Ray job), else starts a local Ray.
-    Raises `StudyError` where no cluster answers.
+    Args:
+        address: of a cluster; None takes RAY_ADDRESS if that is set (as in a Ray job), else starts a
+            local Ray.
+        modules: of the user's own, which the nodes of a cluster are sent.
+
+    Raises:
+        StudyError: no cluster answers.
     """
     for key, value in _QUIET_TUNE.items():
         os.environ.setdefault(key, value)
@@ -54,7 +58,9 @@ def connected(address: str | None) -> Iterator[Any]:
             "Ray Client (ray://) cannot hold a driver: run on the head, with --address auto"
         )
     try:
-        _join(ray, address) if address else _start(ray)
+        _join(ray, address, modules) if address else _start(ray)
+    except ray.exceptions.AuthenticationError as error:
+        raise StudyError(wants_token(f"'{address}'", error)) from error
     except Exception as error:  # Ray raises a bare one where a node does not start in time
         where = f"the Ray cluster at '{address}'" if address else "a local Ray"
         raise StudyError(f"cannot connect to {where}: {error}") from error
@@ -64,8 +70,50 @@ def connected(address: str | None) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _join(ray: Any, address: str) -> None:
-    ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+def dashboard(ray: Any) -> str:
+    """The address of this driver's page in Ray's dashboard; "" where there is none, as locally."""
+    from ray._private.worker import get_dashboard_url  # noqa: PLC0415
+
+    place = get_dashboard_url()
+    if not place:
+        return ""
+    address = place if "://" in place else f"http://{place}"
+    return f"{address}/#/jobs/{ray.get_runtime_context().get_job_id()}"
+
+
+def wants_token(place: str, error: Exception) -> str:
+    """What to say where a cluster has refused us."""
+    why = next(iter(str(error).splitlines()), "").partition(" Ensure that")[0].strip(". ")
+    return (
+        f"the Ray cluster at {place} wants its token: set RAY_AUTH_MODE=token, and put the token into "
+        f"~/.ray/auth_token or the file that RAY_AUTH_TOKEN_PATH names ({without_password(why)})"
+    )
+
+
+def _join(ray: Any, address: str, modules: Sequence[Path]) -> None:
+    _check_token(address)
+    ray.init(
+        address=address,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        runtime_env={"py_modules": [str(path) for path in modules]} if modules else None,
+    )
+
+
+def _check_token(address: str) -> None:
+    """Raise Ray's `AuthenticationError` where a cluster refuses us.
+
+    `ray.init` asks it twenty times, once a second, and then does not say that it was for the token.
+    """
+    from ray._private.authentication import authentication_token_setup as tokens  # noqa: PLC0415
+    from ray._private.services import canonicalize_bootstrap_address  # noqa: PLC0415
+    from ray._raylet import GcsClient  # noqa: PLC0415
+
+    if address == "auto":
+        tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    tokens.ensure_token_if_auth_enabled(create_token_if_missing=False)
+    if place := canonicalize_bootstrap_address(address):
+        GcsClient(address=place)
 
 
 def _start(ray: Any) -> None:
@@ -79,43 +127,3 @@ def _start(ray: Any) -> None:
         logging_level=logging.ERROR,
         _node_ip_address="127.0.0.1",
     )
-
-
-def check_resources(ray: Any, wanted: Resources) -> None:
-    """Raise `StudyError` where no node could ever run one trial, telling all that it lacks."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    lacking = []
-    for kind, name, need in (("CPU", "cpus", wanted.cpus), ("GPU", "gpus", wanted.gpus)):
-        most = max((node.get(kind, 0.0) for node in nodes), default=0.0)
-        if need > most:
-            largest = f"and the largest node has {most:g}"
-            lacking.append(f"resources.{name}: a trial asks for {need:g} {kind}s, {largest}")
-    if lacking:
-        raise StudyError("\n".join(lacking))
-
-
-def capacity(ray: Any, wanted: Resources, *, elastic: bool) -> Callable[[], int]:
-    """How many trials to have at once, asked again every few seconds as the cluster changes.
-
-    As many as fit; on an `elastic` cluster one more, whose waiting makes the autoscaler add a node.
-    """
-    known = {"at": -math.inf, "slots": 1.0}
-
-    def slots() -> int:
-        if time.monotonic() - known["at"] > 5:
-            known["at"] = time.monotonic()
-            alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-            known["slots"] = sum(_fits(node, wanted) for node in alive)
-        return max(int(known["slots"]), 1) + elastic
-
-    return slots
-
-
-def _fits(node: dict[str, float], wanted: Resources) -> int:
-    by_cpu = int(node.get("CPU", 0.0) // wanted.cpus)
-    if not wanted.gpus:
-        return by_cpu
-    gpus = node.get("GPU", 0.0)
-    per_gpu = int(1 / wanted.gpus + 1e-9) if wanted.gpus < 1 else 0
-    by_gpu = int(gpus) * per_gpu if per_gpu else int(gpus // wanted.gpus)
-    return min(by_cpu, by_gpu)

@@ -11,7 +11,6 @@ GANSEARCH_STORAGE, MLFLOW_TRACKING_URI.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import logging
 import os
@@ -19,7 +18,6 @@ import re
 import secrets
 import shlex
 import shutil
-import sysconfig
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -31,10 +29,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gansearch
-from gansearch.errors import StudyError, UserError, without_password
-from gansearch.study.directory import StudyDirectory
+from gansearch.errors import StudyError, UserError, shows_password, without_password
+from gansearch.study.directory import StudyDirectory, check_name
 from gansearch.study.document import Document, read_document
 from gansearch.study.spec import build_study
+from gansearch.tuning.cluster import wants_token
+from gansearch.tuning.modules import own_modules
 
 _TALKATIVE = (
     "ray.dashboard.modules.dashboard_sdk",
@@ -49,11 +49,9 @@ DONE = ("stopped", "succeeded", "failed")
 POLL = 0.5
 """Seconds between two looks at a job that is waited for."""
 
-_PART = re.compile(r"([A-Za-z_]\w*)(?:\.\w+)*:[A-Za-z_][\w.]*")
-_SECRETS = (
-    re.compile(r"//[^/@\s]*:[^/@\s]+@"),  # http://name:password@host
-    re.compile(r"[?&;](?:password|passwd|pwd|token|secret|sig|api_?key)=[^&;\s]", re.IGNORECASE),
-)
+SEEN_AFTER = 1.5
+"""Seconds after which Ray, which looks once a second, has seen that a job has ended: one that is gone
+before that is put back on the list, as failed."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,7 @@ def submit(
         tracking=tracking,
         concurrency=concurrency,
     )
-    code = [*_own_modules(document.tree), *(_existing(module) for module in modules)]
+    code = [*own_modules(document.tree), *(_existing(module) for module in modules)]
     with _folder_of([path, *code]) as folder, _client(address) as client:
         name = StudyDirectory.new(name or _free(client, path.stem), "", folder / "runs").name
         arguments = ["run", path.name, "--name", name, *changes, *options]
@@ -162,9 +160,10 @@ def submit_resume(
 ) -> Job:
     """Go on with a study on a cluster; arguments as for `submit`.
 
-    `modules` must hold all of the user's own that the study names: the cluster forgets what came with a
-    job that has ended.
+    The modules that the study names lie in its directory since it was launched; `modules` are those
+    that it needs besides, and newer versions of them.
     """
+    check_name(name)
     options = _options(
         data=_on_cluster(data, "data"),
         inception=_on_cluster(inception, "inception"),
@@ -215,20 +214,22 @@ def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
 def remote(
     address: str, arguments: Sequence[str], *, runs_dir: str | None = None, timeout: float = 120.0
 ) -> Answer:
-    """Run a short command of `gansearch` on the cluster's head and wait for its answer.
+    """Run a short command of `gansearch` about a study on the cluster's head and wait for its answer.
 
     It takes some seconds: Ray starts a process to supervise it. Afterwards it is gone from the
     cluster's list of jobs.
 
     Args:
         address: the cluster's dashboard.
-        arguments: such as ["status", "NAME", "--json"]; the command must know --runs-dir.
+        arguments: such as ["status", "NAME", "--json"]; the command must know --runs-dir, and the name
+            must be one: a path would be the head's, anywhere on it.
         runs_dir: as for `submit`.
         timeout: seconds, after which the command is stopped.
 
     Raises:
         StudyError: the cluster could not run it, or not in time.
     """
+    check_name(arguments[1])
     mark = f"--- {secrets.token_hex(8)} ---"
     line = _captured(_command(arguments, runs_dir), mark)
     with _client(address) as client:
@@ -255,40 +256,8 @@ def _check_study(path: Path, overrides: Mapping[str, Any]) -> Document:
     document = read_document(path)
     for key, value in overrides.items():
         document.override(key, value)
-    build_study(document, partial(complete, shape=None), complete_plan)
+    build_study(document, partial(complete, shape=None), complete_plan, document.secrets())
     return document
-
-
-def _own_modules(tree: Any) -> list[Path]:
-    """The user's own packages and files among the `module:Thing` that a study names.
-
-    What is installed on this machine must be installed on the cluster too: it does not travel.
-    """
-    names = {found[1] for text in _texts(tree) if (found := _PART.fullmatch(text))} - {"gansearch"}
-    return [path for name in sorted(names) if (path := _source(name)) and not _is_installed(path)]
-
-
-def _texts(tree: Any) -> Iterator[str]:
-    if isinstance(tree, str):
-        yield tree
-    elif isinstance(tree, Mapping | list):
-        for value in tree.values() if isinstance(tree, Mapping) else tree:
-            yield from _texts(value)
-
-
-def _source(name: str) -> Path | None:
-    """The folder of a package, or the file of a module."""
-    spec = importlib.util.find_spec(name)
-    if spec is None:
-        return None
-    if spec.submodule_search_locations:
-        return Path(next(iter(spec.submodule_search_locations)))
-    return Path(spec.origin) if spec.origin and Path(spec.origin).is_file() else None
-
-
-def _is_installed(path: Path) -> bool:
-    installed = {"site-packages", "dist-packages"} & set(path.parts)
-    return bool(installed) or path.is_relative_to(sysconfig.get_path("stdlib"))
 
 
 def _existing(module: str | Path) -> Path:
@@ -325,7 +294,7 @@ def _on_cluster(path: str | None, what: str) -> str | None:
 
 
 def _refuse_secrets(texts: Sequence[str], where: str) -> None:
-    if any(pattern.search(text) for text in texts for pattern in _SECRETS):
+    if any(shows_password(text) for text in texts):
         raise UserError(
             f"{where} would show a password to all who see the cluster's dashboard: set "
             "GANSEARCH_STORAGE or MLFLOW_TRACKING_URI in the head's environment instead"
@@ -423,6 +392,7 @@ def _forget(client: Any, id_: str) -> None:
     """Stop a job if need be and take it off the cluster's list."""
     client.stop_job(id_)
     _wait(client, id_, 30.0)
+    time.sleep(SEEN_AFTER)
     client.delete_job(id_)
 
 
@@ -440,10 +410,7 @@ def _client(address: str) -> Iterator[Any]:
     try:
         yield _open(address)
     except AuthenticationError as error:
-        raise StudyError(
-            f"the Ray cluster at {place} wants its token: set RAY_AUTH_MODE=token, and put the token "
-            f"into ~/.ray/auth_token or the file that RAY_AUTH_TOKEN_PATH names ({_first_line(error)})"
-        ) from error
+        raise StudyError(wants_token(place, error)) from error
     except (OSError, ClientError) as error:  # those of `requests` are OSErrors
         raise StudyError(
             f"no Ray cluster answers at {place}: its dashboard listens on the head's loopback, so "

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,16 +19,19 @@ from typing import Any
 from rich.console import Console
 
 import gansearch
+from gansearch import files
 from gansearch.data.images import ImageData
 from gansearch.errors import StudyError, UserError
-from gansearch.journal import Journal
+from gansearch.files import Place
+from gansearch.journal import DASHBOARD, Journal
 from gansearch.metrics.reference import Reference, load_reference, save_reference
 from gansearch.study.config import Part, TrialConfig
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.document import Path_, parse_document, read_document
 from gansearch.study.roster import Candidate, Roster
 from gansearch.study.spec import Plan, Stability, StudySpec
-from gansearch.training.prepare import Places, load_real, prepare
+from gansearch.tracking import store
+from gansearch.training.prepare import Places, load_real, load_weights, prepare
 from gansearch.training.validation import read_study
 from gansearch.tuning.candidates import (
     Around,
@@ -37,8 +41,10 @@ from gansearch.tuning.candidates import (
     neighbours,
     select,
 )
-from gansearch.tuning.cluster import check_resources, connected
+from gansearch.tuning.cluster import connected, dashboard
 from gansearch.tuning.mirroring import mirror
+from gansearch.tuning.modules import keep, kept, own_modules
+from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.proposer import Proposer
 from gansearch.tuning.repeats import Repeats
 from gansearch.tuning.samplers import SAMPLERS
@@ -46,17 +52,24 @@ from gansearch.tuning.session import Launch, Stage, run_trials
 
 
 def load_study(
-    path: str | Path, places: Places, overrides: Mapping[str, Any] | None = None
+    path: str | Place,
+    places: Places,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    launched: bool = False,
 ) -> tuple[StudySpec, ImageData]:
     """Read and check a study file, and load its data; `overrides` are {"search.trials": 8}.
+
+    `launched`: it is that of a study which has begun, and goes on whatever it shows.
 
     Raises:
         InvalidInput: with every mistake in the file, a missing data set among them.
     """
-    document = read_document(Path(path))
+    document = read_document(files.place(path))
     for key, value in (overrides or {}).items():
         document.override(key, value)
-    return read_study(document, places.data, complete_plan)
+    secrets = [] if launched else document.secrets()
+    return read_study(document, places.data, complete_plan, secrets)
 
 
 def complete_plan(plan: Plan) -> tuple[Plan, list[tuple[Path_, str]]]:
@@ -82,16 +95,22 @@ def run(
 
     Nothing is created before all that can be checked has been. Raises `UserError` for what is wrong.
     """
-    with connected(launch.address) as ray:
-        check_resources(ray, spec.plan.resources)
+    _check_storable(directory, launch)
+    modules = _modules(spec)
+    with connected(launch.address, modules) as ray:
+        nodes = _nodes(ray, spec, launch, console)
+        nodes.check_shared(directory.runs_dir)
         console.print(f"study '{directory.name}' in {directory.path}", highlight=False)
         data_ref = ray.put(data)
         reference = _measure(ray, spec, data, data_ref, launch, console)
-        _create(spec, directory, launch, reference)
-        with directory.held():
+        with _created(spec, directory, launch, reference):
+            keep(modules, directory.modules)
+            nodes.share(directory.path)
             shared = (data_ref, data.shape, ray.put(reference))
-            stage = Stage(ray, spec, directory, launch, *shared, console)
-            return _go_on(stage, _open(directory, launch))
+            stage = Stage(nodes, spec, directory, launch, *shared, console)
+            journal = _open(directory, launch)
+            _note_dashboard(ray, journal, console)
+            return _go_on(stage, journal)
 
 
 def resume(directory: StudyDirectory, launch: Launch, console: Console) -> bool:
@@ -100,14 +119,14 @@ def resume(directory: StudyDirectory, launch: Launch, console: Console) -> bool:
     Raises:
         StudyError: it is being run, its file has changed since it was launched, or its images have.
     """
-    with directory.held():
+    with _held(directory, launch):
         journal = _open(directory, launch)
         _check_unchanged(directory, journal)
         if is_finished(directory, journal, launch.storage):
             if launch.tracking != "off":
                 _mirror(directory, launch)
             return True
-        with _staged(directory, launch, console) as stage:
+        with _staged(directory, journal, launch, console) as stage:
             return _go_on(stage, journal)
 
 
@@ -134,18 +153,18 @@ def confirm(directory: StudyDirectory, request: Request, launch: Launch, console
     Raises:
         StudyError: as for `resume`, or there is nothing to train again.
     """
-    with directory.held():
+    with _held(directory, launch):
         journal = _open(directory, launch)
         _check_unchanged(directory, journal)
         if not journal.finished:
             console.print("the search is not finished: `resume` goes on with it", style="yellow")
-        with _staged(directory, launch, console) as stage:
+        with _staged(directory, journal, launch, console) as stage:
             return _confirm(stage, journal, _candidates(stage, journal, request), request.wanted.seeds)
 
 
 def sync(directory: StudyDirectory, launch: Launch) -> int:
     """Send to MLflow what it lacks of a study; returns how many trials could not be sent."""
-    with directory.held():
+    with _held(directory, launch):
         return _mirror(directory, launch)
 
 
@@ -167,15 +186,67 @@ def _open(directory: StudyDirectory, launch: Launch) -> Journal:
 
 
 @contextmanager
-def _staged(directory: StudyDirectory, launch: Launch, console: Console) -> Iterator[Stage]:
+def _held(directory: StudyDirectory, launch: Launch) -> Iterator[None]:
+    """A study as its only driver's; raises `StudyError` where another process is that."""
+    _check_storable(directory, launch)
+    with directory.held(launch.storage):
+        yield
+
+
+def _check_storable(directory: StudyDirectory, launch: Launch) -> None:
+    """Raise `StudyError` for all that cannot be where the study is and is not said to be elsewhere."""
+    checks: list[Callable[[], object]] = [partial(directory.check_holdable, launch.storage)]
+    if launch.tracking != "off":
+        checks.append(partial(store, directory.runs_dir, launch.tracking))
+    wrong = []
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise StudyError("\n".join(wrong))
+
+
+@contextmanager
+def _staged(
+    directory: StudyDirectory, journal: Journal, launch: Launch, console: Console
+) -> Iterator[Stage]:
     """An existing study with Ray under it; raises `StudyError` if its images have changed."""
-    spec, data = load_study(directory.study_file, launch.places)
-    reference = load_reference(directory.reference)
-    _check_same_images(reference, load_real(spec.corner(), data, launch.places))
-    with connected(launch.address) as ray:
-        check_resources(ray, spec.plan.resources)
-        shared = (ray.put(data), data.shape, ray.put(reference))
-        yield Stage(ray, spec, directory, launch, *shared, console)
+    with kept(directory.modules):
+        spec, data = load_study(directory.study_file, launch.places, launched=True)
+        reference = load_reference(directory.reference)
+        _check_same_images(reference, load_real(spec.corner(), data, launch.places))
+        with connected(launch.address, _modules(spec)) as ray:
+            nodes = _nodes(ray, spec, launch, console)
+            nodes.check_shared(directory.path)
+            nodes.share(directory.path)
+            shared = (ray.put(data), data.shape, ray.put(reference))
+            del data  # the object store has it
+            _note_dashboard(ray, journal, console)
+            yield Stage(nodes, spec, directory, launch, *shared, console)
+
+
+def _note_dashboard(ray: Any, journal: Journal, console: Console) -> None:
+    """Tell where Ray's dashboard shows this driver, now and to whoever asks for the study's status."""
+    page = dashboard(ray)
+    if page:
+        console.print(f"Ray's dashboard: {page}", highlight=False, soft_wrap=True)
+    if page != journal.facts.get(DASHBOARD, ""):
+        journal.study.set_user_attr(DASHBOARD, page)
+
+
+def _modules(spec: StudySpec) -> list[Path]:
+    return own_modules(parse_document(spec.to_yaml(), "study.yaml").tree)
+
+
+def _nodes(ray: Any, spec: StudySpec, launch: Launch, console: Console) -> Nodes:
+    """What a study runs on; raises `StudyError` where that is not enough for one trial."""
+    joined = bool(launch.address or os.environ.get("RAY_ADDRESS"))
+    say = partial(console.print, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    nodes = Nodes(ray, spec.plan.resources, elastic=joined, say=say)
+    nodes.check_resources()
+    return nodes
 
 
 def _go_on(stage: Stage, journal: Journal) -> bool:
@@ -253,7 +324,8 @@ def _mirror(directory: StudyDirectory, launch: Launch) -> int:
 def _check_unchanged(directory: StudyDirectory, journal: Journal) -> None:
     """The file must say what it said; how it is written, and the machine's resources, are free."""
     launched = journal.facts["study"]
-    now = directory.study_file.read_text(encoding="utf-8")
+    with files.reachable(directory.path):
+        now = files.read(directory.study_file).decode()
     if _asked(now) == _asked(launched):
         return
     lines = difflib.unified_diff(
@@ -280,10 +352,25 @@ def _check_same_images(reference: Reference, real: ImageData) -> None:
         )
 
 
+@contextmanager
+def _created(
+    spec: StudySpec, directory: StudyDirectory, launch: Launch, reference: Reference
+) -> Iterator[None]:
+    """A new study, held by this driver from the first moment at which another one could find it."""
+    if isinstance(directory.path, Path):
+        _create(spec, directory, launch, reference)
+        with directory.held(launch.storage):
+            yield
+    else:
+        with directory.held(launch.storage):
+            _create(spec, directory, launch, reference)
+            yield
+
+
 def _create(
     spec: StudySpec, directory: StudyDirectory, launch: Launch, reference: Reference | None
 ) -> None:
-    """Make the study's directory, whole or not at all."""
+    """Make a study, whole or not at all."""
     config = spec.corner()
     facts = {
         "metric": config.objective.metric,
@@ -297,22 +384,57 @@ def _create(
         "id": uuid.uuid4().hex[:12],  # tells studies of one name apart on a shared MLflow server
         **_versions(),
     }
-    directory.runs_dir.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.runs_dir))
+    begin = partial(Journal.create, name=directory.name, facts=facts, storage=launch.storage)
+    if isinstance(directory.path, Path):
+        _make_folder(directory.path, spec.to_yaml(), reference, begin)
+    else:
+        _put_files(directory, spec.to_yaml(), reference, begin)
+
+
+def _make_folder(
+    path: Path, study: str, reference: Reference | None, begin: Callable[[Path], Journal]
+) -> None:
+    """Make a study's folder under another name, and give it its own when all is in it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         part.chmod(0o755)
-        (part / "study.yaml").write_text(spec.to_yaml(), encoding="utf-8")
+        files.write(StudyDirectory(part).study_file, study)
         if reference is not None:
-            save_reference(reference, part / directory.reference.name)
-        journal = Journal.create(part, directory.name, facts, launch.storage)
+            save_reference(reference, StudyDirectory(part).reference)
+        journal = begin(part)
         try:
-            part.rename(directory.path)
+            part.rename(path)
         except OSError as error:
             journal.delete()
-            raise StudyError(f"{directory.path} exists already") from error
+            raise StudyError(f"{path} exists already") from error
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+def _put_files(
+    directory: StudyDirectory,
+    study: str,
+    reference: Reference | None,
+    begin: Callable[[Place], Journal],
+) -> None:
+    """Put a study, which is held, into an object store: its file comes last, and makes it one."""
+    with files.reachable(directory.path):
+        if directory.study_file.exists():  # since it was given its name
+            raise StudyError(f"{directory.path} exists already")
+        try:
+            if reference is not None:
+                save_reference(reference, directory.reference)
+            journal = begin(directory.path)
+            try:
+                files.write(directory.study_file, study)
+            except BaseException:
+                journal.delete()
+                raise
+        except BaseException:
+            files.remove(directory.reference)
+            raise
 
 
 def _versions() -> dict[str, str]:
@@ -325,16 +447,21 @@ def _versions() -> dict[str, str]:
 def _measure(
     ray: Any, spec: StudySpec, data: ImageData, data_ref: Any, launch: Launch, console: Console
 ) -> Reference:
-    """Measure the real images, on whichever node has what a trial needs."""
+    """Measure the real images, on whichever node has what a trial needs.
+
+    What lies in files is read here: that node need not have the data set, nor Inception's weights.
+    """
     config, resources = spec.corner(), spec.plan.resources
     metrics = ", ".join(part.name for part in config.evaluation.metrics)
     console.print(f"measuring the real images of {data.name} for {metrics}", style="dim")
     real = load_real(config, data, launch.places)
+    known = ray.put(load_weights(config, launch.places))
     real_ref = data_ref if real is data else ray.put(real)
     device = "cuda" if resources.gpus else "cpu"
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(prepare)
     try:
-        reference: Reference = ray.get(task.remote(config, data_ref, launch.places, device, real_ref))
+        measured = task.remote(config, data_ref, launch.places, device, real_ref, known)
+        reference: Reference = ray.get(measured)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, UserError):
             raise error.cause from None

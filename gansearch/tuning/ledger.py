@@ -14,13 +14,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from gansearch.journal import Journal, write_table
+from gansearch.errors import without_password
+from gansearch.journal import Journal
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import Outcome, Report, TrialRecord, table_row
-from gansearch.training import checkpoint
-
-TABLE_EVERY = 10.0
-"""Seconds between two writings of `trials.csv` while the study runs."""
+from gansearch.tuning.upkeep import Upkeep
 
 
 class Mirror(Protocol):
@@ -81,6 +79,7 @@ class Ledger:
         self.live: set[int] = set()
         self._pruned: dict[int, str] = {}
         self._kept: dict[str, list[tuple[float, int]]] = {}
+        self._upkeep = Upkeep(directory)
         self._table_written = 0.0
         self._ended_rows: dict[int, dict[str, Any]] = {}
         self._unstarted = deque(n for n, r in self.records.items() if not r.outcome.ended)
@@ -111,6 +110,11 @@ class Ledger:
         self.live.add(record.number)
         self._show(record)
         return record
+
+    def put_back(self, number: int) -> None:
+        """A trial has lost its worker: it is the next to start, and goes on from its checkpoint."""
+        self.live.discard(number)
+        self._unstarted.appendleft(number)
 
     def report(self, number: int, report: Report) -> None:
         """Write a report down. One of a step already known is a repetition, and changes nothing."""
@@ -157,6 +161,7 @@ class Ledger:
         record = self.records[number]
         if outcome is None:
             outcome, reason = self._verdict(record)
+        reason = without_password(reason)
         ended = self.journal.end(record, outcome, reason, blameless=blameless)
         self.records[number] = ended
         self.live.discard(number)
@@ -179,20 +184,28 @@ class Ledger:
                 self.end(number, Outcome.INTERRUPTED, f"at step {record.step}; resume goes on")
 
     def tick(self) -> None:
-        """Now and then: note new run ids, write the table."""
+        """Now and then: make reports durable, note new run ids, write the table."""
+        self.journal.tick()
         if self.mirror is not None:
-            for number, run_id in self.mirror.run_ids().items():
-                self.journal.note_run(number, run_id)
+            run_ids = self.mirror.run_ids()
+            self.journal.note_runs(run_ids)
+            for number, run_id in run_ids.items():
                 self.records[number].mlflow_run_id = run_id
                 self._ended_rows.pop(number, None)
-        if time.monotonic() - self._table_written > TABLE_EVERY:
+        if time.monotonic() - self._table_written > self._upkeep.table_every:
             self.write_table()
 
     def write_table(self) -> None:
         """Write `trials.csv`."""
         rows = [self._row(number) for number in sorted(self.records)]
-        write_table(self.directory.table, rows)
+        self._upkeep.write_table(rows)
         self._table_written = time.monotonic()
+
+    def close(self) -> None:
+        """The driver is done: write the table, and wait until all files are as they are to be."""
+        self.tick()
+        self.write_table()
+        self._upkeep.close()
 
     def _row(self, number: int) -> dict[str, Any]:
         """A trial's row; an ended trial's is made once, for there may be thousands."""
@@ -216,7 +229,7 @@ class Ledger:
         kept = self._kept.setdefault(record.configuration, [])
         bisect.insort(kept, (sign * best.value if best else math.inf, record.number))
         if best:
-            checkpoint.keep(self.directory.trial(record.number), {best.step}, tidy=True)
+            self._upkeep.keep(record.number, {best.step})
         while len(kept) > self.keep or (kept and kept[-1][0] == math.inf):
             _, number = kept.pop()
-            checkpoint.keep(self.directory.trial(number), (), tidy=True)
+            self._upkeep.keep(number, ())

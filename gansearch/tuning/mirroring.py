@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.console import Console
 
 from gansearch.errors import StudyError
+from gansearch.files import Place
 from gansearch.journal import Journal, write_table
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import table_row
@@ -21,7 +20,7 @@ SEND_EVERY = 5.0
 
 
 def open_tracker(
-    directory: StudyDirectory, journal: Journal, runs_dir: Path, tracking: str | None
+    directory: StudyDirectory, journal: Journal, runs_dir: Place, tracking: str | None
 ) -> Tracker | None:
     """The mirror of a search or a stability study, or None where tracking is off.
 
@@ -36,7 +35,7 @@ def open_tracker(
     uri, artifacts = store(runs_dir, tracking)
     facts = journal.facts
 
-    def sample(number: int, step: int) -> Path | None:
+    def sample(number: int, step: int) -> Place | None:
         path = directory.sample(number, step)
         shown = _is_shown(step, facts["steps"], facts["report_every"])
         return path if shown and path.exists() else None
@@ -80,7 +79,7 @@ def close_tracker(
     return unsent
 
 
-def mirror(directory: StudyDirectory, journal: Journal, runs_dir: Path, tracking: str | None) -> int:
+def mirror(directory: StudyDirectory, journal: Journal, runs_dir: Place, tracking: str | None) -> int:
     """Make MLflow's picture of what is not running complete; returns how many trials it refused.
 
     Raises `StudyError` where tracking is off.
@@ -90,8 +89,8 @@ def mirror(directory: StudyDirectory, journal: Journal, runs_dir: Path, tracking
         raise StudyError("there is nothing to send to: tracking is off")
     status: Status = "FINISHED" if journal.finished else "KILLED"
     unsent = send_all(tracker, journal.trials(), status)
-    for number, run_id in tracker.run_ids().items():
-        journal.note_run(number, run_id)
+    journal.note_runs(tracker.run_ids())
+    journal.flush()
     rows = [table_row(record, journal.metric, journal.goal) for record in journal.trials()]
     write_table(directory.table, rows)
     return unsent

@@ -58,6 +58,7 @@ class Proposer:
         self._history = History(journal.study.direction)
         self._view = optuna.create_study(storage=self._history, direction=journal.study.direction)
         self._feasibility = Feasibility(self._axes)
+        self._chosen: tuple[optuna.Trial, Point, dict[str, BaseDistribution]] | None = None
         trials = journal.study.get_trials(deepcopy=False)
         for trial in trials:
             self._view.add_trial(_as_seen(trial))
@@ -71,7 +72,16 @@ class Proposer:
         return self.spec.plan.search.trials
 
     def propose(self, number: int) -> TrialRecord:
-        """The trial of the next free number, new in the journal."""
+        """The trial of the next free number, new in the journal.
+
+        Where the journal could not be written, and is now: the same.
+        """
+        chosen = self._chosen = self._chosen or self._choose(number)
+        record = self._enter(*chosen)
+        self._chosen = None
+        return record
+
+    def _choose(self, number: int) -> tuple[optuna.Trial, Point, dict[str, BaseDistribution]]:
         search = self.spec.plan.search
         seed = trial_seed(search.seed, number, "proposal")
         options = search.sampler.options
@@ -91,11 +101,11 @@ class Proposer:
                 break
         if best is None or trial.number != number:
             raise RuntimeError(f"expected to propose trial {number}, not {trial.number}")
-        return self._enter(trial, best[1], best[2])
+        return trial, best[1], best[2]
 
     def ended(self, number: int) -> None:
         """Let the sampler see how a trial ended."""
-        trial = self.journal.study._storage.get_trial(self.journal.trial_id(number))
+        trial = self.journal.frozen(number)
         if trial.state.is_finished():
             self._learn(trial)
             seen = self._history.get_trial_id_from_study_id_trial_number(self._view._study_id, number)

@@ -37,7 +37,20 @@ class NotSaved:
         return (object, ())
 
 
-class PruningScheduler(NotSaved, ASHAScheduler):  # type: ignore[misc]
+class FirstComeFirstServed(NotSaved, FIFOScheduler):  # type: ignore[misc]
+    """Tune's way of starting trials in the order in which they came, at a cost that stays the same.
+
+    Its schedulers look for a trial to start among all that there ever were, at every event. Without
+    their advice Tune starts the oldest of those that wait; and gives a worker that has become free to
+    the newest, not to one whose own worker is already about to start, and then for nothing.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:  # noqa: ARG002
+        """No advice."""
+        return
+
+
+class PruningScheduler(FirstComeFirstServed, ASHAScheduler):  # type: ignore[misc]
     """ASHA (Li et al. 2020, arXiv 1810.05934) on the best objective so far, by generator steps.
 
     The best so far, and not the last, because that is what a trial is worth in this study.
@@ -127,7 +140,7 @@ def make_scheduler(spec: StudySpec, ledger: Ledger) -> TrialScheduler:
     """
     if spec.plan.pruner.name == "none":
         ledger.settle()
-        return FIFOScheduler()
+        return FirstComeFirstServed()
     scheduler = PruningScheduler(spec, ledger)
     scheduler.replay(list(ledger.records.values()))
     ledger.settle()

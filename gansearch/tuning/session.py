@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -18,9 +17,9 @@ from gansearch.study.directory import StudyDirectory
 from gansearch.study.spec import Found, Pruner, StudySpec
 from gansearch.training.prepare import Places
 from gansearch.training.validation import complete
-from gansearch.tuning.cluster import capacity
 from gansearch.tuning.ledger import Ledger, Source
 from gansearch.tuning.mirroring import close_tracker, open_tracker
+from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.progress import Progress
 
 TRAINER = "gansearch.training.trainer:Trainer"
@@ -56,7 +55,7 @@ class Stage:
     """A study with Ray under it and its images in Ray's store, ready for trials.
 
     Attributes:
-        ray: the connected module.
+        nodes: of the Ray on which it runs.
         spec: what is asked.
         study: the study's directory, held by this process.
         launch: where and with what.
@@ -66,7 +65,7 @@ class Stage:
         console: where progress is shown.
     """
 
-    ray: Any
+    nodes: Nodes
     spec: StudySpec
     study: StudyDirectory
     launch: Launch
@@ -112,10 +111,12 @@ def run_trials(
         slots = _slots(stage)
         progress = Progress(ledger, stage.console, journal.steps)
         with progress, _interruptible(stage.console) as stop:
+            journal.heed(stop.is_set)
             engine.fit(
                 spec,
                 ledger,
                 scheduler,
+                nodes=stage.nodes,
                 slots=slots,
                 on_end=progress.ended,
                 on_step=[ledger.tick, progress.tick],
@@ -125,6 +126,7 @@ def run_trials(
                     "reference": stage.reference,
                     "device": "cuda" if resources.gpus else "cpu",
                     "directory": str(directory.path),
+                    "mark": stage.nodes.mark,
                     "cpus": resources.cpus,
                     "gpus": resources.gpus,
                     "halve_batch": resources.halve_batch,
@@ -138,16 +140,13 @@ def run_trials(
         finally:  # whatever is wrong with the journal, MLflow is not left with runs that seem to run
             if tracker is not None:
                 close_tracker(tracker, stage.console, stage.study.name, finished=finished)
-            ledger.tick()
-            ledger.write_table()
+            ledger.close()
     return finished
 
 
 def _slots(stage: Stage) -> Callable[[], int]:
     """How many trials may be live now."""
-    joined = bool(stage.launch.address or os.environ.get("RAY_ADDRESS"))
-    fitting = capacity(stage.ray, stage.spec.plan.resources, elastic=joined)
-    most = stage.launch.concurrency
+    fitting, most = stage.nodes.slots, stage.launch.concurrency
     return (lambda: min(fitting(), most)) if most else fitting
 
 

@@ -16,19 +16,28 @@ import logging
 import math
 import time
 import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from ray.tune import Trainable
 
+from gansearch import files
+from gansearch.errors import StorageError, without_password
+from gansearch.files import Place
 from gansearch.study.config import TrialConfig
 from gansearch.study.directory import ERROR, LOG, StudyDirectory
 from gansearch.study.records import Outcome, Report, best_report
 from gansearch.training import checkpoint
 from gansearch.training.model import write_grid
+from gansearch.training.usage import Meter
+from gansearch.tuning.nodes import sees
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 CONTEXT = 600 * 2**20
 """Bytes of a GPU that a process takes besides what torch allocates: CUDA's context, and the kernels of
@@ -86,25 +95,54 @@ class Divisible(Protocol):
 
 
 class _Log(io.TextIOBase):
-    """A file that is there from the first thing written to it on: most trials print nothing."""
+    """A file that is there from the first thing written to it on: most trials print nothing.
 
-    def __init__(self, path: Path) -> None:
+    On a file system each piece is kept at once, since the process may be killed. An object store cannot
+    append: there `keep` puts the whole of it, at each report.
+    """
+
+    def __init__(self, path: Place) -> None:
         self._path = path
+        self._earlier: bytes | None = None  # in an object store: what another worker put there
+        self._text, self._kept = io.StringIO(), 0
 
     def write(self, text: str) -> int:
-        """Append; kept at once, since the process may be killed."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
-            return file.write(text)
+        """Append."""
+        text = without_password(text)
+        if isinstance(self._path, Path):
+            with contextlib.suppress(OSError):  # and not a word of it: it would be written here
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(text)
+            return len(text)
+        return self._text.write(text)
+
+    def keep(self) -> None:
+        """Put what is new."""
+        if self._text.tell() == self._kept:
+            return
+        with contextlib.suppress(OSError):
+            if self._earlier is None:
+                self._earlier = _read(self._path)
+            files.write(self._path, self._earlier + self._text.getvalue().encode())
+            self._kept = self._text.tell()
+
+
+def _read(path: Place) -> bytes:
+    try:
+        return files.read(path)
+    except FileNotFoundError:
+        return b""
 
 
 class Trial(Trainable):  # type: ignore[misc]
     """A Tune trainable whose every `step` trains to the next report.
 
     An error in a trial is that trial's outcome, not Tune's: repeating it would repeat the error. Only
-    a death of the worker reaches Tune, which then starts the trial again on another. Want of memory may
-    be met by micro-batches half as large: the configuration stays what was proposed, and how well it
-    does is what the search learns, not that a GPU was small.
+    what says nothing of the configuration reaches Tune, and has the trial go on with another worker:
+    the death of this one, a GPU that is lost, a disk that refuses a checkpoint for longer than
+    `files.PATIENCE`. Want of memory may be met by micro-batches half as large: the configuration stays
+    what was proposed, and how well it does is what the search learns, not that a GPU was small.
     """
 
     def setup(
@@ -114,6 +152,7 @@ class Trial(Trainable):  # type: ignore[misc]
         data: Any = None,
         reference: Any = None,
         directory: str,
+        mark: tuple[str, str] | None = None,
         cpus: int = 1,
         gpus: float = 0.0,
         halve_batch: int = 0,
@@ -122,9 +161,12 @@ class Trial(Trainable):  # type: ignore[misc]
     ) -> None:
         """Called once per worker process; what it is given comes through Ray's object store.
 
-        `cpus` and `gpus` are the trial's share of the machine; `halve_batch`, how often a trial that is
-        out of memory goes on in micro-batches half as large.
+        `mark` is what only a node that sees the study's directory can read; `cpus` and `gpus`, the
+        trial's share of the machine; `halve_batch`, how often a trial that is out of memory goes on in
+        micro-batches half as large.
         """
+        if mark and (wrong := sees(*mark)):
+            raise OSError(f"this node {wrong}: {directory}")
         torch.set_num_threads(cpus)
         if 0 < gpus < 1:
             _keep_to_share(gpus)
@@ -132,7 +174,8 @@ class Trial(Trainable):  # type: ignore[misc]
         module, _, name = trainer.partition(":")
         make = getattr(importlib.import_module(module), name)
         self._make = functools.partial(make, data=data, reference=reference, device=device)
-        self._directory = StudyDirectory(Path(directory))
+        self._directory = StudyDirectory(files.place(directory))
+        self._meter = Meter(device, cpus)
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -143,23 +186,29 @@ class Trial(Trainable):  # type: ignore[misc]
     def _begin(self, config: dict[str, Any]) -> None:
         self._number = int(config["number"])
         self._folder = self._directory.trial(self._number)
+        self._log = _Log(self._folder / LOG)
         self._config = TrialConfig.model_validate(config["config"])
         self._trainer: TrainerLike | None = None
         self._microbatches = 1
+        self._meter.begin()
         # What a trial held must be gone before the next one is built, on the GPU above all.
         if torch.cuda.is_available():
             self._let_go()
 
     def step(self) -> dict[str, Any]:
         """Train to the next report, save, and tell; what is printed meanwhile is in the trial's log."""
-        log_file = _Log(self._folder / LOG)
-        with contextlib.redirect_stdout(log_file), contextlib.redirect_stderr(log_file):
-            return self._step()
+        try:
+            with contextlib.redirect_stdout(self._log), contextlib.redirect_stderr(self._log):
+                return self._step()
+        finally:
+            self._log.keep()
 
     def _step(self) -> dict[str, Any]:
         while True:
             try:
                 return self._advance()
+            except StorageError:
+                raise
             except Exception as error:  # whatever a part of a user's raises ends this trial alone
                 short = is_out_of_memory(error)
                 if isinstance(error, torch.AcceleratorError) and not short:
@@ -192,16 +241,23 @@ class Trial(Trainable):  # type: ignore[misc]
     def _advance(self) -> dict[str, Any]:
         if self._trainer is None:
             self._trainer = self._make(self._config)
-            state = checkpoint.latest(self._folder)
+            state = self._patiently(lambda: checkpoint.latest(self._folder), "read")
             if state is not None:
                 self._trainer.load(state)
             self._divide(self._trainer)
             if state is not None:
                 # The driver may have died before it heard of this report; hearing twice does no harm.
                 return self._tell(self._trainer.reports[-1], self._trainer)
-        report = self._trainer.advance()
+        report = self._report(self._trainer)
         self._save(report, self._trainer)
         return self._tell(report, self._trainer)
+
+    def _report(self, trainer: TrainerLike) -> Report:
+        """Train to the next report, and add what the machine was used for."""
+        seen = trainer.reports[-1].images if trainer.reports else 0
+        report = trainer.advance()
+        trainer.reports[-1] = replace(report, usage=self._meter.read(report.images - seen))
+        return trainer.reports[-1]
 
     def _divide(self, trainer: object) -> None:
         """Have a new trainer do as was decided; a checkpoint may hold an earlier decision."""
@@ -211,12 +267,28 @@ class Trial(Trainable):  # type: ignore[misc]
     def _save(self, report: Report, trainer: TrainerLike) -> None:
         state = trainer.state()
         if (grid := trainer.grid()) is not None:
-            write_grid(grid, self._directory.sample(self._number, report.step))
+            with _forgiving("a sample grid"):
+                write_grid(grid, self._directory.sample(self._number, report.step))
         if state:
-            checkpoint.save(self._folder, report.step, state)
+            self._patiently(lambda: checkpoint.save(self._folder, report.step, state), "save")
             best = self._best(trainer)
-            wanted = {report.step, best.step if best else report.step}
-            checkpoint.keep(self._folder, wanted, up_to=report.step)
+            # The one before the newest is there for when the newest turns out to be damaged.
+            wanted = {one.step for one in trainer.reports[-2:]} | ({best.step} if best else set())
+            with _forgiving("an old checkpoint"):
+                checkpoint.keep(self._folder, wanted, up_to=report.step)
+
+    def _patiently(self, action: Callable[[], _T], what: str) -> _T:
+        """Do what needs the trial's folder; its refusals are none of the configuration's doing.
+
+        Raises `StorageError` where it still refuses after `files.PATIENCE`.
+        """
+        try:
+            # An object store is asked again by `files` itself.
+            store = not isinstance(self._folder, Path)
+            return action() if store else files.patiently(self._folder, action)
+        except OSError as error:
+            words = without_password(error.strerror or str(error))
+            raise StorageError(f"cannot {what} checkpoints in {self._folder}: {words}") from error
 
     def _best(self, trainer: TrainerLike) -> Any:
         objective = self._config.objective
@@ -236,8 +308,9 @@ class Trial(Trainable):  # type: ignore[misc]
     def _fail(self, error: Exception) -> dict[str, Any]:
         reports = self._trainer.reports if self._trainer else []
         self._trainer = None
-        self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / ERROR).write_text("".join(traceback.format_exception(error)))
+        trace = without_password("".join(traceback.format_exception(error)))
+        with _forgiving("the traceback"):
+            files.write(self._folder / ERROR, trace)
         reason = describe(error)
         if is_out_of_memory(error) and self._microbatches > 1:
             reason += f", even with its batches in {self._microbatches} pieces"
@@ -252,6 +325,10 @@ class Trial(Trainable):  # type: ignore[misc]
             "done": True,
         }
 
+    def cleanup(self) -> None:
+        """The worker ends."""
+        self._meter.stop()
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: checkpoints are in the trial's folder already. (Raising would disable reuse.)"""
 
@@ -259,11 +336,20 @@ class Trial(Trainable):  # type: ignore[misc]
         """Nothing: `step` finds the newest checkpoint itself."""
 
 
+@contextlib.contextmanager
+def _forgiving(what: str) -> Iterator[None]:
+    """Do without what is only to look at, or to tidy up, where the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("%s: %s", what, without_password(str(error)))
+
+
 def describe(error: Exception) -> str:
     """An error in a line, for a table; memory first, because that is mended by a smaller model."""
     if is_out_of_memory(error):
         return "out of memory"
-    text = str(error).strip().splitlines()
+    text = without_password(str(error)).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 

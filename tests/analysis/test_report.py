@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from synthetic import evidence
 
+from gansearch import files
 from gansearch.analysis import confirmation, drawing, figures
 from gansearch.analysis import report as report_module
 from gansearch.analysis.answer import answer, told_apart
@@ -196,6 +197,34 @@ def test_an_older_report_stays_if_the_new_one_cannot_take_its_place(tmp_path, mo
         write_report(replace(empty, question="Another?"), tmp_path / "report")
     assert empty.question in (tmp_path / "report" / "report.html").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_in_an_object_store_a_report_replaces_an_older_one_and_nothing_else(bucket, monkeypatch):
+    empty = replace(evidence(**SMALL), search=[], stability=[], roster=Roster())
+    out = files.place(f"{bucket}/runs/x/report")
+    assert str(write_report(empty, out)) == f"{out}/report.html"
+    for older in ("older.csv", "figures/older.svg"):
+        files.write(out / older, "")
+    write_report(replace(empty, question="Another?"), out)
+    assert b"Another?" in files.read(out / "report.html")
+    names = {str(path).removeprefix(f"{out}/") for path in out.rglob("*") if path.is_file()}
+    assert {"report.html", "trials.csv"} <= names
+    assert not names & {"older.csv", "figures/older.svg"}
+
+    monkeypatch.setattr(report_module, "page", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_report(empty, out)
+    assert b"Another?" in files.read(out / "report.html")
+    files.write(out / "thesis.tex", "")
+    with pytest.raises(UserError, match=r"thesis\.tex"):
+        write_report(empty, out)
+
+
+def test_a_picture_in_an_object_store_is_embedded_as_one_on_a_disk(bucket, tmp_path):
+    Image.new("RGB", (600, 600), "red").save(tmp_path / "grid.png")
+    there = files.place(f"{bucket}/grid.png")
+    files.write(there, (tmp_path / "grid.png").read_bytes())
+    assert figures.thumbnail(there) == figures.thumbnail(tmp_path / "grid.png")
 
 
 def test_other_peoples_files_are_left_alone(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 
 from gansearch.analysis.tables import curves_table, state_of, status, trials_table
-from gansearch.journal import Journal
+from gansearch.journal import DASHBOARD, Journal
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import Outcome, Report, strict_json
 
@@ -71,9 +71,9 @@ def test_tables_of_nothing_have_their_columns():
 def test_the_state_of_a_study(study):
     directory, journal = study
     records = journal.trials()
-    assert state_of(directory, records, 4) == "interrupted"
-    assert state_of(directory, records, 3) == "finished"
-    assert state_of(directory, [], 3) == "interrupted"
+    assert state_of(records, 4, running=False) == "interrupted"
+    assert state_of(records, 3, running=False) == "finished"
+    assert state_of([], 3, running=False) == "interrupted"
 
 
 def test_status_tells_all_and_is_json(study):
@@ -82,6 +82,7 @@ def test_status_tells_all_and_is_json(study):
     assert list(found) == [
         "study",
         "state",
+        "dashboard",
         "objective",
         "counts",
         "trials",
@@ -95,7 +96,7 @@ def test_status_tells_all_and_is_json(study):
     assert [trial["number"] for trial in found["trials"]] == [0, 1, 2, 3]
     assert set(found["trials"][0]) == {
         *("number", "outcome", "reason", "step", "params", "metrics", "best", "seconds"),
-        "mlflow_run_id",
+        *("usage", "mlflow_run_id"),
     }
     assert found["best"] == found["trials"][2]
     assert found["best"]["best"] == {"step": 20, "value": 1.0, "metrics": {"fd": 1.0}}
@@ -104,6 +105,15 @@ def test_status_tells_all_and_is_json(study):
     assert found["trials"][3]["outcome"] == "interrupted", "its driver could not say so"
     again = json.loads(json.dumps(strict_json(found), allow_nan=False))
     assert again["trials"][1]["metrics"] == {"fd": None}
+
+
+def test_ray_s_dashboard_is_told_while_a_driver_is_at_work(study):
+    directory, journal = study
+    page = "http://127.0.0.1:8265/#/jobs/01000000"
+    journal.study.set_user_attr(DASHBOARD, page)
+    assert status(directory, journal)["dashboard"] == ""
+    with directory.held(None):
+        assert status(directory, journal)["dashboard"] == page
 
 
 def test_a_study_without_a_value_has_no_best(tmp_path):

@@ -71,7 +71,7 @@ def test_the_newest(tmp_path):
 HOLD = """
 import sys, pathlib
 from gansearch.study.directory import StudyDirectory
-with StudyDirectory(pathlib.Path(sys.argv[1])).held():
+with StudyDirectory(pathlib.Path(sys.argv[1])).held(None):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -79,17 +79,17 @@ with StudyDirectory(pathlib.Path(sys.argv[1])).held():
 
 def test_one_process_holds_a_study_and_its_death_lets_go(tmp_path):
     study = make(tmp_path, "x")
-    assert not study.is_held()
+    assert not study.is_held(None)
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(study.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout.readline() == b"held\n"
-        assert study.is_held()
-        with pytest.raises(StudyError, match="is being run by another process"), study.held():
+        assert study.is_held(None)
+        with pytest.raises(StudyError, match="is being run by another process"), study.held(None):
             pass
         holder.kill()
         holder.wait()
-    assert not study.is_held()
-    with study.held():
+    assert not study.is_held(None)
+    with study.held(None):
         pass
-    assert not study.is_held()
+    assert not study.is_held(None)

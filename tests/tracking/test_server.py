@@ -1,15 +1,19 @@
 """A real `mlflow server`: killed in the middle, restarted, read while it is written to."""
 
+import http.client
+import json
 import os
 import signal
 import socket
 import urllib.request
 
+import psutil
 import pytest
 
 from gansearch.errors import UserError
 from gansearch.study.records import Outcome
 from gansearch.tracking import comparison_url, default_store, sync, ui
+from gansearch.tracking import server as server_module
 from gansearch.tracking.store import open_client
 
 from .helpers import STUDY, picture, report, trial, until
@@ -75,11 +79,56 @@ def test_a_server_that_comes_back_is_found_again_and_can_be_read_meanwhile(track
     assert "RUNNING" not in {run["status"] for run in seen.values()}
 
 
-def test_the_server_ends_with_its_workers(runs_dir):
-    with ui(default_store(runs_dir)[0], port=0) as server:
-        group = server.process.pid
+def ask(port, address="127.0.0.1", **headers):
+    """The status of a request for the store's experiments, and what answers it."""
+    connection = http.client.HTTPConnection(address, port, timeout=20)
+    asked = headers.pop("method", "POST")
+    sent = {"Content-Type": "application/json"} | {k.capitalize(): v for k, v in headers.items()}
+    path = "/api/2.0/mlflow/experiments/search"
+    connection.request(asked, path, json.dumps({"max_results": 1}), sent)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def listening(pid):
+    """The addresses on which a process and all its descendants take connections."""
+    parent = psutil.Process(pid)
+    family = [parent, *parent.children(recursive=True)]
+    found = [c for each in family for c in each.net_connections("tcp")]
+    return {c.laddr.ip for c in found if c.status == psutil.CONN_LISTEN}
+
+
+def test_it_listens_on_loopback_answers_to_its_own_names_and_ends_with_its_workers(runs_dir):
+    secret = "sqlite:///" + str(runs_dir / "mlflow.db") + "?timeout=77"
+    with ui(secret, port=0) as server:
+        group, port = server.process.pid, int(server.url.rsplit(":", 1)[1])
+        assert server.private
+        assert listening(group) == {"127.0.0.1"}
+        for own in (f"127.0.0.1:{port}", f"localhost:{port}", "localhost:8080"):  # a tunnel's
+            assert ask(port, host=own)[0] == 200
+        for foreign in (f"evil.example:{port}", f"127.0.0.1.evil.example:{port}", "192.168.1.5"):
+            status, said = ask(port, host=foreign)
+            assert (status, "DNS rebinding" in said) == (403, True)
+        own = {"host": f"localhost:{port}"}
+        assert ask(port, origin="http://evil.example", **own)[0] == 403
+        assert ask(port, origin=f"http://localhost:{port}", **own)[0] == 200
+        commands = [p.cmdline() for p in psutil.Process(group).children(recursive=True)]
+        commands.append(psutil.Process(group).cmdline())
+        assert "timeout=77" not in str(commands), "everyone on the machine sees command lines"
     with pytest.raises(ProcessLookupError):
         os.killpg(group, 0)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.2"])
+def test_elsewhere_it_answers_to_the_names_of_that_address(host, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "gpu7")
+    monkeypatch.setattr(socket, "getfqdn", lambda: "gpu7.lab")
+    names = server_module._names(host)
+    assert {"gpu7", "gpu7.lab"} <= set(names)
+    assert "*" not in "".join(names)
+    assert ("127.0.0.1" in names) == (host == "0.0.0.0")
+    assert ("127.0.0.2" in names) == (host == "127.0.0.2")
+    assert server_module._names("127.0.0.1") == ["127.0.0.1", "localhost"]
 
 
 def test_a_port_in_use_is_said(runs_dir):

@@ -1,6 +1,7 @@
 """A record in MLflow's terms."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,15 @@ def test_points_carry_progress_and_the_running_best():
     assert points["seconds", 200] == 20
     assert [points["best.fd", s] for s in (100, 200, 300)] == [10, 5, 5]
     assert [points["best.step", s] for s in (100, 200, 300)] == [100, 200, 200]
+
+
+def test_what_the_machine_was_used_for_stands_where_mlflow_looks_for_it():
+    record = trial(0, steps=1)
+    record.reports.append(replace(report(200), usage={"process_cpu_utilization_percentage": 97.5}))
+    points = {(p.name, p.step): p for p in translate(record).points(0, "fd", "min")}
+    found = points["system/process_cpu_utilization_percentage", 200]
+    assert (found.value, found.time_ms) == (97.5, (START + 20) * 1000)
+    assert not [name for name, step in points if name.startswith("system/") and step == 100]
 
 
 def test_later_points_are_the_same_whether_sent_at_once_or_not():

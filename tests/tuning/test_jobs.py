@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from gansearch.errors import InvalidInput, StudyError, UserError
-from gansearch.tuning import jobs
+from gansearch.tuning import jobs, modules
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -33,6 +33,8 @@ pruner: {name: none}
 """
 
 LOSS = """
+import sys
+
 from torch.nn.functional import softplus
 
 class Tempered:
@@ -41,6 +43,7 @@ class Tempered:
 
     def __init__(self, *, temperature: float = 1.0) -> None:
         self.t = temperature
+        print("tempered by", temperature, file=sys.stderr)
 
     def d(self, real, fake):
         return self.t * (softplus(-real / self.t).mean(-1) + softplus(fake / self.t).mean(-1))
@@ -93,12 +96,15 @@ class TestRefusals:
     )
     def test_passwords(self, folder, given, monkeypatch):
         monkeypatch.setattr(jobs, "_open", Recorder)
-        with pytest.raises(UserError, match="would show a password") as told:
+        with pytest.raises(UserError, match=r"(would show|looks like) a password") as told:
             jobs.submit("study.yaml", NOBODY, **given)
         assert "hunter2" not in str(told.value)
 
     def test_a_password_in_the_study_itself(self, folder):
         (folder / "study.yaml").write_text("question: see http://me:hunter2@host" + STUDY)
+        with pytest.raises(InvalidInput, match="line 1, question: looks like a password"):
+            jobs.submit("study.yaml", NOBODY)
+        (folder / "study.yaml").write_text("# see http://me:hunter2@host" + STUDY)
         with pytest.raises(UserError, match="the study file would show a password"):
             jobs.submit("study.yaml", NOBODY)
 
@@ -113,6 +119,17 @@ class TestRefusals:
         monkeypatch.setattr(jobs, "_open", Recorder)
         with pytest.raises(StudyError, match="cannot be a study's name"):
             jobs.submit("study.yaml", NOBODY, name=name)
+
+    @pytest.mark.parametrize(
+        "name", ["../study", "/shared/runs/study", "runs/study", "s3://b/study", ".."]
+    )
+    def test_a_study_elsewhere_on_the_head(self, name):
+        for ask in (
+            lambda: jobs.remote(NOBODY, ["status", name]),
+            lambda: jobs.submit_resume(name, NOBODY),
+        ):
+            with pytest.raises(StudyError, match="cannot be a study's name"):
+                ask()
 
     def test_modules_that_are_not_there(self, folder):
         with pytest.raises(UserError, match="neither the folder of a package"):
@@ -168,12 +185,12 @@ class TestWhatIsGiven:
 
     def test_a_package_that_is_installed_stays_here(self, folder):
         tree = {"loss": "scipy.stats:norm", "path": "no_such_module:at_all", "time": "12:30"}
-        assert jobs._own_modules(tree) == []
+        assert modules.own_modules(tree) == []
 
     def test_a_package_of_one_s_own_goes_whole(self, folder):
         (folder / "mine").mkdir()
         (folder / "mine" / "__init__.py").touch()
-        assert jobs._own_modules([{"name": "mine.losses:Tempered"}]) == [folder / "mine"]
+        assert modules.own_modules([{"name": "mine.losses:Tempered"}]) == [folder / "mine"]
 
     def test_a_resumed_study_s_modules(self, folder):
         job = jobs.submit_resume("study", NOBODY, modules=["my_losses.py"])
@@ -267,7 +284,7 @@ def free_ports(count):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """A head on loopback whose job server wants a token: (address, what a laptop knows)."""
+    """A head on loopback that wants a token: its job server's address, its own, what a laptop knows."""
     pytest.importorskip("aiohttp_cors", reason="the job server needs ray[default]")
     folder = tmp_path_factory.mktemp("cluster")
     token = folder / "token"
@@ -293,7 +310,7 @@ def cluster(tmp_path_factory):
         try:
             address = f"http://127.0.0.1:{dashboard}"
             _wait_for(address, token.read_text(), head)
-            yield address, knows
+            yield SimpleNamespace(address=address, knows=knows, gcs=f"127.0.0.1:{gcs}")
         finally:
             _end(head)
             shutil.rmtree(session, ignore_errors=True)
@@ -340,7 +357,7 @@ def laptop(code, folder, **environment):
 
 
 def test_a_study_goes_on_when_the_laptop_is_closed(cluster, folder):
-    address, knows = cluster
+    address, knows = cluster.address, cluster.knows
     given, noise = laptop(
         f"job = jobs.submit('study.yaml', {address!r}, tracking='off')\nprint(json.dumps(vars(job)))",
         folder,
@@ -357,13 +374,14 @@ log = "".join(jobs.job_logs(address, "study", follow=True))
 job = jobs.job_status(address, {given["id"]!r})
 status = jobs.remote(address, ["status", "study", "--json"])
 missing = jobs.remote(address, ["status", "nope"])
-listed = [job.id for job in jobs.list_jobs(address)]
-print(json.dumps([log, vars(job), vars(status), vars(missing), listed]))
+trial = jobs.remote(address, ["logs", "study", "--trial", "0"])
+listed = [[job.submission_id, job.job_id] for job in jobs._open(address).list_jobs()]
+print(json.dumps([log, vars(job), vars(status), vars(missing), vars(trial), listed]))
 """,
         folder,
         **knows,
     )
-    log, job, status, missing, listed = found
+    log, job, status, missing, trial, listed = found
     assert job["state"] == "succeeded", log
     assert job["exit_code"] == 0
     assert job["ended"] > job["started"]
@@ -374,7 +392,10 @@ print(json.dumps([log, vars(job), vars(status), vars(missing), listed]))
     assert seen["counts"] == {"completed": 1}
     assert missing["exit_code"] == 2
     assert "there is no study 'nope'" in missing["stderr"]
-    assert listed == [given["id"]]  # what was only asked left nothing behind
+    assert "tempered by" in trial["stdout"]
+    # What was only asked left nothing behind.
+    assert [submission for submission, _ in listed] == [given["id"]]
+    assert f"Ray's dashboard: {address}/#/jobs/{listed[0][1]}\n" in log
 
     refused, _ = laptop(
         f"""
@@ -388,3 +409,25 @@ except StudyError as error:
         RAY_AUTH_MODE="disabled",
     )
     assert "wants its token: set RAY_AUTH_MODE=token" in refused
+    run = subprocess.run(
+        [sys.executable, "-c", JOINS, cluster.gcs],
+        env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert f"the Ray cluster at '{cluster.gcs}' wants its token: set RAY_AUTH_MODE" in run.stdout
+    assert run.stderr.count("InvalidAuthToken") <= 1, "it was asked once, not for half a minute"
+
+
+JOINS = """
+import sys
+from gansearch.errors import StudyError
+from gansearch.tuning.cluster import connected
+try:
+    with connected(sys.argv[1]):
+        print("joined")
+except StudyError as error:
+    print(error)
+"""

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from gansearch import files
 from gansearch.data.load import load
 from gansearch.study.config import TrialConfig
-from gansearch.study.directory import LOG, StudyDirectory
+from gansearch.study.directory import ERROR, LOG, StudyDirectory
 from gansearch.study.records import Outcome, Report
 from gansearch.training import checkpoint
 from gansearch.training.prepare import Places, prepare
@@ -60,9 +61,9 @@ def reference(config, digits):
 def begin(tmp_path, digits, reference):
     def make(config, number=0, **options) -> Trial:
         trial = Trial.__new__(Trial)  # Tune's own constructor asks for its storage
-        directory = StudyDirectory(tmp_path / "study")
-        shared = {"data": digits, "reference": reference, "trainer": TRAINER} | options
-        trial.setup(told(config, number), directory=str(directory.path), **shared)
+        known = {"data": digits, "reference": reference, "trainer": TRAINER}
+        shared = known | {"directory": str(tmp_path / "study")} | options
+        trial.setup(told(config, number), **shared)
         return trial
 
     return make
@@ -83,6 +84,16 @@ def run_out(trial):
 def exact(report):
     metrics = {k: v for k, v in report.metrics.items() if k != "images_per_second"}
     return report.step, report.images, metrics, report.outcome, report.reason
+
+
+def test_a_report_says_what_the_machine_was_used_for_also_after_the_worker_has_died(begin, config):
+    told_first = run_out(begin(config(room=16), number=6))
+    for result in told_first.values():
+        usage = result["report"].usage
+        assert usage["images_per_second"] > 0
+        assert usage["process_cpu_utilization_percentage"] > 0
+    again = begin(config(room=16), number=6).step()["report"]  # of the checkpoint
+    assert again.usage == told_first[20]["report"].usage
 
 
 def test_out_of_memory_from_the_start_it_trains_in_smaller_pieces(begin, config, digits, reference):
@@ -309,3 +320,31 @@ def test_what_a_trial_prints_is_in_its_log_and_nowhere_else(begin, config, monke
     assert capsys.readouterr() == ("", "")
     print("mine again")
     assert capsys.readouterr().out == "mine again\n"
+
+
+def test_in_an_object_store_a_trial_is_as_on_a_disk_its_log_and_error_too(
+    begin, config, monkeypatch, bucket, tmp_path
+):
+    genuine = Trainer.advance
+
+    def talkative(trainer):
+        print("step", trainer.step)
+        if trainer.step == 10:
+            raise RuntimeError("a bug of the user's")
+        return genuine(trainer)
+
+    monkeypatch.setattr(Trainer, "advance", talkative)
+    found = []
+    for place in (tmp_path / "study", files.place(f"{bucket}/study")):
+        directory = StudyDirectory(place)
+        first = begin(config(room=16), directory=str(directory.path))
+        assert exact(first.step()["report"])[0] == 5
+        second = begin(config(room=16), directory=str(directory.path))  # the first one's worker died
+        results = run_out(second)
+        assert results[10]["outcome"] is Outcome.FAILED
+        folder = directory.trial(0)
+        assert files.read(folder / LOG) == b"step 0\nstep 5\nstep 10\n"
+        assert files.read(folder / ERROR).decode().endswith("RuntimeError: a bug of the user's\n")
+        names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+        found.append((names, [exact(result["report"]) for result in results.values()]))
+    assert found[0] == found[1]

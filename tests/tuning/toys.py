@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import torch
@@ -20,6 +21,9 @@ class BuggyGenerator(nn.Module):
         self.calls += 1
         if self.training and self.kind == "always-death" and self.calls > 5:
             os.kill(os.getpid(), signal.SIGKILL)
+        while self.training and self.kind == "hoard":
+            self.hoard = [*getattr(self, "hoard", ()), bytearray(os.urandom(2**20)) * 256]
+            time.sleep(0.05)
         if self.training and self.calls > 30:
             if self.kind == "bug":
                 raise KeyError("a bug of the user's")

@@ -1,0 +1,239 @@
+"""Where files are: a folder that all machines share, or an object store named by a URI.
+
+A place is a `pathlib.Path`, or for `s3://bucket/runs` a `UPath` with the same methods, over fsspec's
+driver of that store. Who it is that asks, and at which address, is the environment's to say
+(AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ...): a place holds no secret, so its text can be handed on and
+written down.
+
+An object store has no folders, no append and no rename, but to put an object is atomic, and seen by
+all readers at once. Here is what that makes different.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from gansearch.errors import StudyError, UserError, without_password
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+log = logging.getLogger(__name__)
+
+Place: TypeAlias = "Path | UPath"
+"""A path on a file system, or in an object store; `isinstance(place, Path)` tells which."""
+
+_DRIVERS = {
+    "s3": ("s3fs", "s3"),
+    "gs": ("gcsfs", "gcs"),
+    "gcs": ("gcsfs", "gcs"),
+    "az": ("adlfs", "azure"),
+    "abfs": ("adlfs", "azure"),
+    "abfss": ("adlfs", "azure"),
+}
+"""Protocol -> its driver, and the extra of gansearch that installs that."""
+
+PATIENCE = float(os.environ.get("GANSEARCH_PATIENCE", "120"))
+"""Seconds for which an object store may be away, or a disk full, before a read or a write fails."""
+
+_LONGEST_PAUSE = 15.0
+
+_FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+"""Errors that asking again does not mend."""
+
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_CUT_URI = re.compile(rf"({'|'.join(_DRIVERS)}):/(?!/)")
+
+_T = TypeVar("_T")
+
+
+def place(text: str | Place) -> Place:
+    """The place that a text names: a path, or a URI.
+
+    Raises `UserError` for a store that is not known, whose driver is not installed, or whose URI holds
+    what it must not: a secret, or steps upwards.
+    """
+    text = str(text)
+    found = _URI.fullmatch(text)
+    if found is None:
+        if cut := _CUT_URI.match(text):
+            raise UserError(f"'{text}' is neither a folder nor a URI: write {cut[1]}://BUCKET/FOLDER")
+        return Path(text)
+    protocol, rest = found[1].lower(), found[2]
+    if protocol == "file":
+        return Path(unquote(urlsplit(text).path))
+    shown = without_password(text)
+    if protocol not in _DRIVERS:
+        raise UserError(f"'{shown}': give a folder, or a URI that begins with s3://, gs:// or az://")
+    bucket, *names = rest.split("/")
+    if ":" in bucket or "?" in rest:
+        raise UserError(
+            f"{protocol}://... must hold no key, secret or token, for a place is shown and written "
+            "down: say them in the environment (AWS_ACCESS_KEY_ID, ...)"
+        )
+    if not bucket or any(name in (".", "..") or "#" in name for name in [bucket, *names]):
+        raise UserError(f"'{shown}' is no place in an object store: write {protocol}://BUCKET/FOLDER")
+    driver, extra = _DRIVERS[protocol]
+    if find_spec(driver) is None:
+        raise UserError(f"{shown} needs {driver}: pip install 'gansearch[{extra}]'")
+    from upath import UPath  # noqa: PLC0415  a tenth of a second that a folder need not wait
+
+    # Without a cache of listings: another machine may have written since.
+    uri = "/".join([bucket, *filter(None, names)])
+    return UPath(f"{protocol}://{uri}", use_listings_cache=False)
+
+
+def on_disk(path: Place, what: str, instead: str) -> Path:
+    """A path for what only a file system can hold; raises `UserError` for an object store.
+
+    Args:
+        path: where it is to be.
+        what: in the message: "a journal file".
+        instead: what to do where that cannot be.
+    """
+    if isinstance(path, Path):
+        return path
+    raise UserError(f"{path} is in an object store, which cannot hold {what}: {instead}")
+
+
+@contextmanager
+def writing(path: Place) -> Iterator[BinaryIO]:
+    """A new file, which takes the place of an older one when it is whole, or is not there at all.
+
+    A crash, also of the machine, leaves the older one. Folders are made where they are missing. Raises
+    `OSError` where it cannot be written.
+    """
+    if not isinstance(path, Path):
+        buffer = io.BytesIO()
+        yield buffer
+        patiently(path, lambda: path.fs.pipe_file(path.path, buffer.getvalue()))
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".part-{uuid.uuid4().hex}")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)  # on a full disk every byte is wanted
+        raise
+
+
+def write(path: Place, content: bytes | str) -> None:
+    """Write a file whole or not at all, text as UTF-8; see `writing`."""
+    with writing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def read(path: Place) -> bytes:
+    """All of a file; raises `OSError` where it cannot be read."""
+    if isinstance(path, Path):
+        return path.read_bytes()
+    content: bytes = patiently(path, lambda: path.fs.cat_file(path.path))
+    return content
+
+
+@contextmanager
+def reading(path: Place) -> Iterator[BinaryIO]:
+    """A file, open to be read; one of an object store is in memory by then. Raises `OSError`."""
+    if isinstance(path, Path):
+        with path.open("rb") as file:
+            yield file
+    else:
+        yield io.BytesIO(read(path))
+
+
+def remove(path: Place) -> None:
+    """Delete a file, if it is there."""
+    if isinstance(path, Path):
+        path.unlink(missing_ok=True)
+        return
+    with suppress(FileNotFoundError):
+        patiently(path, lambda: path.fs.rm_file(path.path))
+
+
+def find(folder: Place, pattern: str) -> list[Place]:
+    """The files of a folder whose names fit a pattern such as `step-*.pt`; none where it is missing."""
+    if isinstance(folder, Path):
+        return list(folder.glob(pattern))
+    return patiently(folder, lambda: list(folder.glob(pattern)))
+
+
+@contextmanager
+def local_copy(path: Place) -> Iterator[Path]:
+    """A file under its own name on this machine's disk, for what reads nothing else."""
+    if isinstance(path, Path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="gansearch-") as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(read(path))
+        yield copy
+
+
+@contextmanager
+def reachable(path: Place) -> Iterator[None]:
+    """Have an object store that does not answer, or refuses, told as the user's to mend."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # each driver has its own kinds
+        if isinstance(path, Path):
+            raise
+        raise UserError(f"cannot use {path}: {_first_line(error)}") from error
+
+
+def check_writable(folder: Place) -> None:
+    """Raise `UserError` where a folder of studies cannot be written in, or could not be made."""
+    if not isinstance(folder, Path):
+        probe = folder / f".gansearch-{uuid.uuid4().hex}"
+        with reachable(folder):
+            probe.fs.pipe_file(probe.path, b"")
+            probe.fs.rm_file(probe.path)
+        return
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise StudyError(f"{existing} is a file: take another --runs-dir")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise StudyError(f"{existing} is not yours to write in: take another --runs-dir")
+
+
+def patiently(path: Place, action: Callable[[], _T]) -> _T:
+    """Ask a disk or an object store again for as long as it may be full or away; raises `OSError`."""
+    deadline, pause = time.monotonic() + PATIENCE, 1.0
+    while True:
+        try:
+            return action()
+        except _FINAL:
+            raise
+        except Exception as error:  # a driver's own kinds, for whatever is wrong on the way
+            late = time.monotonic() + pause > deadline
+            if isinstance(path, Path) and (late or not isinstance(error, OSError)):
+                raise
+            if late:
+                raise OSError(f"{path}: {_first_line(error)}") from error
+            log.warning("%s: %s; once more in %g s", path, _first_line(error), pause)
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return without_password(f"{type(error).__name__}: {text[0]}" if text else type(error).__name__)

@@ -1,0 +1,143 @@
+"""What becomes of a trial whose worker has died: it goes on, or it has been often enough.
+
+A worker may die of what it trains (a crash in a user's part, more memory than the machine has) or of
+what happens around it (a node that ends, a disk that is full, somebody's `kill`). Ray does not tell the
+signal. But what comes from around strikes anywhere, and seldom the same place of the same trial again:
+deaths are counted that follow each other with no report between them, a node's own not among them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import cloudpickle
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from gansearch.errors import StorageError, without_password
+
+
+class LostActorError(RayActorError):  # type: ignore[misc]
+    """An actor that is lost for a reason which Ray does not tell as a `RayActorError`."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """A worker's, or an error after which only another worker can go on.
+
+    Attributes:
+        step: the last that the trial had reported.
+        actor: its id; "" where it lives.
+        words: of what.
+        around: the configuration had certainly no part in it.
+        heard: how many reports of all trials there were.
+    """
+
+    step: int
+    heard: int
+    actor: str
+    words: str
+    around: bool
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """How a trial ends whose workers die.
+
+    Attributes:
+        reason: in words.
+        blameless: the search is to learn nothing from it.
+        heard: how many reports of all trials there were at the first of these deaths.
+    """
+
+    reason: str
+    blameless: bool
+    heard: int
+
+
+class Deaths:
+    """Counts what trials' workers die of.
+
+    Args:
+        retries: how many deaths in a row a trial survives that comes no further between them.
+        took: whether an actor was taken by its node, or the way there; asked again at each death, since
+            Ray knows some seconds late that a node is dead.
+    """
+
+    def __init__(self, retries: int, took: Callable[[str], bool]) -> None:
+        self._retries, self._took = retries, took
+        self._deaths: dict[int, list[Death]] = defaultdict(list)
+
+    def add(self, number: int, step: int, error: Any, heard: int = 0) -> GivenUp | None:
+        """Note a death of a trial that has come to a step; returns its end, or None: it goes on."""
+        row = [death for death in self._deaths[number] if death.step == step]
+        row.append(_death(step, heard, error))
+        self._deaths[number] = row
+        counted = [death for death in row if not (death.actor and self._took(death.actor))]
+        if len(counted) <= self._retries:
+            return None
+        kinds = "; ".join(dict.fromkeys(death.words for death in counted))
+        blameless = any(death.around for death in counted)
+        reason = f"its worker died {len(counted)} times at step {step}: {kinds}"
+        return GivenUp(reason, blameless, counted[0].heard)
+
+
+def error_of(trial: Any) -> Any:
+    """What ended a trial of Tune's; None where it does not say.
+
+    Tune's own `get_pickled_error` looks for it where Tune's results are to go, and it is not yet there.
+    """
+    file = trial.pickled_error_file
+    return cloudpickle.loads(Path(file).read_bytes()) if file and Path(file).exists() else None
+
+
+def _death(step: int, heard: int, error: Any) -> Death:
+    if isinstance(error, RayActorError):
+        actor = str(error.actor_id or "")
+        return Death(step, heard, actor, _of_what(error), error.actor_init_failed)
+    if error is None:
+        return Death(step, heard, "", "of unknown cause", around=False)
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    text = without_password(str(cause)).strip().splitlines()
+    words = f"{type(cause).__name__}: {text[0]}" if text else type(cause).__name__
+    return Death(step, heard, "", words, isinstance(cause, StorageError))
+
+
+def _of_what(error: RayActorError) -> str:
+    if "running low on memory" in str(error):
+        return "out of memory, the machine's"
+    if error.actor_init_failed:
+        return "it could not begin: " + without_password(str(error)).strip().splitlines()[-1]
+    if "worker process has died" in str(error):
+        return "it crashed, or was killed by a signal or for want of the machine's memory"
+    return without_password(str(error)).strip().splitlines()[0]
+
+
+@contextmanager
+def every_loss_told() -> Iterator[None]:
+    """Have Ray Tune (2.60) hear of all lost actors as such.
+
+    It knows `RayActorError` alone. An actor that Ray's memory monitor has killed is told by an
+    `OutOfMemoryError`, a result that was lost with a node by an `ObjectLostError`: over each of them
+    the whole of Tune stops with a "RuntimeError: Caught unexpected exception".
+    """
+    failed = RayActorManager._actor_task_failed
+
+    def told(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
+            live = manager._live_actors_to_ray_actors_resources
+            lost = live.get(tracked_actor_task._tracked_actor)
+            actor = lost[0]._actor_id.hex() if lost else None
+            exception = LostActorError(actor, f"{type(exception).__name__}: {exception}")
+        failed(manager, tracked_actor_task=tracked_actor_task, exception=exception)
+
+    RayActorManager._actor_task_failed = told
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = failed

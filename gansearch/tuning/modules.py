@@ -1,0 +1,81 @@
+"""The user's own modules, which a study names as `my_losses:Tempered`: found, sent along, kept with it.
+
+Every node of a cluster needs them, by Ray's `py_modules` or a job's working folder; and so does whoever
+resumes the study somewhere else, for whom a copy lies in its directory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from gansearch import files
+from gansearch.files import Place
+
+_PART = re.compile(r"([A-Za-z_]\w*)(?:\.\w+)*:[A-Za-z_][\w.]*")
+
+
+def own_modules(tree: Any) -> list[Path]:
+    """The user's own packages and files among the `module:Thing` that a study names.
+
+    What is installed on this machine must be installed on the cluster too: it does not travel.
+    """
+    names = {found[1] for text in _texts(tree) if (found := _PART.fullmatch(text))} - {"gansearch"}
+    return [path for name in sorted(names) if (path := _source(name)) and not _is_installed(path)]
+
+
+def keep(modules: Sequence[Path], folder: Place) -> None:
+    """Copy modules into a folder, in place of what it has of them."""
+    for module in modules:
+        if module.is_file():
+            files.write(folder / module.name, module.read_bytes())
+            continue
+        for path in module.rglob("*"):
+            name = path.relative_to(module.parent)
+            if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in name.parts):
+                files.write(folder.joinpath(*name.parts), path.read_bytes())
+
+
+@contextmanager
+def kept(folder: Place) -> Iterator[None]:
+    """What `keep` has put there can be imported, unless this machine has modules of those names."""
+    with ExitStack() as stack:
+        if not isinstance(folder, Path):
+            remote, folder = folder, Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            for path in files.find(remote, "**/*"):
+                if path.is_file():
+                    files.write(folder / str(path.relative_to(remote)), files.read(path))
+        sys.path.append(str(folder))
+        stack.callback(sys.path.remove, str(folder))
+        importlib.invalidate_caches()
+        yield
+
+
+def _texts(tree: Any) -> Iterator[str]:
+    if isinstance(tree, str):
+        yield tree
+    elif isinstance(tree, Mapping | list):
+        for value in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from _texts(value)
+
+
+def _source(name: str) -> Path | None:
+    """The folder of a package, or the file of a module."""
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    return Path(spec.origin) if spec.origin and Path(spec.origin).is_file() else None
+
+
+def _is_installed(path: Path) -> bool:
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    return bool(installed) or path.is_relative_to(sysconfig.get_path("stdlib"))

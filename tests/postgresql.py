@@ -1,0 +1,62 @@
+"""A PostgreSQL server of a test's own, on a Unix socket, to be stopped and killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+def _programs() -> Path | None:
+    """The folder of initdb and postgres: that of the newest version the distribution has."""
+    if found := shutil.which("initdb"):
+        return Path(found).resolve().parent
+    versions = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    return max((path.parent for path in versions), default=None, key=lambda path: int(path.parent.name))
+
+
+class PostgreSQL:
+    """A server with an empty database, in a folder; it runs as `postgres` where we are root.
+
+    Attributes:
+        url: as a user would say it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._programs = _programs()
+        if self._programs is None:
+            pytest.skip("PostgreSQL is not installed here (apt-get install postgresql)")
+        self._folder = folder
+        self._as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        folder.mkdir(parents=True)
+        folder.chmod(0o777)
+        for parent in folder.parents:  # pytest's folders are for their owner only
+            if self._as and parent != Path("/tmp") and parent.is_relative_to("/tmp"):
+                parent.chmod(parent.stat().st_mode | 0o055)
+        self._run("initdb", "-D", f"{folder}/data", "-U", "tester", "--auth=trust", "--no-sync")
+        self.url = f"postgresql://tester@/postgres?host={folder}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as, str(self._programs / program), *arguments]
+        subprocess.run(command, check=True, capture_output=True, cwd="/")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = f"-c listen_addresses= -c unix_socket_directories={self._folder} -c fsync=off"
+        log = f"{self._folder}/log"
+        self._run("pg_ctl", "-D", f"{self._folder}/data", "-o", options, "-l", log, "-w", "start")
+
+    def stop(self) -> None:
+        """End it at once; its clients lose their connections."""
+        self._run("pg_ctl", "-D", f"{self._folder}/data", "-m", "immediate", "-w", "stop")
+
+    def __enter__(self) -> PostgreSQL:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if (self._folder / "data" / "postmaster.pid").exists():
+            self.stop()

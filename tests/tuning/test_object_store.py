@@ -1,0 +1,197 @@
+"""Studies in an object store: real drivers and workers, a store that speaks S3, databases that hold them."""
+
+import os
+import signal
+import time
+
+import pytest
+from processes import launch
+
+import gansearch
+from gansearch import cli, files
+from gansearch.errors import StudyError
+from gansearch.journal import Journal
+from gansearch.study.directory import StudyDirectory
+from gansearch.study.records import Outcome, Report
+
+STUDY = """
+question: Does it survive, with nothing on a disk that is shared?
+data: {name: digits}
+generator: {name: mlp, depth: {int: [1, 2]}, width: 16}
+discriminator: {name: mlp, depth: 1, width: 16}
+loss: {choice: [hinge, non-saturating]}
+optimizer:
+  generator: {lr: {log: [1e-4, 1e-1]}}
+  discriminator: {lr: {log: [1e-4, 1e-1]}}
+batch_size: 32
+budget: {steps: 900, report_every: 100}
+evaluation: {samples: 100, metrics: [fd_classifier]}
+search: {trials: 4, sampler: {name: tpe, startup_trials: 2}}
+pruner: {name: asha, reduction_factor: 2, min_steps: 300}
+keep: 2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, bucket):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    monkeypatch.setenv("GANSEARCH_STORAGE", f"sqlite:///{tmp_path}/team.db")
+    return tmp_path
+
+
+def wait_for_reports(place, count, process, seconds=60):
+    """Until a study's journal holds so many reports."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if len(gansearch.curves(place)) >= count:
+                return
+        except (StudyError, KeyError):
+            pass  # not made yet
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def exact(place, **where):
+    """All that a study found, but for what depends on the clock."""
+    found = gansearch.status(place, **where)
+    for trial in found["trials"]:
+        for metrics in (trial["metrics"], trial["best"] and trial["best"]["metrics"]):
+            (metrics or {}).pop("images_per_second", None)
+        del trial["seconds"], trial["usage"], trial["mlflow_run_id"]
+    return found["counts"], found["trials"]
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """The command line in this process: exit code, standard output, standard error."""
+
+    def run(*args):
+        monkeypatch.setattr("sys.argv", ["gansearch", *args])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def ended(folder, bucket):
+    """A study of one trial in the store, as a driver would have left it."""
+    there = files.place(f"{bucket}/runs/ended")
+    files.write(there / "study.yaml", STUDY)
+    facts = {"metric": "fd_classifier", "goal": "min", "steps": 900, "trials": 1, "digest": "abc"}
+    facts |= {"question": "Does it end?", "study": STUDY, "id": "0"}
+    journal = Journal.create(there, "ended", facts, os.environ["GANSEARCH_STORAGE"])
+    journal.begin(0, {}, {}, {"loss": {"name": "hinge"}, "seed": 1})
+    journal.report(0, Report(900, 9, 0.5, {"fd_classifier": 2.0}, 0.0))
+    journal.end(journal.trials()[0], Outcome.COMPLETED)
+    files.write(there / "trials" / "0000" / "log.txt", "a warning\n")
+    return there
+
+
+def test_what_is_asked_of_a_study_is_answered_from_the_store(ended, bucket, command, monkeypatch):
+    monkeypatch.setenv("GANSEARCH_RUNS", f"{bucket}/runs")
+    for name in ("ended", str(ended), f"{ended}/"):
+        code, out, err = command("status", name)
+        assert (code, err) == (0, "")
+        assert "ended finished: 1 completed" in " ".join(out.split())
+    assert command("logs", "ended", "--trial", "0") == (0, "a warning\n", "")
+    assert list(gansearch.trials(ended)["outcome"]) == ["completed"]
+    assert gansearch.facts("ended", runs_dir=f"{bucket}/runs")["name"] == "ended"
+    assert StudyDirectory.newest(files.place(f"{bucket}/runs")).path == ended
+
+
+@pytest.mark.parametrize(
+    ("args", "messages"),
+    [
+        (["run", "--name", "x"], ["cannot hold MLflow's database: say --tracking http://SERVER:5000"]),
+        (
+            ["run", "--name", "x", "--storage", "mysql+pymysql://host/x"],
+            ["cannot hold a lock: say --storage postgresql://HOST", "cannot hold MLflow's database"],
+        ),
+        (["run", "--name", "../x"], ["'../x' cannot be a study's name"]),
+        (["run", "--name", "s3://x"], ["'s3://x' cannot be a study's name"]),
+        (
+            ["run", "--name", "ended"],
+            ["ended exists already: go on with it by `gansearch resume ended`"],
+        ),
+        (["run", "--name", "litter"], ["litter exists already, and is no study: take another --name"]),
+        (["run", "--runs-dir", "s3://no-such-bucket/runs"], ["The specified bucket does not exist"]),
+        (["run", "--runs-dir", "s3://k:secret@b/runs"], ["must hold no key, secret or token"]),
+        (["run", "--runs-dir", "s3://b/../runs"], ["is no place in an object store"]),
+        (["resume", "endet", "--tracking", "off"], ["no study 'endet'", "did you mean 'ended'?"]),
+        (["resume", "../runs/ended"], ["there is no study '../runs/ended'"]),
+        (["resume", "ended"], ["cannot hold MLflow's database: say --tracking http://SERVER:5000"]),
+        (["sync", "ended"], ["cannot hold MLflow's database: say --tracking http://SERVER:5000"]),
+        (["ui", "ended"], ["cannot hold MLflow's database: say --tracking http://SERVER:5000"]),
+        (["stability", "ended"], ["cannot hold MLflow's database: say --tracking http://SERVER:5000"]),
+        (["logs", "ended", "--trial", "7"], ["there is nothing of trial 7 in s3://"]),
+        (["export", "ended", "--out", "s3://b/best"], ["cannot hold what is exported: say a path on"]),
+        (["export", "ended", "--out", "best"], ["the weights of trial 0 were not kept"]),
+    ],
+)
+def test_what_cannot_be_is_one_message_and_nothing_created(
+    args, messages, ended, bucket, command, monkeypatch, folder
+):
+    files.write(files.place(f"{bucket}/runs/litter/x.txt"), "")
+    monkeypatch.setenv("GANSEARCH_RUNS", f"{bucket}/runs")
+    before, here = names(bucket), sorted(path.name for path in folder.iterdir())
+    code, out, err = command(*([args[0], "study.yaml", *args[1:]] if args[0] == "run" else args))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    for message in messages:
+        assert message in err
+    assert "secret@" not in err
+    assert names(bucket) == before
+    assert {path.name for path in folder.iterdir()} - set(here) <= {"team.db"}
+
+
+def test_without_a_database_both_that_it_lacks_are_said_at_once(folder, bucket, command, monkeypatch):
+    monkeypatch.delenv("GANSEARCH_STORAGE")
+    code, out, err = command("run", "study.yaml", "--runs-dir", f"{bucket}/runs")
+    assert (code, out) == (2, "")
+    assert "cannot hold a journal file: say --storage postgresql://HOST/DATABASE" in err
+    assert "cannot hold MLflow's database: say --tracking http://SERVER:5000" in err
+    assert names(bucket) == []
+
+
+def names(place):
+    """The names of all files below a place."""
+    root = files.place(place)
+    return sorted(str(path).removeprefix(f"{root}/") for path in root.rglob("*") if path.is_file())
+
+
+@pytest.mark.timeout(300)
+def test_a_study_in_a_store_is_the_one_on_a_disk_also_when_its_driver_is_killed(folder, bucket):
+    storage, there = os.environ.pop("GANSEARCH_STORAGE"), f"{bucket}/runs/one"
+    assert gansearch.run("study.yaml", name="one", tracking="off", concurrency=1).finished
+
+    os.environ["GANSEARCH_STORAGE"] = storage
+    alone = ("--runs-dir", f"{bucket}/runs", "--concurrency", "1", "--tracking", "off")
+    process = launch("run", "study.yaml", "--name", "one", *alone)
+    wait_for_reports(there, 8, process)
+    assert gansearch.status(there)["state"] == "running"
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert gansearch.status(there)["state"] == "interrupted"
+    result = gansearch.resume("one", runs_dir=f"{bucket}/runs", tracking="off", concurrency=1)
+    assert result.finished
+    assert str(result.directory) == there
+
+    assert exact(there) == exact("one")
+    gansearch.export("one", "disk")
+    gansearch.export(there, "store")
+    for name in ("generator.safetensors", "discriminator.safetensors", "samples.png", "config.yaml"):
+        assert (folder / "disk" / name).read_bytes() == (folder / "store" / name).read_bytes(), name
+    of_a_disk = {".lock", "journal.log"}
+    assert set(names(there)) == set(names(folder / "runs" / "one")) - of_a_disk
+    assert files.read(files.place(f"{there}/trials.csv")).count(b"\n") == 5
+
+    with (
+        StudyDirectory(files.place(there)).held(storage),
+        pytest.raises(StudyError, match="is being run by another process"),
+    ):
+        gansearch.resume(there, tracking="off")
