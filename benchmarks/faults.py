@@ -4,21 +4,25 @@
     python -m benchmarks.faults --table faults.jsonl
 
 Each round is a study of 30 small trials that really train (an `mlp` on the digits, a report every fifth
-of a second, checkpoints at each), started as a user does, by `gansearch run`, on a Ray cluster of a head
-and two nodes, each begun by `ray start` with an address of its own, with an MLflow server, and a journal
-file or PostgreSQL. Every second round is sequential, one trial at a time; the others train four at once,
-with TPE and ASHA. A fault strikes up to three times, each when the journal holds a number of reports
-that was drawn beforehand. What does not go on by itself is gone on with by `gansearch resume`.
+of a second, a checkpoint at each), started as a user does, by `gansearch run`, on a Ray cluster of a
+head and two nodes, each begun by `ray start` with an address of its own, with an MLflow server, and a
+journal file or PostgreSQL. Every second round is sequential, one trial at a time; the others train four
+at once, with TPE and ASHA. A fault strikes up to three times, each when the journal holds a number of
+reports that was drawn beforehand. What does not go on by itself is gone on with by `gansearch resume`.
 
-`struck`: strikes while trials trained. `lost`: trials that had ended before a strike and are not the same
-after the study. `twice`: trials that trained, or ended, again after their end. `limbo`: trials without an
-end. `runs`: MLflow's runs, of how many trials, none of them left RUNNING. `curves`: trials whose
-reports are to the bit those of an undisturbed training; `proposals`: sequential studies that proposed
-what an undisturbed one proposes. `by hand`: how often `resume` (or `sync`) had to be said. `seconds`:
-from a strike to the next report, what was broken being repaired, at a random time, in between.
+- struck: strikes while trials trained;
+- lost: trials that had ended before a strike and are not the same after the study;
+- twice: trials that began to train, or ended, again after their end;
+- limbo: trials without an end;
+- MLflow runs: how many there are, of how many trials, and whether any is left RUNNING;
+- curves: trials whose reports are to the bit those of an undisturbed training;
+- proposals: sequential studies that proposed, in order, what an undisturbed one does, and ended each
+  trial as it does;
+- by hand: how often `resume` or `sync` had to be said;
+- seconds: from a strike to the next report, with the time that was left until the repair.
 
-It runs in namespaces of its own (network, processes, mounts), which it needs root for: whatever it
-leaves ends with it. Rounds are written to the log as they end; `--table` prints them.
+It runs in namespaces of its own (network, processes, mounts), for which it needs to be root: whatever
+it leaves ends with it. It needs redis-server and PostgreSQL. Rounds are written to the log as they end.
 """
 
 from __future__ import annotations
@@ -134,6 +138,8 @@ class Machines:
             self.start(node)
 
     def start_head(self) -> None:
+        # On this machine Ray takes the other nodes' processes for a head's that is there already.
+        (self.disk(HEAD) / "ray_current_cluster").unlink(missing_ok=True)
         given = {"RAY_REDIS_ADDRESS": f"127.0.0.1:{REDIS}"}
         self._start(HEAD, "--head", f"--port={PORT}", "--num-cpus=0", "--include-dashboard=false",
                     **given)  # fmt: skip
@@ -143,16 +149,19 @@ class Machines:
 
     def _start(self, ip: str, *options: str, **environment: str) -> None:
         disk = self.disk(ip)
-        disk.mkdir(exist_ok=True)
+        if not disk.exists():
+            disk.mkdir()
+            mount(disk, "300m")
         command = [*RAY, "start", f"--node-ip-address={ip}", *options, f"--temp-dir={disk}"]
+        command += ["--object-store-memory=100000000"]
+        said = self.folder / f"start-{ip}.txt"
         for attempt in range(3):
-            with contextlib.suppress(subprocess.SubprocessError):
-                quietly([*command, "--object-store-memory=100000000"],
-                        env=self.environment | environment)  # fmt: skip
+            with said.open("wb") as file, contextlib.suppress(subprocess.SubprocessError):
+                quietly(command, env=self.environment | environment, stdout=file, stderr=file)
                 return
             self.kill(ip)
             time.sleep(1 + attempt)
-        raise RuntimeError(f"the node {ip} does not start")
+        raise RuntimeError(f"the node {ip} does not start: {said.read_text()[-1500:]}")
 
     def disk(self, ip: str) -> Path:
         """Where a node keeps what is its own: logs, sockets, what its object store spills."""
@@ -220,6 +229,8 @@ class PostgreSQL:
         import psycopg  # noqa: PLC0415
 
         with psycopg.connect(self.url, connect_timeout=2) as connection:
+            if connection.execute("select to_regclass('trial_user_attributes')").fetchone()[0] is None:
+                return 0
             query = "select count(*) from trial_user_attributes where key like 'report:%'"
             return int(connection.execute(query).fetchone()[0])
 
@@ -259,6 +270,11 @@ class World:
     def serve(self) -> None:
         if self.server.process.poll() is not None:
             self.server = self.start_server()
+
+    def mend(self) -> None:
+        """Have everything there."""
+        self.machines.mend()
+        self.serve()
 
     def undisturbed(self, record: TrialRecord, reference: Path) -> list[Any]:
         """The curve of a trial's configuration, trained here, as far as the trial came."""
@@ -386,9 +402,10 @@ class Study:
                 code = self.driver.wait()
             text = (self.runs / f"driver-{self.resumes}.txt").read_text(errors="replace")
             self.said.append(f"{code}: {text[-1500:]}")
-            self.world.machines.mend()
-            self.world.serve()
+            self.world.mend()
             if code == 0 and self.path.exists() and self.journal().finished:
+                if "`gansearch sync" in text:
+                    self.sync()
                 return
             if self.path.exists():
                 self.resume()
@@ -407,86 +424,10 @@ def exact(record: TrialRecord) -> Any:
     return [str(record.outcome), record.reason, record.params, reports]
 
 
-# The faults. Each strikes a running study, repairs what was broken where that is a matter of another
-# hand, and returns.
-
-Fault = Callable[[World, Study, random.Random], None]
-
-
-def worker(world: World, study: Study, chance: random.Random) -> None:
-    """kill -9 of the process of a trial"""
-    kill([chance.choice(trainers())])
-
-
-def node(world: World, study: Study, chance: random.Random) -> None:
-    """kill -9 of a node: raylet and all its workers; another joins later"""
-    name = chance.choice(NODES)
-    world.machines.kill(name)
-    time.sleep(chance.uniform(0, 5))
-    world.machines.start(name)
-
-
-def driver(world: World, study: Study, chance: random.Random) -> None:
-    """kill -9 of the driver"""
-    study.driver.kill()
-    study.driver.wait()
-    time.sleep(chance.uniform(0, 2))
-    study.resume()
-
-
-def gcs(world: World, study: Study, chance: random.Random) -> None:
-    """kill -9 of the head's GCS, which comes back with its state from Redis"""
-    (server,) = processes("gcs/gcs_server")
-    command = server.cmdline()
-    kill([server])
-    time.sleep(chance.uniform(1, 6))
-    subprocess.Popen(
-        command,
-        env=world.machines.environment | {"RAY_REDIS_ADDRESS": f"127.0.0.1:{REDIS}"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def head(world: World, study: Study, chance: random.Random) -> None:
-    """kill -9 of the whole head, with the driver's raylet; it is started again with its state in Redis"""
-    world.machines.kill(HEAD)
-    time.sleep(chance.uniform(0, 3))
-    world.machines.start_head()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        study.driver.wait(90)
-    if not study.ended:
-        study.hung += 1
-        study.driver.kill()
-        study.driver.wait()
-    study.resume()
-
-
-def mlflow(world: World, study: Study, chance: random.Random) -> None:
-    """kill -9 of the MLflow server, for some seconds"""
-    world.kill_server()
-    time.sleep(chance.uniform(1, 6))
-    world.serve()
-
-
-def mlflow_gone(world: World, study: Study, chance: random.Random) -> None:
-    """kill -9 of the MLflow server, for the rest of the study; `sync` afterwards"""
-    world.kill_server()
-    study.driver.wait(SECONDS)
-    world.serve()
-    study.sync()
-
-
-def postgresql(world: World, study: Study, chance: random.Random) -> None:
-    """PostgreSQL killed (-9) or stopped at once, for 5 to 20 s"""
-    chance.choice([world.postgresql.kill, world.postgresql.stop])()
-    time.sleep(chance.uniform(5, 20))
-    world.postgresql.start()
-
-
 def fill(disk: Path) -> Path:
-    """Leave no room on a disk; returns the file that takes it."""
+    """Leave no room on a small disk; returns the file that takes it."""
+    if not disk.is_mount():
+        raise RuntimeError(f"{disk} is no disk of its own")
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         for size in (2**20, 2**12, 1):
@@ -496,63 +437,135 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
-def runs_full(world: World, study: Study, chance: random.Random) -> None:
-    """the disk of the runs directory full for 2 to 8 s, checkpoints and journal included"""
-    ballast = fill(study.runs)
-    time.sleep(chance.uniform(2, 8))
-    ballast.unlink()
-
-
-def trials_full(world: World, study: Study, chance: random.Random) -> None:
-    """the disk of the checkpoints full for 2 to 8 s, the journal being elsewhere"""
-    ballast = fill(study.path / "trials")
-    time.sleep(chance.uniform(2, 8))
-    ballast.unlink()
-
-
-def node_full(world: World, study: Study, chance: random.Random) -> None:
-    """a node's own disk (Ray's logs, sockets, spilled objects) full for 5 to 15 s"""
-    ballast = fill(world.machines.disk(NODES[-1]))
-    time.sleep(chance.uniform(5, 15))
-    ballast.unlink()
-
-
-def checkpoint(world: World, study: Study, chance: random.Random) -> None:
-    """every trial's newest checkpoint cut in half, or garbage in it, and its worker killed (-9)"""
-    found = trainers()
-    for process in found:  # so that none writes a newer one meanwhile
-        process.suspend()
-    for folder in (study.path / "trials").iterdir():
-        newest = max(folder.glob("step-*.pt"), default=None)
-        if newest is None or ended(study, int(folder.name)):
-            continue
-        content = bytearray(newest.read_bytes())
-        middle = len(content) // 2
-        if chance.random() < 0.5:
-            content = content[:middle]
-        else:
-            content[middle : middle + 512] = chance.randbytes(512)
-        newest.write_bytes(content)
-    kill(found)
-
-
 def ended(study: Study, number: int) -> bool:
     return study.journal().trials()[number].outcome.ended
 
 
-FAULTS: dict[str, Fault] = {
-    "worker": worker,
-    "node": node,
-    "driver": driver,
-    "gcs": gcs,
-    "head": head,
-    "mlflow": mlflow,
-    "mlflow-gone": mlflow_gone,
-    "postgresql": postgresql,
-    "runs-full": runs_full,
-    "trials-full": trials_full,
-    "node-full": node_full,
-    "checkpoint": checkpoint,
+class Strike:
+    """A strike at a running study, by one of the faults, each of which also repairs what it broke where
+    that would be a matter of another hand.
+    """
+
+    def __init__(self, study: Study, chance: random.Random) -> None:
+        self.study, self.world, self.chance = study, study.world, chance
+
+    def worker(self) -> None:
+        """kill -9 of the process of a trial"""
+        kill([self.chance.choice(trainers())])
+
+    def node(self) -> None:
+        """kill -9 of a node: raylet and all its workers; another joins later"""
+        name = self.chance.choice(NODES)
+        self.world.machines.kill(name)
+        time.sleep(self.chance.uniform(0, 5))
+        self.world.machines.start(name)
+
+    def driver(self) -> None:
+        """kill -9 of the driver"""
+        self.study.driver.kill()
+        self.study.driver.wait()
+        time.sleep(self.chance.uniform(0, 2))
+        self.study.resume()
+
+    def gcs(self) -> None:
+        """kill -9 of the head's GCS, which comes back with its state from Redis"""
+        (server,) = processes("gcs/gcs_server")
+        command = server.cmdline()
+        kill([server])
+        time.sleep(self.chance.uniform(1, 6))
+        subprocess.Popen(
+            command,
+            env=self.world.machines.environment | {"RAY_REDIS_ADDRESS": f"127.0.0.1:{REDIS}"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def head(self) -> None:
+        """kill -9 of the whole head, the driver's raylet with it; it comes back, state from Redis"""
+        self.world.machines.kill(HEAD)
+        time.sleep(self.chance.uniform(0, 3))
+        self.world.machines.start_head()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.study.driver.wait(90)
+        if not self.study.ended:
+            self.study.hung += 1
+            self.study.driver.kill()
+            self.study.driver.wait()
+        self.study.resume()
+
+    def mlflow(self) -> None:
+        """kill -9 of the MLflow server, for some seconds"""
+        self.world.kill_server()
+        time.sleep(self.chance.uniform(1, 6))
+        self.world.serve()
+
+    def mlflow_gone(self) -> None:
+        """kill -9 of the MLflow server, for the rest of the study"""
+        self.world.kill_server()
+        self.study.driver.wait(SECONDS)
+
+    def postgresql(self) -> None:
+        """PostgreSQL killed (-9) or stopped at once, for 5 to 20 s"""
+        self.chance.choice([self.world.postgresql.kill, self.world.postgresql.stop])()
+        time.sleep(self.chance.uniform(5, 20))
+        self.world.postgresql.start()
+
+    def runs_full(self) -> None:
+        """the disk of the runs directory full for 2 to 8 s, checkpoints and journal included"""
+        ballast = fill(self.study.runs)
+        time.sleep(self.chance.uniform(2, 8))
+        ballast.unlink()
+
+    def journal_full(self) -> None:
+        """the disk of the journal full for 2 to 8 s, the checkpoints being elsewhere"""
+        self.runs_full()
+
+    def trials_full(self) -> None:
+        """the disk of the checkpoints full for 2 to 8 s, the journal being elsewhere"""
+        ballast = fill(self.study.path / "trials")
+        time.sleep(self.chance.uniform(2, 8))
+        ballast.unlink()
+
+    def node_full(self) -> None:
+        """a node's own disk (Ray's logs, sockets, spilled objects) full for 5 to 15 s"""
+        ballast = fill(self.world.machines.disk(NODES[-1]))
+        time.sleep(self.chance.uniform(5, 15))
+        ballast.unlink()
+
+    def checkpoint(self) -> None:
+        """every trial's newest checkpoint cut in half, or garbage in it, and its worker killed (-9)"""
+        found = trainers()
+        for process in found:  # so that none writes a newer one meanwhile
+            process.suspend()
+        for folder in (self.study.path / "trials").iterdir():
+            newest = max(folder.glob("step-*.pt"), default=None)
+            if newest is None or ended(self.study, int(folder.name)):
+                continue
+            content = bytearray(newest.read_bytes())
+            middle = len(content) // 2
+            if self.chance.random() < 0.5:
+                content = content[:middle]
+            else:
+                content[middle : middle + 512] = self.chance.randbytes(512)
+            newest.write_bytes(content)
+        kill(found)
+
+
+FAULTS: dict[str, Callable[[Strike], None]] = {
+    "worker": Strike.worker,
+    "node": Strike.node,
+    "driver": Strike.driver,
+    "gcs": Strike.gcs,
+    "head": Strike.head,
+    "mlflow": Strike.mlflow,
+    "mlflow-gone": Strike.mlflow_gone,
+    "postgresql": Strike.postgresql,
+    "runs-full": Strike.runs_full,
+    "journal-full": Strike.journal_full,
+    "trials-full": Strike.trials_full,
+    "node-full": Strike.node_full,
+    "checkpoint": Strike.checkpoint,
 }
 ONCE = {"head", "mlflow-gone"}
 """Of these one strike is enough for a round."""
@@ -585,19 +598,19 @@ class Round:
     said: list[str] = field(default_factory=list)
 
 
-def play(world: World, fault: str, seed: int, *, sequential: bool, known: list[Any], reports: int) -> Round:
+def play(
+    world: World, fault: str, seed: int, *, sequential: bool, known: list[Any], reports: int
+) -> Round:
     """One round."""
     chance = random.Random(seed)
     begun = time.monotonic()
     line = Round(fault, sequential, seed)
-    study = Study(
-        world, f"{fault}-{seed}", sequential=sequential, storage=fault == "postgresql"
-    )
+    study = Study(world, f"{fault}-{seed}", sequential=sequential, storage=fault == "postgresql")
     study.begin_counting()
     before: dict[int, Any] = {}
     with disks(study, fault):
         study.run()
-        if fault == "trials-full":
+        if fault in ("trials-full", "journal-full"):
             study.put_trials_on_a_disk()
         strikes = 1 if fault in ONCE else chance.randint(1, 3)
         for share in sorted(chance.uniform(FIRST, LAST) for _ in range(strikes)):
@@ -610,7 +623,7 @@ def play(world: World, fault: str, seed: int, *, sequential: bool, known: list[A
             time.sleep(chance.uniform(0, 0.2))
             before |= {r.number: exact(r) for r in study.journal().trials() if r.outcome.ended}
             at, strike = study.count(), time.monotonic()
-            FAULTS[fault](world, study, chance)
+            FAULTS[fault](Strike(study, chance))
             line.struck += 1
             while not study.wait_for(at + 1):
                 if is_finished(study) or study.resumes > RESUMES or not study.ended:
@@ -632,7 +645,7 @@ def is_finished(study: Study) -> bool:
 @contextlib.contextmanager
 def disks(study: Study, fault: str) -> Iterator[None]:
     """A small disk where a fault is to fill one."""
-    if fault == "runs-full":
+    if fault in ("runs-full", "journal-full"):
         mount(study.runs)
     try:
         yield
@@ -642,8 +655,8 @@ def disks(study: Study, fault: str) -> Iterator[None]:
                 quietly(["umount", "-l", str(place)])
 
 
-def mount(place: Path) -> None:
-    quietly(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(place)])
+def mount(place: Path, size: str = "60m") -> None:
+    quietly(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)])
 
 
 def look(world: World, study: Study, line: Round, before: dict[int, Any], known: list[Any]) -> None:
@@ -732,8 +745,10 @@ def undisturbed(world: World) -> tuple[list[Any], int, Round]:
 
 
 def table(rounds: list[Round]) -> Iterator[str]:
-    yield "| fault | rounds | struck | trials | lost | twice | limbo | MLflow runs | curves | proposals | by hand | seconds |"
-    yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
+    columns = ["fault", "rounds", "struck", "trials", "lost", "twice", "limbo", "MLflow runs"]
+    columns += ["curves", "proposals", "by hand", "seconds"]
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
     for fault in dict.fromkeys(line.fault for line in rounds):
         of = [line for line in rounds if line.fault == fault]
         trials, struck = sum(line.trials for line in of), sum(line.struck for line in of)
@@ -786,7 +801,7 @@ def inside(arguments: argparse.Namespace) -> None:
         for number in range(arguments.rounds):
             for at, fault in enumerate(arguments.only):
                 seed = arguments.seed * 1000 + number
-                world.machines.mend()
+                world.mend()
                 sequential = (number + at) % 2 == 0
                 try:
                     line = play(world, fault, seed, sequential=sequential, known=known, reports=reports)

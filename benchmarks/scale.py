@@ -205,7 +205,9 @@ def show(measured: dict[str, list[dict[str, float]]], trials: int, reports: int)
     base = next(iter(measured.values()))
     part = int(base[0]["part"])
     print(f"{trials:,} trials with {reports} reports; medians of {len(base)} rounds by turns\n")
-    print(f"| | seconds | ratio | a trial, first / last {part:,} | driver's processor time | largest resident set |")
+    print(
+        f"| | seconds | ratio | a trial, first / last {part:,} | driver's processor time | largest resident set |"
+    )
     print("|---|---|---|---|---|---|")
     for kind, runs in measured.items():
         middle = {name: statistics.median(run[name] for run in runs) for name in base[0]}

@@ -146,6 +146,7 @@ def run(
     storage: str | None = None,
     tracking: str | None = None,
     concurrency: int | None = None,
+    modules: Sequence[PathLike] = (),
     console: Console | None = None,
 ) -> StudyResult:
     """Run a study under Ray Tune.
@@ -160,6 +161,8 @@ def run(
         storage: an Optuna storage URL; None: a journal file in the study's directory.
         tracking: an MLflow tracking URI; None: SQLite in `runs_dir`; "off": none.
         concurrency: trials at once, at most.
+        modules: folders of packages and .py files of one's own that can be imported here and that the
+            study needs besides those that it names: kept with it, and sent to the nodes of a cluster.
         console: where progress is shown; None: standard error.
 
     Raises:
@@ -177,7 +180,7 @@ def run(
         spec = replace(spec, plan=spec.plan.model_copy(update={"search": search}))
     directory = StudyDirectory.new(name, study.stem, files.place(runs_dir))
     storage = _storage(None, storage)
-    how = _launch(address, data, inception, storage, tracking, concurrency)
+    how = _launch(address, data, inception, storage, tracking, concurrency, modules)
     shown = console or Console(stderr=True)
     return _result(directory, launch.run(spec, study.data, directory, how, shown), storage)
 
@@ -192,6 +195,7 @@ def resume(
     storage: str | None = None,
     tracking: str | None = None,
     concurrency: int | None = None,
+    modules: Sequence[PathLike] = (),
     console: Console | None = None,
 ) -> StudyResult:
     """Go on with a study after any interruption; arguments as for `run`.
@@ -203,7 +207,7 @@ def resume(
 
     directory = StudyDirectory.find(str(name), files.place(runs_dir))
     storage = _storage(directory, storage)
-    how = _launch(address, data, inception, storage, tracking, concurrency)
+    how = _launch(address, data, inception, storage, tracking, concurrency, modules)
     shown = console or Console(stderr=True)
     return _result(directory, launch.resume(directory, how, shown), storage)
 
@@ -776,14 +780,17 @@ def _launch(
     storage: str | None,
     tracking: str | None,
     concurrency: int | None,
+    modules: Sequence[PathLike] = (),
 ) -> Any:
     from gansearch.training.prepare import Places  # noqa: PLC0415
+    from gansearch.tuning.modules import existing  # noqa: PLC0415
     from gansearch.tuning.session import Launch  # noqa: PLC0415
 
     if concurrency is not None and concurrency < 1:
         raise StudyError(f"concurrency must be at least 1, not {concurrency}")
     places = Places.of_environment(data, inception)
-    return Launch(places, address, storage, tracking, concurrency)
+    own = tuple(existing(module) for module in modules)
+    return Launch(places, address, storage, tracking, concurrency, modules=own)
 
 
 def _result(directory: StudyDirectory, finished: bool, storage: str | None) -> StudyResult:

@@ -139,8 +139,10 @@ def run(
     inception: Inception = None,
     storage: Storage = None,
     tracking: Tracking = None,
+    modules: Modules = None,
 ) -> None:
     """Run a study under Ray Tune."""
+    _import_from(modules)
     result = api.run(
         api.load_study(study, data=data, overrides=_overrides(set_, trials)),
         name=name,
@@ -151,6 +153,7 @@ def run(
         storage=storage,
         tracking=tracking,
         concurrency=concurrency,
+        modules=modules or (),
         console=err,
     )
     _finish(result, storage)
@@ -227,9 +230,11 @@ def resume(
 ) -> None:
     """Go on with a study after any kind of interruption; http://HEAD:8265 does so as a Ray job."""
     if address and address.startswith("http"):
-        job = api.submit_resume(name, address, concurrency=concurrency, modules=modules or ())
+        said = {"concurrency": concurrency, "storage": storage, "tracking": tracking}
+        job = api.submit_resume(name, address, modules=modules or (), **said)
         out.print(f"{job.study}: job {job.id}", highlight=False)
         return
+    _import_from(modules)
     result = api.resume(
         name,
         runs_dir=runs_dir,
@@ -239,6 +244,7 @@ def resume(
         storage=storage,
         tracking=tracking,
         concurrency=concurrency,
+        modules=modules or (),
         console=err,
     )
     _finish(result, storage)
@@ -509,6 +515,12 @@ def _ask_cluster(address: str, *arguments: str) -> None:
     sys.stderr.write(answer.stderr)
     if answer.exit_code:
         sys.exit(answer.exit_code)
+
+
+def _import_from(modules: list[Path] | None) -> None:
+    """Find modules of the user's own where they are said to be."""
+    for module in modules or []:
+        sys.path.append(str(module.absolute().parent))
 
 
 def _overrides(items: list[str] | None, trials: int | None) -> dict[str, Any]:

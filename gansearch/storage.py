@@ -302,6 +302,7 @@ class DatabaseStorage(RDBStorage):
         self._models = models
         self._trials = models.TrialModel.__table__
         self._groups = self.engine.dialect.name in ("postgresql", "sqlite")
+        self._puts: dict[Any, Any] = {}  # a statement for each table
         self._changes: list[Change] = []
         self._notes: dict[tuple[int, str], Any] = {}
         self._last_begun = 0
@@ -310,14 +311,17 @@ class DatabaseStorage(RDBStorage):
     def begin(self, study_id: int, number: int, template: FrozenTrial) -> int:
         """See `TrialStorage`; where nobody knows whether the trial has arrived, it is looked for."""
         self.flush()
-        if self._groups:
-            enter = functools.partial(self._begin, study_id, number, template)
-            self._last_begun = self._patiently(lambda: self._transact(enter))
-            return self._last_begun
-        look = functools.partial(self._look_for, study_id, number, template)
-        return self._patiently(
-            lambda: self._transact(look) or RDBStorage.create_new_trial(self, study_id, template)
-        )
+        tries = itertools.count()
+
+        def enter() -> int:
+            with self.engine.begin() as connection:
+                known = next(tries) and self._look_for(study_id, number, template, connection)
+                if known or self._groups:
+                    return known or self._begin(study_id, number, template, connection)
+            return RDBStorage.create_new_trial(self, study_id, template)
+
+        self._last_begun = self._patiently(enter)
+        return self._last_begun
 
     def write(self, change: Change) -> None:
         """See `TrialStorage`."""
@@ -370,9 +374,6 @@ class DatabaseStorage(RDBStorage):
         return [trial for trial in found if states is None or trial.state in states]
 
     def _begin(self, study_id: int, number: int, template: FrozenTrial, connection: Connection) -> int:
-        found = self._look_for(study_id, number, template, connection)
-        if found is not None:
-            return found
         models = self._models
         new = self._trials.insert().returning(self._trials.c.trial_id)
         trial_id: int = connection.execute(
@@ -480,12 +481,14 @@ class DatabaseStorage(RDBStorage):
         """Insert rows; one whose keys are there already takes the place of that."""
         if not rows:
             return
-        from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415
+        if model not in self._puts:
+            from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415
 
-        insert: Any = sqlite.insert if self.engine.dialect.name == "sqlite" else postgresql.insert
-        new = insert(model.__table__)
-        others = {name: new.excluded[name] for name in rows[0] if name not in keys}
-        connection.execute(new.on_conflict_do_update(index_elements=keys, set_=others), rows)
+            insert: Any = sqlite.insert if self.engine.dialect.name == "sqlite" else postgresql.insert
+            new = insert(model.__table__).inline()  # nobody asks for the rows' own ids
+            others = {name: new.excluded[name] for name in rows[0] if name not in keys}
+            self._puts[model] = new.on_conflict_do_update(index_elements=keys, set_=others)
+        connection.execute(self._puts[model], rows)
 
     def _send_singly(self) -> None:
         """Value by value, the state last: where that is there, so is all before it."""
@@ -585,12 +588,13 @@ class DatabaseStorage(RDBStorage):
         from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError  # noqa: PLC0415
 
         lost = isinstance(error, DBAPIError) and error.connection_invalidated
-        if not (lost or isinstance(error, OperationalError | InterfaceError)):
-            raise error
-        if tries == 1 and (lost or self.patience):
+        away = lost or isinstance(error, OperationalError | InterfaceError)
+        if away and tries == 1 and (lost or self.patience):
             return
         reason = cause_of(error, self.engine.url.password)
         place = self.engine.url.set(password=None).render_as_string()
+        if not away:
+            raise StorageError(f"the database at {place} refuses: {reason}") from error
         if waited >= self.patience or self.give_up():
             mend = "`gansearch resume` goes on when it does" if self.patience else "is it there?"
             self._gone = StorageError(f"the database at {place} does not answer ({reason}): {mend}")

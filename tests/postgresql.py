@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 
@@ -33,13 +36,13 @@ class PostgreSQL:
         self._as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         folder.mkdir(parents=True)
         folder.chmod(0o777)
-        for parent in folder.parents:  # pytest's folders are for their owner only
-            if self._as and parent != Path("/tmp") and parent.is_relative_to("/tmp"):
-                parent.chmod(parent.stat().st_mode | 0o055)
         self._run("initdb", "-D", f"{folder}/data", "-U", "tester", "--auth=trust", "--no-sync")
         self.url = f"postgresql://tester@/postgres?host={folder}"
 
     def _run(self, program: str, *arguments: str) -> None:
+        for parent in self._folder.parents:  # pytest makes them its owner's only, whenever one begins
+            if self._as and parent != Path("/tmp") and parent.is_relative_to("/tmp"):
+                parent.chmod(parent.stat().st_mode | 0o055)
         command = [*self._as, str(self._programs / program), *arguments]
         subprocess.run(command, check=True, capture_output=True, cwd="/")
 
@@ -47,11 +50,39 @@ class PostgreSQL:
         """Start it, and wait until it answers."""
         options = f"-c listen_addresses= -c unix_socket_directories={self._folder} -c fsync=off"
         log = f"{self._folder}/log"
-        self._run("pg_ctl", "-D", f"{self._folder}/data", "-o", options, "-l", log, "-w", "start")
+        for left in reversed(range(10)):  # what is left of a killed one may still hold its memory
+            try:
+                self._run(
+                    "pg_ctl", "-D", f"{self._folder}/data", "-o", options, "-l", log, "-w", "start"
+                )
+            except subprocess.CalledProcessError:
+                if not left:
+                    raise RuntimeError(Path(log).read_text()[-2000:]) from None
+                time.sleep(0.5)
+            else:
+                return
+
+    def runs(self) -> bool:
+        """Whether it does."""
+        try:
+            self._run("pg_ctl", "-D", f"{self._folder}/data", "status")
+        except subprocess.CalledProcessError:
+            return False
+        return True
 
     def stop(self) -> None:
         """End it at once; its clients lose their connections."""
         self._run("pg_ctl", "-D", f"{self._folder}/data", "-m", "immediate", "-w", "stop")
+
+    def kill(self) -> None:
+        """kill -9 of the server; what it was in the middle of is undone when it starts again."""
+        first = int((self._folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        server = psutil.Process(first)
+        everyone = [server, *server.children(recursive=True)]
+        for process in everyone:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(everyone, timeout=10)
 
     def __enter__(self) -> PostgreSQL:
         self.start()

@@ -16,8 +16,10 @@ from optuna.distributions import FloatDistribution
 
 import gansearch
 from gansearch import cli
-from gansearch.journal import Journal
+from gansearch.journal import DASHBOARD, Journal
+from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import Outcome, Report
+from gansearch.tuning.jobs import Answer
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "studies" / "quickstart.yaml"
@@ -219,7 +221,7 @@ def test_a_bad_option_is_one_message_and_nothing_created(args, message, here, co
         (["compare", "done"], "name two studies or more"),
         (["compare", "done", "done", "--out", "x.txt"], "--out x.txt: must end in .csv or .html"),
         (["logs", "done"], "say which trial: --trial N"),
-        (["logs", "done", "--trial", "7"], "has no folder of trial 7"),
+        (["logs", "done", "--trial", "7"], "there is nothing of trial 7"),
         (["submit", "none.yaml", "--address", "http://127.0.0.1:9"], "cannot be read"),
         (["ui", "nope"], "there is no study 'nope'"),
         (["ui", "--runs-dir", "elsewhere"], "there is no study in elsewhere"),
@@ -234,7 +236,7 @@ def test_a_bad_option_is_one_message_and_nothing_created(args, message, here, co
         ),
         (["train", "axis.yaml", "--out", "x"], "line 1, ema: needs a number, not {'uniform': [0, 1]}"),
         (
-            ["status", "done", "--storage", "nonsense://me:s3cr3t@host"],
+            ["status", "done", "--storage", "nonsense://me@host"],
             "cannot open the Optuna storage",
         ),
     ],
@@ -329,6 +331,37 @@ def test_check_takes_overrides(here, command):
     assert "optimizer.generator.lr log [1e-05, 0.001]" in out
 
 
+def test_check_warns_of_what_only_a_cluster_has(here, command):
+    resources = "resources.gpus=99", "resources.cpus=100000"
+    code, out, err = command("check", "study.yaml", *(f"--set={each}" for each in resources))
+    assert code == 0
+    assert "ok: " in out
+    assert len(err.splitlines()) == 2
+    assert (
+        "not on this machine, only on a cluster: resources.gpus: a trial asks for 99 GPUs, and" in err
+    )
+    assert f"a trial asks for 100000 CPUs, and this machine has {os.cpu_count()}" in err
+
+
+def test_status_links_ray_s_dashboard_as_the_asker_reaches_it(here, command, monkeypatch):
+    directory = finished_study(here / "runs")
+    journal = Journal.open(directory, "done", writer=True)
+    journal.study.set_user_attr(DASHBOARD, "http://127.0.0.1:8265/#/jobs/02000000")
+    _, out, _ = command("status", "done")
+    assert "dashboard" not in out, "no driver is at work"
+    monkeypatch.setattr(StudyDirectory, "is_held", lambda *_: True)
+    _, out, _ = command("status", "done")
+    assert "Ray's dashboard: http://127.0.0.1:8265/#/jobs/02000000\n" in out
+    asked = []
+    monkeypatch.setattr(
+        cli.api, "remote", lambda address, words: asked.append(words) or Answer(0, "", "")
+    )
+    command("status", "done", "--address", "http://me:hunter2@laptop:9999/")
+    assert "hunter2" not in str(asked)
+    _, out, _ = command(*asked[0])
+    assert "Ray's dashboard: http://laptop:9999/#/jobs/02000000\n" in out
+
+
 def test_check_tells_which_part_fails_in_its_first_step(here, command):
     Path("faulty.py").write_text(
         "from gansearch.losses.hinge import Hinge\n"
@@ -353,14 +386,7 @@ def test_status_is_one_strict_json_object(here):
     found = json.loads(done.stdout, parse_constant=refuse)
     assert done.stdout.count("\n") == 1
     assert set(found) == {
-        "study",
-        "state",
-        "objective",
-        "counts",
-        "trials",
-        "best",
-        "stability",
-        "costs",
+        *("study", "state", "dashboard", "objective", "counts", "trials", "best", "stability", "costs"),
     }
     assert found["counts"] == {"pruned": 1, "completed": 1, "diverged": 1}
     assert (found["state"], found["best"]["number"]) == ("finished", 1)

@@ -156,6 +156,7 @@ def test_what_another_process_wrote_is_seen_at_once(folder):
     files.write(folder / "step-1.pt", b"")
     files.write(folder / "other.txt", b"")
     assert [path.name for path in files.find(folder, "step-*.pt")] == ["step-1.pt"]
+    assert {path.name for path in folder.iterdir()} == {"step-1.pt", "other.txt"}
     code = (
         "import sys; from gansearch import files;"
         "files.write(files.place(sys.argv[1]) / 'step-2.pt', b'');"
@@ -163,6 +164,7 @@ def test_what_another_process_wrote_is_seen_at_once(folder):
     )
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
     assert [path.name for path in files.find(folder, "step-*.pt")] == ["step-2.pt"]
+    assert {path.name for path in folder.iterdir()} == {"step-2.pt", "other.txt"}
     assert files.find(folder / "none", "*") == []
 
 

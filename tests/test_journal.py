@@ -5,17 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import resource
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from functools import partial
 
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from gansearch.errors import StudyError
-from gansearch.journal import CONSTRAINT, JOURNAL_FILE, Journal, write_table
+from gansearch.errors import StorageError, StudyError
+from gansearch.journal import CONSTRAINT, FLUSH_EVERY, JOURNAL_FILE, Journal, write_table
 from gansearch.study.records import Outcome, Report, TrialRecord, table_row
 from gansearch.study.roster import Candidate, Roster
 
@@ -291,6 +296,63 @@ def test_a_write_that_optuna_refuses_leaves_the_reader_in_place(tmp_path, journa
     told(journal, 2.0)
     assert [trial.step for trial in journal.trials()] == [10, 10]
     assert journal.study.get_trials() == reopened(tmp_path).study.get_trials()
+
+
+def test_a_trial_is_made_durable_as_it_begins_and_ends_and_reports_when_they_are_rare(
+    tmp_path, journal, monkeypatch
+):
+    synced, sync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(file) or sync(file))
+
+    def during(action, *args):
+        del synced[:]
+        action(*args)
+        return len(synced)
+
+    assert during(journal.begin, 0, PARAMS, AXES, {}) == 1
+    assert during(journal.tick) <= 1
+    assert during(journal.report, 0, report(10, 1.0)) == 0
+    assert during(journal.tick) == 0, "a moment after the last time"
+    assert reopened(tmp_path).trials()[0].step == 10, "but whoever reads sees it"
+    time.sleep(FLUSH_EVERY)
+    assert during(journal.tick) == 1
+    assert during(journal.tick) == 0, "there is nothing new"
+    for step in range(20, 60, 10):
+        journal.report(0, report(step, 1.0))
+    assert during(journal.end, journal.trials()[0], Outcome.COMPLETED) == 1
+
+
+def test_what_somebody_else_adds_to_the_file_is_seen(tmp_path, journal):
+    """Such as a note made in optuna-dashboard while the study runs."""
+    told(journal, 3.0)
+    file = optuna.storages.journal.JournalFileBackend(str(tmp_path / JOURNAL_FILE))
+    theirs = optuna.load_study(study_name="s", storage=optuna.storages.JournalStorage(file))
+    note = partial(theirs._storage.set_study_system_attr, theirs._study_id, "dashboard:note")
+    note("keep an eye on this")
+    told(journal, 2.0)
+    note("better")
+    assert journal.study._storage.get_study_system_attrs(0) == {"dashboard:note": "better"}
+    assert [trial.step for trial in journal.trials()] == [10, 10]
+    assert journal.study.get_trials() == reopened(tmp_path).study.get_trials() == theirs.get_trials()
+
+
+def test_a_disk_that_is_full_leaves_whole_lines(tmp_path, journal):
+    told(journal, 3.0)
+    file = tmp_path / JOURNAL_FILE
+    before = file.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 50, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"cannot write .*: File too large; `gansearch resume`"):
+            journal.report(0, report(20, 2.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert file.read_bytes() == before
+    assert [trial.step for trial in journal.trials()] == [10]
+    journal.report(0, report(20, 2.0))
+    assert [trial.step for trial in reopened(tmp_path).trials()] == [20]
 
 
 # What is trained again

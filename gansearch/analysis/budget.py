@@ -60,7 +60,8 @@ def seconds_curves(evidence: Evidence) -> pd.DataFrame:
     """The expected best value found in so many seconds of training, for each loss family and for all.
 
     One trial after the other, in random order, as long as the seconds suffice to end it: the mean over
-    400 orders (seeded). Seconds are those of training and evaluation on the device that a trial had.
+    400 orders (seeded). Seconds are those of training and evaluation, times the share of a GPU, or the
+    CPUs, that a trial had.
     The curve begins at the mean trial's seconds and ends at the sum of all.
 
     The band is that of `budget_curves` at the number of trials that these seconds hold on average, laid
@@ -91,12 +92,12 @@ def _upto(n: int) -> Array:
 
 
 def _ended(records: Sequence[TrialRecord], evidence: Evidence) -> tuple[Array, Array]:
-    """Costs (small is good, infinite: no value), best first; and the seconds of each trial."""
+    """Costs (small is good, infinite: no value), best first; and the device-seconds of each trial."""
     sign = 1 if evidence.goal == "min" else -1
     ended = [record for record in records if record.outcome.ended and not record.blameless]
     bests = [record.best(evidence.metric, evidence.goal) for record in ended]
     costs = np.array([sign * best.value if best else math.inf for best in bests])
-    seconds = np.array([record.seconds for record in ended])
+    seconds = evidence.devices * np.array([record.seconds for record in ended])
     order = np.argsort(costs, kind="stable")
     return costs[order], seconds[order]
 

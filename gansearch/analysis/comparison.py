@@ -177,7 +177,7 @@ def _row(name: str, evidence: Evidence, by: str) -> dict[str, Any]:
         "goal": evidence.goal,
         **dict.fromkeys(ORIGIN),
         **_origin(evidence),
-        "device_seconds": sum(record.seconds for record in runs),
+        "device_seconds": evidence.devices * sum(record.seconds for record in runs),
         **_shares(evidence),
     }
 

@@ -16,8 +16,10 @@ from gansearch.analysis.drawing import Palette, better, styled
 from gansearch.analysis.findings import Findings
 from gansearch.analysis.layout import Details, Section, Table
 from gansearch.analysis.rows import rows_of
+from gansearch.analysis.tables import cost_words, costs
 from gansearch.analysis.wording import DASH, count, duration, listed, number, share, spread, words
 from gansearch.files import Place
+from gansearch.journal import DASHBOARD
 
 SEEDS_SHOWN, CONFIGURATIONS_SHOWN = 1000, 100
 """In the appendix at most; the tables beside the report have all."""
@@ -70,6 +72,8 @@ def making(found: Findings) -> Section:
         facts += [("Search", f"{ended:,} of {count(e.planned, 'trial')} ended")]
     if e.roster.entries:
         facts += _protocol_facts(found)
+    if spent := cost_words(costs([*e.search, *e.stability], held=e.devices)):
+        facts += [("Cost", spent)]
     facts += [(_heading(key), words(value)) for key, value in e.facts.items() if _is_fact(key, value)]
     return Section("made", "How it was made", [PROTOCOL], facts=facts)
 
@@ -120,7 +124,10 @@ def _equal(found: Findings) -> str:
     return f"; {made}; {images.iloc[0]:,} real images seen" if len(images) else f"; {made}"
 
 
-_SHOWN_ELSEWHERE = ("metric", "goal", "steps", "trials", "question", "study", "roster", "name")
+_SHOWN_ELSEWHERE = (
+    *("metric", "goal", "steps", "trials", "question", "study", "roster", "name"),
+    DASHBOARD,  # of a driver that has ended
+)
 _HEADINGS = {
     "gansearch": "gansearch",
     "id": "Study id",

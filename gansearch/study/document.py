@@ -137,7 +137,7 @@ def parse_document(text: str, source: str) -> Document:
 
 def parse_value(text: str) -> Any:
     """One YAML value, as for `--set KEY=VALUE`; raises `yaml.YAMLError`."""
-    return yaml.load(text, Loader=_Loader)
+    return yaml.load(text, Loader=_Loader)  # noqa: S506  it is one of PyYAML's safe ones
 
 
 _COLLECTIONS = (yaml.resolver.Resolver.DEFAULT_MAPPING_TAG, yaml.resolver.Resolver.DEFAULT_SEQUENCE_TAG)

@@ -34,7 +34,7 @@ def connected(address: str | None, modules: Sequence[Path] = ()) -> Iterator[Any
     Args:
         address: of a cluster; None takes RAY_ADDRESS if that is set (as in a Ray job), else starts a
             local Ray.
-        modules: of the user's own, which the nodes of a cluster are sent.
+        modules: of the user's own, which the nodes of a cluster are sent, and a local Ray finds.
 
     Raises:
         StudyError: no cluster answers.
@@ -58,7 +58,7 @@ def connected(address: str | None, modules: Sequence[Path] = ()) -> Iterator[Any
             "Ray Client (ray://) cannot hold a driver: run on the head, with --address auto"
         )
     try:
-        _join(ray, address, modules) if address else _start(ray)
+        _join(ray, address, modules) if address else _start(ray, modules)
     except ray.exceptions.AuthenticationError as error:
         raise StudyError(wants_token(f"'{address}'", error)) from error
     except Exception as error:  # Ray raises a bare one where a node does not start in time
@@ -107,7 +107,7 @@ def _check_token(address: str) -> None:
     """
     from ray._private.authentication import authentication_token_setup as tokens  # noqa: PLC0415
     from ray._private.services import canonicalize_bootstrap_address  # noqa: PLC0415
-    from ray._raylet import GcsClient  # noqa: PLC0415
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # noqa: PLC0415
 
     if address == "auto":
         tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
@@ -116,9 +116,10 @@ def _check_token(address: str) -> None:
         GcsClient(address=place)
 
 
-def _start(ray: Any) -> None:
+def _start(ray: Any, modules: Sequence[Path]) -> None:
     # Workers must find the parts that a study names in the user's own folder.
     paths = [os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]  # noqa: PTH109
+    paths += [str(path.parent) for path in modules]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))
     ray.init(
         address="local",

@@ -88,23 +88,25 @@ class Deaths:
 
 
 def error_of(trial: Any) -> Any:
-    """What ended a trial of Tune's; None where it does not say.
+    """What ended a trial of Tune's: an exception, or what Tune says where Ray could not even begin.
 
     Tune's own `get_pickled_error` looks for it where Tune's results are to go, and it is not yet there.
     """
-    file = trial.pickled_error_file
-    return cloudpickle.loads(Path(file).read_bytes()) if file and Path(file).exists() else None
+    pickled, text = trial.pickled_error_file, trial.error_file
+    if pickled and Path(pickled).exists():
+        return cloudpickle.loads(Path(pickled).read_bytes())
+    said = Path(text).read_text(encoding="utf-8") if text and Path(text).exists() else ""
+    return said.rpartition("Failure # ")[2].partition("\n")[2] or "of unknown cause"
 
 
 def _death(step: int, heard: int, error: Any) -> Death:
     if isinstance(error, RayActorError):
         actor = str(error.actor_id or "")
         return Death(step, heard, actor, _of_what(error), error.actor_init_failed)
-    if error is None:
-        return Death(step, heard, "", "of unknown cause", around=False)
+    if isinstance(error, str):
+        return Death(step, heard, "", f"it could not begin: {_first_line(error)}", around=True)
     cause = error.cause if isinstance(error, RayTaskError) else error
-    text = without_password(str(cause)).strip().splitlines()
-    words = f"{type(cause).__name__}: {text[0]}" if text else type(cause).__name__
+    words = f"{type(cause).__name__}: {_first_line(str(cause))}"
     return Death(step, heard, "", words, isinstance(cause, StorageError))
 
 
@@ -115,7 +117,11 @@ def _of_what(error: RayActorError) -> str:
         return "it could not begin: " + without_password(str(error)).strip().splitlines()[-1]
     if "worker process has died" in str(error):
         return "it crashed, or was killed by a signal or for want of the machine's memory"
-    return without_password(str(error)).strip().splitlines()[0]
+    return _first_line(str(error))
+
+
+def _first_line(text: str) -> str:
+    return (without_password(text).strip().splitlines() or [""])[0]
 
 
 @contextmanager

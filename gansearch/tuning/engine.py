@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 import threading
@@ -14,7 +15,7 @@ from ray import tune
 from ray.exceptions import RayActorError
 from ray.tune.search import Searcher
 
-from gansearch.errors import StorageError, UserError
+from gansearch.errors import StudyError, UserError
 from gansearch.study.records import Outcome
 from gansearch.study.spec import Resources, StudySpec
 from gansearch.tuning.deaths import Deaths, error_of, every_loss_told
@@ -60,7 +61,8 @@ def fit(
         return
     resources = spec.plan.resources
     trainable = tune.with_resources(tune.with_parameters(Trial, **shared), partial(_request, resources))
-    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it lists those that had to move
+    for what in ("tune", "analysis"):  # of trials that had to move, and of files that nobody writes
+        logging.getLogger(f"ray.tune.{what}").setLevel(logging.CRITICAL)
     # Tune's own state is not needed once the session is over, nor on any node but the driver's: the
     # journal is what a study resumes by, and our trials save no checkpoints of Tune's.
     scratch_dir = tempfile.TemporaryDirectory(prefix="gansearch-tune-", ignore_cleanup_errors=True)
@@ -84,9 +86,7 @@ def fit(
                 stop=interruption,
                 # A trial saves itself: to be asked for it at the end would be one task more.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[
-                    Recorder(ledger, nodes, resources.retries, on_end, on_step, interruption)
-                ],
+                callbacks=[Recorder(ledger, nodes, resources.retries, on_end, on_step, interruption)],
             ),
         ).fit()
     if interruption.trouble is not None:
@@ -100,6 +100,16 @@ def _request(resources: Resources, config: dict[str, Any]) -> tune.PlacementGrou
         return tune.PlacementGroupFactory([bundle])
     elsewhere = {NODE_ID: f"!in({','.join(config['avoided'])})"}
     return tune.PlacementGroupFactory([bundle], bundle_label_selector=[elsewhere])
+
+
+def _forget(trial: Any) -> None:
+    """Let go of what Tune knows of a trial that has ended: it keeps all of them, and at the end writes
+    every one's state to a file that nobody reads.
+    """
+    trial.run_metadata.last_result = {}
+    trial.run_metadata.metric_analysis = {}
+    trial.run_metadata.metric_n_steps = {}
+    trial.get_json_state = lambda: ("", "")
 
 
 def _resumably(method: Callable[..., _T]) -> Callable[..., _T | None]:
@@ -142,7 +152,9 @@ class Proposals(NotSaved, Searcher):  # type: ignore[misc]
             return None
         record = self._ledger.next()
         avoided = self._nodes.avoided()
-        return {"number": record.number, "config": record.config, "avoided": avoided}
+        # As text: Tune copies, flattens and names what a trial is given, value by value, many times.
+        text = json.dumps(record.config)
+        return {"number": record.number, "config": text, "avoided": avoided}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -209,6 +221,7 @@ class Recorder(NotSaved, tune.Callback):  # type: ignore[misc]
             self._end(number, Outcome.FAILED, last["reason"])
         else:
             self._end(number)
+        _forget(trial)
 
     @_resumably
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
@@ -221,7 +234,7 @@ class Recorder(NotSaved, tune.Callback):  # type: ignore[misc]
             if end is not None and end.blameless and end.heard == self._heard:
                 text = f"no trial goes on: trial {number}'s {end.reason.removeprefix('its ')}"
                 self._ledger.put_back(number)
-                raise StorageError(f"{text}. When that is mended, `gansearch resume` goes on")
+                raise StudyError(f"{text}. When that is mended, `gansearch resume` goes on")
             if end is not None:
                 self._end(number, Outcome.FAILED, end.reason, blameless=end.blameless)
                 return

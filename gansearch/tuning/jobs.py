@@ -34,7 +34,7 @@ from gansearch.study.directory import StudyDirectory, check_name
 from gansearch.study.document import Document, read_document
 from gansearch.study.spec import build_study
 from gansearch.tuning.cluster import wants_token
-from gansearch.tuning.modules import own_modules
+from gansearch.tuning.modules import existing, own_modules
 
 _TALKATIVE = (
     "ray.dashboard.modules.dashboard_sdk",
@@ -121,7 +121,7 @@ def submit(
         data, inception: absolute paths on the cluster; None: as the head's environment says.
         storage, tracking, concurrency: as for `gansearch.run`.
         modules: folders of packages and .py files of the user's own which the study needs besides
-            those that it names.
+            those that it names; all of them are kept with the study.
 
     Raises:
         InvalidInput: with every mistake in the file; nothing was submitted then, nor for any other
@@ -139,8 +139,9 @@ def submit(
         tracking=tracking,
         concurrency=concurrency,
     )
-    code = [*own_modules(document.tree), *(_existing(module) for module in modules)]
-    with _folder_of([path, *code]) as folder, _client(address) as client:
+    more = [existing(module) for module in modules]
+    options += _options_of(more)
+    with _folder_of([path, *own_modules(document.tree), *more]) as folder, _client(address) as client:
         name = StudyDirectory.new(name or _free(client, path.stem), "", folder / "runs").name
         arguments = ["run", path.name, "--name", name, *changes, *options]
         return _give(client, arguments, runs_dir, {"study": name, "command": "run"}, folder)
@@ -171,8 +172,9 @@ def submit_resume(
         tracking=tracking,
         concurrency=concurrency,
     )
-    code = [_existing(module) for module in modules]
-    with _folder_of(code) as folder, _client(address) as client:
+    more = [existing(module) for module in modules]
+    options += _options_of(more)
+    with _folder_of(more) as folder, _client(address) as client:
         about = {"study": name, "command": "resume"}
         return _give(client, ["resume", name, *options], runs_dir, about, folder)
 
@@ -260,13 +262,6 @@ def _check_study(path: Path, overrides: Mapping[str, Any]) -> Document:
     return document
 
 
-def _existing(module: str | Path) -> Path:
-    path = Path(module).absolute()
-    if not (path.is_dir() or (path.is_file() and path.suffix == ".py")):
-        raise UserError(f"{module} is neither the folder of a package nor a .py file")
-    return path
-
-
 @contextmanager
 def _folder_of(paths: Sequence[Path]) -> Iterator[Path]:
     """Files and folders side by side in one; Ray's client cannot send a single file by itself."""
@@ -284,6 +279,11 @@ def _options(**given: Any) -> list[str]:
     """Options as words of a command line; those that are None are left out."""
     said = {key: value for key, value in given.items() if value is not None}
     return [word for key, value in said.items() for word in (f"--{key}", str(value))]
+
+
+def _options_of(modules: Sequence[Path]) -> list[str]:
+    """So that the command keeps them with the study: they lie in the folder that it works in."""
+    return [word for module in modules for word in ("--module", module.name)]
 
 
 def _on_cluster(path: str | None, what: str) -> str | None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -96,7 +96,7 @@ def run(
     Nothing is created before all that can be checked has been. Raises `UserError` for what is wrong.
     """
     _check_storable(directory, launch)
-    modules = _modules(spec)
+    modules = _modules(spec, launch)
     with connected(launch.address, modules) as ray:
         nodes = _nodes(ray, spec, launch, console)
         nodes.check_shared(directory.runs_dir)
@@ -213,13 +213,15 @@ def _staged(
     directory: StudyDirectory, journal: Journal, launch: Launch, console: Console
 ) -> Iterator[Stage]:
     """An existing study with Ray under it; raises `StudyError` if its images have changed."""
-    with kept(directory.modules):
+    with kept(directory.modules) as there:
         spec, data = load_study(directory.study_file, launch.places, launched=True)
         reference = load_reference(directory.reference)
         _check_same_images(reference, load_real(spec.corner(), data, launch.places))
-        with connected(launch.address, _modules(spec)) as ray:
+        modules = _modules(spec, launch, there)
+        with connected(launch.address, modules) as ray:
             nodes = _nodes(ray, spec, launch, console)
             nodes.check_shared(directory.path)
+            keep(launch.modules, directory.modules)
             nodes.share(directory.path)
             shared = (ray.put(data), data.shape, ray.put(reference))
             del data  # the object store has it
@@ -236,8 +238,10 @@ def _note_dashboard(ray: Any, journal: Journal, console: Console) -> None:
         journal.study.set_user_attr(DASHBOARD, page)
 
 
-def _modules(spec: StudySpec) -> list[Path]:
-    return own_modules(parse_document(spec.to_yaml(), "study.yaml").tree)
+def _modules(spec: StudySpec, launch: Launch, there: Sequence[Path] = ()) -> list[Path]:
+    """The user's own: those that a study names, those that are said, and those kept with it."""
+    named = own_modules(parse_document(spec.to_yaml(), "study.yaml").tree)
+    return list({path.name: path for path in (*there, *named, *launch.modules)}.values())
 
 
 def _nodes(ray: Any, spec: StudySpec, launch: Launch, console: Console) -> Nodes:

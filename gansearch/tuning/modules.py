@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gansearch import files
+from gansearch.errors import UserError
 from gansearch.files import Place
 
 _PART = re.compile(r"([A-Za-z_]\w*)(?:\.\w+)*:[A-Za-z_][\w.]*")
@@ -29,6 +30,14 @@ def own_modules(tree: Any) -> list[Path]:
     """
     names = {found[1] for text in _texts(tree) if (found := _PART.fullmatch(text))} - {"gansearch"}
     return [path for name in sorted(names) if (path := _source(name)) and not _is_installed(path)]
+
+
+def existing(module: str | Path) -> Path:
+    """The absolute path of a package's folder or a .py file; raises `UserError` for anything else."""
+    path = Path(module).absolute()
+    if not (path.is_dir() or (path.is_file() and path.suffix == ".py")):
+        raise UserError(f"{module} is neither the folder of a package nor a .py file")
+    return path
 
 
 def keep(modules: Sequence[Path], folder: Place) -> None:
@@ -44,18 +53,22 @@ def keep(modules: Sequence[Path], folder: Place) -> None:
 
 
 @contextmanager
-def kept(folder: Place) -> Iterator[None]:
-    """What `keep` has put there can be imported, unless this machine has modules of those names."""
+def kept(folder: Place) -> Iterator[list[Path]]:
+    """What `keep` has put there can be imported, unless this machine has modules of those names.
+
+    Yields what is there.
+    """
     with ExitStack() as stack:
         if not isinstance(folder, Path):
             remote, folder = folder, Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for path in files.find(remote, "**/*"):
                 if path.is_file():
-                    files.write(folder / str(path.relative_to(remote)), files.read(path))
+                    files.write(folder / str(path).removeprefix(f"{remote}/"), files.read(path))
         sys.path.append(str(folder))
         stack.callback(sys.path.remove, str(folder))
         importlib.invalidate_caches()
-        yield
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        yield [path for path in found if path.name != "__pycache__"]
 
 
 def _texts(tree: Any) -> Iterator[str]:

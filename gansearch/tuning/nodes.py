@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -57,6 +58,7 @@ class Nodes:
         self._leaving: dict[str, float] = {}
         self._blind: dict[str, float] = {}
         self._asked: dict[str, Any] = {}
+        self._silent: set[str] = set()
         self._mark: tuple[str, str] | None = None
         self._next_look = -math.inf
         self._look()
@@ -97,7 +99,13 @@ class Nodes:
     def _look(self) -> None:
         begun = time.monotonic()
         before = self._alive
+        self._silent.clear()
         self._alive = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
+        if self._own not in self._alive:  # nothing that Ray is asked is answered from here any more
+            raise StudyError(
+                "the Ray node that this process is on has died: `gansearch resume` goes on when there "
+                "is one again"
+            )
         leaving = self._ray._private.state.state.get_draining_nodes()
         for id_ in leaving.keys() - self._leaving.keys():
             self._say(f"{self._name(id_)} is to end: its trials move on after the report they are at")
@@ -127,7 +135,8 @@ class Nodes:
     def took(self, actor: str) -> bool:
         """Whether an actor died with its node, or for want of it, and not by what it did itself.
 
-        It is asked late and again, for Ray knows that a node is dead some ten seconds after the fact.
+        It is asked late and again, for Ray knows that a node is dead some ten seconds after the fact. A
+        machine that is switched off may still tell of its workers' deaths before its own.
         """
         found = self._ray._private.state.actors(actor) or {}
         if found.get("State") != "DEAD":
@@ -135,7 +144,7 @@ class Nodes:
         cause = found["DeathCause"].actor_died_error_context
         node = found["Address"]["NodeID"]
         unfit = node in self._leaving or node in self._blind or node in self._asked
-        return unfit or cause.reason == cause.Reason.NODE_DIED
+        return unfit or cause.reason == cause.Reason.NODE_DIED or not self._answers_calls(node)
 
     # What they see
 
@@ -150,13 +159,15 @@ class Nodes:
             self._mark = (str(mark), mark.name)
             self._ask(set(others))
             self._ray.wait(list(self._asked.values()), num_returns=len(others), timeout=PATIENCE)
-            wrong = {id_: what for id_, what in self._answers().items() if what}
+            late = f"has not answered within {PATIENCE:g} seconds"
+            found = dict.fromkeys(others, late) | self._answers()
         finally:
             self._asked.clear()
             self._mark = None
             files.remove(mark)
+        wrong = {self._name(id_): what for id_, what in found.items() if what}
         if wrong:
-            raise StudyError(_unshared(str(folder), {self._name(id_): w for id_, w in wrong.items()}))
+            raise StudyError(_unshared(str(folder), wrong))
 
     def share(self, folder: Place) -> None:
         """Have every node that joins asked whether it sees a study's directory."""
@@ -182,6 +193,7 @@ class Nodes:
     def _ask(self, nodes: set[str]) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
 
+        assert self._mark is not None
         for id_ in nodes - self._asked.keys():
             there = NodeAffinitySchedulingStrategy(id_, soft=False)
             task = self._ray.remote(num_cpus=0, scheduling_strategy=there, max_retries=0)(answer)
@@ -212,6 +224,19 @@ class Nodes:
             except Exception as error:  # the node has died, or has no gansearch
                 found[id_] = str(error).strip().splitlines()[-1]
         return found
+
+    def _answers_calls(self, node: str) -> bool:
+        """Whether Ray's process on a node takes connections; asked once between two looks."""
+        about = self._alive.get(node)
+        if about is None or node in self._silent:
+            return False
+        try:
+            where = (about["NodeManagerAddress"], about["NodeManagerPort"])
+            socket.create_connection(where, timeout=1.0).close()
+        except OSError:
+            self._silent.add(node)
+            return False
+        return True
 
     def _name(self, node: str) -> str:
         about = self._alive.get(node, {})

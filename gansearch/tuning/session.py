@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -40,6 +41,7 @@ class Launch:
             directory; "off": none.
         concurrency: trials at once at most; None: as many as fit.
         trainer: `module:Class` that trains a trial.
+        modules: of the user's own, which the study needs besides those that it names.
     """
 
     places: Places
@@ -48,6 +50,7 @@ class Launch:
     tracking: str | None = None
     concurrency: int | None = None
     trainer: str = TRAINER
+    modules: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import functools
 import gc
 import importlib
 import io
+import json
 import logging
 import math
 import time
@@ -187,7 +188,7 @@ class Trial(Trainable):  # type: ignore[misc]
         self._number = int(config["number"])
         self._folder = self._directory.trial(self._number)
         self._log = _Log(self._folder / LOG)
-        self._config = TrialConfig.model_validate(config["config"])
+        self._config = TrialConfig.model_validate(json.loads(config["config"]))
         self._trainer: TrainerLike | None = None
         self._microbatches = 1
         self._meter.begin()

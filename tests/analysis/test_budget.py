@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,13 @@ def test_what_counts():
     ends = table.groupby("family", sort=False).last()
     assert ends["trials"].tolist() == [3, 2, 1]
     assert ends["expected"].tolist() == [1.0, 4.0, 1.0]
+
+
+def test_a_quarter_of_a_gpu_costs_a_quarter():
+    search = [trial(i, value=3.0 - i, seconds=4.0 + i) for i in range(3)]
+    whole, quarter = (seconds_curves(replace(study(search), devices=d)) for d in (1.0, 0.25))
+    assert (quarter["seconds"] * 4).tolist() == pytest.approx(whole["seconds"].tolist())
+    assert quarter["expected"].tolist() == whole["expected"].tolist()
 
 
 def test_seconds_against_all_orders():

@@ -68,6 +68,11 @@ def test_one_row_a_study_with_the_confirmed_best(first, second):
     assert table.attrs["warnings"] == []
 
 
+def test_a_quarter_of_a_gpu_costs_a_quarter(first):
+    quarter = compare([first, replace(first, name="quarter", devices=0.25)])["device_seconds"]
+    assert quarter[1] == pytest.approx(quarter[0] / 4)
+
+
 CHANGES = {
     "features": "inception",
     "features_hash": "0123",

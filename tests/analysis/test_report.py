@@ -388,6 +388,9 @@ def test_how_it_was_made_is_told(study):
     for fact in ("cbb575da860cf30a", "2,000", "60,000, split train", "averaged weights (EMA)", "0.1.0"):
         assert fact in text
     assert "checked: every success made them" in text
+    assert re.search(r"Cost [\d.]+ \S+ of device time went to trials that .*diverged \(\d+ %\)", text)
+    running = replace(study, facts={**study.facts, "dashboard": "http://127.0.0.1:8265/#/jobs/1"})
+    assert "8265" not in text_of(running), "its driver has ended when the report is read"
     assert "gansearch report fashion_mnist --by median --threshold 30" in page(
         "", "", sections(Findings(study, by="median", threshold=30.0), {})[-1:]
     )

@@ -69,7 +69,7 @@ def test_tables_of_nothing_have_their_columns():
 
 
 def test_the_state_of_a_study(study):
-    directory, journal = study
+    _, journal = study
     records = journal.trials()
     assert state_of(records, 4, running=False) == "interrupted"
     assert state_of(records, 3, running=False) == "finished"

@@ -35,6 +35,14 @@ def test_a_name_cannot_lead_out_of_the_runs(tmp_path, name):
         StudyDirectory.new(name, "s", tmp_path)
 
 
+def test_a_link_to_nowhere_cannot_lead_out_of_the_runs(tmp_path):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "study").symlink_to(tmp_path / "elsewhere")  # where a study would be made
+    with pytest.raises(StudyError, match="exists already"):
+        StudyDirectory.new("study", "", runs)
+
+
 def test_a_taken_name_says_how_to_go_on(tmp_path):
     make(tmp_path, "x")
     with pytest.raises(StudyError, match=r"exists already: go on with it by `gansearch resume x`"):

@@ -147,10 +147,11 @@ def test_a_driver_killed_in_the_middle_leaves_one_run_per_trial(tracker, uri, tm
     artifacts = tmp_path.as_uri()
     code = f"""
 import time
-from gansearch.tracking import Tracker
+from gansearch.tracking import Tracker, mirror as module
 from tracking.helpers import STUDY, Outcome, trial
+module.TOGETHER = 2
 mirror = Tracker({uri!r}, STUDY, metric="fd", goal="min", interval=0.01, artifacts={artifacts!r})
-for number in range(1000):
+for number in range(60):
     mirror.submit(trial(number, outcome=Outcome.RUNNING))
 time.sleep(60)
 """

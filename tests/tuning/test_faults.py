@@ -27,11 +27,12 @@ from test_trainable import begin, config, digits, exact, reference, run_out  # n
 
 import gansearch
 from gansearch import files
-from gansearch.errors import StorageError
+from gansearch.errors import StorageError, StudyError
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import Best, Outcome
+from gansearch.study.spec import Resources
 from gansearch.training import checkpoint
-from gansearch.tuning import trainable
+from gansearch.tuning import nodes, trainable
 from gansearch.tuning.cluster import connected
 from gansearch.tuning.deaths import Deaths, every_loss_told
 
@@ -197,7 +198,10 @@ ROWS = {
         [(0, died("a", "x\nImportError: no libcuda", actor_init_failed=True))] * 3,
         ("it could not begin: ImportError: no libcuda", True),
     ),
-    "no word": ([(10, None)] * 3, ("of unknown cause", False)),
+    "what cannot begin": (
+        [(0, "OutOfMemoryError: the node is running low\nand more")] * 3,
+        ("it could not begin: OutOfMemoryError: the node is running low", True),
+    ),
 }
 
 
@@ -245,6 +249,23 @@ def test_tune_hears_of_an_actor_that_was_killed_for_memory():
         manager._actor_task_failed(task, OutOfMemoryError(LOW))
 
 
+def test_a_driver_whose_node_has_died_says_so(monkeypatch):
+    """It lives on, and waits for ever for what nobody does any more."""
+    monkeypatch.setattr(nodes, "LOOK_EVERY", 0.0)
+    own = {"NodeID": "own", "Alive": True, "Resources": {"CPU": 2}}
+    ray = SimpleNamespace(
+        nodes=lambda: [own],
+        get_runtime_context=lambda: SimpleNamespace(get_node_id=lambda: "own"),
+        _private=SimpleNamespace(state=SimpleNamespace(state=SimpleNamespace(get_draining_nodes=dict))),
+    )
+    found = nodes.Nodes(ray, Resources(), elastic=True, say=print)
+    found.look()
+    own["Alive"] = False
+    time.sleep(0.1)
+    with pytest.raises(StudyError, match="the Ray node that this process is on has died"):
+        found.look()
+
+
 # With Ray
 
 
@@ -282,7 +303,7 @@ def test_a_study_that_cannot_save_stops_and_goes_on(work):
 
     with connected(None):
         threading.Thread(target=block, daemon=True).start()
-        with pytest.raises(StorageError) as stopped:
+        with pytest.raises(StudyError) as stopped:
             gansearch.run("study.yaml", tracking="off", concurrency=1)
         text = str(stopped.value)
         assert text.startswith("no trial goes on: trial 0's worker died 1 times at step")

@@ -182,6 +182,7 @@ class TestWhatIsGiven:
         (folder / "unrelated.py").touch()
         jobs.submit("study.yaml", NOBODY, modules=["helpers"])
         assert Recorder.given["files"] == {"study.yaml", "my_losses.py", "helpers/deep/more.py"}
+        assert " --module helpers " in Recorder.given["entrypoint"], "to be kept with the study"
 
     def test_a_package_that_is_installed_stays_here(self, folder):
         tree = {"loss": "scipy.stats:norm", "path": "no_such_module:at_all", "time": "12:30"}
@@ -195,7 +196,9 @@ class TestWhatIsGiven:
     def test_a_resumed_study_s_modules(self, folder):
         job = jobs.submit_resume("study", NOBODY, modules=["my_losses.py"])
         assert Recorder.given["files"] == {"my_losses.py"}
-        assert Recorder.given["entrypoint"].startswith("gansearch resume study --address auto")
+        assert Recorder.given["entrypoint"].startswith(
+            "gansearch resume study --module my_losses.py --address auto"
+        )
         assert (job.study, job.command, job.state) == ("study", "resume", "pending")
 
     def test_nothing_of_this_machine_s_environment(self, folder, monkeypatch):

@@ -1,18 +1,24 @@
-"""Studies in an object store: real drivers and workers, a store that speaks S3, databases that hold them."""
+"""Studies in an object store: real drivers and workers, S3 as moto has it, databases that hold them."""
 
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
-from processes import launch
+from postgresql import PostgreSQL
+from processes import finish
+from processes import launch as start
 
 import gansearch
-from gansearch import cli, files
-from gansearch.errors import StudyError
+from gansearch import cli, files, tracking
+from gansearch.errors import StudyError, UserError
 from gansearch.journal import Journal
+from gansearch.metrics.reference import Reference
 from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import Outcome, Report
+from gansearch.tracking.store import open_client
+from gansearch.tuning.launch import _create
 
 STUDY = """
 question: Does it survive, with nothing on a disk that is shared?
@@ -40,7 +46,23 @@ def folder(tmp_path, monkeypatch, bucket):
     return tmp_path
 
 
-def wait_for_reports(place, count, process, seconds=60):
+@pytest.fixture
+def command_line():
+    """Starts it as a process, which does not outlive the test."""
+    started = []
+
+    def begin(*arguments):
+        started.append(start(*arguments))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def wait_for_reports(place, count, process, seconds=240):
     """Until a study's journal holds so many reports."""
     deadline = time.monotonic() + seconds
     while True:
@@ -77,31 +99,42 @@ def command(monkeypatch, capsys):
     return run
 
 
-@pytest.fixture
-def ended(folder, bucket):
-    """A study of one trial in the store, as a driver would have left it."""
-    there = files.place(f"{bucket}/runs/ended")
+@pytest.fixture(scope="module")
+def left(object_store, tmp_path_factory):
+    """A study of one trial in a store, as a driver would have left it; its place and its storage."""
+    bucket = files.place("s3://left")
+    bucket.mkdir()
+    there, storage = bucket / "runs" / "ended", f"sqlite:///{tmp_path_factory.mktemp('left')}/team.db"
     files.write(there / "study.yaml", STUDY)
     facts = {"metric": "fd_classifier", "goal": "min", "steps": 900, "trials": 1, "digest": "abc"}
     facts |= {"question": "Does it end?", "study": STUDY, "id": "0"}
-    journal = Journal.create(there, "ended", facts, os.environ["GANSEARCH_STORAGE"])
+    journal = Journal.create(there, "ended", facts, storage)
     journal.begin(0, {}, {}, {"loss": {"name": "hinge"}, "seed": 1})
     journal.report(0, Report(900, 9, 0.5, {"fd_classifier": 2.0}, 0.0))
     journal.end(journal.trials()[0], Outcome.COMPLETED)
     files.write(there / "trials" / "0000" / "log.txt", "a warning\n")
+    files.write(bucket / "runs" / "litter" / "x.txt", "")
+    return there, storage
+
+
+@pytest.fixture
+def ended(left, tmp_path, monkeypatch):
+    there, storage = left
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    monkeypatch.setenv("GANSEARCH_STORAGE", storage)
+    monkeypatch.setenv("GANSEARCH_RUNS", str(there.parent))
     return there
 
 
-def test_what_is_asked_of_a_study_is_answered_from_the_store(ended, bucket, command, monkeypatch):
-    monkeypatch.setenv("GANSEARCH_RUNS", f"{bucket}/runs")
+def test_what_is_asked_of_a_study_is_answered_from_the_store(ended, command):
     for name in ("ended", str(ended), f"{ended}/"):
         code, out, err = command("status", name)
         assert (code, err) == (0, "")
         assert "ended finished: 1 completed" in " ".join(out.split())
     assert command("logs", "ended", "--trial", "0") == (0, "a warning\n", "")
     assert list(gansearch.trials(ended)["outcome"]) == ["completed"]
-    assert gansearch.facts("ended", runs_dir=f"{bucket}/runs")["name"] == "ended"
-    assert StudyDirectory.newest(files.place(f"{bucket}/runs")).path == ended
+    assert StudyDirectory.newest(ended.parent).path == ended
 
 
 @pytest.mark.parametrize(
@@ -116,9 +149,9 @@ def test_what_is_asked_of_a_study_is_answered_from_the_store(ended, bucket, comm
         (["run", "--name", "s3://x"], ["'s3://x' cannot be a study's name"]),
         (
             ["run", "--name", "ended"],
-            ["ended exists already: go on with it by `gansearch resume ended`"],
+            ["ended exists already: go on with it by"],
         ),
-        (["run", "--name", "litter"], ["litter exists already, and is no study: take another --name"]),
+        (["run", "--name", "litter"], ["litter exists already, and is no study: take"]),
         (["run", "--runs-dir", "s3://no-such-bucket/runs"], ["The specified bucket does not exist"]),
         (["run", "--runs-dir", "s3://k:secret@b/runs"], ["must hold no key, secret or token"]),
         (["run", "--runs-dir", "s3://b/../runs"], ["is no place in an object store"]),
@@ -133,20 +166,15 @@ def test_what_is_asked_of_a_study_is_answered_from_the_store(ended, bucket, comm
         (["export", "ended", "--out", "best"], ["the weights of trial 0 were not kept"]),
     ],
 )
-def test_what_cannot_be_is_one_message_and_nothing_created(
-    args, messages, ended, bucket, command, monkeypatch, folder
-):
-    files.write(files.place(f"{bucket}/runs/litter/x.txt"), "")
-    monkeypatch.setenv("GANSEARCH_RUNS", f"{bucket}/runs")
-    before, here = names(bucket), sorted(path.name for path in folder.iterdir())
+def test_what_cannot_be_is_one_message_and_nothing_created(args, messages, ended, command, tmp_path):
+    before = names("s3://left"), names(tmp_path)
     code, out, err = command(*([args[0], "study.yaml", *args[1:]] if args[0] == "run" else args))
     assert (code, out) == (2, "")
     assert err.startswith("error: ")
     for message in messages:
         assert message in err
     assert "secret@" not in err
-    assert names(bucket) == before
-    assert {path.name for path in folder.iterdir()} - set(here) <= {"team.db"}
+    assert (names("s3://left"), names(tmp_path)) == before
 
 
 def test_without_a_database_both_that_it_lacks_are_said_at_once(folder, bucket, command, monkeypatch):
@@ -158,20 +186,49 @@ def test_without_a_database_both_that_it_lacks_are_said_at_once(folder, bucket, 
     assert names(bucket) == []
 
 
+def test_a_study_that_cannot_be_made_leaves_nothing(spec, launch, bucket, tmp_path, monkeypatch):
+    directory = StudyDirectory(files.place(f"{bucket}/runs/x"))
+    how = replace(launch, storage=f"sqlite:///{tmp_path}/team.db")
+    reference = Reference((), (1, 8, 8), {}, {}, {})
+    genuine = files.write
+
+    def refuse(path, content):
+        if path.name == "study.yaml":
+            raise OSError("no")
+        genuine(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write", refuse)
+        with pytest.raises(UserError, match=r"cannot use s3://.*: OSError: no"):
+            _create(spec(), directory, how, reference)
+    assert names(bucket) == []
+    _create(spec(), directory, how, reference)
+    assert names(bucket) == ["runs/x/reference.safetensors", "runs/x/study.yaml"]
+    with pytest.raises(StudyError, match="exists already"):  # by a driver that was as quick
+        _create(spec(), directory, how, reference)
+    elsewhere = StudyDirectory(files.place(f"{bucket}/other/x"))
+    with pytest.raises(StudyError, match="the storage already has a study named 'x'"):
+        _create(spec(), elsewhere, how, reference)
+    assert names(bucket) == ["runs/x/reference.safetensors", "runs/x/study.yaml"]
+
+
 def names(place):
     """The names of all files below a place."""
     root = files.place(place)
-    return sorted(str(path).removeprefix(f"{root}/") for path in root.rglob("*") if path.is_file())
+    start = len(str(root).rstrip("/")) + 1
+    return sorted(str(path)[start:] for path in root.rglob("*") if path.is_file())
 
 
 @pytest.mark.timeout(300)
-def test_a_study_in_a_store_is_the_one_on_a_disk_also_when_its_driver_is_killed(folder, bucket):
+def test_a_study_in_a_store_is_the_one_on_a_disk_also_when_its_driver_is_killed(
+    folder, bucket, command_line
+):
     storage, there = os.environ.pop("GANSEARCH_STORAGE"), f"{bucket}/runs/one"
     assert gansearch.run("study.yaml", name="one", tracking="off", concurrency=1).finished
 
     os.environ["GANSEARCH_STORAGE"] = storage
     alone = ("--runs-dir", f"{bucket}/runs", "--concurrency", "1", "--tracking", "off")
-    process = launch("run", "study.yaml", "--name", "one", *alone)
+    process = command_line("run", "study.yaml", "--name", "one", *alone)
     wait_for_reports(there, 8, process)
     assert gansearch.status(there)["state"] == "running"
     os.kill(process.pid, signal.SIGKILL)
@@ -195,3 +252,41 @@ def test_a_study_in_a_store_is_the_one_on_a_disk_also_when_its_driver_is_killed(
         pytest.raises(StudyError, match="is being run by another process"),
     ):
         gansearch.resume(there, tracking="off")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_whole_study_with_nothing_on_a_disk(folder, bucket, tmp_path, monkeypatch, command_line):
+    """PostgreSQL has its trials, MLflow's server its runs, the store all else; its driver is killed."""
+    (folder / "study.yaml").write_text(STUDY + "stability: {top: 1, seeds: 3}\n")
+    mlflow = tracking.ui(f"sqlite:///{tmp_path}/mlflow.db", (tmp_path / "artifacts").as_uri(), port=0)
+    with PostgreSQL(tmp_path / "server") as database, mlflow as server:
+        monkeypatch.setenv("GANSEARCH_STORAGE", database.url)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        monkeypatch.setenv("GANSEARCH_RUNS", f"{bucket}/runs")
+        process = command_line("run", "study.yaml", "--name", "one")
+        for count in (6, 18):
+            wait_for_reports(f"{bucket}/runs/one", count, process)
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            process = command_line("resume", "one")
+        code, out, err = finish(process)
+        assert code == 0, err
+        found = gansearch.status(f"{bucket}/runs/one")
+        assert found["state"] == "finished"
+        assert found["stability"]["counts"] == {"completed": 6}
+        assert all(trial["mlflow_run_id"] for trial in found["trials"])
+        code, out, err = finish(command_line("report", "one"))
+        assert (code, err) == (0, "")
+        assert out == f"{bucket}/runs/one/report/report.html\n"
+        gansearch.export("one", "best", runs_dir=f"{bucket}/runs")
+        client = open_client(server.url)
+        (study,) = client.search_runs(
+            [client.get_experiment_by_name("one").experiment_id], "tags.`gansearch.identity` != ''"
+        )
+        logged = {file.path for file in client.list_artifacts(study.info.run_id, "report")}
+        assert {"report/report.html", "report/trials.csv"} <= logged
+        trial = found["best"]["mlflow_run_id"]
+        assert client.list_artifacts(trial, "images"), "samples went from the store to the server"
+    assert sorted(path.name for path in (folder / "best").iterdir())
+    assert not (folder / "runs").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import sys
 import weakref
@@ -70,7 +71,7 @@ def begin(tmp_path, digits, reference):
 
 
 def told(config, number=0):
-    return {"number": number, "config": config.plain()}
+    return {"number": number, "config": json.dumps(config.plain())}
 
 
 def run_out(trial):
