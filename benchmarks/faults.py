@@ -113,8 +113,12 @@ def processes(*words: str) -> list[psutil.Process]:
 
 
 def trainers() -> list[psutil.Process]:
-    """The processes in which trials train."""
-    return processes("ray::Trial")
+    """The processes in which trials train, one at least; Ray calls them by what they are at."""
+    for _ in range(200):
+        if found := processes("ray::Trial") + processes("ray::ResourceTrainable"):
+            return found
+        time.sleep(0.05)
+    raise RuntimeError("there is no worker to kill")
 
 
 class Machines:

@@ -9,7 +9,7 @@ The head has the driver, the study file and the user's module, and trains nothin
 3. the second worker's link is set down.
 
 In the end every trial must have the reports, and the checkpoint, that it has when it is trained alone.
-It needs root and `ip` (iproute2), and takes two to three minutes:
+It needs root and `ip` (iproute2), and takes some five minutes:
 
     python -m benchmarks.namespaces
 """
@@ -50,7 +50,7 @@ generator: {name: "placed:Placed"}
 discriminator: {name: mlp, depth: 1, width: 16}
 optimizer: {generator: {lr: {log: [1e-4, 1e-2]}}}
 batch_size: 16
-budget: {steps: 1000, report_every: 10}
+budget: {steps: 2000, report_every: 10}
 evaluation: {samples: 50, metrics: [diversity]}
 objective: {metric: diversity, goal: max}
 search: {trials: 4, sampler: random}
@@ -238,12 +238,12 @@ def study(head: Machine, one: Machine, two: Machine) -> tuple[dict[str, float], 
     when = {"killed": time.time()}
     one.kill()
     print("the first worker is killed", flush=True)
-    time.sleep(20)
+    time.sleep(3)
     one.start(join, "--num-cpus=2")
     when["started"] = time.time()
-    wait(lambda: one.address in [p for f in trials for p in places(f)[-1:]], driver)
-    wait(lambda: sum(p == one.address for f in trials for p in places(f)) >= 4, driver)
+    wait(lambda: sum(place == one.address for folder in trials for place in places(folder)) > 2, driver)
     when["joined"] = time.time()
+    wait(lambda: sorted(at()) == both, driver)
     print(f"it is back, and trials are at {', '.join(at())}", flush=True)
     time.sleep(5)
     when["cut"] = time.time()

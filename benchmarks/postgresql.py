@@ -5,14 +5,14 @@
 
 PostgreSQL comes from the distribution's packages: where it is not there, as root, by `apt-get install
 postgresql`. It is set up in a temporary folder by `initdb`, runs as the user `postgres` on a socket in
-that folder with its settings as they come (fsync and synchronous_commit on: what is committed survives a
-loss of power), and is stopped by its process id.
+that folder with its settings as they come (fsync and synchronous_commit on: what is committed survives
+a loss of power), and is stopped by its process id.
 
-A trial is what `Ledger` does of one: it begins (a row with six parameters and a resolved configuration),
-its metrics' provenance, `--reports` reports one upon the other with a tick between them, its end. Not in
-it: the proposal, MLflow, checkpoints, Ray. Both kinds make durable what a trial begins with and how it
-ends, and its reports ten times a second at most. By turns, each round in fresh files, the medians of the
-rounds; the ratio is of each round.
+A trial is what a ledger writes of one: it begins (six parameters and a resolved configuration), how its
+metrics are made, `--reports` reports one upon the other with a tick between them, its end. Not in it:
+the proposal, MLflow, checkpoints, Ray. Both kinds make durable what a trial begins with and how it
+ends, and its reports ten times a second at most. By turns, each round in fresh files, the medians of
+the rounds; the ratio is of each round.
 
 - `journal file`: as it is. `Optuna's, file`: as it was until 2026-11: Optuna's own backend, which makes
   every value durable (44 writes a trial of 20 reports).
@@ -65,7 +65,7 @@ class Singly:
     def __init__(self, storage: JournalStorage | RDBStorage) -> None:
         self._storage = storage
 
-    def begin(self, study_id: int, number: int, template: Any) -> int:
+    def begin(self, study_id: int, number: int, template: Any) -> int:  # noqa: ARG002
         return int(self._storage.create_new_trial(study_id, template))
 
     def write(self, change: Change) -> None:

@@ -1,19 +1,18 @@
 """Ten thousand trivial trials: a whole study beside stock Ray Tune, which writes nothing down.
 
     python -m benchmarks.scale [--trials 10000] [--reports 10] [--rounds 1] [--kinds stock ...]
-    python -m benchmarks.scale live [--live 1000]
 
 Both sides run on two CPUs, two trials at once, in a fresh process each, by turns. A trivial trial makes
 `--reports` reports and trains nothing.
 
 - `stock`: `tune.Tuner` with a class trainable whose `step` computes the same number and whose
-  `reset_config` returns True, so that `reuse_actors` keeps its two processes for all trials; three
-  random axes. It is as fast as options make it: no logger callbacks (which write three files a trial), no
-  experiment state on disk (`TUNE_GLOBAL_CHECKPOINT_S`, so this study could not be restored), no output,
-  no search algorithm, no scheduler.
+  `reset_config` returns True, so that `reuse_actors` keeps its processes for all trials; three random
+  axes. It is as fast as options make it: no logger callbacks (which write three files a trial), no
+  experiment state on disk until the end (`TUNE_GLOBAL_CHECKPOINT_S`: what dies could not be restored),
+  no output, no search algorithm, no scheduler.
 - `stock, defaults`: the same trainable with every setting as Ray has it, `reuse_actors` excepted.
-- `random`: a gansearch study of as many trials through `gansearch.tuning.launch.run`: journal file, MLflow
-  on SQLite, ledger, table, progress lines, the random sampler, and
+- `random`: a gansearch study of as many trials through `gansearch.tuning.launch.run`: journal file,
+  MLflow on SQLite, ledger, table, progress lines, the random sampler, and
   `benchmarks.trivial:TrivialTrainer`. Its time ends when MLflow has everything.
 - `tpe`: the same with the `tpe` sampler. `random, no MLflow`: with tracking off.
 
@@ -205,9 +204,8 @@ def show(measured: dict[str, list[dict[str, float]]], trials: int, reports: int)
     base = next(iter(measured.values()))
     part = int(base[0]["part"])
     print(f"{trials:,} trials with {reports} reports; medians of {len(base)} rounds by turns\n")
-    print(
-        f"| | seconds | ratio | a trial, first / last {part:,} | driver's processor time | largest resident set |"
-    )
+    columns = f"a trial, first / last {part:,} | driver's processor time | largest resident set"
+    print(f"| | seconds | ratio | {columns} |")
     print("|---|---|---|---|---|---|")
     for kind, runs in measured.items():
         middle = {name: statistics.median(run[name] for run in runs) for name in base[0]}

@@ -172,17 +172,18 @@ def run(
 
     if not isinstance(study, Study):
         study = load_study(study, data=data)
-    spec = study.spec
+    spec, stem, images = study.spec, study.stem, [study.data]
+    del study  # of what was loaded here there is to be one copy soon, in Ray's object store
     if trials is not None:
         if trials < 1:
             raise UserError(f"trials must be at least 1, not {trials}")
         search = spec.plan.search.model_copy(update={"trials": trials})
         spec = replace(spec, plan=spec.plan.model_copy(update={"search": search}))
-    directory = StudyDirectory.new(name, study.stem, files.place(runs_dir))
+    directory = StudyDirectory.new(name, stem, files.place(runs_dir))
     storage = _storage(None, storage)
     how = _launch(address, data, inception, storage, tracking, concurrency, modules)
     shown = console or Console(stderr=True)
-    return _result(directory, launch.run(spec, study.data, directory, how, shown), storage)
+    return _result(directory, launch.run(spec, images.pop(), directory, how, shown), storage)
 
 
 def resume(

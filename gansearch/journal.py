@@ -12,6 +12,11 @@ optuna-dashboard opens); a team may name any storage URL. For each trial it hold
 - a true end. Completed: COMPLETE with the best value. Pruned, or stopped by a health rule: PRUNED. An
   error: FAIL. Interrupted: WAITING, until `resume` goes on with it.
 
+What is lost when something dies is found again by `resume`. A process that is killed loses nothing of
+a journal file, and of a database the reports of its last tenth of a second; a machine that loses its
+power loses such reports of either. The worker's checkpoint has them, and tells them again. A trial is
+durable before it begins to train, and its end before its checkpoints are thinned out.
+
 A trial that a health rule ended also violates a constraint, the more the earlier it failed. Optuna's
 samplers rank infeasible trials behind all others, whatever value they reached, and so learn to avoid
 where training fails, while FAIL would be ignored and a made-up bad value would be a lie.

@@ -100,7 +100,9 @@ def _check_replaceable(out: Place) -> None:
         if not out.is_dir():
             raise UserError(f"{out} is not a folder: take another one")
         names = sorted(path.name for path in out.iterdir())
-    strange = [name for name in names if name not in (REPORT_FILE, FIGURES) and not name.endswith(".csv")]
+    strange = [
+        name for name in names if name not in (REPORT_FILE, FIGURES) and not name.endswith(".csv")
+    ]
     if strange:
         raise UserError(f"{out} holds '{strange[0]}', which is not a report's: take another folder")
 

@@ -91,9 +91,7 @@ def load_config(
     return _read(document, Path(data_root), _build_config, document.secrets())
 
 
-def _read(
-    document: Document, root: Path, build: Callable[..., T], known: Found
-) -> tuple[T, ImageData]:
+def _read(document: Document, root: Path, build: Callable[..., T], known: Found) -> tuple[T, ImageData]:
     data, missing = _find_data(document, root)
     completing = functools.partial(complete, shape=data.shape if data else None)
     built = build(document, completing, known=[*missing, *known])

@@ -154,7 +154,8 @@ class Proposals(NotSaved, Searcher):  # type: ignore[misc]
         avoided = self._nodes.avoided()
         # As text: Tune copies, flattens and names what a trial is given, value by value, many times.
         text = json.dumps(record.config)
-        return {"number": record.number, "config": text, "avoided": avoided}
+        known = {"number": record.number, "step": record.step}
+        return {**known, "config": text, "avoided": avoided}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

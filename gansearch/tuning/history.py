@@ -39,6 +39,7 @@ class History(InMemoryStorage):
         self._ranked: list[tuple[tuple[float, ...], int]] = []  # (rank, id), the best first
         self._ended: list[int] = []  # their ids, which rise with their numbers
         self._shown: list[int] | None = None  # what was shown last, until a trial begins or ends
+        self._trials_shown: list[FrozenTrial] | None = None  # the same, until one of them changes
 
     def show(self, limit: int | None) -> None:
         """Change the limit."""
@@ -79,9 +80,15 @@ class History(InMemoryStorage):
             return super().get_all_trials(study_id, deepcopy, states)
         if self._shown is None:
             self._shown = sorted([*self._open, *self._chosen(self._limit)])
-        shown = [self.get_trial(trial_id) for trial_id in self._shown]
-        shown = [trial for trial in shown if states is None or trial.state in states]
+            self._trials_shown = None
+        if self._trials_shown is None:
+            self._trials_shown = [self._get_trial(trial_id) for trial_id in self._shown]
+        shown = [t for t in self._trials_shown if states is None or t.state in states]
         return copy.deepcopy(shown) if deepcopy else shown
+
+    def _set_trial(self, trial_id: int, trial: FrozenTrial) -> None:
+        super()._set_trial(trial_id, trial)
+        self._trials_shown = None
 
     def _chosen(self, limit: int) -> list[int]:
         ended = self._ended

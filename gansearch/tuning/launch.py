@@ -93,7 +93,8 @@ def run(
 ) -> bool:
     """Run a new study to its end; returns False if it was interrupted.
 
-    Nothing is created before all that can be checked has been. Raises `UserError` for what is wrong.
+    Nothing is created before all that can be checked has been. The images are let go of once Ray's
+    object store has them. Raises `UserError` for what is wrong.
     """
     _check_storable(directory, launch)
     modules = _modules(spec, launch)
@@ -107,6 +108,7 @@ def run(
             keep(modules, directory.modules)
             nodes.share(directory.path)
             shared = (data_ref, data.shape, ray.put(reference))
+            del data
             stage = Stage(nodes, spec, directory, launch, *shared, console)
             journal = _open(directory, launch)
             _note_dashboard(ray, journal, console)

@@ -9,7 +9,8 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
-from optuna.trial import FrozenTrial
+from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace, _SearchSpaceGroup
+from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
 from gansearch.study.registry import Registry
@@ -36,6 +37,24 @@ Shown = Annotated[int, Field(ge=250)]
 ones, and then narrows its search more slowly."""
 
 
+class _Groups(_GroupDecomposedSearchSpace):
+    """Optuna's groups of axes that exist together.
+
+    It splits the groups by the axes of each trial in turn. A second trial with the same axes splits
+    nothing any more, so that one of each kind is enough, and takes a tenth of the time.
+    """
+
+    def calculate(self, study: optuna.Study, use_cache: bool = False) -> _SearchSpaceGroup:
+        ended = (TrialState.COMPLETE, TrialState.PRUNED)
+        kinds: dict[frozenset[str], dict[str, BaseDistribution]] = {}
+        for trial in study._get_trials(deepcopy=False, states=ended, use_cache=use_cache):
+            kinds.setdefault(frozenset(trial.distributions), trial.distributions)
+        groups = _SearchSpaceGroup()
+        for distributions in kinds.values():
+            groups.add_distributions(distributions)
+        return groups
+
+
 class Tpe(TPESampler):
     """Optuna's, fitted once for all the draws of the one proposal for which it is made.
 
@@ -46,6 +65,8 @@ class Tpe(TPESampler):
     def __init__(self, *, history: int, **options: Any) -> None:
         super().__init__(**options)
         self.history = history
+        if self._group:
+            self._group_decomposed_search_space = _Groups(include_pruned=True)
         self._fits: dict[tuple[bool, tuple[str, ...]], _ParzenEstimator] = {}
 
     def _build_parzen_estimator(

@@ -17,6 +17,7 @@ import logging
 import math
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -190,6 +191,7 @@ class Trial(Trainable):  # type: ignore[misc]
         self._log = _Log(self._folder / LOG)
         self._config = TrialConfig.model_validate(json.loads(config["config"]))
         self._trainer: TrainerLike | None = None
+        self._heard, self._untold = int(config.get("step", 0)), deque[Report]()
         self._microbatches = 1
         self._meter.begin()
         # What a trial held must be gone before the next one is built, on the GPU above all.
@@ -246,9 +248,12 @@ class Trial(Trainable):  # type: ignore[misc]
             if state is not None:
                 self._trainer.load(state)
             self._divide(self._trainer)
-            if state is not None:
-                # The driver may have died before it heard of this report; hearing twice does no harm.
-                return self._tell(self._trainer.reports[-1], self._trainer)
+            # What the driver has not heard of, or did not live to write down; else the last report
+            # once more, for it waits for one.
+            told = self._trainer.reports
+            self._untold = deque([r for r in told if r.step > self._heard] or told[-1:])
+        if self._untold:
+            return self._tell(self._untold.popleft(), self._trainer)
         report = self._report(self._trainer)
         self._save(report, self._trainer)
         return self._tell(report, self._trainer)
@@ -272,7 +277,7 @@ class Trial(Trainable):  # type: ignore[misc]
                 write_grid(grid, self._directory.sample(self._number, report.step))
         if state:
             self._patiently(lambda: checkpoint.save(self._folder, report.step, state), "save")
-            best = self._best(trainer)
+            best = self._best(trainer.reports)
             # The one before the newest is there for when the newest turns out to be damaged.
             wanted = {one.step for one in trainer.reports[-2:]} | ({best.step} if best else set())
             with _forgiving("an old checkpoint"):
@@ -291,12 +296,13 @@ class Trial(Trainable):  # type: ignore[misc]
             words = without_password(error.strerror or str(error))
             raise StorageError(f"cannot {what} checkpoints in {self._folder}: {words}") from error
 
-    def _best(self, trainer: TrainerLike) -> Any:
+    def _best(self, reports: list[Report]) -> Any:
         objective = self._config.objective
-        return best_report(trainer.reports, objective.metric, objective.goal or "min")
+        return best_report(reports, objective.metric, objective.goal or "min")
 
     def _tell(self, report: Report, trainer: TrainerLike) -> dict[str, Any]:
-        best = self._best(trainer)
+        best = self._best([one for one in trainer.reports if one.step <= report.step])
+        self._heard = report.step
         return {
             "report": report,
             "step": report.step,

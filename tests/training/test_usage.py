@@ -30,15 +30,18 @@ def test_processor_time_is_that_of_the_interval_and_of_its_share():
     assert busy["process_cpu_utilization_percentage"] == pytest.approx(expected, rel=0.3)
     assert idle["process_cpu_utilization_percentage"] < 30
 
-    shared = Meter("cpu", cpus=4)
+    one, four = Meter("cpu"), Meter("cpu", cpus=4)
     spin(0.3)
-    assert 0 < shared.read(0)["process_cpu_utilization_percentage"] <= 30
+    used = [meter.read(0)["process_cpu_utilization_percentage"] for meter in (one, four)]
+    assert used[0] == pytest.approx(4 * used[1], rel=0.1, abs=1)
 
 
 def test_images_a_second_count_all_of_the_time():
     meter = Meter("cpu")
+    begun = time.monotonic()
     time.sleep(0.5)
-    assert 500 < meter.read(500)["images_per_second"] <= 1000
+    found = meter.read(500)["images_per_second"]
+    assert 500 / (time.monotonic() - begun) <= found + 0.1 <= 1000.2
     time.sleep(0.1)
     meter.begin()
     assert meter.read(0)["images_per_second"] == 0
@@ -91,7 +94,7 @@ def test_a_gpu_is_sampled_between_readings(meter, gpus):
     time.sleep(0.3)
     found = meter.read(0)
     assert set(gpus.asked) == {1}, "the device that CUDA_VISIBLE_DEVICES leaves"
-    assert 65 < found["gpu_0_utilization_percentage"] < 95, "the mean of both halves"
+    assert 60 < found["gpu_0_utilization_percentage"] < 100, "the mean of both halves"
     assert found["gpu_0_memory_usage_megabytes"] == 8000
     assert found["process_gpu_memory_peak_megabytes"] == 3000
     time.sleep(0.2)

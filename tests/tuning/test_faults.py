@@ -23,7 +23,7 @@ import torch
 from processes import reports
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
-from test_trainable import begin, config, digits, exact, reference, run_out  # noqa: F401
+from test_trainable import begin, config, digits, exact, reference, run_out, told  # noqa: F401
 
 import gansearch
 from gansearch import files
@@ -144,12 +144,32 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert checkpoint.steps(folder) == ([5, 10, 15] if best == 0 else [10, 15])
     newest = checkpoint.path_of(folder, 15)
     newest.write_bytes(damage(newest.read_bytes()))
-    results = run_out(begin(setting))
+    second = begin(setting)
+    second.reset_config(told(setting) | {"step": 15})
+    results = run_out(second)
     assert list(results) == [10, 15, 20]
     assert [exact(r["report"]) for r in results.values()] == [
         exact(whole[step]["report"]) for step in results
     ]
     assert checkpoint.load(newest)["step"] == 15, "mended on the way"
+
+
+@pytest.mark.parametrize(
+    ("heard", "expected"), [(0, [5, 10, 15, 20]), (5, [10, 15, 20]), (15, [15, 20])]
+)
+def test_what_no_driver_has_written_down_is_told_again(begin, config, heard, expected):
+    """A driver that stops, or is killed, may not have written what its workers have gone on from."""
+    setting = config(room=99)
+    first = begin(setting)
+    known = {result["step"]: result for result in (first.step() for _ in range(3))}
+    second = begin(setting)
+    second.reset_config(told(setting) | {"step": heard})
+    results = run_out(second)
+    assert list(results) == expected
+    for step in expected[:-1]:
+        assert exact(results[step]["report"]) == exact(known[step]["report"])
+        assert results[step]["objective"] == known[step]["objective"], "the best so far"
+        assert not results[step]["done"]
 
 
 # Whose doing it was

@@ -8,6 +8,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
+from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
@@ -126,3 +127,22 @@ def test_draws_of_one_fit_are_those_of_optuna_s_sampler():
         study.tell(fresh.number, state=TrialState.FAIL)
     assert draws[0] == draws[1]
     assert len({str(draw) for draw in draws[0]}) == 5
+
+
+def test_the_groups_of_axes_are_those_of_optuna_s_sampler():
+    study = make_study(400, 300)
+    ours = SAMPLERS.build("tpe", {}, 7, True)._group_decomposed_search_space.calculate(study)
+    theirs = _GroupDecomposedSearchSpace(include_pruned=True).calculate(study)
+    assert ours.search_spaces == theirs.search_spaces
+    assert len(ours.search_spaces) == 2
+
+
+def test_what_is_shown_is_as_it_is_now():
+    study = make_study(400, 300)
+    first, second = study.ask(), study.ask()
+    assert shown(study)[-2:] == [first.number, second.number]
+    first.suggest_float("rate", 1e-5, 1e-1, log=True)
+    second.report(0.5, 10)
+    last = study.get_trials(deepcopy=False)[-2:]
+    assert [t.params for t in last] == [first.params, {}]
+    assert [t.intermediate_values for t in last] == [{}, {10: 0.5}]

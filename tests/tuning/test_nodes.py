@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -25,8 +27,9 @@ from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 import gansearch
+from gansearch.data.images import ImageData
 from gansearch.data.load import load
-from gansearch.errors import StudyError
+from gansearch.errors import StudyError, UserError
 from gansearch.metrics.reference import load_reference
 from gansearch.study.config import TrialConfig
 from gansearch.study.directory import LOG
@@ -55,12 +58,13 @@ keep: 3
 
 PLACED = """
 import time
+from pathlib import Path
 
 import ray
 from torch import nn
 
 class Placed(nn.Module):
-    '''Says where it is, and what it was loaded from.'''
+    '''Says where it is, and what it was loaded from; takes its time until a file is there.'''
 
     def __init__(self, image_shape, latent_size):
         super().__init__()
@@ -70,8 +74,8 @@ class Placed(nn.Module):
             print("node", ray.get_runtime_context().get_node_id(), "file", __file__)
 
     def forward(self, latents):
-        if self.training:
-            time.sleep(0.03)
+        if self.training and not Path("FAST").exists():
+            time.sleep(0.1)
         return self.layer(latents).tanh().view(-1, *self.shape)
 """
 
@@ -128,7 +132,7 @@ def folder(tmp_path, monkeypatch, machines):
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # or Ray takes 127.0.0.1 for another
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(STUDY)
-    Path("placed.py").write_text(PLACED)
+    Path("placed.py").write_text(PLACED.replace("FAST", str(tmp_path / "fast")))
     return tmp_path
 
 
@@ -144,7 +148,7 @@ def used(name):
     return {found[-1] for trial in range(3) if (found := places(name, trial)[0])}
 
 
-def wait(condition, process=None, seconds=60):
+def wait(condition, process=None, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
         assert process is None or process.poll() is None, process.communicate()
@@ -230,14 +234,18 @@ def test_nodes_that_do_not_share_the_runs_directory_are_named_before_anything_is
     assert list(Path("runs").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_node_that_joins_without_the_runs_directory_gets_no_trials(folder, machines, blind):
-    study = STUDY.replace("steps: 400", "steps: 150").replace("trials: 3", "trials: 4")
+    study = STUDY.replace("steps: 400", "steps: 100").replace("trials: 3", "trials: 4")
     Path("study.yaml").write_text(study)
     machines.add()
     arguments = ("run", "study.yaml", "--address", machines.address, "--tracking", "off", "--name")
     process = launch(*arguments, "seen")
     wait_for_reports("seen", 1, process)
     blind(2)
+    machines.wait_for(3)
+    time.sleep(5)  # in which a trial could begin there
+    Path("fast").touch()
     code, _, err = finish(process)
     assert code == 0, err
     assert "no trials for node" in err
@@ -246,6 +254,24 @@ def test_a_node_that_joins_without_the_runs_directory_gets_no_trials(folder, mac
     assert list(table["outcome"]) == ["completed"] * 4
     assert len(used("seen")) == 1
     assert all(len(places("seen", trial)[0]) == 1 for trial in range(4)), "none began there"
+
+
+def test_the_driver_keeps_no_copy_of_the_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(STUDY.replace("placed:Placed", "mlp"))
+    held = []
+
+    def look(*_):
+        gc.collect()
+        held.extend(each for each in gc.get_objects() if isinstance(each, ImageData))
+        return True
+
+    monkeypatch.setattr("gansearch.tuning.launch._go_on", look)
+    before = {id(each) for each in gc.get_objects() if isinstance(each, ImageData)}
+    with suppress(UserError):  # nothing has run, so there is no table to show
+        gansearch.run("study.yaml", tracking="off")
+    assert Path("runs/study/study.yaml").exists()
+    assert [each for each in held if id(each) not in before] == []
 
 
 @pytest.fixture
@@ -343,12 +369,12 @@ def test_trials_survive_nodes_that_die_that_leave_and_that_join(folder, machines
     wait(lambda: third.node_id in used("moved"), process)
     machines.drain(second, 60)
     wait(lambda: used("moved") == {third.node_id}, process)
+    Path("fast").touch()
     code, _, err = finish(process)
     assert code == 0, err
     assert "Traceback" not in err
     assert f"{second.node_id[:8]}) is to end" in err
 
-    monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.syspath_prepend("runs/moved/modules")
     reference = load_reference(Path("runs/moved/reference.safetensors"))
     records = gansearch.evidence("moved").search
@@ -437,7 +463,8 @@ def ray_nodes(address):
 def test_a_cluster_scaled_to_nothing_is_scaled_up_and_down_again(scaled, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(STUDY.replace("steps: 400", "steps: 20"))
-    Path("placed.py").write_text(PLACED)
+    Path("placed.py").write_text(PLACED.replace("FAST", str(tmp_path / "fast")))
+    Path("fast").touch()
     code, _, err = finish(launch("run", "study.yaml", "--address", scaled, "--tracking", "off"))
     assert code == 0, err
     assert "the largest node has 0; waiting for the autoscaler to add one" in err

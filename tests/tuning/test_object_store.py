@@ -259,8 +259,11 @@ def test_a_study_in_a_store_is_the_one_on_a_disk_also_when_its_driver_is_killed(
 def test_a_whole_study_with_nothing_on_a_disk(folder, bucket, tmp_path, monkeypatch, command_line):
     """PostgreSQL has its trials, MLflow's server its runs, the store all else; its driver is killed."""
     (folder / "study.yaml").write_text(STUDY + "stability: {top: 1, seeds: 3}\n")
-    mlflow = tracking.ui(f"sqlite:///{tmp_path}/mlflow.db", (tmp_path / "artifacts").as_uri(), port=0)
-    with PostgreSQL(tmp_path / "server") as database, mlflow as server:
+    runs, artifacts = f"sqlite:///{tmp_path}/mlflow.db", (tmp_path / "artifacts").as_uri()
+    with (
+        PostgreSQL(tmp_path / "server") as database,
+        tracking.ui(runs, artifacts, port=0) as server,
+    ):
         monkeypatch.setenv("GANSEARCH_STORAGE", database.url)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
         monkeypatch.setenv("GANSEARCH_RUNS", f"{bucket}/runs")
@@ -270,7 +273,7 @@ def test_a_whole_study_with_nothing_on_a_disk(folder, bucket, tmp_path, monkeypa
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
             process = command_line("resume", "one")
-        code, out, err = finish(process)
+        code, out, err = finish(process, timeout=600)
         assert code == 0, err
         found = gansearch.status(f"{bucket}/runs/one")
         assert found["state"] == "finished"

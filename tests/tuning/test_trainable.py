@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import os
 import sys
 import weakref
 from pathlib import Path
@@ -93,8 +94,28 @@ def test_a_report_says_what_the_machine_was_used_for_also_after_the_worker_has_d
         usage = result["report"].usage
         assert usage["images_per_second"] > 0
         assert usage["process_cpu_utilization_percentage"] > 0
-    again = begin(config(room=16), number=6).step()["report"]  # of the checkpoint
+    again = run_out(begin(config(room=16), number=6))[20]["report"]  # of the checkpoint
     assert again.usage == told_first[20]["report"].usage
+
+
+class Leaky(Trainer):
+    """Says a password and a secret of its environment, then fails with both."""
+
+    def advance(self):
+        said = f"http://me:hunter2@weights.example/x with {os.environ['MLFLOW_TRACKING_TOKEN']}"
+        print("from", said)
+        raise OSError(f"cannot get {said}")
+
+
+def test_what_a_trial_prints_and_how_it_fails_show_no_secret(begin, config, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "s3same-0pen")
+    told_last = begin(config(room=16), number=7, trainer=f"{__name__}:Leaky").step()
+    assert told_last["reason"] == "OSError: cannot get http://weights.example/x with ***"
+    folder = tmp_path / "study" / "trials" / "0007"
+    assert "from http://weights.example/x with ***" in (folder / "log.txt").read_text()
+    error = (folder / "error.txt").read_text()
+    assert "OSError: cannot get http://weights.example/x with ***" in error
+    assert "hunter2" not in error
 
 
 def test_out_of_memory_from_the_start_it_trains_in_smaller_pieces(begin, config, digits, reference):
