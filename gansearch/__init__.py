@@ -31,8 +31,10 @@ __all__ = [
     "sample",
     "stability",
     "status",
+    "submit",
     "sync",
     "train",
+    "trial_log",
     "trials",
     "ui",
 ]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
@@ -22,27 +23,25 @@ def _programs() -> Path | None:
 
 
 class PostgreSQL:
-    """A server with an empty database, in a folder; it runs as `postgres` where we are root.
+    """A server with an empty database of its own; it runs as `postgres` where we are root.
 
     Attributes:
         url: as a user would say it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self._programs = _programs()
         if self._programs is None:
             pytest.skip("PostgreSQL is not installed here (apt-get install postgresql)")
-        self._folder = folder
+        # Not in pytest's folder: each pytest that begins closes that to other users, for all of them.
+        self._home = TemporaryDirectory(prefix="gansearch-postgresql-", ignore_cleanup_errors=True)
+        self._folder = folder = Path(self._home.name)
         self._as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        folder.mkdir(parents=True)
         folder.chmod(0o777)
         self._run("initdb", "-D", f"{folder}/data", "-U", "tester", "--auth=trust", "--no-sync")
         self.url = f"postgresql://tester@/postgres?host={folder}"
 
     def _run(self, program: str, *arguments: str) -> None:
-        for parent in self._folder.parents:  # pytest makes them its owner's only, whenever one begins
-            if self._as and parent != Path("/tmp") and parent.is_relative_to("/tmp"):
-                parent.chmod(parent.stat().st_mode | 0o055)
         command = [*self._as, str(self._programs / program), *arguments]
         subprocess.run(command, check=True, capture_output=True, cwd="/")
 

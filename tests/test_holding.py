@@ -30,8 +30,8 @@ def impatient(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def postgresql(tmp_path_factory):
-    with PostgreSQL(tmp_path_factory.mktemp("pg") / "server") as server:
+def postgresql():
+    with PostgreSQL() as server:
         yield server
 
 
@@ -99,10 +99,10 @@ def test_those_who_look_neither_see_nor_hinder_each_other(postgresql):
         watcher.join()
 
 
-def test_a_hold_outlives_its_database_s_absence(tmp_path, monkeypatch):
+def test_a_hold_outlives_its_database_s_absence(monkeypatch):
     monkeypatch.setattr(holding, "PING", 0.2)
     place = files.place(STORE)
-    with PostgreSQL(tmp_path / "server") as server, holding.held(place, server.url, never):
+    with PostgreSQL() as server, holding.held(place, server.url, never):
         server.stop()
         time.sleep(0.5)
         server.start()

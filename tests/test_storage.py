@@ -22,8 +22,8 @@ AXES = {"lr": FloatDistribution(1e-5, 1e-1, log=True), "loss": CategoricalDistri
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with PostgreSQL(tmp_path_factory.mktemp("server") / "postgresql") as server:
+def server():
+    with PostgreSQL() as server:
         yield server
 
 

@@ -33,8 +33,8 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def server(tmp_path):
-    with PostgreSQL(tmp_path / "postgresql") as server:
+def server():
+    with PostgreSQL() as server:
         yield server
 
 

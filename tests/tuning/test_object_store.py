@@ -261,7 +261,7 @@ def test_a_whole_study_with_nothing_on_a_disk(folder, bucket, tmp_path, monkeypa
     (folder / "study.yaml").write_text(STUDY + "stability: {top: 1, seeds: 3}\n")
     runs, artifacts = f"sqlite:///{tmp_path}/mlflow.db", (tmp_path / "artifacts").as_uri()
     with (
-        PostgreSQL(tmp_path / "server") as database,
+        PostgreSQL() as database,
         tracking.ui(runs, artifacts, port=0) as server,
     ):
         monkeypatch.setenv("GANSEARCH_STORAGE", database.url)
