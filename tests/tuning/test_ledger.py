@@ -135,7 +135,7 @@ def test_no_trial_more_than_asked(ledger, report):
 
 
 def cut_short(ledger, lines):
-    """The machine dies in the middle of the next write, after so many lines of it and some of a line."""
+    """The machine dies in the middle of the next write, after some lines of it and half a line."""
     file = ledger.journal.storage._file
     append = file._append
 
