@@ -5,10 +5,20 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from gansearch.errors import StudyError
+from gansearch.errors import StudyError, without_password
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
+
+NOTICED = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""What has libpq give up a PostgreSQL whose network is cut within half a minute: by itself it waits for
+one that says nothing for a quarter of an hour, or for hours."""
 
 IN_A_DATABASE = "say --storage postgresql://HOST/DATABASE, or GANSEARCH_STORAGE"
 """What to do where a study cannot have a file of its own."""
@@ -38,3 +48,15 @@ def parse_url(text: str) -> URL:
             "cannot open the Optuna storage: pip install 'gansearch[postgresql]', which is its driver"
         )
     return url.set(drivername=f"postgresql+{drivers[0]}")
+
+
+def shown(url: URL) -> str:
+    """A storage's URL as it may be shown."""
+    return without_password(url.set(password=None).render_as_string())
+
+
+def cause_of(error: BaseException, password: str | None = None) -> str:
+    """What a database's driver says, in a line without the password."""
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    text = without_password(lines[0]) if lines else type(error).__name__
+    return text.replace(password, "***") if password else text

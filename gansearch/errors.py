@@ -79,6 +79,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (there are: {', '.join(names)})" if names else ""
 
 
+def seconds_of(variable: str, default: float) -> float:
+    """Seconds that an environment variable may say; raises `UserError` if what it says is no number."""
+    text = os.environ.get(variable, str(default))
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"{variable}={text}: is no number of seconds") from None
+
+
 _CREDENTIALS = re.compile(r"""//[^/\s'"]*@""")  # http://name:password@host
 _KEYED = re.compile(
     r"""([?&;](?:password|passwd|pwd|token|secret|signature|sig|(?:api|access)_?key)=|\bpassword=)[^&;\s'"]+""",

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from gansearch.errors import StudyError, UserError, without_password
+from gansearch.errors import StudyError, UserError, seconds_of, without_password
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -45,8 +45,9 @@ _DRIVERS = {
 }
 """Protocol -> its driver, and the extra of gansearch that installs that."""
 
-PATIENCE = float(os.environ.get("GANSEARCH_PATIENCE", "120"))
-"""Seconds for which an object store may be away, or a disk full, before a read or a write fails."""
+PATIENCE = 120.0
+"""Seconds for which an object store may be away, or a disk full, before a read or a write fails, where
+GANSEARCH_PATIENCE does not say."""
 
 _LONGEST_PAUSE = 15.0
 
@@ -217,7 +218,7 @@ def check_writable(folder: Place) -> None:
 
 def patiently(path: Place, action: Callable[[], _T]) -> _T:
     """Ask a disk or an object store again for as long as it may be full or away; raises `OSError`."""
-    deadline, pause = time.monotonic() + PATIENCE, 1.0
+    deadline, pause = time.monotonic() + seconds_of("GANSEARCH_PATIENCE", PATIENCE), 1.0
     while True:
         try:
             return action()

@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from gansearch.database import IN_A_DATABASE, parse_url
+from gansearch.database import IN_A_DATABASE, NOTICED, cause_of, parse_url, shown
 from gansearch.errors import StudyError
 from gansearch.files import Place, on_disk
 
@@ -117,23 +118,37 @@ class _DatabaseHold:
 
     def __init__(self, url: URL, name: str, on_loss: Callable[[], None]) -> None:
         self._url, self._name, self._on_loss = url, name, on_loss
+        self._session = f"gansearch {uuid.uuid4().hex}"
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="gansearch-hold", daemon=True)
 
     def __enter__(self) -> None:
-        self._connection = _connect(self._url)
-        deadline = time.monotonic() + PATIENCE
-        while not _try_lock(self._connection, self._name):
-            if time.monotonic() > deadline:
-                self._connection.close()
-                raise TakenError(self._name)
-            time.sleep(0.1)
+        self._connection = _connect(self._url, self._session)
+        if not self._take():
+            _close(self._connection)
+            raise TakenError(self._name)
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join(PATIENCE)
         _close(self._connection)
+
+    def _take(self) -> bool:
+        deadline = time.monotonic() + PATIENCE
+        while not _try_lock(self._connection, self._name):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def _end_earlier(self) -> None:
+        """End our session of before: PostgreSQL may not know that it is cut, and keep the name."""
+        from sqlalchemy import text  # noqa: PLC0415
+
+        earlier = "application_name = :session AND pid <> pg_backend_pid()"
+        end = text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {earlier}")
+        self._connection.execute(end, {"session": self._session})
 
     def _keep(self) -> None:
         """Show that we live; where the database was away, take the name again."""
@@ -143,15 +158,16 @@ class _DatabaseHold:
         while not self._done.wait(PING):
             try:
                 if away:
-                    self._connection = _connect(self._url)
-                    if not _try_lock(self._connection, self._name):
+                    self._connection = _connect(self._url, self._session)
+                    self._end_earlier()
+                    if not self._take():
                         self._on_loss()
                         return
                     away = False
                 self._connection.execute(text("SELECT 1"))
             except Exception as error:  # whatever is wrong: it may come back
                 if not away:
-                    log.warning("the database that holds '%s' is away: %s", self._name, _cause(error))
+                    log.warning("the database that holds '%s' is away: %s", self._name, cause_of(error))
                 away = True
                 _close(self._connection)
 
@@ -165,25 +181,24 @@ def _connected(url: URL) -> Iterator[Connection]:
         _close(connection)
 
 
-def _connect(url: URL) -> Connection:
+def _connect(url: URL, session: str = "gansearch") -> Connection:
     """A connection of its own, whose transaction ends when nothing is heard of us."""
     from sqlalchemy import NullPool, create_engine, text  # noqa: PLC0415
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     # In READ COMMITTED a transaction that stays open keeps no dead rows from being cleared away.
-    engine = create_engine(url, poolclass=NullPool, isolation_level="READ COMMITTED")
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        isolation_level="READ COMMITTED",
+        connect_args=NOTICED | {"application_name": session},
+    )
     try:
         connection = engine.connect()
         connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{SILENCE}s'"))
     except SQLAlchemyError as error:
-        place = url.render_as_string(hide_password=True)
-        raise StudyError(f"the database at {place} does not answer: {_cause(error)}") from error
+        raise StudyError(f"the database at {shown(url)} does not answer: {cause_of(error)}") from error
     return connection
-
-
-def _cause(error: Exception) -> str:
-    text = str(getattr(error, "orig", None) or error).strip().splitlines()
-    return text[0] if text else type(error).__name__
 
 
 def _close(connection: Connection) -> None:

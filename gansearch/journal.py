@@ -46,10 +46,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch import files
-from gansearch.database import IN_A_DATABASE, parse_url
+from gansearch.database import IN_A_DATABASE, cause_of, parse_url
 from gansearch.errors import StudyError
 from gansearch.files import Place
-from gansearch.storage import Change, DatabaseStorage, FileStorage, cause_of, patience
+from gansearch.storage import Change, DatabaseStorage, FileStorage, patience
 from gansearch.study.document import parse_document
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report
 from gansearch.study.roster import Roster
@@ -451,6 +451,8 @@ def _record(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
         for key, content in attributes.items()
         if key.startswith("report:")
     ]
+    if "config" not in attributes:
+        raise StudyError(f"trial {trial.number} in the journal is somebody else's")
     return TrialRecord(
         number=trial.number,
         params=dict(trial.params),

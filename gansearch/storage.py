@@ -31,7 +31,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import FrozenTrial, TrialState
 
-from gansearch.errors import StorageError, StudyError, without_password
+from gansearch.database import NOTICED, cause_of, shown
+from gansearch.errors import StorageError, StudyError, seconds_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -294,7 +295,7 @@ class DatabaseStorage(RDBStorage):
 
     def __init__(self, url: str) -> None:
         remote = url.startswith("postgresql")
-        super().__init__(url, {"connect_args": {"connect_timeout": 10}} if remote else None)
+        super().__init__(url, {"connect_args": NOTICED} if remote else None)
         from optuna.storages._rdb import models  # noqa: PLC0415  which imports SQLAlchemy
 
         self.patience = 0.0
@@ -311,11 +312,10 @@ class DatabaseStorage(RDBStorage):
     def begin(self, study_id: int, number: int, template: FrozenTrial) -> int:
         """See `TrialStorage`; where nobody knows whether the trial has arrived, it is looked for."""
         self.flush()
-        tries = itertools.count()
 
         def enter() -> int:
             with self.engine.begin() as connection:
-                known = next(tries) and self._look_for(study_id, number, template, connection)
+                known = self._look_for(study_id, number, template, connection)
                 if known or self._groups:
                     return known or self._begin(study_id, number, template, connection)
             return RDBStorage.create_new_trial(self, study_id, template)
@@ -588,11 +588,11 @@ class DatabaseStorage(RDBStorage):
         from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError  # noqa: PLC0415
 
         lost = isinstance(error, DBAPIError) and error.connection_invalidated
-        away = lost or isinstance(error, OperationalError | InterfaceError)
+        away = lost or isinstance(error, OperationalError | InterfaceError) or _is_standby(error)
         if away and tries == 1 and (lost or self.patience):
             return
         reason = cause_of(error, self.engine.url.password)
-        place = self.engine.url.set(password=None).render_as_string()
+        place = shown(self.engine.url)
         if not away:
             raise StorageError(f"the database at {place} refuses: {reason}") from error
         if waited >= self.patience or self.give_up():
@@ -610,19 +610,15 @@ class DatabaseStorage(RDBStorage):
 
 
 def patience() -> float:
-    """Seconds for which a study waits for its database; raises `StudyError` if that is no number."""
-    text = os.environ.get("GANSEARCH_STORAGE_PATIENCE", str(PATIENCE))
-    try:
-        return float(text)
-    except ValueError as error:
-        raise StudyError(f"GANSEARCH_STORAGE_PATIENCE={text}: is no number of seconds") from error
+    """Seconds for which a study waits for its database; raises `UserError` if that is no number."""
+    return seconds_of("GANSEARCH_STORAGE_PATIENCE", PATIENCE)
 
 
-def cause_of(error: BaseException, password: str | None = None) -> str:
-    """What a database's driver says, in a line without the password."""
-    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
-    text = without_password(lines[0]) if lines else type(error).__name__
-    return text.replace(password, "***") if password else text
+def _is_standby(error: BaseException) -> bool:
+    """Whether PostgreSQL takes no writes just now: another server takes over from one that died."""
+    cause = getattr(error, "orig", None)
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg, psycopg2
+    return state == "25006"
 
 
 def _utc(time_: datetime | None) -> datetime | None:

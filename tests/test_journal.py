@@ -329,10 +329,11 @@ def test_what_somebody_else_adds_to_the_file_is_seen(tmp_path, journal):
     theirs = optuna.load_study(study_name="s", storage=optuna.storages.JournalStorage(file))
     note = partial(theirs._storage.set_study_system_attr, theirs._study_id, "dashboard:note")
     note("keep an eye on this")
-    told(journal, 2.0)
+    journal.report(0, report(20, 2.0))  # which does not read first
     note("better")
+    journal.report(0, report(30, 1.0))
     assert journal.study._storage.get_study_system_attrs(0) == {"dashboard:note": "better"}
-    assert [trial.step for trial in journal.trials()] == [10, 10]
+    assert [trial.step for trial in journal.trials()] == [30]
     assert journal.study.get_trials() == reopened(tmp_path).study.get_trials() == theirs.get_trials()
 
 

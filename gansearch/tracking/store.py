@@ -226,7 +226,8 @@ class StudyRuns:
         for run_id, run, made in zip(ids, wanted, runs, strict=True):
             known = _Known(run_id, run.name, run.status, made.tags, set(run.params), set(), run.end_ms)
             self._known[run.number] = known
-            self._send_images(known, run)
+        for run in wanted:  # only now: were one to fail, the runs after it would be made once more
+            self._send_images(self._known[run.number], run)
         return {run.number: run_id for run, run_id in zip(wanted, ids, strict=True)}
 
     def _wanted(self, record: TrialRecord) -> Run:

@@ -7,6 +7,7 @@ bookkeeping lives in Tune's experiment state, which does not survive as exactly 
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import zipfile
@@ -56,13 +57,13 @@ def load(path: Place) -> dict[str, Any]:
         WeightsError: it is not what was written.
         OSError: it cannot be read, which says nothing of what is in it.
     """
-    with files.reading(path) as file:
-        try:
-            damaged = zipfile.ZipFile(file).testzip()
-            file.seek(0)
-            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for a file that is cut or foreign
-            raise WeightsError(f"{path} is not a readable checkpoint: {error}") from error
+    file = io.BytesIO(files.read(path))  # so that what is raised below is of what is in it
+    try:
+        damaged = zipfile.ZipFile(file).testzip()
+        file.seek(0)
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that is cut or foreign
+        raise WeightsError(f"{path} is not a readable checkpoint: {error}") from error
     if damaged:
         raise WeightsError(f"{path} is damaged: {damaged} in it is not what was written")
     return state

@@ -143,9 +143,14 @@ class Proposals(NotSaved, Searcher):  # type: ignore[misc]
         self._ledger, self._nodes, self._slots = ledger, nodes, slots
         self._interruption = interruption
 
-    @_resumably
     def suggest(self, trial_id: str) -> Any:
         """The next trial; None while there is no room; FINISHED when there are no more."""
+        suggested = self._suggest()
+        # Else Tune, where nothing runs, would wait for the next one for ten minutes.
+        return suggested if self._interruption.trouble is None else Searcher.FINISHED
+
+    @_resumably
+    def _suggest(self) -> Any:
         if not self._ledger.remaining:  # a trial that is live may have to start again
             return None if self._ledger.live else Searcher.FINISHED
         if len(self._ledger.live) >= self._slots():

@@ -188,7 +188,8 @@ class Ledger:
         self.journal.tick()
         if self.mirror is not None:
             run_ids = self.mirror.run_ids()
-            self.journal.note_runs(run_ids)
+            if run_ids:
+                self.journal.note_runs(run_ids)
             for number, run_id in run_ids.items():
                 self.records[number].mlflow_run_id = run_id
                 self._ended_rows.pop(number, None)
@@ -204,6 +205,7 @@ class Ledger:
     def close(self) -> None:
         """The driver is done: write the table, and wait until all files are as they are to be."""
         self.tick()
+        self.journal.flush()  # the runs, too, of which the tracker told last
         self.write_table()
         self._upkeep.close()
 

@@ -58,7 +58,6 @@ class Proposer:
         self._history = History(journal.study.direction)
         self._view = optuna.create_study(storage=self._history, direction=journal.study.direction)
         self._feasibility = Feasibility(self._axes)
-        self._chosen: tuple[optuna.Trial, Point, dict[str, BaseDistribution]] | None = None
         trials = journal.study.get_trials(deepcopy=False)
         for trial in trials:
             self._view.add_trial(_as_seen(trial))
@@ -72,14 +71,8 @@ class Proposer:
         return self.spec.plan.search.trials
 
     def propose(self, number: int) -> TrialRecord:
-        """The trial of the next free number, new in the journal.
-
-        Where the journal could not be written, and is now: the same.
-        """
-        chosen = self._chosen = self._chosen or self._choose(number)
-        record = self._enter(*chosen)
-        self._chosen = None
-        return record
+        """The trial of the next free number, new in the journal."""
+        return self._enter(*self._choose(number))
 
     def _choose(self, number: int) -> tuple[optuna.Trial, Point, dict[str, BaseDistribution]]:
         search = self.spec.plan.search

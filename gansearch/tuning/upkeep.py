@@ -39,6 +39,7 @@ class Upkeep:
         self.table_every = TABLE_EVERY if local else TABLE_PUT_EVERY
         self._pool = None if local else ThreadPoolExecutor(AT_ONCE, "gansearch-upkeep")
         self._writing = threading.Lock()
+        self._closing = self._away = False
         self._tables = 0
 
     def keep(self, number: int, steps: Collection[int]) -> None:
@@ -59,16 +60,20 @@ class Upkeep:
         self._do(write, f"{table} is not written")
 
     def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for what is under way, but not for a store that is away."""
+        self._closing = True
         if self._pool is not None:
             self._pool.shutdown()
 
     def _do(self, action: Callable[[], None], failed: str) -> None:
         def carefully() -> None:
+            if self._away:
+                return
             try:
                 action()
-            except OSError as error:
+            except Exception as error:  # a driver's own kinds, which nobody would hear of in a pool
                 log.warning("%s: %s", failed, error)
+                self._away = self._closing
 
         if self._pool is None:
             carefully()

@@ -23,6 +23,7 @@ import torch
 from processes import reports
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
+from ray.tune.search import Searcher
 from test_trainable import begin, config, digits, exact, reference, run_out, told  # noqa: F401
 
 import gansearch
@@ -35,6 +36,7 @@ from gansearch.training import checkpoint
 from gansearch.tuning import nodes, trainable
 from gansearch.tuning.cluster import connected
 from gansearch.tuning.deaths import Deaths, every_loss_told
+from gansearch.tuning.engine import Interruption, Proposals
 
 # The disk
 
@@ -284,6 +286,21 @@ def test_a_driver_whose_node_has_died_says_so(monkeypatch):
     time.sleep(0.1)
     with pytest.raises(StudyError, match="the Ray node that this process is on has died"):
         found.look()
+
+
+def test_tune_does_not_wait_for_a_trial_that_cannot_be_written_down():
+    """It would, for ten minutes, where nothing else runs."""
+
+    def full():
+        raise StudyError("cannot write journal.log: No space left on device")
+
+    ledger = SimpleNamespace(remaining=3, live=set(), next=full)
+    interruption = Interruption(threading.Event())
+    proposals = Proposals(ledger, SimpleNamespace(avoided=list), lambda: 1, interruption)
+    assert not interruption.stop_all()
+    assert proposals.suggest("a") == proposals.suggest("b") == Searcher.FINISHED
+    assert interruption.stop_all()
+    assert "No space left" in str(interruption.trouble)
 
 
 # With Ray

@@ -141,8 +141,8 @@ def test_what_is_shown_is_as_it_is_now():
     study = make_study(400, 300)
     first, second = study.ask(), study.ask()
     assert shown(study)[-2:] == [first.number, second.number]
-    first.suggest_float("rate", 1e-5, 1e-1, log=True)
-    second.report(0.5, 10)
+    study._storage.set_trial_param(first._trial_id, "rate", 0.01, RATE)
+    study._storage.set_trial_intermediate_value(second._trial_id, 10, 0.5)
     last = study.get_trials(deepcopy=False)[-2:]
-    assert [t.params for t in last] == [first.params, {}]
+    assert [t.params for t in last] == [{"rate": 0.01}, {}]
     assert [t.intermediate_values for t in last] == [{}, {10: 0.5}]
