@@ -236,11 +236,11 @@ def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
     return jobs.job_logs(address, name, follow=follow)
 
 
-def remote(address: str, arguments: Sequence[str]) -> Answer:
+def remote(address: str, arguments: Sequence[str], *, runs_dir: str | None = None) -> Answer:
     """Have a command answered by a cluster's head; see `gansearch.tuning.jobs.remote`."""
     from gansearch.tuning import jobs  # noqa: PLC0415
 
-    return jobs.remote(address, arguments)
+    return jobs.remote(address, arguments, runs_dir=runs_dir)
 
 
 def trial_log(

@@ -195,6 +195,7 @@ def submit(
 
 @app.command()
 def logs(
+    ctx: typer.Context,
     name: Name,
     trial: Annotated[int | None, typer.Option(min=0, help="Of one trial: what it printed.")] = None,
     seeds: Annotated[
@@ -206,7 +207,8 @@ def logs(
 ) -> None:
     """What a trial printed and how it failed; on a cluster elsewhere also what the study printed."""
     if address is not None and trial is not None:
-        _ask_cluster(address, "logs", name, "--trial", str(trial), *(["--seeds"] if seeds else []))
+        asked = ["--trial", str(trial), *(["--seeds"] if seeds else [])]
+        _ask_cluster(address, ["logs", name, *asked], **_said(ctx, "runs_dir"))
     elif address is not None:
         for piece in api.job_logs(address, name, follow=follow):
             sys.stdout.write(piece)
@@ -218,6 +220,7 @@ def logs(
 
 @app.command()
 def resume(
+    ctx: typer.Context,
     name: Name,
     runs_dir: RunsDir = RUNS,
     address: Address = None,
@@ -230,7 +233,7 @@ def resume(
 ) -> None:
     """Go on with a study after any kind of interruption; http://HEAD:8265 does so as a Ray job."""
     if address and address.startswith("http"):
-        said = {"concurrency": concurrency, "storage": storage, "tracking": tracking}
+        said = _said(ctx, "runs_dir", "concurrency", "data", "inception", "storage", "tracking")
         job = api.submit_resume(name, address, modules=modules or (), **said)
         out.print(f"{job.study}: job {job.id}", highlight=False)
         return
@@ -361,6 +364,7 @@ def compare(
 
 @app.command()
 def status(
+    ctx: typer.Context,
     name: Name,
     runs_dir: RunsDir = RUNS,
     storage: Storage = None,
@@ -374,7 +378,8 @@ def status(
     """Leaderboard and outcomes of a study, also while it runs."""
     if address is not None:
         asked = ["--top", str(top), "--seen-at", without_password(address)]
-        _ask_cluster(address, "status", name, *asked, *(["--json"] if as_json else []))
+        asked += [*(["--json"] if as_json else []), *(["--storage", storage] if storage else [])]
+        _ask_cluster(address, ["status", name, *asked], **_said(ctx, "runs_dir"))
         return
     found = api.status(name, runs_dir=runs_dir, storage=storage)
     if seen_at and found["dashboard"]:
@@ -508,9 +513,19 @@ def main() -> None:
         sys.exit(1)
 
 
-def _ask_cluster(address: str, *arguments: str) -> None:
+def _said(ctx: typer.Context, *names: str) -> dict[str, Any]:
+    """The options among these that stand on the command line, as a cluster is to be told them: its own
+    environment, and not this machine's, says the others.
+    """
+    sources = {name: ctx.get_parameter_source(name) for name in names}
+    given = [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+    values = {name: ctx.params[name] for name in given}
+    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+
+
+def _ask_cluster(address: str, arguments: list[str], runs_dir: str | None = None) -> None:
     """Have a command answered by the head of a cluster elsewhere."""
-    answer = api.remote(address, arguments)
+    answer = api.remote(address, arguments, runs_dir=runs_dir)
     sys.stdout.write(answer.stdout)
     sys.stderr.write(answer.stderr)
     if answer.exit_code:

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from postgresql import PostgreSQL
 from sqlalchemy import create_engine, event, text
 
-from gansearch.errors import StorageError, StudyError
+from gansearch.errors import StorageError, StudyError, UserError
 from gansearch.journal import CONSTRAINT, Journal
 from gansearch.storage import DatabaseStorage
 from gansearch.study.records import Outcome, Report, TrialRecord

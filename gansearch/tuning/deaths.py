@@ -21,6 +21,10 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from gansearch.errors import StorageError, without_password
 
+NODES = 5
+"""How many times as many deaths a trial survives where none is its own: one that takes its node with
+it, each time at the same step, is not to go from node to node for ever."""
+
 
 class LostActorError(RayActorError):  # type: ignore[misc]
     """An actor that is lost for a reason which Ray does not tell as a `RayActorError`."""
@@ -79,12 +83,19 @@ class Deaths:
         row.append(_death(step, heard, error))
         self._deaths[number] = row
         counted = [death for death in row if not (death.actor and self._took(death.actor))]
-        if len(counted) <= self._retries:
+        takes_nodes = len(row) > NODES * (self._retries + 1)
+        if takes_nodes:
+            counted = row
+        elif len(counted) <= self._retries:
             return None
         kinds = "; ".join(dict.fromkeys(death.words for death in counted))
-        blameless = any(death.around for death in counted)
+        blameless = takes_nodes or any(death.around for death in counted)
         reason = f"its worker died {len(counted)} times at step {step}: {kinds}"
         return GivenUp(reason, blameless, counted[0].heard)
+
+    def forget(self, number: int) -> None:
+        """A trial has ended."""
+        self._deaths.pop(number, None)
 
 
 def error_of(trial: Any) -> Any:

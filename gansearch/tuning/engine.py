@@ -233,6 +233,7 @@ class Recorder(NotSaved, tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial has lost its worker, or its worker cannot go on."""
         number, error = trial.config["number"], error_of(trial)
+        _forget(trial)
         if not self._is_moved(error):
             if isinstance(error, RayActorError) and error.actor_init_failed:
                 self._nodes.doubt(error.actor_id)
@@ -254,7 +255,7 @@ class Recorder(NotSaved, tune.Callback):  # type: ignore[misc]
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """Between two events of Tune."""
         self._nodes.look()
-        if self._nodes.leaving:
+        if any(map(self._nodes.hurries, self._nodes.leaving)):
             for trial in trials:
                 if trial.status == trial.RUNNING:
                     self._move(trial, only_in_a_hurry=True)
@@ -280,6 +281,7 @@ class Recorder(NotSaved, tune.Callback):  # type: ignore[misc]
         blameless: bool = False,
     ) -> None:
         self._ledger.end(number, outcome, reason, blameless=blameless)
+        self._deaths.forget(number)
         self._on_end(number)
 
 

@@ -81,7 +81,10 @@ def _texts(tree: Any) -> Iterator[str]:
 
 def _source(name: str) -> Path | None:
     """The folder of a package, or the file of a module."""
-    spec = importlib.util.find_spec(name)
+    try:
+        spec = importlib.util.find_spec(name)
+    except ValueError as error:  # `__main__` of a notebook
+        raise UserError(f"{name} has no file that workers could be sent: put it into one") from error
     if spec is None:
         return None
     if spec.submodule_search_locations:

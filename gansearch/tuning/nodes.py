@@ -34,6 +34,8 @@ LOOK_AGAIN = 30.0
 PATIENCE = 120.0
 """Seconds within which every node must have told what it sees."""
 
+LATE = f"has not answered within {PATIENCE:g} seconds"
+
 NODE_ID = "ray.io/node-id"
 """The label that Ray gives every node."""
 
@@ -57,7 +59,10 @@ class Nodes:
         self._alive: dict[str, dict[str, Any]] = {}
         self._leaving: dict[str, float] = {}
         self._blind: dict[str, float] = {}
-        self._asked: dict[str, Any] = {}
+        self._unfit: dict[str, float] = {}
+        self._starved = False
+        self._places: dict[str, str] = {}
+        self._asked: dict[str, tuple[Any, float]] = {}
         self._silent: set[str] = set()
         self._mark: tuple[str, str] | None = None
         self._next_look = -math.inf
@@ -81,13 +86,17 @@ class Nodes:
         fitting = sum(
             _fits(node["Resources"], self._wanted)
             for id_, node in self._alive.items()
-            if id_ not in self._leaving and id_ not in self._blind
+            if id_ not in self._leaving and id_ not in self._blind and id_ not in self._unfit
         )
+        if (not fitting) != self._starved:
+            self._starved = not fitting
+            none = "no node takes a trial now; waiting for one (Ctrl-C ends the study, resumably)"
+            self._say(none if self._starved else "a node takes trials again")
         return max(fitting, 1) + self._elastic
 
     def avoided(self) -> list[str]:
         """The nodes on which no trial is to be started; from those that leave Ray itself keeps away."""
-        return sorted(self._blind)
+        return sorted(self._blind.keys() | self._unfit.keys())
 
     # What becomes of them
 
@@ -106,11 +115,16 @@ class Nodes:
                 "the Ray node that this process is on has died: `gansearch resume` goes on when there "
                 "is one again"
             )
+        for id_, node in before.items():
+            if id_ not in self._alive:
+                self._say(f"{_name(id_, node)} is gone: its trials go on elsewhere")
         leaving = self._ray._private.state.state.get_draining_nodes()
         for id_ in leaving.keys() - self._leaving.keys():
             self._say(f"{self._name(id_)} is to end: its trials move on after the report they are at")
         self._leaving = {id_: at / 1000 or math.inf for id_, at in leaving.items()}
         self._blind = {id_: at for id_, at in self._blind.items() if id_ in self._alive}
+        fit = begun - LOOK_AGAIN
+        self._unfit = {i: at for i, at in self._unfit.items() if i in self._alive and at > fit}
         if self._mark is not None:
             again = {id_ for id_, at in self._blind.items() if begun - at > LOOK_AGAIN}
             self._ask((self._alive.keys() - before.keys()) | again)
@@ -129,8 +143,10 @@ class Nodes:
 
     def node_of(self, actor: str) -> str:
         """The node of an actor, alive or dead, by their ids; "" where Ray does not know it."""
-        found = self._ray._private.state.actors(actor) or {}
-        return str(found.get("Address", {}).get("NodeID", ""))
+        if not self._places.get(actor):  # once it is somewhere it stays there
+            found = self._ray._private.state.actors(actor) or {}
+            self._places[actor] = str(found.get("Address", {}).get("NodeID", ""))
+        return self._places[actor]
 
     def took(self, actor: str) -> bool:
         """Whether an actor died with its node, or for want of it, and not by what it did itself.
@@ -143,7 +159,7 @@ class Nodes:
             return True  # it cannot be reached: its node, or the way there
         cause = found["DeathCause"].actor_died_error_context
         node = found["Address"]["NodeID"]
-        unfit = node in self._leaving or node in self._blind or node in self._asked
+        unfit = any(node in known for known in (self._leaving, self._blind, self._unfit, self._asked))
         return unfit or cause.reason == cause.Reason.NODE_DIED or not self._answers_calls(node)
 
     # What they see
@@ -158,9 +174,9 @@ class Nodes:
         try:
             self._mark = (str(mark), mark.name)
             self._ask(set(others))
-            self._ray.wait(list(self._asked.values()), num_returns=len(others), timeout=PATIENCE)
-            late = f"has not answered within {PATIENCE:g} seconds"
-            found = dict.fromkeys(others, late) | self._answers()
+            refs = [ref for ref, _ in self._asked.values()]
+            self._ray.wait(refs, num_returns=len(refs), timeout=PATIENCE)
+            found = dict.fromkeys(others, LATE) | self._answers()
         finally:
             self._asked.clear()
             self._mark = None
@@ -182,10 +198,18 @@ class Nodes:
         return self._mark
 
     def doubt(self, actor: str) -> None:
-        """Ask an actor's node again what it sees, for the actor could not begin."""
+        """Keep away for a while from an actor's node, on which it could not begin, if there are others;
+        and ask it again what it sees.
+        """
         node = self.node_of(actor)
-        if self._mark and node in self._alive and node not in self._blind:
+        if node not in self._alive or node in self._blind or node in self._unfit:
+            return
+        if self._mark:
             self._ask({node})
+        others = self._alive.keys() - self._blind.keys() - self._unfit.keys() - self._leaving.keys()
+        if any(map(self._could_run, others - {node})):
+            self._unfit[node] = time.monotonic()
+            self._say(f"no trials for {self._name(node)} for now: a worker could not begin there")
 
     def _could_run(self, node: str) -> bool:
         return _fits(self._alive[node]["Resources"], self._wanted) > 0
@@ -197,7 +221,7 @@ class Nodes:
         for id_ in nodes - self._asked.keys():
             there = NodeAffinitySchedulingStrategy(id_, soft=False)
             task = self._ray.remote(num_cpus=0, scheduling_strategy=there, max_retries=0)(answer)
-            self._asked[id_] = task.remote(*self._mark, id_)
+            self._asked[id_] = task.remote(*self._mark, id_), time.monotonic()
 
     def _hear(self) -> None:
         """Note what nodes have answered since."""
@@ -214,16 +238,26 @@ class Nodes:
                 self._say(f"{self._name(id_)} sees the study now, and gets trials")
 
     def _answers(self) -> dict[str, str]:
-        """What is wrong, by node; "" where nothing is. Those that have answered are asked no more."""
-        refs = list(self._asked.values())
+        """What is wrong, by node; "" where nothing is. Those that have answered are asked no more, nor
+        those that have had their time.
+        """
+        refs = [ref for ref, _ in self._asked.values()]
         ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0) if refs else ([], [])
         found = {}
-        for id_ in [id_ for id_, ref in self._asked.items() if ref in ready]:
-            try:
-                found[id_] = self._ray.get(self._asked.pop(id_))
-            except Exception as error:  # the node has died, or has no gansearch
-                found[id_] = str(error).strip().splitlines()[-1]
+        for id_, (ref, at) in list(self._asked.items()):
+            if ref in ready:
+                found[id_] = self._answer(ref)
+            elif time.monotonic() - at > PATIENCE:
+                found[id_] = LATE
+        for id_ in found:
+            del self._asked[id_]
         return found
+
+    def _answer(self, ref: Any) -> str:
+        try:
+            return str(self._ray.get(ref))
+        except Exception as error:  # the node has died, or has no gansearch
+            return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
     def _answers_calls(self, node: str) -> bool:
         """Whether Ray's process on a node takes connections; asked once between two looks."""
@@ -239,9 +273,12 @@ class Nodes:
         return True
 
     def _name(self, node: str) -> str:
-        about = self._alive.get(node, {})
-        host, address = about.get("NodeManagerHostname", "?"), about.get("NodeManagerAddress", "?")
-        return f"node {host} ({address}, {node[:8]})"
+        return _name(node, self._alive.get(node, {}))
+
+
+def _name(node: str, about: Mapping[str, Any]) -> str:
+    host, address = about.get("NodeManagerHostname", "?"), about.get("NodeManagerAddress", "?")
+    return f"node {host} ({address}, {node[:8]})"
 
 
 def lacking(wanted: Resources, nodes: Sequence[Mapping[str, float]], largest: str) -> list[str]:
@@ -291,14 +328,29 @@ def _unshared(place: str, wrong: Mapping[str, str]) -> str:
 def _is_autoscaled() -> bool:
     """Whether an autoscaler is at work that can add nodes, by what it last told Ray.
 
-    Every head has one that only watches: it calls the type of each node by the node's own id.
+    Every head has one that only watches: it calls the type of each node by the node's own id. Ray has
+    two autoscalers: what `ray up` starts since Ray 2.50 tells in another way than the older one.
     """
+    from ray.autoscaler.v2.utils import is_autoscaler_v2  # noqa: PLC0415
+
+    types = _types_by_v2() if is_autoscaler_v2() else _types_by_v1()
+    return any(name and not name.startswith(("node_", "local_node")) for name in types)
+
+
+def _types_by_v2() -> set[str]:
+    import ray  # noqa: PLC0415
+    from ray.autoscaler.v2.sdk import get_cluster_status  # noqa: PLC0415
+
+    found = get_cluster_status(ray.get_runtime_context().gcs_address)
+    return {node.ray_node_type_name for node in (*found.active_nodes, *found.idle_nodes)}
+
+
+def _types_by_v1() -> set[str]:
     from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS  # noqa: PLC0415
     from ray.experimental.internal_kv import _internal_kv_get  # noqa: PLC0415
 
     status = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}")
-    types = (status.get("autoscaler_report") or {}).get("active_nodes") or {}
-    return any(not name.startswith(("node_", "local_node")) for name in types)
+    return set((status.get("autoscaler_report") or {}).get("active_nodes") or {})
 
 
 def _fits(node: dict[str, float], wanted: Resources) -> int:

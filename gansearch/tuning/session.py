@@ -136,7 +136,7 @@ def run_trials(
                     "trainer": launch.trainer,
                 },
             )
-        finished = not stop.is_set()
+        finished = not ledger.remaining and not ledger.live
     finally:
         try:
             ledger.interrupt()

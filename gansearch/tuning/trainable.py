@@ -193,10 +193,10 @@ class Trial(Trainable):  # type: ignore[misc]
         self._trainer: TrainerLike | None = None
         self._heard, self._untold = int(config.get("step", 0)), deque[Report]()
         self._microbatches = 1
-        self._meter.begin()
         # What a trial held must be gone before the next one is built, on the GPU above all.
         if torch.cuda.is_available():
             self._let_go()
+        self._meter.begin()  # not before: the peak that it reads begins at what is held now
 
     def step(self) -> dict[str, Any]:
         """Train to the next report, save, and tell; what is printed meanwhile is in the trial's log."""
