@@ -336,8 +336,9 @@ def test_whose_fault_the_death_of_a_worker_is(machines, ray):
     machines.drain(second, 30)
     wait(lambda: (nodes.look(), nodes.leaving)[1])
     assert list(nodes.leaving) == [nodes.node_of(drained._actor_id.hex())] == [second.node_id]
-    assert len(said) == 1
-    assert f"{second.node_id[:8]}) is to end" in said[0]
+    gone, leaves = said
+    assert f"{first.node_id[:8]}) is gone" in gone
+    assert f"{second.node_id[:8]}) is to end" in leaves
     assert not nodes.hurries(second.node_id)
     assert 25 < nodes.leaving[second.node_id] - time.time() < 31
     os.kill(ray.get(drained.pid.remote()), signal.SIGKILL)
