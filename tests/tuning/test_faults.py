@@ -250,6 +250,14 @@ def test_a_node_s_death_that_ray_knows_of_late_does_not_count():
     assert deaths.add(0, 10, died("c")).reason.startswith("its worker died 2 times")
 
 
+def test_a_trial_that_takes_its_nodes_with_it_does_not_go_on_for_ever():
+    deaths = Deaths(2, lambda actor: True)
+    ends = [deaths.add(0, 10, died("a")) for _ in range(16)]
+    assert not any(ends[:-1])
+    assert ends[-1].blameless, "perhaps it only had bad luck with its machines"
+    assert not any(deaths.add(1, step, died("a")) for step in range(40)), "one that comes further"
+
+
 def test_tune_hears_of_an_actor_that_was_killed_for_memory():
     """Else all of Tune ends: 'Caught unexpected exception'."""
     heard = []
@@ -286,6 +294,37 @@ def test_a_driver_whose_node_has_died_says_so(monkeypatch):
     time.sleep(0.1)
     with pytest.raises(StudyError, match="the Ray node that this process is on has died"):
         found.look()
+
+
+def test_a_node_on_which_no_worker_can_begin_is_kept_away_from(monkeypatch):
+    monkeypatch.setattr(nodes, "LOOK_EVERY", 0.0)
+    alive = [{"NodeID": name, "Alive": True, "Resources": {"CPU": 2}} for name in ("own", "bad")]
+    dead = {"State": "ALIVE", "Address": {"NodeID": "bad"}}
+    state = SimpleNamespace(get_draining_nodes=dict)
+    ray = SimpleNamespace(
+        nodes=lambda: alive,
+        get_runtime_context=lambda: SimpleNamespace(get_node_id=lambda: "own"),
+        _private=SimpleNamespace(state=SimpleNamespace(state=state, actors=lambda actor: dead)),
+    )
+    said = []
+    found = nodes.Nodes(ray, Resources(), elastic=True, say=said.append)
+    assert (found.slots(), found.avoided()) == (5, [])
+    found.doubt("actor")
+    assert (found.slots(), found.avoided()) == (3, ["bad"])
+    assert "a worker could not begin there" in said[0]
+    monkeypatch.setattr(nodes, "LOOK_AGAIN", 0.0)
+    time.sleep(0.1)
+    assert (found.slots(), found.avoided()) == (5, []), "it gets another chance"
+    dead["Address"]["NodeID"] = "own"
+    alive.pop()
+    time.sleep(0.1)
+    found.look()
+    found.doubt("another")
+    assert found.avoided() == [], "there is no other node"
+    alive[0]["Resources"] = {"CPU": 0}
+    time.sleep(0.1)
+    assert found.slots() == 2
+    assert "no node takes a trial now" in said[-1]
 
 
 def test_tune_does_not_wait_for_a_trial_that_cannot_be_written_down():
@@ -327,6 +366,7 @@ def work(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_study_that_cannot_save_stops_and_goes_on(work):
     """A file in the place of the trials' folder: nobody can save there, whoever they are."""
     Path("study.yaml").write_text(STUDY.replace("[good, always-death]", "[good]"))

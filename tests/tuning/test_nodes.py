@@ -256,6 +256,7 @@ def test_a_node_that_joins_without_the_runs_directory_gets_no_trials(folder, mac
     assert all(len(places("seen", trial)[0]) == 1 for trial in range(4)), "none began there"
 
 
+@pytest.mark.slow
 def test_the_driver_keeps_no_copy_of_the_images(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(STUDY.replace("placed:Placed", "mlp"))
@@ -327,7 +328,8 @@ def test_whose_fault_the_death_of_a_worker_is(machines, ray):
     os.kill(ray.get(killed.pid.remote()), signal.SIGKILL)
     wait(lambda: not nodes.took(killed._actor_id.hex()))
     machines.kill(first)
-    assert nodes.took(killed._actor_id.hex()), "a machine that ends may tell of its workers' ends first"
+    # A machine that ends may tell of its workers' ends first; its sockets close some moments later.
+    wait(lambda: nodes.took(killed._actor_id.hex()))
     assert nodes.took(lost._actor_id.hex()), "nobody knows it yet"
     wait(lambda: first.node_id not in {n["NodeID"] for n in ray.nodes() if n["Alive"]})
     assert nodes.took(lost._actor_id.hex())

@@ -219,6 +219,7 @@ def names(place):
     return sorted(str(path)[start:] for path in root.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_study_in_a_store_is_the_one_on_a_disk_also_when_its_driver_is_killed(
     folder, bucket, command_line
