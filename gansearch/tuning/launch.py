@@ -43,7 +43,7 @@ from gansearch.tuning.candidates import (
 )
 from gansearch.tuning.cluster import connected, dashboard
 from gansearch.tuning.mirroring import mirror
-from gansearch.tuning.modules import keep, kept, own_modules
+from gansearch.tuning.modules import differing, keep, kept, own_modules
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.proposer import Proposer
 from gansearch.tuning.repeats import Repeats
@@ -220,6 +220,9 @@ def _staged(
         reference = load_reference(directory.reference)
         _check_same_images(reference, load_real(spec.corner(), data, launch.places))
         modules = _modules(spec, launch, there)
+        for path in differing(modules, there):
+            words = f"{path} is used, which is not what the study began with ({directory.modules} has that)"
+            console.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
         with connected(launch.address, modules) as ray:
             nodes = _nodes(ray, spec, launch, console)
             nodes.check_shared(directory.path)

@@ -52,6 +52,17 @@ def keep(modules: Sequence[Path], folder: Place) -> None:
                 files.write(folder.joinpath(*name.parts), path.read_bytes())
 
 
+def differing(modules: Sequence[Path], there: Sequence[Path]) -> list[Path]:
+    """Those of some modules of which others have another version under the same name."""
+    known = {path.name: _contents(path) for path in there}
+    return [path for path in modules if known.get(path.name, _contents(path)) != _contents(path)]
+
+
+def _contents(module: Path) -> dict[str, bytes]:
+    sources = [module] if module.is_file() else module.rglob("*.py")
+    return {str(path.relative_to(module.parent)): path.read_bytes() for path in sources}
+
+
 @contextmanager
 def kept(folder: Place) -> Iterator[list[Path]]:
     """What `keep` has put there can be imported, unless this machine has modules of those names.

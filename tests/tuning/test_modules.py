@@ -9,7 +9,7 @@ import pytest
 from gansearch.errors import UserError
 from gansearch.files import place
 from gansearch.tuning.launch import _modules
-from gansearch.tuning.modules import existing, keep, kept
+from gansearch.tuning.modules import differing, existing, keep, kept
 from gansearch.tuning.session import Launch
 
 
@@ -49,6 +49,15 @@ def test_what_is_said_goes_before_what_is_kept(own, tmp_path, spec, places):
     launch = Launch(places, modules=(own / "kept_package",))
     found = _modules(spec(), launch, sorted(there.iterdir()))
     assert set(found) == {own / "kept_package", there / "kept_module.py"}
+
+
+def test_what_has_changed_since_is_told(own, tmp_path):
+    there = tmp_path / "modules"
+    keep([own / "kept_package", own / "kept_module.py"], there)
+    found, own_ones = sorted(there.iterdir()), sorted(own.iterdir())
+    assert differing(own_ones, found) == differing(own_ones, []) == []
+    (own / "kept_package" / "__init__.py").write_text("WORTH = 4\n")
+    assert differing(own_ones, found) == [own / "kept_package"]
 
 
 @pytest.mark.parametrize("module", ["nowhere", "nowhere.py", "notes.txt"])
