@@ -221,7 +221,7 @@ def _staged(
         _check_same_images(reference, load_real(spec.corner(), data, launch.places))
         modules = _modules(spec, launch, there)
         for path in differing(modules, there):
-            words = f"{path} is used, which is not what the study began with ({directory.modules} has that)"
+            words = f"{path} is used, and is not what the study began with ({directory.modules})"
             console.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
         with connected(launch.address, modules) as ray:
             nodes = _nodes(ray, spec, launch, console)
