@@ -353,11 +353,23 @@ def test_status_links_ray_s_dashboard_as_the_asker_reaches_it(here, command, mon
     _, out, _ = command("status", "done")
     assert "Ray's dashboard: http://127.0.0.1:8265/#/jobs/02000000\n" in out
     asked = []
-    monkeypatch.setattr(
-        cli.api, "remote", lambda address, words: asked.append(words) or Answer(0, "", "")
-    )
+    places = []
+
+    def remote(address, words, *, runs_dir):
+        asked.append(words)
+        places.append(runs_dir)
+        return Answer(0, "", "")
+
+    monkeypatch.setattr(cli.api, "remote", remote)
     command("status", "done", "--address", "http://me:hunter2@laptop:9999/")
     assert "hunter2" not in str(asked)
+    monkeypatch.setenv("GANSEARCH_RUNS", "/this/machine")
+    command("status", "done", "--address", "http://laptop:9999")
+    command("status", "done", "--address", "http://laptop:9999", "--runs-dir", "/shared/runs")
+    assert places == [None, None, "/shared/runs"], (
+        "the environment is this machine's, not the cluster's"
+    )
+    monkeypatch.delenv("GANSEARCH_RUNS")
     _, out, _ = command(*asked[0])
     assert "Ray's dashboard: http://laptop:9999/#/jobs/02000000\n" in out
 
