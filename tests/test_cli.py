@@ -367,7 +367,7 @@ def test_status_links_ray_s_dashboard_as_the_asker_reaches_it(here, command, mon
     command("status", "done", "--address", "http://laptop:9999")
     command("status", "done", "--address", "http://laptop:9999", "--runs-dir", "/shared/runs")
     assert places == [None, None, "/shared/runs"], (
-        "the environment is this machine's, not the cluster's"
+        "the environment is not the cluster's"
     )
     monkeypatch.delenv("GANSEARCH_RUNS")
     _, out, _ = command(*asked[0])
