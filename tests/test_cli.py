@@ -366,9 +366,7 @@ def test_status_links_ray_s_dashboard_as_the_asker_reaches_it(here, command, mon
     monkeypatch.setenv("GANSEARCH_RUNS", "/this/machine")
     command("status", "done", "--address", "http://laptop:9999")
     command("status", "done", "--address", "http://laptop:9999", "--runs-dir", "/shared/runs")
-    assert places == [None, None, "/shared/runs"], (
-        "the environment is not the cluster's"
-    )
+    assert places == [None, None, "/shared/runs"], "the environment is not the cluster's"
     monkeypatch.delenv("GANSEARCH_RUNS")
     _, out, _ = command(*asked[0])
     assert "Ray's dashboard: http://laptop:9999/#/jobs/02000000\n" in out
