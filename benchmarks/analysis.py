@@ -35,7 +35,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from gansearch.journal import JOURNAL_FILE, Journal
+from gansearch.journal.journal import JOURNAL_FILE, Journal
 from gansearch.study.config import Loss, Optimizer, Optimizers, Part, TrialConfig
 from gansearch.study.records import Outcome, Report, TrialRecord, ranked
 from gansearch.study.roster import Candidate, Roster
@@ -236,15 +236,10 @@ def peak_memory() -> float:
 
 def measure(directory: Path) -> Iterator[dict[str, Any]]:
     """Each step with its seconds of processor and clock, and the largest resident set so far in MB."""
-    from gansearch.analysis import (  # noqa: PLC0415
-        budget,
-        evidence,
-        importance,
-        landscape,
-        points,
-        report,
-        tables,
-    )
+    from gansearch.analysis import budget, evidence, importance, tables  # noqa: PLC0415
+    from gansearch.analysis import maps as landscape  # noqa: PLC0415
+    from gansearch.analysis import trials as points  # noqa: PLC0415
+    from gansearch.reporting import writing as report  # noqa: PLC0415
 
     def timed(step: str, work: Callable[[], Any]) -> dict[str, Any]:
         cpu, clock = time.process_time(), time.perf_counter()

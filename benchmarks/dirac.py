@@ -55,7 +55,7 @@ from torch import Tensor, nn
 
 from gansearch.data.images import ImageData
 from gansearch.study.records import Outcome, TrialRecord
-from gansearch.training.trainer import scale
+from gansearch.training.sampling import scale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -215,7 +215,7 @@ def _curve(left: float, bottom: float, top: float) -> np.ndarray:
 
 
 def main() -> None:
-    from gansearch.analysis.landscape import stability_map  # noqa: PLC0415
+    from gansearch.analysis.maps import stability_map  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=400)

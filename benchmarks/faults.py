@@ -50,7 +50,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 if TYPE_CHECKING:
-    from gansearch.journal import Journal
+    from gansearch.journal.journal import Journal
     from gansearch.study.records import TrialRecord
     from gansearch.tracking.server import Server
 
@@ -387,7 +387,7 @@ class Study:
         return True
 
     def journal(self) -> Journal:
-        from gansearch.journal import Journal  # noqa: PLC0415
+        from gansearch.journal.journal import Journal  # noqa: PLC0415
 
         return Journal.open(self.path, self.name, self.storage)
 

@@ -117,12 +117,12 @@ def train(job: tuple[Case, argparse.Namespace]) -> tuple[Case, float, str, str]:
     import torch  # noqa: PLC0415
 
     from gansearch.data.load import load  # noqa: PLC0415
-    from gansearch.training.prepare import Places, prepare  # noqa: PLC0415
+    from gansearch.training.prepare import LocalPaths, prepare  # noqa: PLC0415
     from gansearch.training.trainer import Trainer  # noqa: PLC0415
 
     case, args = job
     torch.set_num_threads(1)
-    config, places = configure(case, args.steps, args.width), Places.of_environment()
+    config, places = configure(case, args.steps, args.width), LocalPaths.of_environment()
     part = config.data
     data = load(part.name, part.options, root=places.data, split="train", image_size=part.image_size)
     trainer = Trainer(config, data, prepare(config, data, places))

@@ -35,8 +35,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from gansearch.data.images import ImageData
 from gansearch.data.load import load
 from gansearch.study.config import TrialConfig
-from gansearch.training.prepare import Places, prepare
-from gansearch.training.trainer import Trainer, build_discriminator, build_generator
+from gansearch.training.building import build_discriminator, build_generator
+from gansearch.training.prepare import LocalPaths, prepare
+from gansearch.training.trainer import Trainer
 from gansearch.training.validation import complete
 
 FOREVER = 10**7
@@ -148,7 +149,7 @@ def contestants(workload: Workload) -> dict[str, tuple[Callable[[], Any], int]]:
     """Name -> a block of training, and its steps."""
     quiet = configure(workload, FOREVER, FOREVER)
     part = quiet.data
-    places = Places.of_environment()
+    places = LocalPaths.of_environment()
     data = load(part.name, part.options, root=places.data, split="train", image_size=part.image_size)
     reference = prepare(quiet, data, places)
     silent = Trainer(quiet, data, reference)

@@ -69,9 +69,9 @@ def node(megabytes: int) -> dict[str, Any]:
     from rich.console import Console  # noqa: PLC0415
 
     from gansearch.data.images import ImageData  # noqa: PLC0415
-    from gansearch.journal import Journal  # noqa: PLC0415
-    from gansearch.study.directory import StudyDirectory  # noqa: PLC0415
-    from gansearch.training.prepare import Places  # noqa: PLC0415
+    from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
+    from gansearch.journal.journal import Journal  # noqa: PLC0415
+    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.tuning import engine  # noqa: PLC0415
     from gansearch.tuning.launch import Launch, load_study, run  # noqa: PLC0415
 
@@ -88,7 +88,7 @@ def node(megabytes: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "study.yaml"
         path.write_text(NODE_STUDY)
-        places = Places.of_environment()
+        places = LocalPaths.of_environment()
         spec, _ = load_study(path, places)
         data = ImageData("made-up", "train", images, None, 0)
         del images
@@ -125,15 +125,15 @@ def driver(trials: int) -> dict[str, Any]:
     from rich.console import Console  # noqa: PLC0415
 
     from benchmarks.turnover import STUDY  # noqa: PLC0415
-    from gansearch.journal import Journal  # noqa: PLC0415
-    from gansearch.study.directory import StudyDirectory  # noqa: PLC0415
-    from gansearch.training.prepare import Places  # noqa: PLC0415
+    from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
+    from gansearch.journal.journal import Journal  # noqa: PLC0415
+    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.tuning.launch import Launch, load_study, run  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "study.yaml"
         path.write_text(STUDY)
-        places = Places.of_environment()
+        places = LocalPaths.of_environment()
         spec, data = load_study(path, places, {"search.trials": trials})
         directory = StudyDirectory.new("study", "study", Path(name) / "runs")
         launch = Launch(places, trainer="benchmarks.trivial:TrivialTrainer")

@@ -34,9 +34,9 @@ import torch
 
 import gansearch
 from gansearch.data.load import load
+from gansearch.journal.directory import StudyDirectory
 from gansearch.metrics.reference import load_reference
 from gansearch.study.config import TrialConfig
-from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import Report
 from gansearch.training import checkpoint
 from gansearch.training.trainer import Trainer

@@ -41,8 +41,9 @@ from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import event
 
-from gansearch.journal import Journal
-from gansearch.storage import Change, DatabaseStorage
+from gansearch.journal.changes import Change
+from gansearch.journal.database import DatabaseStorage
+from gansearch.journal.journal import Journal
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Outcome, Report, TrialRecord
 

@@ -37,9 +37,9 @@ import optuna
 from optuna.study import StudyDirection
 
 from benchmarks.search import Study, make_spec
+from gansearch.search.history import History
+from gansearch.search.samplers import SAMPLERS
 from gansearch.study.config import trial_seed
-from gansearch.tuning.history import History
-from gansearch.tuning.samplers import SAMPLERS
 
 BOUND = 300
 UNBOUNDED = 10**6

@@ -108,8 +108,8 @@ def run_ours(trials: int, reports: int, sampler: str, tracking: str | None) -> E
     """A study."""
     from rich.console import Console  # noqa: PLC0415
 
-    from gansearch.study.directory import StudyDirectory  # noqa: PLC0415
-    from gansearch.training.prepare import Places  # noqa: PLC0415
+    from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
+    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.tuning.launch import Launch, load_study, run  # noqa: PLC0415
     from gansearch.tuning.ledger import Ledger  # noqa: PLC0415
 
@@ -133,7 +133,7 @@ def run_ours(trials: int, reports: int, sampler: str, tracking: str | None) -> E
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "study.yaml"
         path.write_text(STUDY)
-        places = Places.of_environment()
+        places = LocalPaths.of_environment()
         spec, data = load_study(path, places, settings)
         directory = StudyDirectory.new("study", "study", Path(name) / "runs")
         launch = Launch(

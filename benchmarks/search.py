@@ -25,14 +25,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gansearch.journal import Journal
-from gansearch.study.directory import StudyDirectory
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import Journal
+from gansearch.search.proposer import Proposer
 from gansearch.study.records import Outcome, Report, TrialRecord
 from gansearch.study.spec import StudySpec
-from gansearch.training.prepare import Places
+from gansearch.training.prepare import LocalPaths
 from gansearch.tuning.launch import load_study
 from gansearch.tuning.ledger import Ledger
-from gansearch.tuning.proposer import Proposer
 
 STUDY = """
 data: {name: digits}
@@ -125,7 +125,7 @@ def make_spec(folder: Path, sampler: str | dict[str, Any], trials: int, seed: in
     """The study above with a sampler, by its name or with its options beside."""
     path = folder / "study.yaml"
     path.write_text(STUDY)
-    spec, _ = load_study(path, Places.of_environment())
+    spec, _ = load_study(path, LocalPaths.of_environment())
     search = {"sampler": sampler, "trials": trials, "seed": seed}
     return replace(spec, plan=spec.plan.model_validate(spec.plan.model_dump() | {"search": search}))
 

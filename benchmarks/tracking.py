@@ -84,10 +84,10 @@ class Clock:
 def time_ours(trials: int, steps: int, tracking: str | None) -> dict[str, float]:
     from rich.console import Console  # noqa: PLC0415
 
-    from gansearch.journal import Journal  # noqa: PLC0415
-    from gansearch.study.directory import StudyDirectory  # noqa: PLC0415
+    from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
+    from gansearch.journal.journal import Journal  # noqa: PLC0415
     from gansearch.tracking import Tracker  # noqa: PLC0415
-    from gansearch.tracking.store import StudyRuns  # noqa: PLC0415
+    from gansearch.tracking.runs import StudyRuns  # noqa: PLC0415
     from gansearch.tuning import engine  # noqa: PLC0415
     from gansearch.tuning.launch import Launch, run  # noqa: PLC0415
 
@@ -116,10 +116,10 @@ def time_stock(trials: int, steps: int, mlflow: bool) -> dict[str, float]:
     from ray import tune  # noqa: PLC0415
     from ray.air.integrations.mlflow import MLflowLoggerCallback  # noqa: PLC0415
 
-    from gansearch.journal import Journal  # noqa: PLC0415
+    from gansearch.journal.journal import Journal  # noqa: PLC0415
+    from gansearch.search.proposer import Proposer  # noqa: PLC0415
     from gansearch.training.prepare import prepare  # noqa: PLC0415
-    from gansearch.tuning.proposer import Proposer  # noqa: PLC0415
-    from gansearch.tuning.session import TRAINER  # noqa: PLC0415
+    from gansearch.tuning.stage import TRAINER  # noqa: PLC0415
     from gansearch.tuning.trainable import Trial  # noqa: PLC0415
 
     class Plain(Trial):
@@ -168,12 +168,12 @@ def time_stock(trials: int, steps: int, mlflow: bool) -> dict[str, float]:
 
 
 def _study(folder: Path, trials: int, steps: int) -> Any:
-    from gansearch.training.prepare import Places  # noqa: PLC0415
+    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.tuning.launch import load_study  # noqa: PLC0415
 
     path = folder / "study.yaml"
     path.write_text(STUDY)
-    places = Places.of_environment()
+    places = LocalPaths.of_environment()
     budget = {"budget.steps": steps, "budget.report_every": steps // 20}
     return *load_study(path, places, {"search.trials": trials, **budget}), places
 

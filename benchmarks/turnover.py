@@ -83,15 +83,15 @@ def time_ours(trials: int, tracking: str | None) -> list[float]:
     """When each trial ended, in a study."""
     from rich.console import Console  # noqa: PLC0415
 
-    from gansearch.journal import Journal  # noqa: PLC0415
-    from gansearch.study.directory import StudyDirectory  # noqa: PLC0415
-    from gansearch.training.prepare import Places  # noqa: PLC0415
+    from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
+    from gansearch.journal.journal import Journal  # noqa: PLC0415
+    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.tuning.launch import Launch, load_study, run  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "study.yaml"
         path.write_text(STUDY)
-        places = Places.of_environment()
+        places = LocalPaths.of_environment()
         spec, data = load_study(path, places, {"search.trials": trials})
         directory = StudyDirectory.new("study", "study", Path(name) / "runs")
         launch = Launch(

@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from rich.console import Console
 
 from gansearch import files
-from gansearch.errors import StudyError, UserError, without_password
+from gansearch.errors import StudyError, UserError
 from gansearch.files import Place
-from gansearch.study.directory import ERROR, LOG, StudyDirectory
+from gansearch.journal.directory import ERROR, LOG, StudyDirectory
+from gansearch.masking import without_password
 from gansearch.study.document import parse_document
+from gansearch.study.mistakes import Mistakes, validate
+from gansearch.study.plan import Stability
 from gansearch.study.records import Outcome, Report, ranked
-from gansearch.study.spec import Found, Stability, StudySpec, validate
+from gansearch.study.spec import StudySpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from gansearch.analysis.evidence import Evidence
     from gansearch.data.images import ImageData
-    from gansearch.journal import Journal
+    from gansearch.journal.journal import Journal
     from gansearch.tracking import Server
-    from gansearch.tuning.jobs import Answer, Job
+    from gansearch.tuning.jobs import Job, RemoteAnswer
 
 PathLike: TypeAlias = str | Path
 PlaceLike: TypeAlias = "str | Place"
@@ -59,7 +62,7 @@ class StudyResult:
         finished: False after an interruption: `resume` goes on.
         trials: one row a trial, best first.
         configurations: one row for each that was trained again, best rank first; see
-            `gansearch.analysis.confirmation.configurations`.
+            `gansearch.analysis.configurations.configurations`.
     """
 
     directory: Place
@@ -98,10 +101,10 @@ def load_study(
     Raises:
         InvalidInput: with every mistake in the file.
     """
-    from gansearch.training.prepare import Places  # noqa: PLC0415
+    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.tuning.launch import load_study as load  # noqa: PLC0415
 
-    spec, images = load(path, Places.of_environment(data), overrides)
+    spec, images = load(path, LocalPaths.of_environment(data), overrides)
     return Study(spec, images, Path(path).stem)
 
 
@@ -116,12 +119,12 @@ def check(
     Raises:
         UserError: naming the parts with which a step failed.
     """
-    from gansearch.training.prepare import Places  # noqa: PLC0415
-    from gansearch.training.rehearsal import rehearse  # noqa: PLC0415
+    from gansearch.training.dry_run import rehearse  # noqa: PLC0415
+    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
 
     if not isinstance(study, Study):
         study = load_study(study, data=data)
-    return rehearse(study.spec, study.data, Places.of_environment(data, inception))
+    return rehearse(study.spec, study.data, LocalPaths.of_environment(data, inception))
 
 
 def lacking(study: Study) -> list[str]:
@@ -236,7 +239,7 @@ def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
     return jobs.job_logs(address, name, follow=follow)
 
 
-def remote(address: str, arguments: Sequence[str], *, runs_dir: str | None = None) -> Answer:
+def remote(address: str, arguments: Sequence[str], *, runs_dir: str | None = None) -> RemoteAnswer:
     """Have a command answered by a cluster's head; see `gansearch.tuning.jobs.remote`."""
     from gansearch.tuning import jobs  # noqa: PLC0415
 
@@ -306,9 +309,10 @@ def stability(
     Raises:
         UserError: for anything that the user can mend.
     """
-    from gansearch.training.prepare import Places  # noqa: PLC0415
-    from gansearch.tuning import configs, launch  # noqa: PLC0415
-    from gansearch.tuning.candidates import Around  # noqa: PLC0415
+    from gansearch.search.selection import Around  # noqa: PLC0415
+    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
+    from gansearch.tuning import from_configs as configs  # noqa: PLC0415
+    from gansearch.tuning import launch  # noqa: PLC0415
 
     study, paths = _study_and_files(what, runs_dir)
     choosing = {"top": top, "per": per, "default": default}
@@ -322,7 +326,7 @@ def stability(
         of_around={"--of": of, "--axes": axes},
     )
     shown = console or Console(stderr=True)
-    places = Places.of_environment(data, inception)
+    places = LocalPaths.of_environment(data, inception)
     given = configs.read_configs(paths, places, overrides)
     asked = {k: v for k, v in (choosing | {"seeds": seeds}).items() if v is not None}
     storage = _storage(study, storage)
@@ -395,7 +399,7 @@ def _study_and_files(
 
 
 def _stability_section(tree: Mapping[str, Any]) -> Stability:
-    found: Found = []
+    found: Mistakes = []
     section = validate(Stability, tree, found)
     if found:
         path, message = found[0]
@@ -405,7 +409,7 @@ def _stability_section(tree: Mapping[str, Any]) -> Stability:
 
 def _best_label(found: Evidence) -> str:
     """The best configuration by confirmed rank, else the search's best trial."""
-    from gansearch.analysis.confirmation import configurations  # noqa: PLC0415
+    from gansearch.analysis.configurations import configurations  # noqa: PLC0415
 
     table = configurations(found)
     placed = table[table["rank"].notna()]
@@ -420,9 +424,9 @@ def configurations(
     name: PlaceLike, *, by: str = "iqm", runs_dir: PlaceLike = "runs", storage: str | None = None
 ) -> pd.DataFrame:
     """One row for each configuration that was trained again, best rank first; see
-    `gansearch.analysis.confirmation.configurations`.
+    `gansearch.analysis.configurations.configurations`.
     """
-    from gansearch.analysis import confirmation  # noqa: PLC0415
+    from gansearch.analysis import configurations as confirmation  # noqa: PLC0415
 
     return confirmation.configurations(evidence(name, runs_dir=runs_dir, storage=storage), by)
 
@@ -463,7 +467,7 @@ def report(
     Args:
         name: the study, also while it runs; None: the newest.
         out: the folder; None: `report` in the study's directory.
-        by: the score that ranks configurations, see `gansearch.analysis.confirmation.SCORES`.
+        by: the score that ranks configurations, see `gansearch.analysis.configurations.SCORES`.
         threshold: a value of the objective that counts as reached, for the time to it; None: one that
             half of the runs reach.
         runs_dir, storage, tracking: as for `run`.
@@ -472,7 +476,7 @@ def report(
         UserError: no such study, no such score, or `out` holds other things.
     """
     from gansearch.analysis.evidence import gather  # noqa: PLC0415
-    from gansearch.analysis.report import write_report  # noqa: PLC0415
+    from gansearch.reporting.writing import write_report  # noqa: PLC0415
 
     if threshold is not None and not math.isfinite(threshold):
         raise UserError(f"--threshold {threshold}: must be a finite number")
@@ -516,9 +520,9 @@ def _log_report(
     tracking: str | None,
 ) -> None:
     from gansearch import tracking as mlflow  # noqa: PLC0415
-    from gansearch.analysis.confirmation import configurations  # noqa: PLC0415
+    from gansearch.analysis.configurations import configurations  # noqa: PLC0415
 
-    uri, _ = mlflow.store(directory.runs_dir, tracking)
+    uri, _ = mlflow.where(directory.runs_dir, tracking)
     table = configurations(found, by).filter(regex=_SUMMARY)
     summaries = {
         str(label): {str(key): float(value) for key, value in row.items() if value is not None}
@@ -548,7 +552,7 @@ def compare(
     Raises:
         StudyError: the studies' objective was not made alike (features, sample counts, split, ...).
     """
-    from gansearch.analysis.comparison import compare as side_by_side  # noqa: PLC0415
+    from gansearch.reporting.comparison import compare as side_by_side  # noqa: PLC0415
 
     if len(names) < 2:
         raise UserError("name two studies or more to compare")
@@ -639,7 +643,7 @@ def ui(
     directory = _find(name, runs_dir)
     known = facts(directory.path, storage=storage)
     confirmed = bool(status(directory.path, storage=storage)["stability"])
-    uri, artifacts = mlflow.store(directory.runs_dir, tracking)
+    uri, artifacts = mlflow.where(directory.runs_dir, tracking)
 
     def view(base: str, process: Server | None = None) -> View:
         shown = partial(mlflow.comparison_url, base, uri, known["name"], identity=known["id"])
@@ -670,7 +674,7 @@ def export(
         name: the study.
         out: a new folder.
         top: how many, best first: by confirmed rank where configurations were trained again.
-        by: the score of that rank, see `gansearch.analysis.confirmation.SCORES`.
+        by: the score of that rank, see `gansearch.analysis.configurations.SCORES`.
         searched: choose by the search's own values all the same.
         runs_dir, storage: as for `run`.
 
@@ -711,11 +715,11 @@ def train(
     import pandas as pd  # noqa: PLC0415
     import torch  # noqa: PLC0415
 
-    from gansearch.training.alone import train as train_alone  # noqa: PLC0415
-    from gansearch.training.prepare import Places  # noqa: PLC0415
+    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
+    from gansearch.training.standalone import train as train_alone  # noqa: PLC0415
     from gansearch.training.validation import load_config  # noqa: PLC0415
 
-    places = Places.of_environment(data, inception)
+    places = LocalPaths.of_environment(data, inception)
     checked, images = load_config(config, places.data)
     torch.set_num_threads(threads)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -738,7 +742,7 @@ def sample(folder: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -
     Raises:
         UserError: the folder is not a model's.
     """
-    from gansearch.training.model import read_model, write_grid  # noqa: PLC0415
+    from gansearch.training.export_folder import read_model, write_grid  # noqa: PLC0415
 
     path = _here(out)
     if path.is_dir():
@@ -759,7 +763,7 @@ def _find(name: PlaceLike | None, runs_dir: PlaceLike) -> StudyDirectory:
 
 
 def _open(name: PlaceLike, runs_dir: PlaceLike, storage: str | None) -> tuple[StudyDirectory, Journal]:
-    from gansearch.journal import Journal  # noqa: PLC0415
+    from gansearch.journal.journal import Journal  # noqa: PLC0415
 
     directory = StudyDirectory.find(str(name), files.place(runs_dir))
     return directory, Journal.open(directory.path, directory.name, _storage(directory, storage))
@@ -767,7 +771,7 @@ def _open(name: PlaceLike, runs_dir: PlaceLike, storage: str | None) -> tuple[St
 
 def _storage(directory: StudyDirectory | None, storage: str | None) -> str | None:
     """The Optuna storage that applies: as said, else the study's journal file, else the team's."""
-    from gansearch.journal import JOURNAL_FILE  # noqa: PLC0415
+    from gansearch.journal.journal import JOURNAL_FILE  # noqa: PLC0415
 
     if storage or (directory and (directory.path / JOURNAL_FILE).exists()):
         return storage
@@ -783,19 +787,20 @@ def _launch(
     concurrency: int | None,
     modules: Sequence[PathLike] = (),
 ) -> Any:
-    from gansearch.training.prepare import Places  # noqa: PLC0415
+    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.tuning.modules import existing  # noqa: PLC0415
-    from gansearch.tuning.session import Launch  # noqa: PLC0415
+    from gansearch.tuning.stage import Launch  # noqa: PLC0415
 
     if concurrency is not None and concurrency < 1:
         raise StudyError(f"concurrency must be at least 1, not {concurrency}")
-    places = Places.of_environment(data, inception)
+    places = LocalPaths.of_environment(data, inception)
     own = tuple(existing(module) for module in modules)
     return Launch(places, address, storage, tracking, concurrency, modules=own)
 
 
 def _result(directory: StudyDirectory, finished: bool, storage: str | None) -> StudyResult:
-    from gansearch.analysis import confirmation, tables  # noqa: PLC0415
+    from gansearch.analysis import configurations as confirmation  # noqa: PLC0415
+    from gansearch.analysis import tables  # noqa: PLC0415
 
     found = evidence(directory.path, storage=storage)
     trials = tables.trials_table(found.search, found.metric, found.goal)

@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from gansearch import __version__, api, terminal
-from gansearch.errors import GansearchError, UserError, shows_password, without_password
+from gansearch.errors import GansearchError, UserError
+from gansearch.masking import shows_password, without_password
 from gansearch.study.records import strict_json
 
 app = typer.Typer(
@@ -351,7 +352,7 @@ def compare(
     storage: Storage = None,
 ) -> None:
     """Several studies side by side; numbers made differently are refused."""
-    from gansearch.analysis.comparison import write_comparison  # noqa: PLC0415
+    from gansearch.reporting.comparison import write_comparison  # noqa: PLC0415
 
     if target is not None and target.suffix not in (".csv", ".html"):
         raise UserError(f"--out {target}: must end in .csv or .html")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -86,29 +85,3 @@ def seconds_of(variable: str, default: float) -> float:
         return float(text)
     except ValueError:
         raise UserError(f"{variable}={text}: is no number of seconds") from None
-
-
-_CREDENTIALS = re.compile(r"""//[^/\s'"]*@""")  # http://name:password@host
-_KEYED = re.compile(
-    r"""([?&;](?:password|passwd|pwd|token|secret|signature|sig|(?:api|access)_?key)=|\bpassword=)[^&;\s'"]+""",
-    re.IGNORECASE,
-)
-_SECRET_NAME = re.compile(r"(PASSWORD|PASSWD|TOKEN|SECRET|SECRET_ACCESS_KEY|API_KEY)$")
-_SHORTEST = 6
-"""Characters of a variable's value that is taken for a secret: `1` and `true` are none."""
-
-
-def without_password(text: str) -> str:
-    """A message without secrets: `http://host` for `http://name:password@host`, `***` for what follows
-    `password=` and for the values of environment variables such as MLFLOW_TRACKING_PASSWORD.
-    """
-    text = _KEYED.sub(r"\1***", _CREDENTIALS.sub("//", text))
-    for name, value in os.environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST:
-            text = text.replace(value, "***")
-    return text
-
-
-def shows_password(text: str) -> bool:
-    """Whether a text holds an address with a password in it."""
-    return bool(re.search(r"//[^/@\s]*:[^/@\s]+@", text) or _KEYED.search(text))

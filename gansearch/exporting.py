@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gansearch.analysis.confirmation import configurations
+from gansearch.analysis.configurations import configurations
 from gansearch.analysis.evidence import Evidence, gather
 from gansearch.errors import StudyError, UserError
 from gansearch.files import Place
-from gansearch.journal import Journal
-from gansearch.study.directory import StudyDirectory
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import Journal
 from gansearch.study.records import Best, Outcome, TrialRecord, ranked
 from gansearch.training import checkpoint
-from gansearch.training.model import write_model
+from gansearch.training.export_folder import write_model
 
 LUCKY = "one trial of a search: the best of many is a lucky one, expect worse of new seeds"
 

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from gansearch.errors import StudyError, UserError, seconds_of, without_password
+from gansearch.errors import StudyError, UserError, seconds_of
+from gansearch.masking import without_password
 
 if TYPE_CHECKING:
     from upath import UPath

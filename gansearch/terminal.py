@@ -125,7 +125,7 @@ def show_configurations(out: Console, configurations: pd.DataFrame) -> None:
 
 def show_comparison(out: Console, table: pd.DataFrame) -> None:
     """Several studies, a column each: there is more to say of a study than fits into a row."""
-    from gansearch.analysis.comparison import shown  # noqa: PLC0415
+    from gansearch.reporting.comparison import shown  # noqa: PLC0415
 
     readable = shown(table)
     side_by_side = Table(box=None, padding=(0, 2), header_style="bold")

@@ -16,10 +16,10 @@ from optuna.distributions import FloatDistribution
 
 import gansearch
 from gansearch import cli
-from gansearch.journal import DASHBOARD, Journal
-from gansearch.study.directory import StudyDirectory
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import DASHBOARD, Journal
 from gansearch.study.records import Outcome, Report
-from gansearch.tuning.jobs import Answer
+from gansearch.tuning.jobs import RemoteAnswer
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "studies" / "quickstart.yaml"
@@ -358,7 +358,7 @@ def test_status_links_ray_s_dashboard_as_the_asker_reaches_it(here, command, mon
     def remote(address, words, *, runs_dir):
         asked.append(words)
         places.append(runs_dir)
-        return Answer(0, "", "")
+        return RemoteAnswer(0, "", "")
 
     monkeypatch.setattr(cli.api, "remote", remote)
     command("status", "done", "--address", "http://me:hunter2@laptop:9999/")

@@ -21,12 +21,12 @@ import gansearch
 from gansearch.data.load import load as load_images
 from gansearch.errors import StudyError, UserError, WeightsError
 from gansearch.exporting import export
-from gansearch.journal import Journal
-from gansearch.study.directory import StudyDirectory
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import Journal
 from gansearch.study.records import Outcome
 from gansearch.training import checkpoint
-from gansearch.training.model import read_model
-from gansearch.training.prepare import Places, prepare
+from gansearch.training.export_folder import read_model
+from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
 from gansearch.training.validation import load_config
 
@@ -248,7 +248,7 @@ def study_made(tmp_path_factory, config):
     facts |= {"question": "by hand", "study": "question: by hand"}
     journal = Journal.create(directory.path, "s", facts)
     checked, data = load_config(config, tmp)
-    reference = prepare(checked, data, Places(tmp, tmp))
+    reference = prepare(checked, data, LocalPaths(tmp, tmp))
     for number in range(4):
         trial = checked.model_copy(update={"seed": number})
         trainer = Trainer(trial, data, reference)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from gansearch.search.samplers import complete_plan
 from gansearch.study.document import parse_document
 from gansearch.testing import check_loss
-from gansearch.tuning.launch import complete_plan
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -14,7 +14,8 @@ import pytest
 
 import gansearch
 from gansearch import api, cli
-from gansearch.errors import InvalidInput, UserError, shows_password, without_password
+from gansearch.errors import InvalidInput, UserError
+from gansearch.masking import shows_password, without_password
 from gansearch.study.document import parse_document
 from gansearch.tracking import default_store
 from gansearch.tracking.server import ui

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gansearch.journal import Journal
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import Journal
 from gansearch.study.config import AXES_ALLOWED
-from gansearch.study.directory import StudyDirectory
 from gansearch.study.document import parse_document
 from gansearch.study.records import Goal, Outcome, TrialRecord
 from gansearch.study.roster import Roster

@@ -25,7 +25,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from gansearch.analysis.evidence import Evidence
-from gansearch.analysis.points import Coordinate, reading, table_of, verdict
+from gansearch.analysis.trials import Coordinate, reading, table_of, verdict
 from gansearch.study.config import loss_family
 from gansearch.study.records import Outcome, TrialRecord, ranked
 from gansearch.study.space import Axis, Choice, Float, Int

@@ -192,7 +192,7 @@ def _weights(n: int, name: str) -> Array:
 
 @lru_cache(maxsize=64)
 def _resamples(n: int) -> NDArray[np.int32]:
-    """Places in a sorted sample of n values, B x n: a resample's places in order give it sorted."""
+    """LocalPaths in a sorted sample of n values, B x n: a resample's places in order give it sorted."""
     places = np.random.default_rng(n).integers(0, n, (RESAMPLES, n), dtype=np.int32)
     return np.sort(places, axis=1)
 

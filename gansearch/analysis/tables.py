@@ -11,8 +11,8 @@ import pandas as pd
 
 from gansearch.analysis.evidence import Evidence, gather
 from gansearch.analysis.wording import duration, listed, share
-from gansearch.journal import DASHBOARD, Journal
-from gansearch.study.directory import StudyDirectory
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import DASHBOARD, Journal
 from gansearch.study.records import Goal, Outcome, TrialRecord, ranked, table_row
 
 

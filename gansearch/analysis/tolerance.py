@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from gansearch.analysis.evidence import Evidence
-from gansearch.analysis.groups import Group, frame, grouped, spread
+from gansearch.analysis.seeds import Group, frame, grouped, spread
 from gansearch.analysis.statistics import Interval, probability_better, ratio_interval
 from gansearch.analysis.wording import listed
 

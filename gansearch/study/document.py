@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from gansearch import files
-from gansearch.errors import InvalidInput, Problem, UserError, shows_password
+from gansearch.errors import InvalidInput, Problem, UserError
 from gansearch.files import Place
+from gansearch.masking import shows_password
 
 Path_ = tuple[str | int, ...]
 """Where something stands in a document: keys and list positions from the top."""
@@ -202,3 +203,7 @@ _Dumper.add_representer(list, _represent_list)
 def write_document(tree: Any) -> str:
     """YAML text of plain values, keys in their order, readable back to the same tree."""
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+AXIS_KEYS = ("log", "uniform", "int", "choice", "same")
+"""What makes a mapping of one key an axis of the search space, or ties it to another value."""

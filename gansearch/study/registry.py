@@ -8,7 +8,6 @@ the signature is the option table, and pydantic checks a study's values against 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
@@ -20,11 +19,9 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from gansearch.errors import UnknownPart, nearest
+from gansearch.study.mistakes import explain
 
 T = TypeVar("T")
-
-AXIS_KEYS = ("log", "uniform", "int", "choice", "same")
-"""What makes a mapping of one key an axis of the search space, or ties it to another value."""
 
 
 class Registry(Generic[T]):
@@ -82,54 +79,6 @@ class Registry(Generic[T]):
         return self.find(name)(
             *args, **{key: getattr(values, key) for key in values.__class__.model_fields}
         )
-
-
-def explain(error: Any, known: Mapping[str, Any], what: str) -> str:
-    """One pydantic error in words: an unknown key gets the nearest name, the rest the value."""
-    key = str(error["loc"][-1]) if error["loc"] else ""
-    if error["type"] == "extra_forbidden":
-        return f"not {what}{nearest(key, known)}"
-    if error["type"] == "missing":
-        return "is required"
-    if error["type"] == "value_error":
-        message = str(error["msg"]).removeprefix("Value error, ")
-        return message[:1].lower() + message[1:]
-    wanted = _WANTED.get(error["type"])
-    if wanted is None:
-        wanted = str(error["msg"])[:1].lower() + str(error["msg"])[1:]
-    return f"{wanted.format_map(error.get('ctx', {}))}{_shown(error['input'])}"
-
-
-_WANTED = {
-    "int_type": "needs an integer",
-    "float_type": "needs a number",
-    "string_type": "needs text",
-    "bool_type": "needs true or false",
-    "list_type": "needs a list",
-    "tuple_type": "needs a list",
-    "dict_type": "needs a mapping of keys to values",
-    "model_type": "needs a mapping of keys to values",
-    "finite_number": "needs a finite number",
-    "literal_error": "must be {expected}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "greater_than": "must be above {gt:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "less_than": "must be below {lt:g}",
-}
-"""Pydantic's types of error in a user's words."""
-
-
-def _shown(value: Any) -> str:
-    """What was given, as it stands in the file, if it is short; a hint if it looks like an axis."""
-    if value is None or isinstance(value, bool):
-        return f", not {json.dumps(value)}"
-    shown = repr(value)
-    text = f", not {shown}" if len(shown) <= 60 else ""
-    if isinstance(value, Mapping) and len(value) == 1:
-        key = str(next(iter(value)))  # `loguniform` and its like mean the logarithm above all
-        close = ["log"] if "log" in key else difflib.get_close_matches(key, AXIS_KEYS, n=1)
-        text += f" (did you mean '{close[0]}'?)" if close and close[0] not in value else ""
-    return text
 
 
 @functools.cache

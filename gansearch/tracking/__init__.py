@@ -11,20 +11,20 @@ thread.
 
 from __future__ import annotations
 
-from gansearch.tracking.mirror import Tracker, sync
 from gansearch.tracking.report import log_report
-from gansearch.tracking.server import Server, comparison_url, default_store, store, ui
-from gansearch.tracking.translate import Part, Status
+from gansearch.tracking.server import Server, comparison_url, default_store, ui, where
+from gansearch.tracking.tracker import Tracker, sync
+from gansearch.tracking.translate import Phase, Status
 
 __all__ = [
-    "Part",
+    "Phase",
     "Server",
     "Status",
     "Tracker",
     "comparison_url",
     "default_store",
     "log_report",
-    "store",
     "sync",
     "ui",
+    "where",
 ]

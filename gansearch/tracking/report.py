@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gansearch.errors import UserError, without_password
-from gansearch.tracking.store import (
+from gansearch.errors import UserError
+from gansearch.masking import without_password
+from gansearch.tracking.runs import (
     find_configurations,
     find_parent,
     one_line,

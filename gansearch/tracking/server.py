@@ -17,10 +17,11 @@ from types import TracebackType
 
 import psutil
 
-from gansearch.errors import UserError, without_password
+from gansearch.errors import UserError
 from gansearch.files import Place, on_disk
-from gansearch.tracking.store import VIEW, one_line, open_client, view_key
-from gansearch.tracking.translate import Part
+from gansearch.masking import without_password
+from gansearch.tracking.runs import VIEW, one_line, open_client, view_key
+from gansearch.tracking.translate import Phase
 
 LOOPBACK = ("127.0.0.1", "localhost")
 EVERY = ("0.0.0.0",)
@@ -37,7 +38,7 @@ def default_store(runs_dir: Place) -> tuple[str, str]:
     return f"sqlite:///{root / 'mlflow.db'}", (root / "mlartifacts").as_uri()
 
 
-def store(runs_dir: Place, uri: str | None = None) -> tuple[str, str | None]:
+def where(runs_dir: Place, uri: str | None = None) -> tuple[str, str | None]:
     """The tracking URI that applies, and where artifacts go if the store is not to say.
 
     As said, else by MLFLOW_TRACKING_URI, else the default store of the runs directory.
@@ -152,7 +153,7 @@ def comparison_url(
     *,
     identity: str = "",
     charts: bool = False,
-    part: Part = "search",
+    part: Phase = "search",
 ) -> str:
     """The address of a study's comparison view: its trials, best first, with the axes as columns.
 

@@ -24,7 +24,7 @@ from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_rep
 
 Status = Literal["RUNNING", "FINISHED", "KILLED", "FAILED"]
 
-Part = Literal["search", "stability"]
+Phase = Literal["search", "stability"]
 """Of a study; each numbers its trials from 0."""
 
 STATUS: dict[Outcome, Status] = {

@@ -17,7 +17,7 @@ from gansearch.study.config import TrialConfig
 
 
 @dataclass(frozen=True)
-class Places:
+class LocalPaths:
     """Facts of a machine that no study file holds.
 
     Attributes:
@@ -33,7 +33,7 @@ class Places:
     @classmethod
     def of_environment(
         cls, data: str | Path | None = None, inception: str | Path | None = None
-    ) -> Places:
+    ) -> LocalPaths:
         """As said, else by GANSEARCH_DATA, GANSEARCH_CACHE and GANSEARCH_INCEPTION, else at home."""
         cache = Path(os.environ.get("GANSEARCH_CACHE", "~/.cache/gansearch")).expanduser()
         data = data or os.environ.get("GANSEARCH_DATA") or cache / "data"
@@ -50,7 +50,7 @@ def _absolute(path: str | Path) -> Path:
 def prepare(
     config: TrialConfig,
     data: ImageData,
-    places: Places,
+    places: LocalPaths,
     device: str = "cpu",
     real: ImageData | None = None,
     known: Mapping[str, Weights] | None = None,
@@ -92,13 +92,13 @@ def prepare(
     )
 
 
-def load_weights(config: TrialConfig, places: Places) -> dict[str, Weights]:
+def load_weights(config: TrialConfig, places: LocalPaths) -> dict[str, Weights]:
     """The weights of feature networks that lie in a file here; raises `WeightsError` if they do not."""
     metrics = [(part.name, part.options) for part in config.evaluation.metrics]
     return read_weights(metrics, places.inception)
 
 
-def load_real(config: TrialConfig, data: ImageData, places: Places) -> ImageData:
+def load_real(config: TrialConfig, data: ImageData, places: LocalPaths) -> ImageData:
     """The images that the metrics compare with: the training images, or the other split."""
     part, split = config.data, config.evaluation.split
     if split == data.split:

@@ -11,7 +11,7 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -20,57 +20,44 @@ import torch
 from torch import Tensor, nn
 
 from gansearch.data.images import ImageData
-from gansearch.losses import LOSSES, PENALTIES, Constraint, Loss, Penalty
+from gansearch.losses import Constraint
 from gansearch.metrics.reference import Evaluator, Reference
-from gansearch.networks import DISCRIMINATORS, GENERATORS
-from gansearch.study.config import Optimizer, TrialConfig, trial_seed
+from gansearch.study.config import TrialConfig, trial_seed
 from gansearch.study.records import Outcome, Report
+from gansearch.training.building import (
+    build_discriminator,
+    build_generator,
+    build_loss,
+    build_optimizer,
+)
 from gansearch.training.health import Health
-from gansearch.training.optimizers import OPTIMIZERS
+from gansearch.training.measuring import (
+    JUDGED_BATCHES,
+    MEASURED,
+    SPLIT,
+    Window,
+    gradient_norm,
+    weight_scale,
+)
+from gansearch.training.order import DataOrder
 from gansearch.training.randomness import (
     deterministic_algorithms,
     random_states,
     restore_random_states,
     seed_everything,
 )
+from gansearch.training.sampling import (
+    AT_ONCE,
+    EVALUATION_SEED,
+    GRID_SEED,
+    GRID_SIZE,
+    generate,
+    scale,
+    update_average,
+)
 
 LOOK_EVERY = 50
 """Steps between two looks at whether the losses are still finite; each waits for the device."""
-
-JUDGED_BATCHES = 8
-"""The discriminator's error rates are counted over its last so many batches before a report."""
-
-AT_ONCE = 256
-"""Images generated in one pass where no gradient is wanted."""
-
-GRID_SIZE = 64
-"""Images in the fixed-noise sample grid."""
-
-Shape = tuple[int, int, int]
-
-EVALUATION_SEED, GRID_SEED = 1, 2
-"""Offsets of the evaluation's noise: the same at every report, so that curves differ by the network
-alone, and apart from the training noise."""
-
-LAST_BATCHES = f"the discriminator's last {JUDGED_BATCHES} training batches"
-MEASURED = {
-    "d_loss": "mean over the steps since the last report, penalty included",
-    "g_loss": "mean over the steps since the last report",
-    "d_grad_norm": "the last step before the report",
-    "g_grad_norm": "the last step before the report",
-    "d_weight_growth": "root mean square of all weights, as a multiple of the start's",
-    "g_weight_growth": "root mean square of all weights, as a multiple of the start's",
-    "d_accuracy": LAST_BATCHES,
-    "d_error_real": LAST_BATCHES,
-    "d_error_fake": LAST_BATCHES,
-    "d_doubt": LAST_BATCHES,
-    "diversity": "the evaluated samples",
-    "images_per_second": "real images through the discriminator since the last report, per second",
-}
-"""What every report holds besides the metrics that the configuration asks for, and over what."""
-
-SPLIT = {"microbatches": "pieces in which each batch was computed, for want of memory"}
-"""What reports hold while there is more than one."""
 
 
 class Trainer:
@@ -105,8 +92,8 @@ class Trainer:
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
         self.averaged.eval()
         sides = config.optimizer
-        self._g_optimizer = _build_optimizer(sides.generator, self.generator)
-        self._d_optimizer = _build_optimizer(sides.discriminator, self.discriminator)
+        self._g_optimizer = build_optimizer(sides.generator, self.generator)
+        self._d_optimizer = build_optimizer(sides.discriminator, self.discriminator)
         self._loss, self._penalty = build_loss(config)
         part: object = self._penalty
         self._constraint = part if isinstance(part, Constraint) else None
@@ -243,11 +230,11 @@ class Trainer:
 
     # Training
 
-    def _train_to(self, target: int) -> _Window:
+    def _train_to(self, target: int) -> Window:
         """Train up to a step, or until the losses are no longer finite."""
         self.generator.train()
         self.discriminator.train()
-        window = _Window(self.device, JUDGED_BATCHES * self.microbatches)
+        window = Window(self.device, JUDGED_BATCHES * self.microbatches)
         first, per_step = self.batch_number, self.config.discriminator_steps
         batches = self._order.batches(first, (target - self.step) * per_step, self.device)
         while self.step < target:
@@ -291,7 +278,7 @@ class Trainer:
         return [(len(parts[0]) / len(batches[0]), parts) for parts in split]
 
     def _update_discriminator(
-        self, real: Tensor, fake: Tensor, window: _Window, *, measure: bool
+        self, real: Tensor, fake: Tensor, window: Window, *, measure: bool
     ) -> None:
         self._d_optimizer.zero_grad()
         for share, (reals, fakes) in self._pieces(real, fake):
@@ -310,7 +297,7 @@ class Trainer:
                 self._constraint.constrain(self._d_parameters)
 
     def _update_generator(
-        self, real: Tensor, latents: Tensor, fake: Tensor, window: _Window, *, measure: bool
+        self, real: Tensor, latents: Tensor, fake: Tensor, window: Window, *, measure: bool
     ) -> None:
         for parameter in self._d_parameters:  # their gradients are not wanted here: save them
             parameter.requires_grad_(False)
@@ -344,7 +331,7 @@ class Trainer:
             ours.copy_(live)  # running statistics are averages already
         return self.averaged
 
-    def _measure(self, window: _Window) -> dict[str, float]:
+    def _measure(self, window: Window) -> dict[str, float]:
         """The report's metrics. A network that is no longer finite is not evaluated: NaN says so."""
         metrics = window.metrics(self._loss)
         for key, network in (("d", self.discriminator), ("g", self.generator)):
@@ -371,151 +358,6 @@ class Trainer:
         return f"its batches of {size} were computed in {pieces} pieces" if pieces > 1 else ""
 
 
-class _Window:
-    """What is gathered between two reports, on the device and without waiting for it."""
-
-    def __init__(self, device: torch.device, judged: int) -> None:
-        self.d_loss = torch.zeros((), device=device)
-        self.g_loss = torch.zeros((), device=device)
-        self.d_grad_norm = self.g_grad_norm = torch.full((), math.nan)
-        self.d_count = self.g_count = 0.0
-        self._judged = judged
-        self._logits: list[tuple[Tensor, Tensor]] = []
-
-    def add_discriminator(self, loss: Tensor, share: float, real: Tensor, fake: Tensor) -> None:
-        self.d_loss.add_(loss.detach(), alpha=share)
-        self.d_count += share
-        self._logits.append((real.detach(), fake.detach()))
-        if len(self._logits) > self._judged:
-            self._logits.pop(0)
-
-    def add_generator(self, loss: Tensor, share: float) -> None:
-        self.g_loss.add_(loss.detach(), alpha=share)
-        self.g_count += share
-
-    def finite(self) -> bool:
-        return bool(torch.isfinite(self.d_loss + self.g_loss))
-
-    def metrics(self, loss: Loss) -> dict[str, float]:
-        real, fake = (torch.cat(side) for side in zip(*self._logits, strict=True))
-        decision = (real.mean() + fake.mean()) / 2 if loss.decision is None else loss.decision
-        threshold = float(decision)
-        missed, fooled = (real <= threshold).float().mean(), (fake > threshold).float().mean()
-        return {
-            "d_loss": (self.d_loss / self.d_count).item(),
-            "g_loss": (self.g_loss / self.g_count).item(),
-            "d_grad_norm": self.d_grad_norm.item(),
-            "g_grad_norm": self.g_grad_norm.item(),
-            "d_accuracy": 1 - (missed + fooled).item() / 2,
-            "d_error_real": missed.item(),
-            "d_error_fake": fooled.item(),
-            "d_doubt": doubt(loss, real, fake, threshold),
-        }
-
-
-class DataOrder:
-    """Which images each batch holds: every epoch a fresh permutation, the last partial batch left
-    out. A batch is a function of its number and the seed alone, so a data position is a number.
-
-    Args:
-        count: images; fewer than `batch_size` are drawn with repetition.
-        batch_size: images in a batch.
-        seed: fixes every permutation.
-    """
-
-    def __init__(self, count: int, batch_size: int, seed: int) -> None:
-        self.count, self.batch_size, self.seed = count, batch_size, seed
-        self.per_epoch = max(count // batch_size, 1)
-
-    def batches(self, first: int, number: int, device: torch.device) -> Iterator[Tensor]:
-        """Indices, int64 of length batch_size, of `number` batches from the `first`-th on."""
-        epoch, order = -1, torch.empty(0)
-        for batch in range(first, first + number):
-            if batch // self.per_epoch != epoch:
-                epoch = batch // self.per_epoch
-                order = self._permutation(epoch).to(device)
-            start = batch % self.per_epoch * self.batch_size
-            yield order[start : start + self.batch_size]
-
-    def _permutation(self, epoch: int) -> Tensor:
-        chance = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        if self.count < self.batch_size:
-            return torch.randint(self.count, (self.batch_size,), generator=chance)
-        return torch.randperm(self.count, generator=chance)
-
-
-def build_generator(config: TrialConfig, shape: Shape, device: torch.device) -> nn.Module:
-    """A fresh generator of images of a shape (C, H, W); raises `ValueError` for one it cannot do."""
-    part = config.generator
-    with _birthplace(device):
-        return GENERATORS.build(part.name, part.options, shape, config.latent_size).to(device)
-
-
-def build_discriminator(config: TrialConfig, shape: Shape, device: torch.device) -> nn.Module:
-    """A fresh discriminator of images of a shape (C, H, W); raises `ValueError` as above."""
-    part = config.discriminator
-    with _birthplace(device):
-        return DISCRIMINATORS.build(part.name, part.options, shape).to(device)
-
-
-def _birthplace(device: torch.device) -> torch.device:
-    """Networks are initialised on the CPU, so that a seed means the same start on any device."""
-    return device if device.type == "meta" else torch.device("cpu")
-
-
-def build_loss(config: TrialConfig) -> tuple[Loss, Penalty | None]:
-    """The loss and the penalty that a configuration names."""
-    loss = LOSSES.build(config.loss.name, config.loss.options)
-    penalty = config.loss.penalty
-    return loss, PENALTIES.build(penalty.name, penalty.options) if penalty else None
-
-
-def _build_optimizer(side: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
-    return OPTIMIZERS.build(side.name, side.options, network.parameters())
-
-
-@torch.no_grad()
-def generate(
-    network: nn.Module,
-    count: int,
-    latent_size: int,
-    seed: int,
-    device: torch.device,
-    at_once: int = AT_ONCE,
-) -> Tensor:
-    """Images of a generator in evaluation mode: uint8, count x C x H x W; a seed, the same images,
-    up to rounding however many are made `at_once`.
-    """
-    noise = torch.Generator(device).manual_seed(seed)
-    batches = []
-    for start in range(0, count, AT_ONCE):
-        size = (min(AT_ONCE, count - start), latent_size)
-        latents = torch.randn(size, generator=noise, device=device)
-        batches += [unscale(network(part)) for part in torch.split(latents, at_once)]
-    return torch.cat(batches)
-
-
-def scale(pixels: Tensor) -> Tensor:
-    """uint8 0..255 -> float32 -1..1, the range of tanh."""
-    return pixels.float().mul_(1 / 127.5).sub_(1)
-
-
-def unscale(images: Tensor) -> Tensor:
-    """float -1..1 -> uint8 0..255, rounded; what lies outside is cut off as an image file would."""
-    return images.mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, live: nn.Module, decay: float, step: int) -> None:
-    """Exponential moving average of the weights (Yazici et al. 2019, arXiv 1806.04498).
-
-    The decay rises with the step as (1 + t) / (10 + t), so that the average forgets the random
-    start; TensorFlow's `ExponentialMovingAverage(num_updates)` does the same.
-    """
-    weight = 1 - min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(average.parameters()), list(live.parameters()), weight)
-
-
 def backward(loss: Tensor, share: float) -> None:
     """Add a share of a loss's gradients to those that are there."""
     weight = None if share == 1 else torch.full_like(loss, share)
@@ -526,27 +368,6 @@ def batch_norm_momenta(network: nn.Module) -> dict[nn.modules.batchnorm._BatchNo
     """How much a pass moves the running averages of each batch norm of a network."""
     kind = nn.modules.batchnorm._BatchNorm
     return {m: m.momentum for m in network.modules() if isinstance(m, kind) and m.momentum is not None}
-
-
-def gradient_norm(network: nn.Module) -> Tensor:
-    """Euclidean norm over all the gradients of a network, as a scalar tensor."""
-    return nn.utils.get_total_norm(p.grad for p in network.parameters() if p.grad is not None)
-
-
-def doubt(loss: Loss, real: Tensor, fake: Tensor, decision: float) -> float:
-    """The discriminator's loss as a share of an undecided one's: 1, it guesses; 0, it is sure of every
-    image, and its verdict hardly changes from one generated image to another, so that nothing is left
-    in it to learn from. A critic's loss has no bottom to compare with (Wasserstein): always 1.
-    """
-    undecided = loss.d(torch.full_like(real, decision), torch.full_like(fake, decision)).item()
-    return loss.d(real, fake).item() / undecided if undecided > 0 else 1.0
-
-
-@torch.no_grad()
-def weight_scale(network: nn.Module) -> float:
-    """Root mean square of all the weights; NaN where one is."""
-    count = sum(p.numel() for p in network.parameters())
-    return nn.utils.get_total_norm(network.parameters()).item() / math.sqrt(count)
 
 
 def _as_tensor(pixels: np.ndarray) -> Tensor:

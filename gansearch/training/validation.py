@@ -22,25 +22,13 @@ from gansearch.metrics import METRICS
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import Document, Path_, read_document
+from gansearch.study.mistakes import Mistakes, place_all, validate
+from gansearch.study.plan import Plan
 from gansearch.study.registry import Registry
-from gansearch.study.spec import (
-    Complete,
-    CompletePlan,
-    Found,
-    Plan,
-    StudySpec,
-    build_study,
-    check_config,
-    place_all,
-    validate,
-)
+from gansearch.study.spec import Complete, CompletePlan, StudySpec, build_study, check_config
+from gansearch.training.building import build_discriminator, build_generator, build_loss
+from gansearch.training.measuring import MEASURED
 from gansearch.training.optimizers import OPTIMIZERS
-from gansearch.training.trainer import (
-    MEASURED,
-    build_discriminator,
-    build_generator,
-    build_loss,
-)
 
 Shape = tuple[int, int, int]
 T = TypeVar("T")
@@ -58,7 +46,7 @@ PARTS: dict[tuple[str, ...], Registry[Any]] = {
 
 
 def read_study(
-    document: Document, data_root: Path, complete_plan: CompletePlan, known: Found | None = None
+    document: Document, data_root: Path, complete_plan: CompletePlan, known: Mistakes | None = None
 ) -> tuple[StudySpec, ImageData]:
     """Check a study and load the data that it names.
 
@@ -91,7 +79,9 @@ def load_config(
     return _read(document, Path(data_root), _build_config, document.secrets())
 
 
-def _read(document: Document, root: Path, build: Callable[..., T], known: Found) -> tuple[T, ImageData]:
+def _read(
+    document: Document, root: Path, build: Callable[..., T], known: Mistakes
+) -> tuple[T, ImageData]:
     data, missing = _find_data(document, root)
     completing = functools.partial(complete, shape=data.shape if data else None)
     built = build(document, completing, known=[*missing, *known])
@@ -100,9 +90,9 @@ def _read(document: Document, root: Path, build: Callable[..., T], known: Found)
     return built, data
 
 
-def _find_data(document: Document, root: Path) -> tuple[ImageData | None, Found]:
+def _find_data(document: Document, root: Path) -> tuple[ImageData | None, Mistakes]:
     """The data of a file, or why not; what is wrong with the section itself is told elsewhere."""
-    found: Found = []
+    found: Mistakes = []
     part = validate(TrialConfig, {"data": document.tree.get("data", {})}, found).data
     if found or DATASETS.check(part.name, part.options):
         return None, []
@@ -114,7 +104,7 @@ def _find_data(document: Document, root: Path) -> tuple[ImageData | None, Found]
         return None, [(("data",), str(error))]
 
 
-def _build_config(document: Document, completing: Complete, known: Found) -> TrialConfig:
+def _build_config(document: Document, completing: Complete, known: Mistakes) -> TrialConfig:
     keys = TrialConfig.model_fields
     config, found = check_config({k: v for k, v in document.tree.items() if k in keys}, completing)
     for key in document.tree.keys() - keys:
@@ -127,7 +117,7 @@ def _build_config(document: Document, completing: Complete, known: Found) -> Tri
     return config
 
 
-def complete(config: TrialConfig, shape: Shape | None) -> tuple[TrialConfig, Found]:
+def complete(config: TrialConfig, shape: Shape | None) -> tuple[TrialConfig, Mistakes]:
     """A configuration with the defaults of all its parts, and what is wrong with it.
 
     Args:
@@ -136,7 +126,7 @@ def complete(config: TrialConfig, shape: Shape | None) -> tuple[TrialConfig, Fou
             checked.
     """
     tree: dict[str, Any] = config.model_dump()  # not as JSON, in which NaN would pass for null
-    found: Found = []
+    found: Mistakes = []
     for path, registry in PARTS.items():
         part = functools.reduce(lambda node, key: node and node[key], path, tree)
         if part:
@@ -159,7 +149,7 @@ def _declared(path: tuple[str, ...]) -> set[str]:
 
 def _complete_part(
     part: dict[str, Any], path: Path_, registry: Registry[Any], declared: set[str]
-) -> Found:
+) -> Mistakes:
     options = {key: value for key, value in part.items() if key not in declared}
     mistakes = registry.check(part["name"], options)
     if not mistakes:
@@ -167,7 +157,7 @@ def _complete_part(
     return [((*path, *below), message) for below, message in mistakes]
 
 
-def _too_few_samples(evaluation: dict[str, Any]) -> Found:
+def _too_few_samples(evaluation: dict[str, Any]) -> Mistakes:
     splits = [metric.get("splits", 1) for metric in evaluation["metrics"]]
     most = max((n for n in splits if isinstance(n, int)), default=1)
     if evaluation["samples"] >= most:
@@ -175,7 +165,7 @@ def _too_few_samples(evaluation: dict[str, Any]) -> Found:
     return [(("evaluation", "samples"), f"a score of {most} splits needs at least {most} samples")]
 
 
-def _complete_objective(tree: dict[str, Any]) -> Found:
+def _complete_objective(tree: dict[str, Any]) -> Mistakes:
     objective = tree["objective"]
     metric = objective["metric"]
     measured = [part["name"] for part in tree["evaluation"]["metrics"]]
@@ -194,7 +184,7 @@ def _complete_objective(tree: dict[str, Any]) -> Found:
     return []
 
 
-def _repeated(metrics: list[dict[str, Any]]) -> Found:
+def _repeated(metrics: list[dict[str, Any]]) -> Mistakes:
     names = [part["name"] for part in metrics]
     return [
         (("evaluation", "metrics", i), f"the metric '{name}' is asked for twice")
@@ -210,7 +200,7 @@ def _own_goal(metric: str) -> str | None:
         return None
 
 
-def _check_networks(config: TrialConfig, shape: Shape | None, wrong: set[Any]) -> Found:
+def _check_networks(config: TrialConfig, shape: Shape | None, wrong: set[Any]) -> Mistakes:
     """What only building shows: sizes that do not fit, options that exclude each other."""
     sections = [s for s in ("generator", "discriminator", "loss") if s not in wrong]
     relevant = config.model_dump_json(include={"generator", "discriminator", "loss", "latent_size"})

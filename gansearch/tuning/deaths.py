@@ -19,7 +19,8 @@ from ray import cloudpickle
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from gansearch.errors import StorageError, without_password
+from gansearch.errors import StorageError
+from gansearch.masking import without_password
 
 NODES = 5
 """How many times as many deaths a trial survives where none is its own: one that takes its node with

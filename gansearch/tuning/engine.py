@@ -16,8 +16,9 @@ from ray.exceptions import RayActorError
 from ray.tune.search import Searcher
 
 from gansearch.errors import StudyError, UserError
+from gansearch.study.plan import Resources
 from gansearch.study.records import Outcome
-from gansearch.study.spec import Resources, StudySpec
+from gansearch.study.spec import StudySpec
 from gansearch.tuning.deaths import Deaths, error_of, every_loss_told
 from gansearch.tuning.ledger import Ledger
 from gansearch.tuning.nodes import NODE_ID, Nodes

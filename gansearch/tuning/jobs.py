@@ -29,11 +29,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gansearch
-from gansearch.errors import StudyError, UserError, shows_password, without_password
-from gansearch.study.directory import StudyDirectory, check_name
+from gansearch.errors import StudyError, UserError
+from gansearch.journal.directory import StudyDirectory, check_name
+from gansearch.masking import shows_password, without_password
 from gansearch.study.document import Document, read_document
 from gansearch.study.spec import build_study
-from gansearch.tuning.cluster import wants_token
+from gansearch.tuning.connection import wants_token
 from gansearch.tuning.modules import existing, own_modules
 
 _TALKATIVE = (
@@ -80,7 +81,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RemoteAnswer:
     """What a command on the cluster's head said.
 
     Attributes:
@@ -215,7 +216,7 @@ def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
 
 def remote(
     address: str, arguments: Sequence[str], *, runs_dir: str | None = None, timeout: float = 120.0
-) -> Answer:
+) -> RemoteAnswer:
     """Run a short command of `gansearch` about a study on the cluster's head and wait for its answer.
 
     It takes some seconds: Ray starts a process to supervise it. Afterwards it is gone from the
@@ -243,7 +244,7 @@ def remote(
             _, stdout, stderr = client.get_job_logs(id_).split(f"{mark}\n", 2)
         finally:
             _forget(client, id_)
-    return Answer(job.exit_code, stdout if stdout.strip() else "", stderr)
+    return RemoteAnswer(job.exit_code, stdout if stdout.strip() else "", stderr)
 
 
 async def _next(tail: AsyncIterator[str]) -> str | None:
@@ -252,8 +253,8 @@ async def _next(tail: AsyncIterator[str]) -> str | None:
 
 def _check_study(path: Path, overrides: Mapping[str, Any]) -> Document:
     """Tell all the mistakes in a study file that can be told without its images."""
+    from gansearch.search.samplers import complete_plan  # noqa: PLC0415
     from gansearch.training.validation import complete  # noqa: PLC0415  it loads torch
-    from gansearch.tuning.launch import complete_plan  # noqa: PLC0415
 
     document = read_document(path)
     for key, value in overrides.items():

@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import difflib
 import os
-import shutil
-import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-import gansearch
 from gansearch import files
 from gansearch.data.images import ImageData
 from gansearch.errors import StudyError, UserError
 from gansearch.files import Place
-from gansearch.journal import DASHBOARD, Journal
-from gansearch.metrics.reference import Reference, load_reference, save_reference
-from gansearch.study.config import Part, TrialConfig
-from gansearch.study.directory import StudyDirectory
-from gansearch.study.document import Path_, parse_document, read_document
-from gansearch.study.roster import Candidate, Roster
-from gansearch.study.spec import Plan, Stability, StudySpec
-from gansearch.tracking import store
-from gansearch.training.prepare import Places, load_real, load_weights, prepare
-from gansearch.training.validation import read_study
-from gansearch.tuning.candidates import (
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import DASHBOARD, Journal
+from gansearch.metrics.reference import Reference, load_reference
+from gansearch.search.proposer import Proposer
+from gansearch.search.repeats import Repeats
+from gansearch.search.samplers import complete_plan
+from gansearch.search.selection import (
     Around,
     check_comparable,
     find_centre,
@@ -41,19 +31,25 @@ from gansearch.tuning.candidates import (
     neighbours,
     select,
 )
-from gansearch.tuning.cluster import connected, dashboard
+from gansearch.study.config import TrialConfig
+from gansearch.study.document import parse_document, read_document
+from gansearch.study.plan import Stability
+from gansearch.study.roster import Candidate, Roster
+from gansearch.study.spec import StudySpec
+from gansearch.tracking import where
+from gansearch.training.prepare import LocalPaths, load_real, load_weights, prepare
+from gansearch.training.validation import read_study
+from gansearch.tuning.connection import connected, dashboard
+from gansearch.tuning.creation import created, versions_in_use
 from gansearch.tuning.mirroring import mirror
 from gansearch.tuning.modules import differing, keep, kept, own_modules
 from gansearch.tuning.nodes import Nodes
-from gansearch.tuning.proposer import Proposer
-from gansearch.tuning.repeats import Repeats
-from gansearch.tuning.samplers import SAMPLERS
-from gansearch.tuning.session import Launch, Stage, run_trials
+from gansearch.tuning.stage import Launch, Stage, run_trials
 
 
 def load_study(
     path: str | Place,
-    places: Places,
+    places: LocalPaths,
     overrides: Mapping[str, Any] | None = None,
     *,
     launched: bool = False,
@@ -70,18 +66,6 @@ def load_study(
         document.override(key, value)
     secrets = [] if launched else document.secrets()
     return read_study(document, places.data, complete_plan, secrets)
-
-
-def complete_plan(plan: Plan) -> tuple[Plan, list[tuple[Path_, str]]]:
-    """A plan with its sampler's defaults filled in, and what is wrong with the choice of it."""
-    sampler = plan.search.sampler
-    found = SAMPLERS.check(sampler.name, sampler.options)
-    if found:
-        return plan, [(("search", "sampler", *path), message) for path, message in found]
-    options = SAMPLERS.options(sampler.name).model_validate(sampler.options)
-    full = Part(name=sampler.name, **options.model_dump(mode="json"))
-    search = plan.search.model_copy(update={"sampler": full})
-    return plan.model_copy(update={"search": search}), []
 
 
 def run(
@@ -104,7 +88,7 @@ def run(
         console.print(f"study '{directory.name}' in {directory.path}", highlight=False)
         data_ref = ray.put(data)
         reference = _measure(ray, spec, data, data_ref, launch, console)
-        with _created(spec, directory, launch, reference):
+        with created(spec, directory, launch, reference):
             keep(modules, directory.modules)
             nodes.share(directory.path)
             shared = (data_ref, data.shape, ray.put(reference))
@@ -199,7 +183,7 @@ def _check_storable(directory: StudyDirectory, launch: Launch) -> None:
     """Raise `StudyError` for all that cannot be where the study is and is not said to be elsewhere."""
     checks: list[Callable[[], object]] = [partial(directory.check_holdable, launch.storage)]
     if launch.tracking != "off":
-        checks.append(partial(store, directory.runs_dir, launch.tracking))
+        checks.append(partial(where, directory.runs_dir, launch.tracking))
     wrong = []
     for check in checks:
         try:
@@ -308,7 +292,7 @@ def _confirm(
     lost = {r.config["seed"] for r in journal.trials() if r.blameless} if journal else set()
     wider = roster.extended(candidates, seeds, stage.spec.plan.search.seed, taken, lost)
     if journal is None:
-        journal = search.create_stability(directory.path, wider, _versions(), launch.storage)
+        journal = search.create_stability(directory.path, wider, versions_in_use(), launch.storage)
     elif wider != roster:
         journal.extend(wider)
     if of_file:
@@ -359,98 +343,6 @@ def _check_same_images(reference: Reference, real: ImageData) -> None:
             f"the images of '{real.name}' are not those that the study began with: put them back, "
             "or run it as a study of its own"
         )
-
-
-@contextmanager
-def _created(
-    spec: StudySpec, directory: StudyDirectory, launch: Launch, reference: Reference
-) -> Iterator[None]:
-    """A new study, held by this driver from the first moment at which another one could find it."""
-    if isinstance(directory.path, Path):
-        _create(spec, directory, launch, reference)
-        with directory.held(launch.storage):
-            yield
-    else:
-        with directory.held(launch.storage):
-            _create(spec, directory, launch, reference)
-            yield
-
-
-def _create(
-    spec: StudySpec, directory: StudyDirectory, launch: Launch, reference: Reference | None
-) -> None:
-    """Make a study, whole or not at all."""
-    config = spec.corner()
-    facts = {
-        "metric": config.objective.metric,
-        "goal": spec.goal,
-        "steps": config.budget.steps,
-        "report_every": config.budget.report_every,
-        "trials": spec.plan.search.trials,
-        "digest": spec.digest,
-        "question": spec.question,
-        "study": spec.to_yaml(),
-        "id": uuid.uuid4().hex[:12],  # tells studies of one name apart on a shared MLflow server
-        **_versions(),
-    }
-    begin = partial(Journal.create, name=directory.name, facts=facts, storage=launch.storage)
-    if isinstance(directory.path, Path):
-        _make_folder(directory.path, spec.to_yaml(), reference, begin)
-    else:
-        _put_files(directory, spec.to_yaml(), reference, begin)
-
-
-def _make_folder(
-    path: Path, study: str, reference: Reference | None, begin: Callable[[Path], Journal]
-) -> None:
-    """Make a study's folder under another name, and give it its own when all is in it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        part.chmod(0o755)
-        files.write(StudyDirectory(part).study_file, study)
-        if reference is not None:
-            save_reference(reference, StudyDirectory(part).reference)
-        journal = begin(part)
-        try:
-            part.rename(path)
-        except OSError as error:
-            journal.delete()
-            raise StudyError(f"{path} exists already") from error
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-
-
-def _put_files(
-    directory: StudyDirectory,
-    study: str,
-    reference: Reference | None,
-    begin: Callable[[Place], Journal],
-) -> None:
-    """Put a study, which is held, into an object store: its file comes last, and makes it one."""
-    with files.reachable(directory.path):
-        if directory.study_file.exists():  # since it was given its name
-            raise StudyError(f"{directory.path} exists already")
-        try:
-            if reference is not None:
-                save_reference(reference, directory.reference)
-            journal = begin(directory.path)
-            try:
-                files.write(directory.study_file, study)
-            except BaseException:
-                journal.delete()
-                raise
-        except BaseException:
-            files.remove(directory.reference)
-            raise
-
-
-def _versions() -> dict[str, str]:
-    """What made the numbers, and when it began to."""
-    packages = {name: metadata.version(name) for name in ("torch", "ray", "optuna")}
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"gansearch": gansearch.__version__, "launched": now, **packages}
 
 
 def _measure(

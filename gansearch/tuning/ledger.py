@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from gansearch.errors import without_password
-from gansearch.journal import Journal
-from gansearch.study.directory import StudyDirectory
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import Journal
+from gansearch.masking import without_password
 from gansearch.study.records import Outcome, Report, TrialRecord, table_row
 from gansearch.tuning.upkeep import Upkeep
 

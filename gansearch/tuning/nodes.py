@@ -17,7 +17,7 @@ from typing import Any
 from gansearch import files
 from gansearch.errors import StudyError
 from gansearch.files import Place
-from gansearch.study.spec import Resources
+from gansearch.study.plan import Resources
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the cluster, at least."""

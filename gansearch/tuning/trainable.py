@@ -27,13 +27,14 @@ import torch
 from ray.tune import Trainable
 
 from gansearch import files
-from gansearch.errors import StorageError, without_password
+from gansearch.errors import StorageError
 from gansearch.files import Place
+from gansearch.journal.directory import ERROR, LOG, StudyDirectory
+from gansearch.masking import without_password
 from gansearch.study.config import TrialConfig
-from gansearch.study.directory import ERROR, LOG, StudyDirectory
 from gansearch.study.records import Outcome, Report, best_report
 from gansearch.training import checkpoint
-from gansearch.training.model import write_grid
+from gansearch.training.export_folder import write_grid
 from gansearch.training.usage import Meter
 from gansearch.tuning.nodes import sees
 

@@ -9,8 +9,8 @@ import pytest
 from optuna.distributions import FloatDistribution
 
 from gansearch.analysis.tables import curves_table, state_of, status, trials_table
-from gansearch.journal import DASHBOARD, Journal
-from gansearch.study.directory import StudyDirectory
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import DASHBOARD, Journal
 from gansearch.study.records import Outcome, Report, strict_json
 
 FACTS = {"metric": "fd", "goal": "min", "steps": 30, "trials": 4}

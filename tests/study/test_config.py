@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gansearch.errors import InvalidInput
+from gansearch.search.samplers import complete_plan
 from gansearch.study.config import ADDED, TrialConfig, config_digest, digest, flatten, trial_seed
 from gansearch.study.document import parse_document, write_document
 from gansearch.study.roster import Candidate, Roster
 from gansearch.study.spec import check_config
 from gansearch.training.validation import read_study
-from gansearch.tuning.launch import complete_plan
 
 
 def test_a_configuration_is_read_from_what_it_writes():

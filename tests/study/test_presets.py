@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gansearch.search.samplers import complete_plan
 from gansearch.study.config import loss_family
 from gansearch.study.document import parse_value, read_document
 from gansearch.training.validation import read_study
-from gansearch.tuning.launch import complete_plan
 
 STUDIES = Path(__file__).parents[2] / "studies"
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gansearch.errors import InvalidInput
+from gansearch.search.samplers import complete_plan
 from gansearch.study.document import parse_document
 from gansearch.study.space import Choice
 from gansearch.study.spec import StudySpec
 from gansearch.training.validation import read_study
-from gansearch.tuning.launch import complete_plan
 
 ISSUE = """\
 question: Which loss tolerates the widest range of learning rates on Fashion-MNIST?

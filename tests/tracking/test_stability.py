@@ -10,7 +10,7 @@ import pytest
 from gansearch.errors import UserError
 from gansearch.study.records import Outcome
 from gansearch.tracking import comparison_url, default_store, sync
-from gansearch.tracking.store import LONGEST_VIEW, StudyRuns, open_client
+from gansearch.tracking.runs import LONGEST_VIEW, StudyRuns, open_client
 
 from .helpers import STUDY, picture, seed, trial, until
 

@@ -3,15 +3,15 @@ from pathlib import Path
 import pytest
 
 from gansearch.study.config import TrialConfig
-from gansearch.training.prepare import Places, prepare
+from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
 from gansearch.training.validation import complete
 
 
 @pytest.fixture(scope="session")
-def places(tmp_path_factory) -> Places:
+def places(tmp_path_factory) -> LocalPaths:
     root = tmp_path_factory.mktemp("places")
-    return Places(root / "data", root / "cache")
+    return LocalPaths(root / "data", root / "cache")
 
 
 @pytest.fixture(scope="session")

@@ -148,7 +148,7 @@ def test_without_a_penalty_it_neither_converges_nor_diverges(train):
 
 @pytest.mark.slow
 def test_the_map_of_a_real_search_agrees_with_the_boundary(tmp_path):
-    from gansearch.analysis.landscape import stability_map
+    from gansearch.analysis.maps import stability_map
 
     found = dirac.search(trials=150, steps=500, seed=1, concurrency=2, folder=tmp_path)
     assert len(found.search) == 150

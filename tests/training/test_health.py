@@ -7,7 +7,7 @@ import pytest
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Outcome, Report
 from gansearch.training.health import Health
-from gansearch.training.trainer import doubt
+from gansearch.training.measuring import doubt
 
 HEALTHY = {
     "d_loss": 1.2,

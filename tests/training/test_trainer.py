@@ -9,16 +9,9 @@ from hypothesis import strategies as st
 
 from gansearch.study.records import Outcome
 from gansearch.training import checkpoint
-from gansearch.training.trainer import (
-    MEASURED,
-    DataOrder,
-    generate,
-    gradient_norm,
-    scale,
-    unscale,
-    update_average,
-    weight_scale,
-)
+from gansearch.training.measuring import MEASURED, gradient_norm, weight_scale
+from gansearch.training.order import DataOrder
+from gansearch.training.sampling import generate, scale, unscale, update_average
 
 TIMED = {"images_per_second"}
 

@@ -9,7 +9,7 @@ from postgresql import PostgreSQL
 from processes import finish, launch
 
 import gansearch
-from gansearch.journal import Journal
+from gansearch.journal.journal import Journal
 
 STUDY = """
 data: {name: digits}

@@ -29,12 +29,12 @@ from test_trainable import begin, config, digits, exact, reference, run_out, tol
 import gansearch
 from gansearch import files
 from gansearch.errors import StorageError, StudyError
-from gansearch.study.directory import StudyDirectory
+from gansearch.journal.directory import StudyDirectory
+from gansearch.study.plan import Resources
 from gansearch.study.records import Best, Outcome
-from gansearch.study.spec import Resources
 from gansearch.training import checkpoint
 from gansearch.tuning import nodes, trainable
-from gansearch.tuning.cluster import connected
+from gansearch.tuning.connection import connected
 from gansearch.tuning.deaths import Deaths, every_loss_told
 from gansearch.tuning.engine import Interruption, Proposals
 
@@ -361,7 +361,7 @@ resources: {retries: 0}
 @pytest.fixture
 def work(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     return tmp_path
 

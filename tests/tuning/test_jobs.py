@@ -294,7 +294,7 @@ def cluster(tmp_path_factory):
     token.write_text(secrets.token_hex(32))
     knows = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     is_head = {
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback alone, as in gansearch.tuning.cluster
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback alone, as in gansearch.tuning.connection
         "RAY_USAGE_STATS_ENABLED": "0",
         "GANSEARCH_RUNS": str(folder / "runs"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -427,7 +427,7 @@ except StudyError as error:
 JOINS = """
 import sys
 from gansearch.errors import StudyError
-from gansearch.tuning.cluster import connected
+from gansearch.tuning.connection import connected
 try:
     with connected(sys.argv[1]):
         print("joined")

@@ -10,7 +10,7 @@ from gansearch.errors import UserError
 from gansearch.files import place
 from gansearch.tuning.launch import _modules
 from gansearch.tuning.modules import differing, existing, keep, kept
-from gansearch.tuning.session import Launch
+from gansearch.tuning.stage import Launch
 
 
 @pytest.fixture

@@ -30,13 +30,13 @@ import gansearch
 from gansearch.data.images import ImageData
 from gansearch.data.load import load
 from gansearch.errors import StudyError, UserError
+from gansearch.journal.directory import LOG
 from gansearch.metrics.reference import load_reference
 from gansearch.study.config import TrialConfig
-from gansearch.study.directory import LOG
-from gansearch.study.spec import Resources
+from gansearch.study.plan import Resources
 from gansearch.training import checkpoint
 from gansearch.training.trainer import Trainer
-from gansearch.tuning.cluster import connected
+from gansearch.tuning.connection import connected
 from gansearch.tuning.engine import _request
 from gansearch.tuning.nodes import Nodes
 

@@ -13,12 +13,12 @@ from processes import launch as start
 import gansearch
 from gansearch import cli, files, tracking
 from gansearch.errors import StudyError, UserError
-from gansearch.journal import Journal
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import Journal
 from gansearch.metrics.reference import Reference
-from gansearch.study.directory import StudyDirectory
 from gansearch.study.records import Outcome, Report
-from gansearch.tracking.store import open_client
-from gansearch.tuning.launch import _create
+from gansearch.tracking.runs import open_client
+from gansearch.tuning.creation import create
 
 STUDY = """
 question: Does it survive, with nothing on a disk that is shared?
@@ -200,15 +200,15 @@ def test_a_study_that_cannot_be_made_leaves_nothing(spec, launch, bucket, tmp_pa
     with monkeypatch.context() as patch:
         patch.setattr(files, "write", refuse)
         with pytest.raises(UserError, match=r"cannot use s3://.*: OSError: no"):
-            _create(spec(), directory, how, reference)
+            create(spec(), directory, how, reference)
     assert names(bucket) == []
-    _create(spec(), directory, how, reference)
+    create(spec(), directory, how, reference)
     assert names(bucket) == ["runs/x/reference.safetensors", "runs/x/study.yaml"]
     with pytest.raises(StudyError, match="exists already"):  # by a driver that was as quick
-        _create(spec(), directory, how, reference)
+        create(spec(), directory, how, reference)
     elsewhere = StudyDirectory(files.place(f"{bucket}/other/x"))
     with pytest.raises(StudyError, match="the storage already has a study named 'x'"):
-        _create(spec(), elsewhere, how, reference)
+        create(spec(), elsewhere, how, reference)
     assert names(bucket) == ["runs/x/reference.safetensors", "runs/x/study.yaml"]
 
 

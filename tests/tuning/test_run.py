@@ -47,7 +47,7 @@ health: {collapsed: false, stalled: false}
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     monkeypatch.setenv("TOY_DIED", str(tmp_path / "died"))
     (tmp_path / "study.yaml").write_text(STUDY)

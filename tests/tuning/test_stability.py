@@ -12,14 +12,15 @@ from processes import finish, launch, wait_for_reports
 
 import gansearch
 from gansearch.errors import InvalidInput, StudyError, UserError
-from gansearch.journal import Journal
-from gansearch.study.directory import StudyDirectory
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import Journal
+from gansearch.search.proposer import Proposer
+from gansearch.search.selection import of_trial
 from gansearch.study.records import Outcome, Report
 from gansearch.study.roster import Roster
-from gansearch.tuning.candidates import of_trial
-from gansearch.tuning.cluster import connected
-from gansearch.tuning.launch import FILE_SERVED, _create, is_finished
-from gansearch.tuning.proposer import Proposer
+from gansearch.tuning.connection import connected
+from gansearch.tuning.creation import create
+from gansearch.tuning.launch import FILE_SERVED, is_finished
 
 STUDY = """
 question: Does it keep working?
@@ -199,7 +200,7 @@ def test_a_study_whose_file_asks_for_more_than_has_run_is_not_finished(spec, tmp
     """A driver may die between the search's end and what comes after it."""
     asked = spec("search: {trials: 1}\nstability: {top: 1, seeds: 2}")
     directory = StudyDirectory(tmp_path / "runs" / "s")
-    _create(asked, directory, launch, None)
+    create(asked, directory, launch, None)
     journal = Journal.open(directory.path, "s", writer=True)
     record = Proposer(asked, journal).propose(0)
     journal.report(0, Report(10, 160, 1.0, {"fd_classifier": 1.0}, 0.0))

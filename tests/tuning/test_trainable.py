@@ -15,15 +15,15 @@ import torch
 
 from gansearch import files
 from gansearch.data.load import load
+from gansearch.journal.directory import ERROR, LOG, StudyDirectory
 from gansearch.study.config import TrialConfig
-from gansearch.study.directory import ERROR, LOG, StudyDirectory
 from gansearch.study.records import Outcome, Report
 from gansearch.training import checkpoint
-from gansearch.training.prepare import Places, prepare
+from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
 from gansearch.training.validation import complete
 from gansearch.tuning import trainable
-from gansearch.tuning.session import TRAINER
+from gansearch.tuning.stage import TRAINER
 from gansearch.tuning.trainable import CONTEXT, Trial, describe, is_out_of_memory
 
 
@@ -56,7 +56,7 @@ def config(digits):
 
 @pytest.fixture(scope="module")
 def reference(config, digits):
-    return prepare(config(), digits, Places(Path(), Path()))
+    return prepare(config(), digits, LocalPaths(Path(), Path()))
 
 
 @pytest.fixture

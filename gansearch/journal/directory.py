@@ -1,0 +1,172 @@
+"""Where a study lives: `runs/NAME/` and what is in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from gansearch import files
+from gansearch.errors import StudyError, nearest
+from gansearch.files import Place
+from gansearch.journal import holding
+
+LOG, ERROR = "log.txt", "error.txt"
+"""In a trial's folder: what it printed, and the traceback of the error that ended it."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def check_name(name: str) -> None:
+    """Raise `StudyError` for what is no plain file name, and so could lie outside a runs directory."""
+    if not _NAME.fullmatch(name):
+        allowed = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
+        raise StudyError(f"'{name}' cannot be a study's name: use {allowed}")
+
+
+@dataclass(frozen=True)
+class StudyDirectory:
+    """The paths of one study. Holds no state: the journal does.
+
+    Attributes:
+        path: `runs/NAME`, absolute, or `s3://bucket/runs/NAME`.
+    """
+
+    path: Place
+
+    @classmethod
+    def find(cls, name: str, runs_dir: Place) -> StudyDirectory:
+        """The study of a name under `runs_dir`, or at a path or URI; raises `StudyError` for none."""
+        plain = name not in (".", "..") and "/" not in name
+        places = [runs_dir / name, files.place(name)] if plain else [files.place(name)]
+        for path in places:
+            with files.reachable(path):
+                if (path / "study.yaml").is_file():
+                    return cls(path.resolve())
+        known = [path.name for path in _studies(runs_dir)]
+        raise StudyError(f"there is no study '{name}' in {runs_dir}{nearest(name, known)}")
+
+    @classmethod
+    def new(cls, name: str | None, stem: str, runs_dir: Place) -> StudyDirectory:
+        """A place for a new study: `name`, which must be free, or `stem` with the first free number.
+
+        Nothing is created. Raises `StudyError` for a name that is taken, or that is not a plain file
+        name, so that no study can lie outside its runs directory.
+        """
+        if name is None:
+            stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "study"
+            names = [stem, *(f"{stem}-{i}" for i in range(2, 10_000))]
+            with files.reachable(runs_dir):
+                name = next(n for n in names if not (runs_dir / n).exists())
+        check_name(name)
+        files.check_writable(runs_dir)
+        path = runs_dir / name
+        with files.reachable(path):
+            if (path / "study.yaml").exists():
+                raise StudyError(
+                    f"{path} exists already: go on with it by `gansearch resume {name}`, "
+                    "or take another --name"
+                )
+            if path.exists() or path.is_symlink():  # one to nowhere, too: we would write there
+                raise StudyError(f"{path} exists already, and is no study: take another --name")
+        return cls(path.resolve())
+
+    @classmethod
+    def newest(cls, runs_dir: Place) -> StudyDirectory:
+        """The study launched last; raises `StudyError` where there is none."""
+        with files.reachable(runs_dir):
+            paths = sorted(_studies(runs_dir), key=lambda path: (path / "study.yaml").stat().st_mtime)
+        if not paths:
+            raise StudyError(f"there is no study in {runs_dir}")
+        return cls(paths[-1].resolve())
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.path.name
+
+    @property
+    def runs_dir(self) -> Place:
+        """The folder of all studies."""
+        return self.path.parent
+
+    @property
+    def study_file(self) -> Place:
+        """The study as it was resolved when it was launched."""
+        return self.path / "study.yaml"
+
+    @property
+    def table(self) -> Place:
+        """One row a trial."""
+        return self.path / "trials.csv"
+
+    @property
+    def reference(self) -> Place:
+        """The real side of the metrics, which all its trials are measured against."""
+        return self.path / "reference.safetensors"
+
+    @property
+    def modules(self) -> Place:
+        """The user's own modules that the study names, as they were when it was launched."""
+        return self.path / "modules"
+
+    def trial(self, number: int) -> Place:
+        """The folder of one trial: its checkpoints and samples."""
+        return self.path / "trials" / f"{number:04d}"
+
+    def sample(self, number: int, step: int) -> Place:
+        """The sample grid of one report."""
+        return self.trial(number) / "samples" / f"step-{step:06d}.png"
+
+    @property
+    def stability(self) -> StudyDirectory:
+        """Where the study's configurations are trained again: journal, table, trials of their own."""
+        return StudyDirectory(self.path / "stability")
+
+    @property
+    def report(self) -> Place:
+        """The folder of the study's report."""
+        return self.path / "report"
+
+    def check_holdable(self, storage: str | None) -> None:
+        """Raise `UserError` where no driver could hold the study; see `held`."""
+        holding.check_holdable(self.path, storage)
+
+    @contextmanager
+    def held(self, storage: str | None) -> Iterator[None]:
+        """Hold the study as its only driver; the hold dies with the process.
+
+        `storage` is the study's Optuna storage URL, None for a journal file. Raises `StudyError` where
+        another process holds the study.
+        """
+        try:
+            with holding.held(self.path, storage, self._leave):
+                yield
+        except holding.TakenError as error:
+            raise StudyError(
+                f"the study '{self.name}' is being run by another process: "
+                f"watch it with `gansearch status {self.name}`"
+            ) from error
+
+    def is_held(self, storage: str | None) -> bool:
+        """Whether a driver is at work on the study, on this machine or another one."""
+        return holding.is_held(self.path, storage)
+
+    def _leave(self) -> None:
+        """Die as if killed, which loses nothing; to write on would, for another driver is at work."""
+        print(
+            f"error: another process took the study '{self.name}' over while its database was away",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(2)
+
+
+def _studies(runs_dir: Place) -> list[Place]:
+    """The folders of studies; hidden ones were never finished being made."""
+    with files.reachable(runs_dir):
+        found = [path.parent for path in runs_dir.glob("*/study.yaml")]
+    return [path for path in found if not path.name.startswith(".")]

@@ -1,0 +1,501 @@
+"""The durable truth of a study, kept in an Optuna storage.
+
+Everything a study knows is here or in its checkpoints; `trials.csv`, MLflow and every table are made
+from it. By default the storage is Optuna's journal file in the study's directory (which
+optuna-dashboard opens); a team may name any storage URL. For each trial it holds:
+
+- the axes' values as Optuna parameters, and the objective at each report as intermediate values;
+- user attributes: `config` (resolved), `configuration` (its label, in a stability study),
+  `provenance`, one `report:STEP` for each report, `outcome`, `reason`; its MLflow run is a user
+  attribute of the study, `mlflow_run:NUMBER`, because it may become known only after the trial has
+  ended, and an ended trial is closed to changes;
+- a true end. Completed: COMPLETE with the best value. Pruned, or stopped by a health rule: PRUNED. An
+  error: FAIL. Interrupted: WAITING, until `resume` goes on with it.
+
+What is lost when something dies is found again by `resume`. A process that is killed loses nothing of
+a journal file, and of a database the reports of its last tenth of a second; a machine that loses its
+power loses such reports of either. The worker's checkpoint has them, and tells them again. A trial is
+durable before it begins to train, and its end before its checkpoints are thinned out.
+
+A trial that a health rule ended also violates a constraint, the more the earlier it failed. Optuna's
+samplers rank infeasible trials behind all others, whatever value they reached, and so learn to avoid
+where training fails, while FAIL would be ignored and a made-up bad value would be a lie.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import gc
+import io
+import json
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from gansearch import files
+from gansearch.errors import StudyError
+from gansearch.files import Place
+from gansearch.journal.changes import Change, patience
+from gansearch.journal.database import DatabaseStorage
+from gansearch.journal.file import FileStorage
+from gansearch.journal.urls import IN_A_DATABASE, cause_of, parse_url
+from gansearch.study.document import parse_document
+from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report
+from gansearch.study.roster import Roster
+
+JOURNAL_FILE = "journal.log"
+CONSTRAINT = "healthy"
+DASHBOARD = "dashboard"
+"""The fact of where Ray shows the driver that has, or had, the study."""
+
+FLUSH_EVERY = 0.1
+"""Seconds that a report may wait to be durable, where they come more often than that. All is, before
+anything is done that cannot be undone: a trial begins to train, or has ended."""
+
+Storage = FileStorage | DatabaseStorage
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+_DIRECTION = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
+
+
+class Journal:
+    """A study's storage, opened by the one process that writes it, or by readers.
+
+    Args:
+        study: the Optuna study.
+        storage: what it is in.
+        metric: the objective.
+        goal: `min` or `max`.
+        steps: the budget of one trial, in generator updates.
+    """
+
+    def __init__(
+        self, study: optuna.Study, storage: Storage, metric: str, goal: Goal, steps: int
+    ) -> None:
+        self.study, self.storage = study, storage
+        self.metric, self.goal, self.steps = metric, goal, steps
+        self._trials: dict[int, FrozenTrial] | None = None
+        self._flushed = 0.0
+
+    @classmethod
+    def create(
+        cls, directory: Place, name: str, facts: Mapping[str, Any], storage: str | None = None
+    ) -> Journal:
+        """Begin a study; raises `StudyError` if the storage has one of that name.
+
+        Args:
+            directory: the study's directory, for the journal file.
+            name: the study's name in the storage.
+            facts: what is to be known of the study: `metric`, `goal`, `steps`, and any others.
+            storage: a URL as Optuna takes it; None: the journal file.
+        """
+        return cls._create(_open_storage(directory, storage), name, facts)
+
+    @classmethod
+    def _create(cls, backend: Storage, name: str, facts: Mapping[str, Any]) -> Journal:
+        try:
+            study = optuna.create_study(
+                storage=backend, study_name=name, direction=_DIRECTION[facts["goal"]]
+            )
+        except optuna.exceptions.DuplicatedStudyError as error:
+            raise StudyError(
+                f"the storage already has a study named '{name}': resume it, or take another --name"
+            ) from error
+        for key, value in facts.items():
+            study.set_user_attr(key, value)
+        return cls(study, backend, facts["metric"], facts["goal"], facts["steps"])
+
+    @classmethod
+    def open(
+        cls, directory: Place, name: str, storage: str | None = None, *, writer: bool = False
+    ) -> Journal:
+        """Open an existing study; raises `StudyError` if there is none.
+
+        A `writer` must be alone: it mends what a killed writer may have left.
+        """
+        if storage is None and not (file := _journal_file(directory)).exists():
+            raise StudyError(
+                f"{directory} has no {JOURNAL_FILE}: if the study was made with --storage URL, say it"
+            )
+        if writer and storage is None:
+            _mend(file)
+        with _keeping_garbage():
+            backend = _open_storage(directory, storage)
+        names = optuna.get_all_study_names(backend) if storage is None else []
+        if len(names) == 1:  # a study's own journal file, whatever its folder is called by now
+            name = names[0]
+        try:
+            study = optuna.load_study(study_name=name, storage=backend)
+        except KeyError as error:
+            raise StudyError(f"the storage has no study named '{name}'") from error
+        if writer and isinstance(backend, DatabaseStorage):
+            backend.patience = patience()
+        facts = study.user_attrs
+        if not {"metric", "goal", "steps"} <= facts.keys():
+            raise StudyError(f"the study '{name}' in the storage was not made by gansearch")
+        return cls(study, backend, facts["metric"], facts["goal"], facts["steps"])
+
+    def open_stability(
+        self, directory: Place, storage: str | None = None, *, writer: bool = False
+    ) -> Journal | None:
+        """The journal in which this study's configurations are trained again; None: not yet.
+
+        Args:
+            directory: of the stability study.
+            storage, writer: as for `open`.
+        """
+        name = self._stability_name
+        if storage is None and not _journal_file(directory).exists():
+            return None
+        if storage is not None and not _has_roster(_open_storage(directory, storage), name):
+            return None
+        return Journal.open(directory, name, storage, writer=writer)
+
+    def create_stability(
+        self,
+        directory: Place,
+        roster: Roster,
+        facts: Mapping[str, Any],
+        storage: str | None = None,
+    ) -> Journal:
+        """Begin that journal, whole or not at all.
+
+        Args:
+            directory: of the stability study; made if it is not there.
+            roster: whom it trains.
+            facts: besides what this journal knows of the study.
+            storage: as for `open`.
+        """
+        shared = ("metric", "goal", "steps", "report_every", "digest", "question", "study", "id")
+        own = {"part": "stability", "experiment": self.study.study_name}
+        known = {key: self.study.user_attrs[key] for key in shared} | own | dict(facts)
+        known["roster"] = roster.plain()  # last: with it the journal is whole
+        name = self._stability_name
+        if storage is not None:
+            if name in optuna.get_all_study_names(self.storage):  # of a driver that was killed
+                optuna.delete_study(study_name=name, storage=self.storage)
+            return Journal._create(self.storage, name, known)
+        file = _journal_file(directory)
+        file.parent.mkdir(exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=file.parent))
+        Journal.create(part, name, known)
+        (part / JOURNAL_FILE).rename(file)
+        shutil.rmtree(part)
+        return Journal.open(directory, name, writer=True)
+
+    @property
+    def _stability_name(self) -> str:
+        return f"{self.study.study_name}/stability"  # no study's own name holds a slash
+
+    def delete(self) -> None:
+        """Take the study out of its storage."""
+        optuna.delete_study(study_name=self.study.study_name, storage=self.storage)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `create` was told of the study."""
+        return dict(self.study.user_attrs)
+
+    @property
+    def wants_stability(self) -> bool:
+        """Whether the study file asks for configurations to be trained again."""
+        tree = parse_document(self.study.user_attrs["study"], "study.yaml").tree
+        return bool(tree.get("stability"))
+
+    @property
+    def roster(self) -> Roster:
+        """Whom a stability study trains, and on which seeds; empty for a search."""
+        plain = self.study.user_attrs.get("roster")
+        return Roster.of_plain(plain) if plain else Roster()
+
+    def extend(self, roster: Roster) -> None:
+        """Write down a roster that has grown."""
+        self.study.set_user_attr("roster", roster.plain())
+
+    @property
+    def planned(self) -> int:
+        """How many trials the study is to have."""
+        return len(self.roster.entries) or int(self.study.user_attrs.get("trials", 0))
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of them have ended."""
+        return sum(record.outcome.ended for record in self.trials()) >= self.planned
+
+    def trials(self) -> list[TrialRecord]:
+        """Every proposed trial, by number."""
+        frozen = self.study.get_trials(deepcopy=False)
+        attributes = self.study.user_attrs
+        with _keeping_garbage():
+            return [_record(trial, attributes.get(f"mlflow_run:{trial.number}")) for trial in frozen]
+
+    def begin(
+        self,
+        number: int,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        config: dict[str, Any],
+        configuration: str = "",
+    ) -> None:
+        """Enter a new trial, running: it is known whole or not at all, and durably before it trains."""
+        label = {"configuration": configuration} if configuration else {}
+        trial = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=dict(params),
+            distributions=dict(distributions),
+            user_attrs={"config": config} | label,
+        )
+        trial._trial_id = self.storage.begin(self.study._study_id, number, trial)
+        trial.number = number
+        self._known[number] = trial
+
+    def note(self, number: int, **attributes: Any) -> None:
+        """Set user attributes of a trial that has not ended (plain values)."""
+        self._change(number, user_attrs=attributes)
+
+    def note_runs(self, run_ids: Mapping[int, str]) -> None:
+        """Note which MLflow runs show trials, by number, ended or not."""
+        told = {f"mlflow_run:{number}": run_id for number, run_id in run_ids.items()}
+        self.storage.note(self.study._study_id, told)
+
+    def report(self, number: int, report: Report) -> None:
+        """Add a report, or replace the one of that step: a continued trial may repeat its last."""
+        content = {
+            "images": report.images,
+            "seconds": report.seconds,
+            "time": report.time,
+            "outcome": report.outcome.value if report.outcome else None,
+            "reason": report.reason,
+            "metrics": {name: _to_json(value) for name, value in report.metrics.items()},
+            **({"usage": dict(report.usage)} if report.usage else {}),
+        }
+        value = report.metrics.get(self.metric, math.nan)
+        self._change(
+            number,
+            intermediate_values={report.step: value} if math.isfinite(value) else {},
+            user_attrs={f"report:{report.step}": content},
+        )
+
+    def end(
+        self, record: TrialRecord, outcome: Outcome, reason: str = "", *, blameless: bool = False
+    ) -> TrialRecord:
+        """Give a trial its end; returns the record with it. Ending an ended trial changes nothing.
+
+        Args:
+            record: the trial as it is known.
+            outcome: how it ended.
+            reason: why, in words.
+            blameless: whether its configuration had no part in that, as when a machine died.
+        """
+        ended = replace(record, outcome=outcome, reason=reason, blameless=blameless)
+        if not self.frozen(record.number).state.is_finished():
+            # The outcome comes last of the attributes: with it the end is decided, see `settle`.
+            told = {"blameless": blameless, "reason": reason, "outcome": outcome.value}
+            self._close(ended, told)
+        return ended
+
+    def settle(self) -> None:
+        """Close the trials whose end was decided when their driver died."""
+        for record in self.trials():
+            if record.outcome.ended and not self.frozen(record.number).state.is_finished():
+                self._close(record, {})
+
+    def _close(self, record: TrialRecord, told: Mapping[str, Any]) -> None:
+        """Tell Optuna of an end; only an interrupted trial can be told of another one later."""
+        outcome, trial = record.outcome, self.frozen(record.number)
+        best = best_report(record.reports, self.metric, self.goal)
+        state, value = TrialState.PRUNED, None
+        if outcome is Outcome.INTERRUPTED:
+            state = TrialState.WAITING
+        elif outcome is Outcome.FAILED:
+            state = TrialState.FAIL
+        elif outcome is Outcome.COMPLETED and best is not None:
+            state, value = TrialState.COMPLETE, best.value
+        elif trial.intermediate_values:  # as Optuna has it of a pruned trial
+            value = trial.intermediate_values[max(trial.intermediate_values)]
+        unhealthy = outcome.unhealthy or (outcome is Outcome.COMPLETED and best is None)
+        violation = 2 - min(record.step / self.steps, 1)
+        constraints = {f"constraints:{CONSTRAINT}": violation} if unhealthy else {}
+        self._change(
+            record.number,
+            user_attrs=told,
+            system_attrs=constraints,
+            state=state,
+            values=None if value is None else [value],
+        )
+        self.flush()
+
+    def reopen(self, record: TrialRecord) -> TrialRecord:
+        """Mark an unfinished trial as running again."""
+        waits = self.frozen(record.number).state == TrialState.WAITING
+        again = {"outcome": Outcome.RUNNING.value, "reason": ""}
+        told = again if record.outcome is not Outcome.RUNNING else {}
+        if waits or told:
+            state = TrialState.RUNNING if waits else None
+            self._change(record.number, user_attrs=told, state=state)
+        return replace(record, outcome=Outcome.RUNNING, reason="")
+
+    def heed(self, stop: Callable[[], bool]) -> None:
+        """Wait no longer for a database that is away when `stop` says so."""
+        if isinstance(self.storage, DatabaseStorage):
+            self.storage.give_up = stop
+
+    def flush(self) -> None:
+        """Make durable all that was told."""
+        self.storage.flush()
+        self._flushed = time.monotonic()
+
+    def tick(self) -> None:
+        """Called between events: the same, ten times a second at most."""
+        if time.monotonic() - self._flushed > FLUSH_EVERY:
+            self.flush()
+
+    def frozen(self, number: int) -> FrozenTrial:
+        """A trial as Optuna has it; without its reports and configuration once it has ended."""
+        return self._known[number]
+
+    @property
+    def _known(self) -> dict[int, FrozenTrial]:
+        """The trials by number. What a writer has written it does not read again."""
+        if self._trials is None:
+            found = self.study.get_trials(deepcopy=False)
+            self._trials = {trial.number: _own(trial) for trial in found}
+        return self._trials
+
+    def _change(self, number: int, **what: Any) -> None:
+        trial = self.frozen(number)
+        if trial.state.is_finished():
+            raise optuna.exceptions.UpdateFinishedTrialError(f"trial {number} has ended")
+        change = Change(trial._trial_id, **what)
+        self.storage.write(change)
+        change.apply(trial)
+        if trial.state.is_finished():
+            self._known[number] = _own(trial)
+
+
+@contextmanager
+def _keeping_garbage() -> Iterator[None]:
+    """Loading makes millions of objects that all stay: to look for garbage among them, again and
+    again, takes a third of the time.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _own(trial: FrozenTrial) -> FrozenTrial:
+    """A trial to be changed apart from the storage's; what has ended is kept small."""
+    own = copy.copy(trial)
+    kept = {"blameless"} if trial.state.is_finished() else trial.user_attrs.keys()
+    own._user_attrs = {key: value for key, value in trial.user_attrs.items() if key in kept}
+    own._system_attrs = dict(trial.system_attrs)
+    own.intermediate_values = dict(trial.intermediate_values)
+    return own
+
+
+def _has_roster(backend: BaseStorage, name: str) -> bool:
+    if name not in optuna.get_all_study_names(backend):
+        return False
+    return "roster" in backend.get_study_user_attrs(backend.get_study_id_from_name(name))
+
+
+def _journal_file(directory: Place) -> Path:
+    return files.on_disk(directory, "a journal file", IN_A_DATABASE) / JOURNAL_FILE
+
+
+def _open_storage(directory: Place, url: str | None) -> Storage:
+    if url is None:
+        return FileStorage(_journal_file(directory))
+    parsed = parse_url(url)
+    try:
+        return DatabaseStorage(parsed.render_as_string(hide_password=False))
+    except StudyError:
+        raise
+    except Exception as error:  # whatever the database's driver raises
+        cause = cause_of(error, parsed.password)
+        raise StudyError(f"cannot open the Optuna storage: {cause}") from error
+
+
+def _mend(path: Path) -> None:
+    """Undo what a writer killed in the middle of a write leaves behind.
+
+    Half a line would join with the next one and make the whole journal unreadable; a lock that
+    nobody holds would delay the first write by Optuna's grace period of 30 s.
+    """
+    path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    with path.open("rb+") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+
+
+def _record(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
+    attributes = trial.user_attrs
+    reports = [
+        _report(int(key.partition(":")[2]), content)
+        for key, content in attributes.items()
+        if key.startswith("report:")
+    ]
+    if "config" not in attributes:
+        raise StudyError(f"trial {trial.number} in the journal is somebody else's")
+    return TrialRecord(
+        number=trial.number,
+        params=dict(trial.params),
+        config=attributes["config"],
+        outcome=Outcome(attributes.get("outcome", Outcome.RUNNING)),
+        reason=attributes.get("reason", ""),
+        reports=sorted(reports, key=lambda report: report.step),
+        provenance=attributes.get("provenance", {}),
+        mlflow_run_id=run_id,
+        configuration=attributes.get("configuration", ""),
+        blameless=attributes.get("blameless", False),
+    )
+
+
+def _report(step: int, content: Mapping[str, Any]) -> Report:
+    return Report(
+        step=step,
+        images=content["images"],
+        seconds=content["seconds"],
+        metrics={name: float(value) for name, value in content["metrics"].items()},
+        time=content["time"],
+        outcome=Outcome(content["outcome"]) if content["outcome"] else None,
+        reason=content["reason"],
+        usage=content.get("usage", {}),  # once there was none
+    )
+
+
+def _to_json(value: float) -> float | str:
+    """JSON has no NaN and no infinity: they are written as words, which `float` reads back."""
+    return value if math.isfinite(value) else str(value)
+
+
+def write_table(path: Place, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `trials.csv`: one row a trial, the columns of all of them, whole or not at all."""
+    columns = dict.fromkeys(key for row in rows for key in row)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns or ["number"])
+    writer.writeheader()
+    writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
+    files.write(path, text.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value

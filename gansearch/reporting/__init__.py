@@ -1,0 +1,1 @@
+"""The page that answers a study's question: contents, figures, words."""

@@ -1,0 +1,176 @@
+"""The answer of a study in sentences, with what should make a reader careful."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gansearch.analysis.rows import Row, rows_of
+from gansearch.analysis.wording import count, interval, listed, missing, number, probability, share
+from gansearch.reporting.findings import Findings
+from gansearch.study.config import loss_family
+from gansearch.study.records import Outcome, ranked
+
+FEW, MANY = 3, 10
+"""Seeds: below `FEW` nothing can be said of their spread; from `MANY` on, intervals are good."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to believe, and why not to believe it too much."""
+
+    sentences: list[str]
+    cautions: list[str]
+
+
+def answer(found: Findings) -> Answer:
+    """Which configuration to take, how good and how reliable it is, and how sure that is."""
+    cautions = list(_search_cautions(found))
+    if not found.rows:
+        return Answer(list(_unconfirmed(found)), cautions)
+    cautions = [*_cautions(found), *cautions]
+    best = found.rows[0]
+    if not best["successes"]:
+        runs = count(int(sum(row["seeds"] for row in found.rows)), "run")
+        tried = count(len(found.rows), "configuration")
+        return Answer(
+            [f"No configuration works: none of {runs} of {tried} trained to the end."], cautions
+        )
+    parts = (_recommendation, _rivals, _certainty, _promise)
+    cautions = [*_chosen(found, best), *cautions]
+    return Answer([sentence for part in parts for sentence in part(found, best)], cautions)
+
+
+def _recommendation(found: Findings, best: Row) -> Iterator[str]:
+    e = found.evidence
+    rate = share(best["success_rate"], best["success_low"], best["success_high"])
+    better = "lower is better" if e.goal == "min" else "higher is better"
+    value = interval(best["iqm"], best["iqm_low"], best["iqm_high"])
+    yield (
+        f"Take {best['configuration']} ({best['family']}). It trained to the end on "
+        f"{best['successes']:.0f} of {count(int(best['seeds']), 'seed')} (success rate {rate}), and "
+        f"reached an interquartile mean of {e.metric} of {value} ({better}; brackets: 95 % interval)."
+    )
+
+
+def _rivals(found: Findings, best: Row) -> Iterator[str]:
+    for row in found.rows[1:]:
+        runner_up, default = row is found.rows[1], row["kind"] == "default"
+        p = found.p_beats(best["configuration"], row["configuration"])
+        if p is None or not (runner_up or default):
+            continue
+        titles = ["the runner-up"] * runner_up + ["the default configuration"] * default
+        if row["configuration"] != "default":
+            titles = [f"{row['configuration']}, {listed(titles)},"]
+        verdict = told_apart(p)
+        so = f"it is {verdict}" if verdict else "these seeds do not tell the two apart"
+        yield (f"A run of it beats one of {listed(titles)} with probability {probability(*p)}: {so}.")
+
+
+def told_apart(p: tuple[float, float, float] | None) -> str:
+    """`better` or `worse` where the interval of P(A beats B), as it is shown, leaves one half out."""
+    if p is None or missing(p[1]):
+        return ""
+    if round(p[1], 2) > 0.5:
+        return "better"
+    return "worse" if round(p[2], 2) < 0.5 else ""
+
+
+def _certainty(found: Findings, best: Row) -> Iterator[str]:
+    tied = [row["configuration"] for row in found.rows if row["rank"] == best["rank"]][1:]
+    if tied:
+        yield f"It shares its rank with {listed(tied)}."
+    if len(found.rows) < 2 or missing(best["rank_high"]):
+        return
+    low, high = int(best["rank_low"]), int(best["rank_high"])
+    place = f"Its rank is {low}" if low == high else f"Its rank lies between {low} and {high}"
+    first = "" if missing(best["p_first"]) else f" (first in {share(best['p_first'])} of them)"
+    yield f"{place} of {len(found.rows)} in 95 % of the resamples of the seeds{first}."
+
+
+def _chosen(found: Findings, best: Row) -> Iterator[str]:
+    """The first of several that are as good is there by luck, too, though by less."""
+    rivals = [
+        row["configuration"]
+        for row in found.rows[1:]
+        if not told_apart(found.p_beats(best["configuration"], row["configuration"]))
+    ]
+    if rivals:
+        yield (
+            f"It was chosen on these same seeds, which do not tell it from {listed(rivals)}: its own "
+            "figures are a little too good. More seeds of these few would tell."
+        )
+
+
+def _promise(found: Findings, best: Row) -> Iterator[str]:
+    for row in rows_of(found.winners_curse):
+        if row["configuration"] == best["configuration"] and not missing(row["searched"]):
+            as_good = share(row["share_of_seeds_as_good"])
+            yield (
+                f"The search's own run of it had {number(row['searched'])}; {as_good} of the fresh "
+                "seeds are as good."
+            )
+
+
+def _unconfirmed(found: Findings) -> Iterator[str]:
+    e = found.evidence
+    if e.roster.entries:
+        yield f"No seed of the stability study has ended yet ({len(e.roster.entries):,} are planned)."
+    best = ranked(e.search, e.metric, e.goal)[0] if e.search else None
+    value = best.best(e.metric, e.goal) if best else None
+    if best is None:
+        yield "No trial has run yet, so there is no answer."
+    elif value is None:
+        yield f"No trial of the search has a finite {e.metric}, so there is no answer."
+    else:
+        yield (
+            f"No configuration is confirmed yet. The search's best run is trial {best.number} "
+            f"({loss_family(best.config)}), {e.metric} {number(value.value)} at step {value.step:,}: "
+            f"the best of {count(len(e.search), 'trial')}, and so a lucky one. How it does on other "
+            "seeds is not known."
+        )
+    if not e.roster.entries:
+        yield f"Train the best ones on fresh seeds by: gansearch stability {e.name}"
+
+
+def _cautions(found: Findings) -> Iterator[str]:
+    fewest = count(int(min(row["seeds"] for row in found.rows)), "seed")
+    if min(row["seeds"] for row in found.rows) < FEW:
+        yield (
+            f"Only {fewest} of some configuration: nothing can be said of the spread between seeds, "
+            "and the ranking may turn over with the next ones."
+        )
+    elif min(row["seeds"] for row in found.rows) < MANY:
+        yield f"Only {fewest} of some configuration: intervals are wide, small differences go unseen."
+    everything = rows_of(found.configurations)
+    open_ = int(sum(row["missing"] for row in everything))
+    if open_:
+        planned = count(len(found.main.roster.entries), "seed")
+        yield f"{open_:,} of {planned} still missing: not begun, running or interrupted."
+    blameless = int(sum(row["blameless"] for row in everything))
+    if blameless:
+        yield f"{count(blameless, 'seed')} ended because the machine did, and do not count."
+    if any(row["steps_equal"] is False for row in everything):
+        yield "The budget was not equal: some successes made other than the study's number of updates."
+    images = {row["images"] for row in found.rows if not missing(row["images"])}
+    if len(images) > 1:
+        yield (
+            f"The discriminators saw from {number(min(images))} to {number(max(images))} real images: "
+            "the budget was equal in generator updates only."
+        )
+    failing = [row["configuration"] for row in found.rows if not row["successes"]]
+    if 0 < len(failing) < len(found.rows):
+        yield f"No seed of {listed(failing)} trained to the end: no value can be given there."
+    values = found.seeds.loc[found.seeds["counts"] == "success", "best"].dropna()
+    if len(values) > 1 and values.nunique() == 1:
+        same = number(float(values.iloc[0]))
+        yield f"All runs have the same {found.evidence.metric}, {same}: it tells none of them apart."
+
+
+def _search_cautions(found: Findings) -> Iterator[str]:
+    e = found.evidence
+    open_ = e.planned - sum(record.outcome.ended for record in e.search)
+    if e.search and open_ > 0:
+        running = any(record.outcome is Outcome.RUNNING for record in e.search)
+        state = "still runs" if running else "has not finished"
+        yield f"The search {state}: {open_:,} of {count(e.planned, 'trial')} have not ended."

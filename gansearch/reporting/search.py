@@ -1,0 +1,217 @@
+"""The sections of a report on what the search's trials tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gansearch.analysis.importance import outcomes_by
+from gansearch.analysis.rows import plain, rows_of
+from gansearch.analysis.trials import ALL
+from gansearch.analysis.wording import DASH, count, listed, missing, number, rounded
+from gansearch.reporting import figures
+from gansearch.reporting.findings import Findings
+from gansearch.reporting.page import Picture, Section, Table
+from gansearch.reporting.style import Palette
+
+AXES_SHOWN, PARALLEL_SHOWN, MAPS_SHOWN = 6, 5, 8
+"""Axes with figures of their own, axes among parallel coordinates, and families with a map, at most."""
+
+EVALUATORS = {
+    "ped-anova": "PED-ANOVA: how far the good trials lie from all of them along an axis "
+    "(Watanabe et al. 2023)",
+    "fanova": "fANOVA: the share of a random forest's variance that an axis explains alone "
+    "(Hutter et al. 2014)",
+}
+
+
+def sections(found: Findings, palette: Palette) -> list[Section | None]:
+    """Those that have something to say; the search has a trial."""
+    return [maps(found), budget(found, palette), mattered(found, palette)]
+
+
+# --- where training succeeds ----------------------------------------------------------------------
+
+
+def maps(found: Findings) -> Section | None:
+    """Stability maps and the largest safe learning rates."""
+    drawn = {family: pair for family, pair in found.maps.items() if len(pair[0])}
+    shown = list(drawn.items())[:MAPS_SHOWN]
+    pictures = [
+        _map(place, family, grid, points)
+        for place, (family, (grid, points)) in enumerate(shown, start=1)
+    ]
+    tables = [_rates(found)] if len(found.safe_rates) else []
+    if not pictures and not tables:
+        return None
+    words = {str(grid.attrs.get("words", "")) for grid, _ in drawn.values()}
+    said = [_sentence(text) for text in sorted(words) if text]
+    if len(drawn) > len(shown):
+        said.append(f"Maps of the {len(shown)} most tried losses; stability_map.csv has the others'.")
+    return Section("maps", "Stability maps", said, tables=tables, pictures=pictures)
+
+
+def _map(place: int, family: str, grid: pd.DataFrame, points: pd.DataFrame) -> Picture:
+    facts = {str(key): value for key, value in grid.attrs.items()}
+    counts = _counts(facts)
+    caption = (
+        f"{family}: probability that a trial with these values succeeds, the other axes as the search "
+        f"drew them; line: 90 %; pale and hatched: few trials near. {counts}."
+    )
+    alt = f"Stability map of {family} over {facts['x']} and {facts['y']}: {counts}."
+    figure = figures.stability_map(grid, points, family)
+    return Picture(f"stability_map-{place}", caption, alt, figure)
+
+
+def _counts(facts: Mapping[str, Any]) -> str:
+    kinds = ("succeeded", "failed", "pruned")
+    parts = [f"{facts[kind]} {kind}" for kind in kinds if facts.get(kind)]
+    return f"{count(facts['counted'], 'trial')}: {listed(parts)}"
+
+
+def _rates(found: Findings) -> Table:
+    rows = [
+        [
+            "all together" if row["family"] == ALL else row["family"],
+            row["axis"],
+            _rate(row["rate"], row["low"], row["high"]),
+            _rate(row["safe_from"], None, None),
+            number(row["trials"]),
+            rounded(row["words"]),
+        ]
+        for row in rows_of(found.safe_rates)
+    ]
+    note = (
+        "The largest rate at which, more likely than not, nine trainings in ten succeed, the other "
+        "axes as the search drew them. [Up to the first it is almost surely safe, beyond the second "
+        "almost surely not]; a dash: these trials do not tell."
+    )
+    headings = ["loss", "learning rate", "largest safe at 90 %>", "safe from>", "trials>", "in words~"]
+    return Table.of("Largest safe learning rates", headings, rows, note)
+
+
+def _rate(value: Any, low: Any, high: Any) -> str:
+    """Rates are compared by their factor: two digits each."""
+    if missing(value):
+        return DASH
+    shown = [DASH if missing(x) else number(float(f"{x:.2g}")) for x in (value, low, high)]
+    known = not (missing(low) and missing(high))
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]" if known else shown[0]
+
+
+# --- what a budget buys ---------------------------------------------------------------------------
+
+
+def budget(found: Findings, palette: Palette) -> Section | None:
+    """What a larger search would have found."""
+    pictures = [
+        *_budget(found, palette, found.budget_curves, "trials", "trials in the search"),
+        *_budget(found, palette, found.seconds_curves, "seconds", "device-seconds of training"),
+    ]
+    after = _sentence(str(found.budget_curves.attrs.get("words", "")))
+    return Section("budget", "What a budget buys", pictures=pictures, after=after) if pictures else None
+
+
+def _budget(
+    found: Findings, palette: Palette, curves: pd.DataFrame, by: str, label: str
+) -> Iterator[Picture]:
+    table = plain(curves)
+    if len(found.families) > 1:
+        table = table[table["family"] != ALL]
+    if table.empty:
+        return
+    caption = (
+        f"Expected best {found.evidence.metric} of a search of so many {by}, by loss, with 95 % "
+        "bootstrap bands, too narrow at the right end; a line ends where the trials do (as Lucic et "
+        "al. 2018, figure 4)."
+    )
+    figure = figures.budget_curves(table, palette, found.evidence.metric, by, label)
+    yield Picture(f"budget_{by}", caption, f"Expected best value against {label}, by loss.", figure)
+
+
+# --- what mattered --------------------------------------------------------------------------------
+
+
+def mattered(found: Findings, palette: Palette) -> Section | None:
+    """Which axes decided the value, and which failure."""
+    axes = _important_axes(found)
+    pictures = list(_importance(found))
+    for place, axis in enumerate(axes[:AXES_SHOWN], start=1):
+        pictures += _along(found, palette, axis, place)
+    pictures += _parallel(found, palette, axes[:PARALLEL_SHOWN])
+    if not pictures:
+        return None
+    said = (
+        "Importance is a share: of what the axes do to the value (or to whether training fails), the "
+        "part of each. It is blind to signs and interactions and does not know how sure it is: it "
+        "points where to look."
+    )
+    facts = found.importance.attrs
+    notes = [str(facts.get("words", ""))]
+    if facts.get("left_out"):
+        notes.append(f"not judged by fANOVA, as not all trials have it: {listed(facts['left_out'])}")
+    after = _sentence("; ".join(note for note in notes if note))
+    return Section("mattered", "What mattered", [said], pictures=pictures, after=after)
+
+
+def _important_axes(found: Findings) -> list[str]:
+    """The axes, the most important first."""
+    highest = found.importance.groupby("axis")["importance"].max()
+    order = highest.sort_values(ascending=False, kind="stable").index
+    return list(dict.fromkeys([*map(str, order), *found.evidence.axes]))
+
+
+def _importance(found: Findings) -> Iterator[Picture]:
+    used = found.importance.attrs.get("trials", {})
+    targets = {"value": "the best value", "failure": "whether training fails"}
+    labels = {target: f"{text} (n = {used.get(target, 0)})" for target, text in targets.items()}
+    for evaluator, table in found.importance.groupby("evaluator", sort=False):
+        caption = f"Importance of each axis by {EVALUATORS.get(str(evaluator), str(evaluator))}."
+        figure = figures.importance(table, labels)
+        yield Picture(f"importance-{evaluator}", caption, f"Importance by {evaluator}.", figure)
+
+
+def _along(found: Findings, palette: Palette, name: str, place: int) -> Iterator[Picture]:
+    """The values and the outcomes along one axis."""
+    e = found.evidence
+    points = found.slices[found.slices["axis"] == name]
+    if points.empty:
+        return
+    trials = count(len(points), "trial")
+    if np.isfinite(points["value"].to_numpy(float)).any():
+        figure = figures.slices(points, name, e.axes[name], palette, e.metric, e.goal)
+        caption = f"Best {e.metric} of {trials} over {name}; ✕: trials without a value."
+        yield Picture(f"slice-{place}", caption, f"Best {e.metric} over {name}.", figure)
+    figure = figures.outcomes_by(outcomes_by(e, name), name)
+    caption = f"How {trials} of the search ended, by {name}."
+    yield Picture(f"outcomes-{place}", caption, f"Outcomes by {name}.", figure)
+
+
+def _parallel(found: Findings, palette: Palette, axes: Sequence[str]) -> Iterator[Picture]:
+    e, table = found.evidence, found.parallel
+    values = table["value"].to_numpy(float)
+    if len(axes) < 2 or not np.isfinite(values).any():
+        return
+    lines, marks = {}, {}
+    for axis in axes:
+        lines[axis], marks[axis] = figures.scaled(table[axis], e.axes[axis])
+    lines[e.metric], marks[e.metric] = figures.scaled_values(values, e.goal)
+    whole = table.attrs.get("trials", len(table))
+    of = (
+        f"{len(table):,} of {whole:,} trials, the best among them"
+        if whole > len(table)
+        else f"{whole} trials"
+    )
+    caption = (
+        f"Parallel coordinates over the most important axes: {of}; the last axis is the value by its "
+        "rank, best on top, where lines of trials without a value do not arrive."
+    )
+    figure = figures.parallel(pd.DataFrame(lines), marks, list(map(str, table["family"])), palette)
+    yield Picture("parallel", caption, "Parallel coordinates of the trials.", figure)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}." if text else ""

@@ -1,0 +1,377 @@
+"""The sections of a report on the stability study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gansearch.analysis.configurations import LATE
+from gansearch.analysis.rows import Row, plain, rows_of
+from gansearch.analysis.wording import (
+    DASH,
+    count,
+    interval,
+    missing,
+    number,
+    probability,
+    rounded,
+    share,
+    spread,
+    words,
+)
+from gansearch.files import Place
+from gansearch.reporting import figures
+from gansearch.reporting.answer import FEW, told_apart
+from gansearch.reporting.findings import Findings
+from gansearch.reporting.page import Picture, Section, Table
+from gansearch.reporting.style import Palette
+
+ROWS_SHOWN, CURVES_SHOWN, PROFILES_SHOWN, MATRIX_SHOWN, SAMPLES_SHOWN = 40, 6, 3, 12, 8
+"""Configurations in a figure, or with one, at most; the tables have all of them."""
+
+
+def sections(found: Findings, palette: Palette, samples: Mapping[str, Place]) -> list[Section | None]:
+    """Those that have something to say; at least one configuration is ranked."""
+    return [
+        ranking(found, palette),
+        failures(found, palette),
+        between(found),
+        drawn(found, samples),
+        training(found, palette),
+        curse(found, palette),
+        robustness(found, palette),
+        tolerance(found, palette),
+    ]
+
+
+def ranking(found: Findings, palette: Palette) -> Section:
+    """Every configuration by rank."""
+    metric, table = found.evidence.metric, found.ranked
+    headings = ["rank", "configuration", "loss", f"score ({found.by})>", "seeds that succeeded>"]
+    headings += ["IQM>", "median>", "mean ± sd>", "10 to 90 %>", "IQM at the end>", "P(first)>"]
+    note = (
+        f"The score counts all seeds, a failure as worse than any value; {DASH}: failures reach into "
+        "it, and the configuration comes after those that have one. All else is of the successful "
+        f"runs: their best {metric}, with [95 % interval]. IQM: the mean of the middle half."
+    )
+    rows = [_ranking_row(row, found.by) for row in found.rows]
+    top = table.head(ROWS_SHOWN)
+    caption = (
+        f"Best {metric} of every run (dots), its interquartile mean and 95 % interval (diamond, bar), "
+        f"best rank on top; ✕ counts the seeds that failed and so have no value.{_cut(table, top)}"
+    )
+    told = "; ".join(f"{row['configuration']}: {_of(row, 'iqm')}" for row in found.rows[:5])
+    alt = f"{metric} by configuration, interquartile mean and interval: {told}."
+    figure = figures.ranking(top, plain(found.seeds), palette, metric, found.evidence.goal)
+    pictures = [Picture("ranking", caption, alt, figure)]
+    if top["rank_high"].notna().any():
+        caption = f"Rank over resamples of the seeds, and how often it is first.{_cut(table, top)}"
+        figure = figures.rank_intervals(top, palette)
+        pictures.append(Picture("ranks", caption, "Ranks with their intervals.", figure))
+    tables = [Table.of("Configurations by rank", headings, rows, note)]
+    return Section("ranking", "Ranking", tables=tables, pictures=pictures)
+
+
+def _ranking_row(row: Row, by: str) -> list[str]:
+    place = f"{row['rank']:.0f}"
+    if not missing(row["rank_low"]) and row["rank_low"] != row["rank_high"]:
+        place += f" [{row['rank_low']:.0f}, {row['rank_high']:.0f}]"
+    quantiles = f"{number(row['q10'])} to {number(row['q90'])}" if row["successes"] >= FEW else DASH
+    return [
+        place,
+        row["configuration"],
+        row["family"],
+        share(row["score"]) if by == "success" else number(row["score"]),
+        f"{row['successes']:.0f} of {row['seeds']:.0f}",
+        _of(row, "iqm"),
+        _of(row, "median"),
+        spread(row["mean"], row["sd"]),
+        quantiles,
+        _of(row, "last_iqm"),
+        share(row["p_first"]),
+    ]
+
+
+def failures(found: Findings, palette: Palette) -> Section:
+    """Success rates, and what went wrong."""
+    table = found.ranked
+    rows = [
+        [
+            row["configuration"],
+            share(row["success_rate"], row["success_low"], row["success_high"]),
+            f"{row['successes']:.0f} of {row['seeds']:.0f}",
+            share(*(row[f"late_collapse_rate{end}"] for end in ("", "_low", "_high"))),
+            words(row["failures"]) if row["failures"] else "nothing",
+        ]
+        for row in found.rows
+    ]
+    headings = ["configuration", "success rate>", "succeeded>", "late collapse>", "what went wrong~"]
+    note = (
+        "Success: trained to the end of the budget with a finite value. Late collapse: the last "
+        f"value is more than {LATE:g} times worse than the best, or training fell over after a good "
+        "value."
+    )
+    top = table.head(ROWS_SHOWN)
+    total = f"{int(table['successes'].sum()):,} of {count(int(table['seeds'].sum()), 'run')} succeeded"
+    caption = f"Share of seeds that trained to the end, 95 % interval; {total}.{_cut(table, top)}"
+    pictures = [
+        Picture("success_rates", caption, f"{total}.", figures.success_rates(top, palette)),
+        _endings(found, top, palette),
+    ]
+    tables = [Table.of("How often it works", headings, rows, note)]
+    return Section("failures", "Success and failure", tables=tables, pictures=pictures)
+
+
+def _endings(found: Findings, top: pd.DataFrame, palette: Palette) -> Picture:
+    seeds = found.seeds
+    counted = seeds["configuration"].isin(list(top.index)) & seeds["counts"].isin(
+        ["success", "failure"]
+    )
+    shown = seeds[counted].astype({"configuration": object, "outcome": object})
+    table = pd.crosstab(shown["configuration"], shown["outcome"]).reindex(top.index, fill_value=0)
+    colours = [palette.colour(str(family)) for family in top["family"]]
+    caption = f"How the {count(len(shown), 'run')} ended.{_cut(found.ranked, top)}"
+    return Picture("endings", caption, "Outcomes by configuration.", figures.endings(table, colours))
+
+
+def between(found: Findings) -> Section | None:
+    """Who beats whom."""
+    order = [row["configuration"] for row in found.rows[:MATRIX_SHOWN]]
+    if len(order) < 2:
+        return None
+    rows = []
+    for other in order[1:]:
+        p = found.p_beats(order[0], other)
+        so = told_apart(p) or "not told apart on these seeds"
+        rows.append([other, probability(*p) if p else DASH, so])
+    headings = ["compared with", f"P({order[0]} beats it)>", f"so {order[0]} is"]
+    note = (
+        "The probability that one run of the first is better than one of the second, on fresh seeds; "
+        "ties count one half, and a failure is worse than any value."
+    )
+    cut = _cut(found.ranked, found.ranked.head(MATRIX_SHOWN))
+    caption = (
+        "Probability, in per cent, that a run of the row's configuration beats one of the column's; "
+        f"bold where the 95 % interval leaves one half out.{cut}"
+    )
+    figure = figures.superiority(plain(found.pairs), order)
+    alt = f"Matrix of {len(order)} by {len(order)} probabilities."
+    tables = [Table.of("The first against the others", headings, rows, note)]
+    pictures = [Picture("superiority", caption, alt, figure)]
+    return Section("between", "Between configurations", tables=tables, pictures=pictures)
+
+
+def drawn(found: Findings, samples: Mapping[str, Place]) -> Section | None:
+    """What the configurations draw."""
+    pictures: list[Picture] = []
+    for row in found.rows:
+        label = row["configuration"]
+        if len(pictures) < SAMPLES_SHOWN and label in samples and samples[label].is_file():
+            caption = f"{label}{_best_seed(found, label)}: its best run, so better than one to expect."
+            photograph = figures.thumbnail(samples[label])
+            name = f"samples-{len(pictures) + 1}"
+            pictures.append(
+                Picture(name, caption, f"Images generated by {label}.", photograph=photograph)
+            )
+    return Section("samples", "What it draws", pictures=pictures) if pictures else None
+
+
+def _best_seed(found: Findings, label: str) -> str:
+    seeds = plain(found.seeds)
+    mine = seeds[(seeds["configuration"] == label) & seeds["best"].notna()]
+    if mine.empty:
+        return ""
+    best = rows_of(mine.sort_values("best", ascending=found.evidence.goal == "min").head(1))[0]
+    return f", seed {best['seed']:.0f}, {found.evidence.metric} {number(best['best'])}"
+
+
+def training(found: Findings, palette: Palette) -> Section | None:
+    """The metric over training, for the first configurations and the default."""
+    first = found.rows[:CURVES_SHOWN]
+    shown = first + [row for row in found.rows[CURVES_SHOWN:] if row["kind"] == "default"]
+    reports = _reports(found, [row["configuration"] for row in shown])
+    pictures = []
+    for place, row in enumerate(shown, start=1):
+        label, counts = row["configuration"], (int(row["successes"]), int(row["seeds"]))
+        mine = reports[reports["configuration"] == label]
+        if not np.isfinite(mine["value"].to_numpy(float)).any():
+            continue
+        colour = palette.colour(row["family"])
+        figure = figures.training_curves(mine, label, colour, found.evidence.metric, counts=counts)
+        failed = counts[1] - counts[0]
+        red = f"; red, to its last finite value, each of the {failed} that failed" if failed else ""
+        caption = (
+            f"{label} ({row['family']}): median and 10 to 90 % of the seeds that succeeded, "
+            f"n = {counts[0]}{red}."
+        )
+        pictures.append(Picture(f"curve-{place}", caption, f"Training curve of {label}.", figure))
+    return Section("training", "Training curves", pictures=pictures) if pictures else None
+
+
+def _reports(found: Findings, labels: Sequence[str]) -> pd.DataFrame:
+    """One row a report of these configurations' seeds that count."""
+    wanted, metric = set(labels), found.evidence.metric
+    standing = dict(zip(found.seeds["number"], found.seeds["counts"], strict=True))
+    rows = [
+        (
+            run.configuration,
+            run.config["seed"],
+            report.step,
+            report.metrics.get(metric, math.nan),
+            standing[run.number] == "success",
+        )
+        for run in found.main.stability
+        if run.configuration in wanted and standing[run.number] in ("success", "failure")
+        for report in run.reports
+    ]
+    return pd.DataFrame(rows, columns=["configuration", "seed", "step", "value", "success"])
+
+
+def curse(found: Findings, palette: Palette) -> Section | None:
+    """The search's values beside the confirmed ones."""
+    e = found.evidence
+    table = plain(found.winners_curse).set_index("configuration")
+    table = table[table["searched"].notna() & table["iqm"].notna()]
+    if table.empty:
+        return None
+    table = table.assign(family=found.configurations["family"].reindex(table.index))
+    worse = int(((table["iqm"] - table["searched"]) * (1 if e.goal == "min" else -1) > 0).sum())
+    moral = (
+        "a search's best value is a lucky one, and not what to report"
+        if worse
+        else "this search was not lucky, as one that finds the best of many usually is"
+    )
+    said = (
+        "The search chose these configurations because one run of each was good. Trained again, "
+        f"{worse} of {len(table)} are worse than that run promised: {moral}."
+    )
+    headings = ["configuration", "the search's run>", "IQM of fresh seeds>", "median of fresh seeds>"]
+    headings += ["median less search>", "seeds as good as the search's run>"]
+    rows = [
+        [
+            row["configuration"],
+            number(row["searched"]),
+            _of(row, "iqm"),
+            _of(row, "median"),
+            _signed(row["difference"]),
+            share(row["share_of_seeds_as_good"]),
+        ]
+        for row in rows_of(table)
+    ]
+    top = table.head(ROWS_SHOWN)
+    caption = (
+        f"The search's {e.metric} (hollow) and the interquartile mean of fresh seeds with its 95 % "
+        f"interval (filled), {_range(top['seeds'])} seeds each.{_cut(table, top)}"
+    )
+    alt = f"{worse} of {len(table)} configurations are worse on fresh seeds than in the search."
+    figure = figures.winners_curse(top, palette, e.metric, e.goal)
+    tables = [Table.of("Search and confirmation", headings, rows)]
+    pictures = [Picture("winners_curse", caption, alt, figure)]
+    return Section("curse", "The winner's curse", [said], tables=tables, pictures=pictures)
+
+
+def robustness(found: Findings, palette: Palette) -> Section | None:
+    """Performance profiles and the time to a threshold."""
+    pictures = list(_profiles(found, palette))
+    tables = list(_time_table(found))
+    if not tables and not pictures:
+        return None
+    return Section("robustness", "Robustness", tables=tables, pictures=pictures)
+
+
+def _profiles(found: Findings, palette: Palette) -> Iterator[Picture]:
+    e = found.evidence
+    shown = [r for i, r in enumerate(found.rows) if i < PROFILES_SHOWN or r["kind"] == "default"]
+    families = {row["configuration"]: row["family"] for row in shown}
+    table = plain(found.profiles)
+    table = table[table["configuration"].isin(list(families))]
+    if table["threshold"].nunique() < 2:
+        return
+    side = "at most" if e.goal == "min" else "at least"
+    first = f" The first {PROFILES_SHOWN} and the default." if len(shown) < len(found.rows) else ""
+    caption = (
+        f"Share of all seeds, failures included, whose best {e.metric} is {side} a threshold, with "
+        f"pointwise 95 % bands; a curve that ends below 100 % has failures.{first}"
+    )
+    figure = figures.profiles(table, families, palette, e.metric, e.goal)
+    alt = f"Performance profiles of {count(len(families), 'configuration')}."
+    yield Picture("profiles", caption, alt, figure)
+
+
+def _time_table(found: Findings) -> Iterator[Table]:
+    chosen = found.thresholds.attrs.get("threshold")
+    if found.thresholds.empty or missing(chosen):
+        return
+    by_label = {row["configuration"]: row for row in rows_of(found.thresholds)}
+    rows = [
+        [
+            row["configuration"],
+            f"{row['reached']:.0f} of {row['counted']:.0f}",
+            interval(*(row[f"steps_{end}"] for end in ("median", "low", "high"))),
+            interval(*(row[f"seconds_{end}"] for end in ("median", "low", "high"))),
+        ]
+        for row in (by_label[ranked["configuration"]] for ranked in found.rows)
+    ]
+    why = " (the median of all confirmed best values)" if found.thresholds.attrs.get("default") else ""
+    note = (
+        f"Threshold: {found.evidence.metric} {number(chosen)}{why}. Medians over all seeds by Kaplan "
+        f"and Meier, which counts the runs that did not get there; {DASH}: fewer than half did, or it "
+        "cannot be said."
+    )
+    headings = [
+        "configuration",
+        "seeds that got there>",
+        "median generator updates>",
+        "median seconds>",
+    ]
+    yield Table.of("How soon it is good", headings, rows, note)
+
+
+def tolerance(found: Findings, palette: Palette) -> Section | None:
+    """What a configuration bears."""
+    table = plain(found.tolerance)
+    if table.empty:
+        return None
+    rows = [[row["of"], row["axis"], rounded(row["words"])] for row in rows_of(found.bears)]
+    note = (
+        "One value at a time is multiplied by each factor. It is borne where the IQM surely becomes "
+        "worse by less than a tenth and seeds succeed as often; undecided where more seeds would "
+        "tell."
+    )
+    families = {candidate.label: candidate.family for candidate in found.evidence.roster.candidates}
+    pictures = []
+    for place, (of, arms) in enumerate(table.groupby("of", sort=False), start=1):
+        centre, changed = str(of), arms[arms["factor"] != 1]
+        caption = (
+            f"{centre} with one value changed: its IQM over the unchanged one's (above 1 is worse) "
+            f"with 95 % interval; right, the seeds that succeeded, {_range(changed['seeds'])} each."
+        )
+        figure = figures.tolerance(changed, centre, palette.colour(families.get(centre, "")))
+        alt = f"What changes of {centre} cost."
+        pictures.append(Picture(f"tolerance-{place}", caption, alt, figure))
+    tables = [Table.of("What it bears", ["configuration", "axis", "what it bears~"], rows, note)]
+    return Section("tolerance", "Tolerance", tables=tables, pictures=pictures)
+
+
+def _of(row: Row, name: str) -> str:
+    return interval(row[name], row[f"{name}_low"], row[f"{name}_high"])
+
+
+def _signed(value: Any) -> str:
+    if missing(value):
+        return DASH
+    return f"{'+' if value > 0 else ''}{number(float(f'{value:.2g}'))}".replace("-", "\N{MINUS SIGN}")
+
+
+def _range(values: pd.Series) -> str:
+    """`n = 10`, or `n = 8 to 10`."""
+    low, high = int(values.min()), int(values.max())
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
+
+
+def _cut(whole: pd.DataFrame, shown: pd.DataFrame) -> str:
+    return f" The first {len(shown)} of {len(whole)}." if len(shown) < len(whole) else ""

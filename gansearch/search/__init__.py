@@ -1,0 +1,1 @@
+"""What is tried, and who goes on: proposer, samplers, pruners, selection."""

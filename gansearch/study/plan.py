@@ -1,0 +1,131 @@
+"""A study's plan: how its trials are chosen, stopped, placed and repeated."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from gansearch.study.config import (
+    Part,
+    Positive,
+    Section,
+)
+
+
+class Search(Section):
+    """How the space is explored.
+
+    Attributes:
+        sampler: an Optuna sampler by name, with its own options.
+        trials: how many configurations are tried; 0: a stability study of given ones alone.
+        seed: fixes what the sampler proposes and, with the trial's number, the trial's own seed.
+    """
+
+    sampler: Part = Part(name="tpe")
+    trials: Annotated[int, Field(ge=0)] = 20
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+PRUNERS = ("asha", "none")
+
+
+class Pruner(Section):
+    """When a trial is stopped for falling behind (ASHA, Li et al. 2020); `none` never does.
+
+    Attributes:
+        reduction_factor: one trial in this many goes on from each rung.
+        min_steps: the first rung; None: a ninth of the budget's reports, at least one.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    name: str = "asha"
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    min_steps: Positive | None = None
+
+
+class Resources(Section):
+    """What one trial holds while it runs. GPUs may be shared: 0.25 puts four trials on one.
+
+    Attributes:
+        retries: how often in a row, with no report between, a trial goes on from its last checkpoint
+            after its worker died. A node's death does not count.
+        halve_batch: how often one that is out of memory goes on from there with each batch computed in
+            twice as many pieces. Their gradients are added up: the batch size is what it was, the
+            trial slower.
+    """
+
+    cpus: Positive = 1
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    retries: Annotated[int, Field(ge=0)] = 2
+    halve_batch: Annotated[int, Field(ge=0, le=16)] = 0
+
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> Resources:
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"gpus is {self.gpus:g}: shares are of one GPU, more come whole")
+        return self
+
+
+class Stability(Section):
+    """What is trained again on fresh seeds, unpruned, once the search has ended.
+
+    Attributes:
+        top: how many of the search's best configurations.
+        per: the best of the whole `study`, or of each `loss` (with its penalty).
+        seeds: how often each is trained.
+        default: whether the study's configuration with every axis at its default joins them.
+        configurations: further ones by label; each gives sections in place of the default's.
+    """
+
+    top: Annotated[int, Field(ge=0)] = 5
+    per: Literal["study", "loss"] = "study"
+    seeds: Positive = 10
+    default: bool = True
+    configurations: dict[str, dict[str, Any]] = Field(default={})
+
+
+class PublishedValue(Section):
+    """A figure from a paper: `sd` is the standard deviation over seeds, if it is told."""
+
+    mean: float
+    sd: Annotated[float, Field(ge=0)] | None = None
+
+
+class Published(Section):
+    """What a paper reports, for the study's report to print beside its own figures.
+
+    Attributes:
+        source: the paper.
+        metric: what its figures are.
+        note: how they were made.
+        values: by loss and penalty, as `wasserstein + gradient-penalty`.
+    """
+
+    source: str
+    metric: str
+    note: str = ""
+    values: dict[str, PublishedValue]
+
+
+class Plan(Section):
+    """What a study says beside its trials' configurations.
+
+    Attributes:
+        question: what the study is to answer, in a sentence.
+        keep: for how many of the best trials the weights are kept.
+        stability: what is trained again after the search; None: nothing.
+        published: figures to compare with.
+    """
+
+    question: str = ""
+    search: Search = Search()
+    pruner: Pruner = Pruner()
+    resources: Resources = Resources()
+    keep: Positive = 5
+    stability: Stability | None = None
+    published: Published | None = None

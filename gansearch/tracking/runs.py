@@ -1,0 +1,550 @@
+"""The runs of one study in MLflow: a parent run, and below it the trials of its search.
+
+    study                     one run; the search's trials
+      0007 diverged             are its children,
+      trial 7                   and so are the configurations that are trained again,
+        diverged, seed 123456   whose children are their seeds
+
+Search and stability study are two *parts*, each with trial numbers from 0, and each object shows
+one of them. A trial of the search is a child of the study that has a number; all runs of the
+stability study carry `gansearch.part` and, as MLflow finds children but not grandchildren, the id of
+the study's run.
+
+`connect` reads what MLflow has; after it, `send` writes only what is missing. Each write can be
+made twice with the same result, and what a run has is noted in its tags after it has it, so a
+process may be killed anywhere in between.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from gansearch import files
+from gansearch.files import Place
+from gansearch.masking import without_password
+from gansearch.study.config import digest
+from gansearch.study.document import write_document
+from gansearch.study.records import Goal, Outcome, TrialRecord
+from gansearch.tracking.bulk import NewRun, takes_many, write_many
+from gansearch.tracking.translate import (
+    CONFIG,
+    CONFIGURATION,
+    NOTE,
+    OUTCOME,
+    REPORTS,
+    SEED,
+    STATUS,
+    TRIAL,
+    Phase,
+    Point,
+    Run,
+    Status,
+    cut,
+    run_name,
+    translate,
+)
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+log = logging.getLogger("gansearch.tracking")
+
+Samples: TypeAlias = "Callable[[int, int], Place | None]"
+"""(trial number, step) -> the PNG of its sample grid, or None."""
+
+METRICS_A_CALL, OTHERS_A_CALL, RUNS_A_PAGE = 1000, 100, 1000
+STUDY, IDENTITY, STUDY_FILE = "gansearch.study", "gansearch.identity", "gansearch.study_file"
+PART, STUDY_RUN, PARENT = "gansearch.part", "gansearch.study_run", "mlflow.parentRunId"
+VIEW, LONGEST_VIEW = "mlflow.sharedViewState.", 5000
+SUMMARY = ("rank", "success_rate", "success_low", "success_high", "iqm", "iqm_low", "iqm_high")
+"""Of a report's summary of a configuration, what the view of the stability study shows."""
+
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # Waiting and retrying is the tracker's own business. The time-out exceeds the 20 s for which a
+    # server waits for a locked SQLite file, lest a run be created after we have given it up.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+_T = TypeVar("_T")
+
+
+def open_client(uri: str) -> MlflowClient:
+    """A client for a tracking URI, with mlflow imported quietly; what the user has set stays."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow.tracking import MlflowClient  # noqa: PLC0415
+
+    # Migrations tell of each step, and a locked database prints its stack: neither is for the user,
+    # who is told in one line that MLflow does not answer.
+    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    return MlflowClient(uri, registry_uri=uri)
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong, in one line without a password."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return without_password(cut(lines[0], 300))
+
+
+@dataclass
+class _Known:
+    """What MLflow's run of a trial or configuration has; `images` None: not asked yet."""
+
+    id: str
+    name: str
+    status: str
+    tags: dict[str, str]
+    params: set[str] = field(default_factory=set)
+    images: set[int] | None = None
+    end_ms: int | None = None
+
+
+def view_key(identity: str, part: Phase = "search") -> str:
+    """The name under which a comparison view of a study's part is kept with its experiment."""
+    return f"gansearch-{digest(identity)}" + ("" if part == "search" else f"-{part}")
+
+
+def find_parent(client: MlflowClient, experiment: str, identity: str) -> Any | None:
+    """The run of a study, or None."""
+    where = f"tags.`{IDENTITY}` = '{identity}'"
+    found = client.search_runs([experiment], where, order_by=["attributes.start_time ASC"])
+    return found[0] if found else None
+
+
+def find_configurations(client: MlflowClient, experiment: str, parent: str) -> list[Any]:
+    """The configurations' runs of a stability study, oldest first."""
+    where = f"tags.`{PARENT}` = '{parent}' and tags.`{PART}` = 'stability'"
+    return list(_search(client, experiment, where))
+
+
+class StudyRuns:
+    """The runs of one part of a study. Methods raise what MLflow raises.
+
+    Args:
+        part: whose trials: the search's, or the stability study's, which have a configuration each.
+        identity: tells the study from others of the same name in a shared store.
+        artifacts: where a new experiment keeps its artifacts; None: the store's own choice.
+        study_tags: set on the parent run.
+        study_file: the resolved study as YAML.
+        metric: the objective, whose running best each run shows.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        study: str,
+        *,
+        identity: str,
+        artifacts: str | None,
+        study_tags: Mapping[str, str],
+        study_file: str,
+        samples: Samples,
+        metric: str,
+        goal: Goal,
+        part: Phase = "search",
+    ) -> None:
+        self.uri, self.study, self.identity, self.artifacts = uri, study, identity, artifacts
+        self._part = part
+        self._study_tags = {key: cut(value) for key, value in study_tags.items()}
+        self._study_file, self._samples = study_file, samples
+        self._metric, self._goal = metric, goal
+        self._client: MlflowClient | None = None
+        self._experiment = ""
+        self._parent = ""
+        self._known: dict[int, _Known] = {}
+        self._configurations: dict[str, _Known] = {}
+
+    @property
+    def connected(self) -> bool:
+        """Whether `connect` has succeeded since the last `disconnect`."""
+        return self._client is not None
+
+    def connect(self) -> None:
+        """Find or create the experiment and the parent run, and read what the other runs have."""
+        client = open_client(self.uri)
+        self._experiment = self._find_experiment(client)
+        self._parent = self._find_parent(client)
+        self._known = self._find_trials(client)
+        if self._part == "stability":
+            self._configurations = self._find_configurations(client)
+        self._client = client
+
+    def disconnect(self) -> None:
+        """Forget all: after an error nobody knows what has arrived, so it is to be read again."""
+        self._client = None
+
+    def send(self, record: TrialRecord) -> str:
+        """Make MLflow's run of a trial look like its record; returns the run's id."""
+        wanted = self._wanted(record)
+        known = self._known.get(wanted.number) or self._create(wanted)
+        self._send_config(known, wanted, record)
+        self._send_images(known, wanted)
+        self._send_batches(known, wanted)
+        self._send_name_and_status(known, wanted)
+        return known.id
+
+    def send_new(self, records: Sequence[TrialRecord]) -> dict[int, str]:
+        """Those of the trials that MLflow has no runs of, all of them or none.
+
+        Returns:
+            their runs' ids by number; of the others, and of all where the store takes no more than one
+            at a time, nothing.
+        """
+        new = [record for record in records if record.number not in self._known]
+        if len(new) < 2 or not takes_many(self._mlflow, self._experiment):
+            return {}
+        wanted = [self._wanted(record) for record in new]
+        runs = [
+            NewRun(
+                name=run.name,
+                status=run.status,
+                start_ms=run.start_ms or round(time.time() * 1000),
+                end_ms=None if run.status == "RUNNING" else run.end_ms or round(time.time() * 1000),
+                tags=self._tags_of_all | run.tags,
+                params=run.params,
+                points=[
+                    *run.points(0, self._metric, self._goal),
+                    *run.result(self._metric, self._goal),
+                ],
+                config=write_document(record.config),
+            )
+            for run, record in zip(wanted, new, strict=True)
+        ]
+        ids = write_many(self._mlflow, self._experiment, runs)
+        for run_id, run, made in zip(ids, wanted, runs, strict=True):
+            known = _Known(run_id, run.name, run.status, made.tags, set(run.params), set(), run.end_ms)
+            self._known[run.number] = known
+        for run in wanted:  # only now: were one to fail, the runs after it would be made once more
+            self._send_images(self._known[run.number], run)
+        return {run.number: run_id for run, run_id in zip(wanted, ids, strict=True)}
+
+    def _wanted(self, record: TrialRecord) -> Run:
+        wanted = translate(record)
+        parent = self._parent if self._part == "search" else self._configuration(wanted)
+        return replace(wanted, tags={PARENT: parent, **wanted.tags})
+
+    def set_parent_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the parent run."""
+        for key, value in tags.items():
+            self._mlflow.set_tag(self._parent, key, cut(value), synchronous=True)
+
+    @property
+    def labels(self) -> list[str]:
+        """The configurations that MLflow has runs of, as it calls them."""
+        return list(self._configurations)
+
+    def lay_out(self, axes: list[str]) -> None:
+        """Lay out the comparison view, with the axes, in which the trials differ, as columns.
+
+        The search's is a table of its trials, best first. The stability study's is a table of its
+        configurations, in the order of their rank once a report has been logged; each opens to show
+        its seeds.
+        """
+        if self._part == "search":
+            self.set_parent_tags({"gansearch.axes": ", ".join(axes)})
+            self._set_view("search", self._view_of_search(axes))
+        else:
+            self._narrow_older_view()
+            self._set_view("stability", self._view_of_stability(axes))
+
+    def _view_of_search(self, axes: list[str]) -> dict[str, Any]:
+        by = f"metrics.`best.{self._metric}`"
+        return {
+            "searchFilter": self._trials,
+            "orderByKey": by,
+            "orderByAsc": self._goal == "min",
+            "selectedColumns": [
+                "attributes.`Description`",
+                *(by, "metrics.`best.step`", "metrics.`seconds`"),
+                *(f"params.`{name}`" for name in axes),
+            ],
+        }
+
+    def _view_of_stability(self, axes: list[str]) -> dict[str, Any]:
+        """Each group has its configuration's own run in it, for that has what a report says.
+
+        Were the groups in the order of a seed's value, the luckiest seed would lead.
+        """
+        values = (*SUMMARY, "success", f"confirmed.{self._metric}", "best.step", "seconds")
+        metrics = [f"metrics.`{name}`" for name in values]
+        title, description = "attributes.`Run Name`", "attributes.`Description`"
+        group = {"mode": "tag", "groupByData": CONFIGURATION}
+        view = {
+            "searchFilter": f"tags.`{STUDY_RUN}` = '{self._parent}'",
+            "orderByKey": "metrics.`rank`",
+            "orderByAsc": True,
+            "groupBy": {"aggregateFunction": "average", "groupByKeys": [group]},
+            "selectedColumns": [description, *metrics, *(f"params.`{name}`" for name in axes)],
+            "columnOrder": [title, "runDateAndNestInfo", *metrics, description],
+            "columnWidths": {title: 300} | dict.fromkeys(metrics, 110),
+        }
+        closed = {f"tag.{CONFIGURATION}.{label}": False for label in self.labels}
+        small = len(json.dumps(view | {"groupsExpanded": closed})) <= LONGEST_VIEW
+        return view | {"groupsExpanded": closed} if small else view
+
+    def _set_view(self, part: Phase, view: Mapping[str, Any]) -> None:
+        tag = VIEW + view_key(self.identity, part)
+        self._mlflow.set_experiment_tag(self._experiment, tag, json.dumps(view))
+
+    def _narrow_older_view(self) -> None:
+        """Keep configurations out of a search's view that was laid out when there were none."""
+        tags = self._mlflow.get_experiment(self._experiment).tags
+        view = json.loads(tags.get(VIEW + view_key(self.identity), "{}"))
+        if view.get("searchFilter") == f"tags.`{PARENT}` = '{self._parent}'":
+            where = _trials_of_search(self._parent)
+            self._set_view("search", view | {"searchFilter": where})
+
+    def end(self, status: Status, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+        """End the parent run; a trial's run that is still going was interrupted."""
+        for known in self._known.values():
+            if known.status == "RUNNING":
+                self._interrupt(known)
+        for label, configuration in self._configurations.items():
+            self._end_configuration(label, configuration, status)
+        self.set_parent_tags(tags)
+        for name, value in metrics.items():
+            self._mlflow.log_metric(self._parent, name, value, synchronous=True)
+        self._mlflow.set_terminated(self._parent, status)
+
+    @property
+    def _mlflow(self) -> MlflowClient:
+        if self._client is None:
+            raise RuntimeError("connect() comes first")
+        return self._client
+
+    def _find_experiment(self, client: MlflowClient) -> str:
+        found = client.get_experiment_by_name(self.study)
+        if found is None:
+            # The kind makes MLflow open the table of runs, not its pages for language models.
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            return str(client.create_experiment(self.study, self.artifacts, tags))
+        if found.lifecycle_stage == "deleted":
+            log.warning("MLflow's experiment %r was deleted; it is restored.", self.study)
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _find_parent(self, client: MlflowClient) -> str:
+        tags = {STUDY: self.study, IDENTITY: self.identity, "mlflow.source.name": "gansearch"}
+        run = find_parent(client, self._experiment, self.identity)
+        if run is None:
+            run = client.create_run(self._experiment, None, tags, self.study)
+        parent = str(run.info.run_id)
+        if run.info.status != "RUNNING":
+            client.update_run(parent, status="RUNNING")
+        for key, value in self._study_tags.items():
+            if run.data.tags.get(key) != value:
+                client.set_tag(parent, key, value, synchronous=True)
+        if run.data.tags.get(STUDY_FILE) != (wanted := digest(self._study_file)):
+            client.log_text(parent, self._study_file, "study.yaml")
+            client.set_tag(parent, STUDY_FILE, wanted, synchronous=True)
+        return parent
+
+    def _find_trials(self, client: MlflowClient) -> dict[int, _Known]:
+        known: dict[int, _Known] = {}
+        for run in _search(client, self._experiment, self._trials):
+            number = int(run.data.tags[TRIAL])
+            if number in known:  # our request to create it was carried out after we gave it up
+                client.delete_run(run.info.run_id)
+                continue
+            known[number] = _read(run)
+        return known
+
+    def _find_configurations(self, client: MlflowClient) -> dict[str, _Known]:
+        known: dict[str, _Known] = {}
+        parents = {seed.tags[PARENT] for seed in self._known.values()}
+        found = find_configurations(client, self._experiment, self._parent)
+        for run in sorted(found, key=lambda run: run.info.run_id not in parents):
+            label = run.data.tags[CONFIGURATION]
+            if label in known:  # as above; of two the one that has seeds stays
+                client.delete_run(run.info.run_id)
+                continue
+            known[label] = _read(run)
+        return known
+
+    @property
+    def _trials(self) -> str:
+        """The filter by which MLflow finds this part's trials."""
+        if self._part == "search":
+            return _trials_of_search(self._parent)
+        return f"tags.`{STUDY_RUN}` = '{self._parent}' and tags.`{TRIAL}` != ''"
+
+    def _configuration(self, wanted: Run) -> str:
+        """The id of the run of a seed's configuration, which goes on if the seed does."""
+        label = wanted.tags[CONFIGURATION]
+        known = self._configurations.get(label)
+        if known is None:
+            known = self._create_run(label, {PARENT: self._parent, CONFIGURATION: label}, wanted)
+            self._configurations[label] = known
+        params = {name: value for name, value in wanted.params.items() if name != "seed"}
+        self._log(known, [], params, {})
+        if wanted.status == "RUNNING" != known.status:
+            self._mlflow.update_run(known.id, "RUNNING")
+            known.status = "RUNNING"
+        return known.id
+
+    def _end_configuration(self, label: str, known: _Known, status: Status) -> None:
+        """Finished is what has no interrupted seed and was not going on in a study that stops."""
+        seeds = [seed for seed in self._known.values() if seed.tags.get(CONFIGURATION) == label]
+        whole = all(seed.tags.get(OUTCOME) != Outcome.INTERRUPTED.value for seed in seeds)
+        wanted = "FINISHED" if whole and "FINISHED" in (status, known.status) else "KILLED"
+        if known.status != wanted:
+            ends = [seed.end_ms for seed in seeds if seed.end_ms is not None]
+            self._mlflow.set_terminated(known.id, wanted, max(ends, default=None))
+            known.status = wanted
+
+    def _create(self, wanted: Run) -> _Known:
+        names = (PARENT, TRIAL, CONFIGURATION, SEED)
+        tags = {name: wanted.tags[name] for name in names if name in wanted.tags}
+        known = self._create_run(wanted.name, tags, wanted)
+        known.images = set()
+        self._known[wanted.number] = known
+        return known
+
+    def _create_run(self, name: str, tags: dict[str, str], wanted: Run) -> _Known:
+        tags = self._tags_of_all | tags
+        run = self._mlflow.create_run(
+            self._experiment, start_time=wanted.start_ms, tags=tags, run_name=name
+        )
+        return _Known(run.info.run_id, name, "RUNNING", tags)
+
+    @property
+    def _tags_of_all(self) -> dict[str, str]:
+        tags = {STUDY: self.study, "mlflow.source.name": "gansearch"}
+        return tags | ({PART: self._part, STUDY_RUN: self._parent} if self._part == "stability" else {})
+
+    def _send_config(self, known: _Known, wanted: Run, record: TrialRecord) -> None:
+        if known.tags.get(CONFIG) != wanted.tags[CONFIG]:
+            self._mlflow.log_text(known.id, write_document(record.config), "config.yaml")
+
+    def _send_images(self, known: _Known, wanted: Run) -> None:
+        for report in wanted.reports:
+            if known.images and report.step in known.images:
+                continue
+            path = self._samples(wanted.number, report.step)
+            if path is None:
+                continue
+            if known.images is None:
+                known.images = self._listed_images(known.id)
+            if report.step not in known.images:
+                self._send_image(known.id, path, report.step, round(report.time * 1000))
+                known.images.add(report.step)
+
+    def _send_image(self, run_id: str, path: Place, step: int, time_ms: int) -> None:
+        from PIL import Image  # noqa: PLC0415
+
+        try:
+            with files.reading(path) as file, Image.open(file) as opened:
+                image = opened.convert("RGB")
+        except (OSError, SyntaxError) as error:
+            log.warning("The sample grid %s is left out: %s.", path, error)
+            return
+        self._mlflow.log_image(
+            run_id, image, key="samples", step=step, timestamp=time_ms, synchronous=True
+        )
+
+    def _listed_images(self, run_id: str) -> set[int]:
+        """The steps whose image is there in full: MLflow writes the compressed copy last."""
+        names = (file.path for file in self._mlflow.list_artifacts(run_id, "images"))
+        found = (re.search(r"samples[+%]step[+%](\d+)[+%].*compressed", name) for name in names)
+        return {int(match[1]) for match in found if match}
+
+    def _send_batches(self, known: _Known, wanted: Run) -> None:
+        sent = int(known.tags.get(REPORTS, "0"))
+        first = sent if sent <= len(wanted.reports) else 0  # the journal may have lost its last line
+        points = wanted.points(first, self._metric, self._goal)
+        if known.tags.get(OUTCOME) != wanted.tags[OUTCOME]:
+            points += wanted.result(self._metric, self._goal)
+        self._log(known, points, wanted.params, wanted.tags)
+        known.end_ms = wanted.end_ms
+
+    def _log(
+        self,
+        known: _Known,
+        points: Sequence[Point],
+        wanted_params: Mapping[str, str],
+        wanted_tags: Mapping[str, str],
+    ) -> None:
+        """Send points, and those params and tags that a run does not have."""
+        from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
+
+        metrics = [Metric(p.name, p.value, p.time_ms, p.step) for p in points]
+        params = [Param(k, v) for k, v in wanted_params.items() if k not in known.params]
+        tags = [RunTag(k, v) for k, v in wanted_tags.items() if known.tags.get(k) != v]
+        *more_metrics, metrics = _chunks(metrics, METRICS_A_CALL)
+        *more_params, params = _chunks(params, OTHERS_A_CALL)
+        *more_tags, tags = _chunks(tags, OTHERS_A_CALL)
+        for some in more_metrics:
+            self._mlflow.log_batch(known.id, metrics=some, synchronous=True)
+        for some in more_params:
+            self._mlflow.log_batch(known.id, params=some, synchronous=True)
+        for some in more_tags:
+            self._mlflow.log_batch(known.id, tags=some, synchronous=True)
+        if metrics or params or tags:  # nearly always the only call; its tags are written last
+            self._mlflow.log_batch(known.id, metrics, params, tags, synchronous=True)
+        known.params |= set(wanted_params)
+        known.tags |= wanted_tags
+
+    def _send_name_and_status(self, known: _Known, wanted: Run) -> None:
+        goes_on = wanted.status == "RUNNING" != known.status
+        if known.name != wanted.name or goes_on:
+            self._mlflow.update_run(known.id, "RUNNING" if goes_on else None, wanted.name)
+        if wanted.status not in ("RUNNING", known.status):
+            self._mlflow.set_terminated(known.id, wanted.status, wanted.end_ms)
+        known.name, known.status = wanted.name, wanted.status
+
+    def _interrupt(self, known: _Known) -> None:
+        outcome = Outcome.INTERRUPTED
+        for tag in (OUTCOME, NOTE):
+            self._mlflow.set_tag(known.id, tag, outcome.value, synchronous=True)
+            known.tags[tag] = outcome.value
+        name = run_name(known.tags)
+        self._mlflow.update_run(known.id, name=name)
+        self._mlflow.set_terminated(known.id, STATUS[outcome], known.end_ms)
+        known.name, known.status = name, STATUS[outcome]
+
+
+def _trials_of_search(parent: str) -> str:
+    return f"tags.`{PARENT}` = '{parent}' and tags.`{TRIAL}` != ''"
+
+
+def _search(client: MlflowClient, experiment: str, where: str) -> Iterator[Any]:
+    """All the runs of a filter, oldest first."""
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment],
+            where,
+            max_results=RUNS_A_PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        yield from page
+        if not (token := page.token):
+            return
+
+
+def _read(run: Any) -> _Known:
+    return _Known(
+        run.info.run_id,
+        run.info.run_name,
+        run.info.status,
+        dict(run.data.tags),
+        set(run.data.params),
+    )
+
+
+def _chunks(items: list[_T], size: int) -> list[list[_T]]:
+    """Lists of at most `size`, at least one."""
+    return [items[start : start + size] for start in range(0, len(items), size)] or [[]]

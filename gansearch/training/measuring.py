@@ -1,0 +1,104 @@
+"""What a training measures of itself between two reports."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gansearch.losses import Loss
+
+JUDGED_BATCHES = 8
+"""The discriminator's error rates are counted over its last so many batches before a report."""
+
+
+LAST_BATCHES = f"the discriminator's last {JUDGED_BATCHES} training batches"
+
+
+MEASURED = {
+    "d_loss": "mean over the steps since the last report, penalty included",
+    "g_loss": "mean over the steps since the last report",
+    "d_grad_norm": "the last step before the report",
+    "g_grad_norm": "the last step before the report",
+    "d_weight_growth": "root mean square of all weights, as a multiple of the start's",
+    "g_weight_growth": "root mean square of all weights, as a multiple of the start's",
+    "d_accuracy": LAST_BATCHES,
+    "d_error_real": LAST_BATCHES,
+    "d_error_fake": LAST_BATCHES,
+    "d_doubt": LAST_BATCHES,
+    "diversity": "the evaluated samples",
+    "images_per_second": "real images through the discriminator since the last report, per second",
+}
+"""What every report holds besides the metrics that the configuration asks for, and over what."""
+
+
+SPLIT = {"microbatches": "pieces in which each batch was computed, for want of memory"}
+"""What reports hold while there is more than one."""
+
+
+class Window:
+    """What is gathered between two reports, on the device and without waiting for it."""
+
+    def __init__(self, device: torch.device, judged: int) -> None:
+        self.d_loss = torch.zeros((), device=device)
+        self.g_loss = torch.zeros((), device=device)
+        self.d_grad_norm = self.g_grad_norm = torch.full((), math.nan)
+        self.d_count = self.g_count = 0.0
+        self._judged = judged
+        self._logits: list[tuple[Tensor, Tensor]] = []
+
+    def add_discriminator(self, loss: Tensor, share: float, real: Tensor, fake: Tensor) -> None:
+        """Add a (share of a) discriminator step: its loss, and its logits on real and fake samples."""
+        self.d_loss.add_(loss.detach(), alpha=share)
+        self.d_count += share
+        self._logits.append((real.detach(), fake.detach()))
+        if len(self._logits) > self._judged:
+            self._logits.pop(0)
+
+    def add_generator(self, loss: Tensor, share: float) -> None:
+        """Add a (share of a) generator step's loss."""
+        self.g_loss.add_(loss.detach(), alpha=share)
+        self.g_count += share
+
+    def finite(self) -> bool:
+        """Whether both losses have been finite so far; waits for the device."""
+        return bool(torch.isfinite(self.d_loss + self.g_loss))
+
+    def metrics(self, loss: Loss) -> dict[str, float]:
+        """What `MEASURED` names of losses, gradients and the discriminator's errors."""
+        real, fake = (torch.cat(side) for side in zip(*self._logits, strict=True))
+        decision = (real.mean() + fake.mean()) / 2 if loss.decision is None else loss.decision
+        threshold = float(decision)
+        missed, fooled = (real <= threshold).float().mean(), (fake > threshold).float().mean()
+        return {
+            "d_loss": (self.d_loss / self.d_count).item(),
+            "g_loss": (self.g_loss / self.g_count).item(),
+            "d_grad_norm": self.d_grad_norm.item(),
+            "g_grad_norm": self.g_grad_norm.item(),
+            "d_accuracy": 1 - (missed + fooled).item() / 2,
+            "d_error_real": missed.item(),
+            "d_error_fake": fooled.item(),
+            "d_doubt": doubt(loss, real, fake, threshold),
+        }
+
+
+def gradient_norm(network: nn.Module) -> Tensor:
+    """Euclidean norm over all the gradients of a network, as a scalar tensor."""
+    return nn.utils.get_total_norm(p.grad for p in network.parameters() if p.grad is not None)
+
+
+def doubt(loss: Loss, real: Tensor, fake: Tensor, decision: float) -> float:
+    """The discriminator's loss as a share of an undecided one's: 1, it guesses; 0, it is sure of every
+    image, and its verdict hardly changes from one generated image to another, so that nothing is left
+    in it to learn from. A critic's loss has no bottom to compare with (Wasserstein): always 1.
+    """
+    undecided = loss.d(torch.full_like(real, decision), torch.full_like(fake, decision)).item()
+    return loss.d(real, fake).item() / undecided if undecided > 0 else 1.0
+
+
+@torch.no_grad()
+def weight_scale(network: nn.Module) -> float:
+    """Root mean square of all the weights; NaN where one is."""
+    count = sum(p.numel() for p in network.parameters())
+    return nn.utils.get_total_norm(network.parameters()).item() / math.sqrt(count)

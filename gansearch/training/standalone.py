@@ -1,0 +1,85 @@
+"""Training one configuration by itself: no Ray, no Optuna, no MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from gansearch.data.images import ImageData
+from gansearch.errors import UserError
+from gansearch.study.config import TrialConfig
+from gansearch.study.records import Best, Report, best_report
+from gansearch.training import checkpoint
+from gansearch.training.export_folder import write_grid, write_model, write_reports
+from gansearch.training.prepare import LocalPaths, prepare
+from gansearch.training.trainer import Trainer
+
+
+def train(
+    config: TrialConfig,
+    data: ImageData,
+    out: Path,
+    places: LocalPaths,
+    *,
+    device: str = "cpu",
+    on_report: Callable[[Report], None] = lambda _: None,
+) -> list[Report]:
+    """Train a configuration and write its model's folder; what was begun there is gone on with.
+
+    Args:
+        config: what to train, as `load_config` gave it.
+        data: its training images.
+        out: the model's folder; checkpoints and samples of every report are in it too.
+        places: data, cache, Inception's weights.
+        device: where to train, as torch names it.
+        on_report: called with each new report.
+
+    Returns:
+        The curve; the last report says how it ended.
+
+    Raises:
+        UserError: `out` holds something else, or training failed before its first good report.
+    """
+    folder = out / "checkpoints"
+    _check_free(out, folder)
+    trainer = Trainer(config, data, prepare(config, data, places, device), device)
+    if (state := checkpoint.latest(folder)) is not None:
+        try:
+            trainer.load(state)
+        except ValueError as error:
+            raise UserError(f"cannot go on with what {out} holds: {error}; take a new --out") from error
+    while not trainer.finished:
+        report = trainer.advance()
+        best = _best(trainer)
+        checkpoint.save(folder, report.step, trainer.state())
+        checkpoint.keep(folder, {report.step, best.step if best else report.step}, tidy=True)
+        write_grid(trainer.grid(), out / "samples" / f"step-{report.step:06d}.png")
+        write_reports(out / "reports.csv", trainer.reports)
+        on_report(report)
+    best = _best(trainer)
+    last = trainer.reports[-1]
+    if best is None:
+        raise UserError(f"nothing to keep: the trial {last.outcome} ({last.reason})")
+    facts = {
+        "objective": config.objective.model_dump(mode="json"),
+        "value": best.value,
+        "metrics": best.metrics,
+        "provenance": trainer.provenance(),
+        "outcome": last.outcome,
+        "reason": last.reason,
+    }
+    state = checkpoint.load(checkpoint.path_of(folder, best.step))
+    write_model(out, state, data.shape, trainer.reports, facts)
+    return trainer.reports
+
+
+def _best(trainer: Trainer) -> Best | None:
+    objective = trainer.config.objective
+    return best_report(trainer.reports, objective.metric, objective.goal or "min")
+
+
+def _check_free(out: Path, folder: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: --out must be a folder")
+    if out.is_dir() and any(out.iterdir()) and not folder.is_dir():
+        raise UserError(f"{out} holds other things: take a new --out")

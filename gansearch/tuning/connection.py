@@ -1,0 +1,131 @@
+"""Ray, joined or started."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gansearch.errors import StudyError
+from gansearch.masking import without_password
+
+_QUIET_TUNE = {
+    # The journal and MLflow record trials; Tune's own CSV, JSON and TensorBoard files would be a
+    # second record, written in the driver's loop.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Resuming reads the journal, never Tune's experiment state: do not spend time on writing it.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours ends a study resumably
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # to Tune a trial fails with its worker; ours goes on
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",  # the searcher decides how many trials are live
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@contextmanager
+def connected(address: str | None, modules: Sequence[Path] = ()) -> Iterator[Any]:
+    """Ray, joined at an address or started here on loopback; left as it was found.
+
+    Args:
+        address: of a cluster; None takes RAY_ADDRESS if that is set (as in a Ray job), else starts a
+            local Ray.
+        modules: of the user's own, which the nodes of a cluster are sent, and a local Ray finds.
+
+    Raises:
+        StudyError: no cluster answers.
+    """
+    for key, value in _QUIET_TUNE.items():
+        os.environ.setdefault(key, value)
+    if not (address or os.environ.get("RAY_ADDRESS")):
+        # Or else Ray takes the machine's address and listens on all of them. It must be said before
+        # Ray is imported, and is named after the systems on which it is Ray's own default.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    import ray  # noqa: PLC0415  two seconds that `gansearch --help` need not wait
+
+    if ray.is_initialized():
+        if address:
+            raise StudyError("Ray is connected already: leave the address out, or ray.shutdown() first")
+        yield ray
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address and address.startswith("ray://"):
+        raise StudyError(
+            "Ray Client (ray://) cannot hold a driver: run on the head, with --address auto"
+        )
+    try:
+        _join(ray, address, modules) if address else _start(ray, modules)
+    except ray.exceptions.AuthenticationError as error:
+        raise StudyError(wants_token(f"'{address}'", error)) from error
+    except Exception as error:  # Ray raises a bare one where a node does not start in time
+        where = f"the Ray cluster at '{address}'" if address else "a local Ray"
+        raise StudyError(f"cannot connect to {where}: {error}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def dashboard(ray: Any) -> str:
+    """The address of this driver's page in Ray's dashboard; "" where there is none, as locally."""
+    from ray._private.worker import get_dashboard_url  # noqa: PLC0415
+
+    place = get_dashboard_url()
+    if not place:
+        return ""
+    address = place if "://" in place else f"http://{place}"
+    return f"{address}/#/jobs/{ray.get_runtime_context().get_job_id()}"
+
+
+def wants_token(place: str, error: Exception) -> str:
+    """What to say where a cluster has refused us."""
+    why = next(iter(str(error).splitlines()), "").partition(" Ensure that")[0].strip(". ")
+    return (
+        f"the Ray cluster at {place} wants its token: set RAY_AUTH_MODE=token, and put the token into "
+        f"~/.ray/auth_token or the file that RAY_AUTH_TOKEN_PATH names ({without_password(why)})"
+    )
+
+
+def _join(ray: Any, address: str, modules: Sequence[Path]) -> None:
+    _check_token(address)
+    ray.init(
+        address=address,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        runtime_env={"py_modules": [str(path) for path in modules]} if modules else None,
+    )
+
+
+def _check_token(address: str) -> None:
+    """Raise Ray's `AuthenticationError` where a cluster refuses us.
+
+    `ray.init` asks it twenty times, once a second, and then does not say that it was for the token.
+    """
+    from ray._private.authentication import authentication_token_setup as tokens  # noqa: PLC0415
+    from ray._private.services import canonicalize_bootstrap_address  # noqa: PLC0415
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # noqa: PLC0415
+
+    if address == "auto":
+        tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    tokens.ensure_token_if_auth_enabled(create_token_if_missing=False)
+    if place := canonicalize_bootstrap_address(address):
+        GcsClient(address=place)
+
+
+def _start(ray: Any, modules: Sequence[Path]) -> None:
+    # Workers must find the parts that a study names in the user's own folder.
+    paths = [os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]  # noqa: PTH109
+    paths += [str(path.parent) for path in modules]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _node_ip_address="127.0.0.1",
+    )

@@ -1,0 +1,115 @@
+"""A study's folder and journal, made whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+
+import gansearch
+from gansearch import files
+from gansearch.errors import StudyError
+from gansearch.files import Place
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import Journal
+from gansearch.metrics.reference import Reference, save_reference
+from gansearch.study.spec import StudySpec
+from gansearch.tuning.stage import Launch
+
+
+@contextmanager
+def created(
+    spec: StudySpec, directory: StudyDirectory, launch: Launch, reference: Reference
+) -> Iterator[None]:
+    """A new study, held by this driver from the first moment at which another one could find it."""
+    if isinstance(directory.path, Path):
+        create(spec, directory, launch, reference)
+        with directory.held(launch.storage):
+            yield
+    else:
+        with directory.held(launch.storage):
+            create(spec, directory, launch, reference)
+            yield
+
+
+def create(
+    spec: StudySpec, directory: StudyDirectory, launch: Launch, reference: Reference | None
+) -> None:
+    """Make a study, whole or not at all."""
+    config = spec.corner()
+    facts = {
+        "metric": config.objective.metric,
+        "goal": spec.goal,
+        "steps": config.budget.steps,
+        "report_every": config.budget.report_every,
+        "trials": spec.plan.search.trials,
+        "digest": spec.digest,
+        "question": spec.question,
+        "study": spec.to_yaml(),
+        "id": uuid.uuid4().hex[:12],  # tells studies of one name apart on a shared MLflow server
+        **versions_in_use(),
+    }
+    begin = partial(Journal.create, name=directory.name, facts=facts, storage=launch.storage)
+    if isinstance(directory.path, Path):
+        _make_folder(directory.path, spec.to_yaml(), reference, begin)
+    else:
+        _put_files(directory, spec.to_yaml(), reference, begin)
+
+
+def _make_folder(
+    path: Path, study: str, reference: Reference | None, begin: Callable[[Path], Journal]
+) -> None:
+    """Make a study's folder under another name, and give it its own when all is in it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        part.chmod(0o755)
+        files.write(StudyDirectory(part).study_file, study)
+        if reference is not None:
+            save_reference(reference, StudyDirectory(part).reference)
+        journal = begin(part)
+        try:
+            part.rename(path)
+        except OSError as error:
+            journal.delete()
+            raise StudyError(f"{path} exists already") from error
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _put_files(
+    directory: StudyDirectory,
+    study: str,
+    reference: Reference | None,
+    begin: Callable[[Place], Journal],
+) -> None:
+    """Put a study, which is held, into an object store: its file comes last, and makes it one."""
+    with files.reachable(directory.path):
+        if directory.study_file.exists():  # since it was given its name
+            raise StudyError(f"{directory.path} exists already")
+        try:
+            if reference is not None:
+                save_reference(reference, directory.reference)
+            journal = begin(directory.path)
+            try:
+                files.write(directory.study_file, study)
+            except BaseException:
+                journal.delete()
+                raise
+        except BaseException:
+            files.remove(directory.reference)
+            raise
+
+
+def versions_in_use() -> dict[str, str]:
+    """What made the numbers, and when it began to."""
+    packages = {name: metadata.version(name) for name in ("torch", "ray", "optuna")}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"gansearch": gansearch.__version__, "launched": now, **packages}

@@ -1,0 +1,179 @@
+"""One driver's life: from what a journal holds to the end of the study or of the driver."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import Journal
+from gansearch.study.config import TrialConfig
+from gansearch.study.mistakes import Mistakes
+from gansearch.study.plan import Pruner
+from gansearch.study.spec import StudySpec
+from gansearch.training.prepare import LocalPaths
+from gansearch.training.validation import complete
+from gansearch.tuning.ledger import Ledger, Source
+from gansearch.tuning.mirroring import close_tracker, open_tracker
+from gansearch.tuning.nodes import Nodes
+from gansearch.tuning.progress import Progress
+
+TRAINER = "gansearch.training.trainer:Trainer"
+"""What trains a trial: benchmarks and tests put others in its place."""
+
+UNPRUNED = Pruner(name="none")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Where and with what a study runs: all that the study file does not say.
+
+    Attributes:
+        places: data, caches, weights on this machine.
+        address: of a Ray cluster; None starts a local Ray, or joins RAY_ADDRESS.
+        storage: an Optuna storage URL; None: the journal file in the study's directory.
+        tracking: an MLflow tracking URI; None: MLFLOW_TRACKING_URI, else SQLite in the runs
+            directory; "off": none.
+        concurrency: trials at once at most; None: as many as fit.
+        trainer: `module:Class` that trains a trial.
+        modules: of the user's own, which the study needs besides those that it names.
+    """
+
+    places: LocalPaths
+    address: str | None = None
+    storage: str | None = None
+    tracking: str | None = None
+    concurrency: int | None = None
+    trainer: str = TRAINER
+    modules: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A study with Ray under it and its images in Ray's store, ready for trials.
+
+    Attributes:
+        nodes: of the Ray on which it runs.
+        spec: what is asked.
+        study: the study's directory, held by this process.
+        launch: where and with what.
+        data: reference to the images in the object store.
+        shape: (C, H, W) of an image.
+        reference: the real side of the metrics, in the object store.
+        console: where progress is shown.
+    """
+
+    nodes: Nodes
+    spec: StudySpec
+    study: StudyDirectory
+    launch: Launch
+    data: Any
+    shape: tuple[int, int, int]
+    reference: Any
+    console: Console
+
+    def complete(self, config: TrialConfig) -> tuple[TrialConfig, Mistakes]:
+        """A configuration with its parts' defaults, and why it cannot be built on these images."""
+        return complete(config, self.shape)
+
+
+def run_trials(
+    stage: Stage,
+    directory: StudyDirectory,
+    journal: Journal,
+    source: Callable[[Journal], Source],
+    *,
+    pruned: bool,
+    keep: int,
+) -> bool:
+    """Run what a journal lacks; returns False if it was interrupted.
+
+    Args:
+        stage: what the trials run on.
+        directory: where their folders and table go.
+        journal: what has happened, and where to write what happens.
+        source: where new trials come from.
+        pruned: whether the study's pruner may stop trials.
+        keep: see `Ledger`.
+    """
+    from gansearch.tuning import engine  # noqa: PLC0415  imports Ray Tune
+
+    launch, resources = stage.launch, stage.spec.plan.resources
+    plan = stage.spec.plan if pruned else stage.spec.plan.model_copy(update={"pruner": UNPRUNED})
+    spec = replace(stage.spec, plan=plan)
+    tracker = open_tracker(directory, journal, stage.study.runs_dir, launch.tracking)
+    ledger = Ledger(source, directory, journal, tracker, keep=keep)
+    finished = False
+    try:
+        scheduler = engine.make_scheduler(spec, ledger)
+        slots = _slots(stage)
+        progress = Progress(ledger, stage.console, journal.steps)
+        with progress, _interruptible(stage.console) as stop:
+            journal.heed(stop.is_set)
+            engine.fit(
+                spec,
+                ledger,
+                scheduler,
+                nodes=stage.nodes,
+                slots=slots,
+                on_end=progress.ended,
+                on_step=[ledger.tick, progress.tick],
+                stop=stop,
+                shared={
+                    "data": stage.data,
+                    "reference": stage.reference,
+                    "device": "cuda" if resources.gpus else "cpu",
+                    "directory": str(directory.path),
+                    "mark": stage.nodes.mark,
+                    "cpus": resources.cpus,
+                    "gpus": resources.gpus,
+                    "halve_batch": resources.halve_batch,
+                    "trainer": launch.trainer,
+                },
+            )
+        finished = not ledger.remaining and not ledger.live
+    finally:
+        try:
+            ledger.interrupt()
+        finally:  # whatever is wrong with the journal, MLflow is not left with runs that seem to run
+            if tracker is not None:
+                close_tracker(tracker, stage.console, stage.study.name, finished=finished)
+            ledger.close()
+    return finished
+
+
+def _slots(stage: Stage) -> Callable[[], int]:
+    """How many trials may be live now."""
+    fitting, most = stage.nodes.slots, stage.launch.concurrency
+    return (lambda: min(fitting(), most)) if most else fitting
+
+
+@contextlib.contextmanager
+def _interruptible(console: Console) -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C (or SIGTERM) sets; the second one is Python's own."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(*_: object) -> None:
+        stop.set()
+        console.print("stopping, resumably; once more to stop at once", style="yellow")
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

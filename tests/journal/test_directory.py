@@ -1,0 +1,103 @@
+"""Where studies live, and who holds them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gansearch.errors import StudyError
+from gansearch.journal.directory import StudyDirectory
+
+
+def make(runs_dir, name):
+    (runs_dir / name).mkdir(parents=True)
+    (runs_dir / name / "study.yaml").write_text("question: x\n")
+    return StudyDirectory(runs_dir / name)
+
+
+def test_a_new_study_takes_the_first_free_number(tmp_path):
+    assert StudyDirectory.new(None, "my study!", tmp_path).name == "my-study"
+    make(tmp_path, "my-study")
+    make(tmp_path, "my-study-2")
+    assert StudyDirectory.new(None, "my study!", tmp_path).name == "my-study-3"
+    assert StudyDirectory.new(None, "...", tmp_path).name == "study"
+    assert not (tmp_path / "my-study-3").exists(), "nothing is created"
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/x", "a/b", ".hidden", "-x", "", "a b", "x\n", "ü", "a" * 101]
+)
+def test_a_name_cannot_lead_out_of_the_runs(tmp_path, name):
+    with pytest.raises(StudyError, match="cannot be a study's name"):
+        StudyDirectory.new(name, "s", tmp_path)
+
+
+def test_a_link_to_nowhere_cannot_lead_out_of_the_runs(tmp_path):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "study").symlink_to(tmp_path / "elsewhere")  # where a study would be made
+    with pytest.raises(StudyError, match="exists already"):
+        StudyDirectory.new("study", "", runs)
+
+
+def test_a_taken_name_says_how_to_go_on(tmp_path):
+    make(tmp_path, "x")
+    with pytest.raises(StudyError, match=r"exists already: go on with it by `gansearch resume x`"):
+        StudyDirectory.new("x", "s", tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StudyError, match="exists already"):
+        StudyDirectory.new("file", "s", tmp_path)
+
+
+def test_a_study_is_found_by_name_and_by_path(tmp_path, monkeypatch):
+    made = make(tmp_path, "x")
+    monkeypatch.chdir(tmp_path)
+    for name, runs in (
+        ("x", tmp_path),
+        (str(tmp_path / "x"), tmp_path / "no"),
+        ("./x", tmp_path / "no"),
+    ):
+        assert StudyDirectory.find(name, runs).path == made.path.resolve()
+    with pytest.raises(StudyError, match=r"no study 'y' in .* \(there are: x\)"):
+        StudyDirectory.find("y", tmp_path)
+    make(tmp_path, "digits")
+    with pytest.raises(StudyError, match=r"did you mean 'digits'"):
+        StudyDirectory.find("digit", tmp_path)
+
+
+def test_the_newest(tmp_path):
+    with pytest.raises(StudyError, match="there is no study in"):
+        StudyDirectory.newest(tmp_path)
+    for age, name in enumerate(("b", "c", "a")):
+        os.utime(make(tmp_path, name).study_file, (age, age))
+    assert StudyDirectory.newest(tmp_path).name == "a"
+
+
+HOLD = """
+import sys, pathlib
+from gansearch.journal.directory import StudyDirectory
+with StudyDirectory(pathlib.Path(sys.argv[1])).held(None):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_process_holds_a_study_and_its_death_lets_go(tmp_path):
+    study = make(tmp_path, "x")
+    assert not study.is_held(None)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(study.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        assert study.is_held(None)
+        with pytest.raises(StudyError, match="is being run by another process"), study.held(None):
+            pass
+        holder.kill()
+        holder.wait()
+    assert not study.is_held(None)
+    with study.held(None):
+        pass
+    assert not study.is_held(None)

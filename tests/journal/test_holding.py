@@ -1,0 +1,203 @@
+"""One driver a study: by a file, beside SQLite, in PostgreSQL; with processes killed for real."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from postgresql import PostgreSQL
+
+from gansearch import files
+from gansearch.errors import UserError
+from gansearch.journal import holding, urls
+
+HOLD = """
+import sys
+from gansearch import files, holding
+with holding.held(files.place(sys.argv[1]), sys.argv[2] or None, lambda: None):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+STORE = "s3://bucket/runs/study"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(holding, "PATIENCE", 0.5)
+
+
+@pytest.fixture(scope="module")
+def postgresql():
+    with PostgreSQL() as server:
+        yield server
+
+
+@pytest.fixture(params=["file", "sqlite", "postgresql"])
+def study(request, tmp_path):
+    """A study's folder and storage."""
+    if request.param == "file":
+        return tmp_path, None
+    if request.param == "sqlite":
+        return files.place(STORE), f"sqlite:///{tmp_path}/team.db"
+    return files.place(STORE), request.getfixturevalue("postgresql").url
+
+
+def never():
+    raise AssertionError("nobody took it")
+
+
+def test_one_process_holds_a_study_and_its_death_lets_go(study):
+    folder, storage = study
+    assert not holding.is_held(folder, storage)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder), storage or ""],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        assert holding.is_held(folder, storage)
+        with pytest.raises(holding.TakenError), holding.held(folder, storage, never):
+            pass
+        holder.kill()
+        holder.wait()
+    with holding.held(folder, storage, never):
+        assert holding.is_held(folder, storage)
+    assert not holding.is_held(folder, storage)
+
+
+def test_studies_are_held_one_by_one(study):
+    folder, storage = study
+    other = folder.with_name("other")
+    if storage is None:
+        other.mkdir()
+    with holding.held(folder, storage, never):
+        assert not holding.is_held(other, storage)
+        with holding.held(other, storage, never):
+            assert holding.is_held(other, storage)
+
+
+def test_those_who_look_neither_see_nor_hinder_each_other(postgresql):
+    place, stop, seen = files.place(STORE), threading.Event(), []
+
+    def look():
+        while not stop.is_set():
+            seen.append(holding.is_held(place, postgresql.url))
+
+    watchers = [threading.Thread(target=look) for _ in range(3)]
+    for watcher in watchers:
+        watcher.start()
+    while len(seen) < 50:
+        time.sleep(0.01)
+    assert not any(seen)
+    with holding.held(place, postgresql.url, never):
+        pass
+    stop.set()
+    for watcher in watchers:
+        watcher.join()
+
+
+def test_a_hold_outlives_its_database_s_absence(monkeypatch):
+    monkeypatch.setattr(holding, "PING", 0.2)
+    place = files.place(STORE)
+    with PostgreSQL() as server, holding.held(place, server.url, never):
+        server.stop()
+        time.sleep(0.5)
+        server.start()
+        deadline = time.monotonic() + 10
+        while not holding.is_held(place, server.url):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+LOSE = """
+import sys
+from gansearch import files, holding
+from gansearch.journal.directory import StudyDirectory
+holding.PING = 0.5
+with StudyDirectory(files.place(sys.argv[1])).held(sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_driver_whose_study_another_took_meanwhile_dies_at_once(postgresql, monkeypatch):
+    import psycopg
+
+    monkeypatch.setattr(holding, "PATIENCE", 10.0)
+    with subprocess.Popen(
+        [sys.executable, "-c", LOSE, STORE, postgresql.url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as first:
+        assert first.stdout.readline() == b"held\n"
+        cut = "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted"
+        with psycopg.connect(postgresql.url, autocommit=True) as database:
+            later = threading.Timer(0.5, database.execute, [cut])
+            later.start()
+            with holding.held(files.place(STORE), postgresql.url, never):
+                later.join()
+                assert first.wait(10) == 2
+        assert b"another process took the study 'study' over" in first.stderr.read()
+
+
+def test_a_machine_that_went_silent_holds_nothing(postgresql, monkeypatch):
+    """Its connection is open still, as after a loss of power, and nothing comes over it."""
+    monkeypatch.setattr(holding, "SILENCE", 1)
+    monkeypatch.setattr(holding, "PING", 100.0)
+    place = files.place(STORE)
+    with holding.held(place, postgresql.url, never):
+        assert holding.is_held(place, postgresql.url)
+        time.sleep(2)
+        assert not holding.is_held(place, postgresql.url)
+
+
+def test_signs_of_life_keep_it(postgresql, monkeypatch):
+    monkeypatch.setattr(holding, "SILENCE", 1)
+    monkeypatch.setattr(holding, "PING", 0.2)
+    place = files.place(STORE)
+    with holding.held(place, postgresql.url, never):
+        time.sleep(2)
+        assert holding.is_held(place, postgresql.url)
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        (None, r"cannot hold a journal file: say --storage postgresql://HOST/DATABASE"),
+        ("sqlite://", r"cannot hold a lock: say --storage postgresql://.*, not sqlite"),
+        ("mysql+pymysql://host/x", r"cannot hold a lock: say --storage postgresql://.*, not mysql"),
+        ("nonsense", "cannot open the Optuna storage: it is no URL such as"),
+        ("postgresql://me:secret@127.0.0.1:1/x", "does not answer"),
+    ],
+)
+def test_what_holds_nothing_is_refused(storage, message):
+    hold = holding.held(files.place(STORE), storage, never)
+    with pytest.raises(UserError, match=message) as refused, hold:
+        pass
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("installed", "url", "driver"),
+    [
+        ({"psycopg"}, "postgresql://h/d", "postgresql+psycopg"),
+        ({"psycopg2"}, "postgresql://h/d", "postgresql+psycopg2"),
+        ({"psycopg", "psycopg2"}, "postgres://h/d", "postgresql+psycopg"),
+        ({"psycopg"}, "postgresql+psycopg2://h/d", "postgresql+psycopg2"),
+        (set(), "sqlite:///x.db", "sqlite"),
+    ],
+)
+def test_a_database_is_spoken_to_by_the_driver_that_is_there(monkeypatch, installed, url, driver):
+    monkeypatch.setattr(urls, "find_spec", lambda name: name in installed or None)
+    assert urls.parse_url(url).drivername == driver
+
+
+def test_a_missing_driver_is_named(monkeypatch):
+    monkeypatch.setattr(urls, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'gansearch\[postgresql\]'"):
+        urls.parse_url("postgresql://h/d")

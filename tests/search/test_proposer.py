@@ -1,0 +1,218 @@
+"""Proposals: what they depend on, and what the sampler learns."""
+
+import random
+import statistics
+
+import pytest
+from optuna.samplers import TPESampler
+
+from gansearch.search.proposer import DRAWS
+from gansearch.search.samplers import SAMPLERS
+from gansearch.study.records import Outcome, Report
+
+
+def play(ledger, count, value_of, report):
+    """Run trials one after another without training: the value is a function of the config."""
+    for _ in range(count):
+        record = ledger.next()
+        ledger.report(record.number, report(90, value_of(record), Outcome.COMPLETED))
+        ledger.end(record.number)
+
+
+def rate(record):
+    return record.params["optimizer.generator.lr"]
+
+
+def test_a_resumed_search_proposes_what_an_uninterrupted_one_would(
+    make_ledger, spec, report, tmp_path, launch
+):
+    long = spec("search: {trials: 20}")
+    whole = make_ledger(long)
+    play(whole, 16, rate, report)
+    expected = [r.params for r in whole.records.values()]
+
+    (tmp_path / "runs" / "study").rename(tmp_path / "runs" / "before")
+    for _ in range(16):  # a new driver for every trial
+        play(make_ledger(long), 1, rate, report)
+    assert [r.params for r in make_ledger(long).records.values()] == expected
+    assert len({str(p) for p in expected}) == 16
+
+
+def play_at_once(ledger, count, live, report):
+    """Like `play`, with several trials in flight; each ends when so many more have begun."""
+    for number in range(len(ledger.records), count):
+        while len(ledger.live) < min(live, number):
+            ledger.next()  # what a driver left unfinished runs on
+        ledger.next()
+        first = min(ledger.live)
+        if len(ledger.live) > live:
+            ledger.report(first, report(90, rate(ledger.records[first]), Outcome.COMPLETED))
+            ledger.end(first)
+
+
+def test_a_search_resumed_with_trials_in_flight_proposes_the_same(make_ledger, spec, report, tmp_path):
+    long = spec("search: {trials: 40}")
+    whole = make_ledger(long)
+    play_at_once(whole, 32, 3, report)
+    expected = [r.params for r in whole.records.values()]
+
+    (tmp_path / "runs" / "study").rename(tmp_path / "runs" / "before")
+    for count in (9, 16, 21, 25, 28, 32):
+        play_at_once(make_ledger(long), count, 3, report)
+    resumed = make_ledger(long)
+    assert [r.params for r in resumed.records.values()] == expected
+    risks = [
+        [ledger.source._feasibility.risk(point) for point in expected] for ledger in (whole, resumed)
+    ]
+    assert risks[0] == risks[1]
+
+
+class ShortSighted(TPESampler):
+    """A sampler of the user's own, shown a dozen trials."""
+
+    history = 12
+
+    def __init__(self, seed, conditional):
+        super().__init__(seed=seed, multivariate=True, constant_liar=True)
+
+    def infer_relative_search_space(self, study, trial):
+        ended = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+        assert len(ended) == min(trial.number, 12)
+        return super().infer_relative_search_space(study, trial)
+
+
+def test_a_bounded_history_is_the_same_after_a_restart(make_ledger, spec, report, tmp_path):
+    study = spec("search: {trials: 30, sampler: 'test_proposer:ShortSighted'}")
+    whole = make_ledger(study)
+    play(whole, 24, rate, report)
+    expected = [r.params for r in whole.records.values()]
+
+    (tmp_path / "runs" / "study").rename(tmp_path / "runs" / "before")
+    for _ in range(4):
+        play(make_ledger(study), 6, rate, report)
+    assert [r.params for r in make_ledger(study).records.values()] == expected
+
+
+def test_a_proposal_fits_once_however_often_it_draws(make_ledger, spec, report, monkeypatch):
+    fits = []
+    fit = TPESampler._build_parzen_estimator
+    monkeypatch.setattr(
+        TPESampler, "_build_parzen_estimator", lambda *a, **k: fits.append(a) or fit(*a, **k)
+    )
+    ledger = make_ledger(spec("search: {trials: 20}"))
+    play(ledger, 12, rate, report)
+    for risk, draws in ((0.0, 1), (0.9, DRAWS)):
+        asked = []
+        monkeypatch.setattr(
+            ledger.source._feasibility, "risk", lambda point, r=risk, to=asked: to.append(point) or r
+        )
+        fits.clear()
+        ledger.next()
+        assert len(asked) == draws
+        assert len(fits) == 4  # what is good and what is not, for either group of axes
+
+
+def test_another_seed_proposes_otherwise(make_ledger, spec, report, tmp_path):
+    first = make_ledger(spec("search: {trials: 8, seed: 0}")).next().params
+    (tmp_path / "runs" / "study").rename(tmp_path / "runs" / "before")
+    assert make_ledger(spec("search: {trials: 8, seed: 1}")).next().params != first
+
+
+def test_axes_exist_only_under_their_option(make_ledger, spec, report):
+    ledger = make_ledger(spec("search: {trials: 30, sampler: random}"))
+    play(ledger, 30, rate, report)
+    weight = "loss.wasserstein.penalty.weight"
+    kinds = {r.params["loss"] for r in ledger.records.values()}
+    assert kinds == {"hinge", "wasserstein"}
+    for record in ledger.records.values():
+        chosen = record.params["loss"] == "wasserstein"
+        assert (weight in record.params) == chosen
+        assert (record.config["loss"]["penalty"] is not None) == chosen
+        assert 1e-5 <= rate(record) <= 1e-1
+
+
+def test_trials_have_seeds_of_their_own(make_ledger, spec):
+    ledger = make_ledger(spec())
+    seeds = {ledger.next().config["seed"] for _ in range(8)}
+    assert len(seeds) == 8
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.names)
+def test_samplers_by_name_propose_alike_after_a_restart(make_ledger, spec, report, sampler, tmp_path):
+    study = spec(f"search: {{trials: 14, sampler: {sampler}}}")
+    whole = make_ledger(study)
+    play(whole, 14, rate, report)
+    expected = [r.params for r in whole.records.values()]
+    assert len({str(point) for point in expected}) == 14
+
+    (tmp_path / "runs" / "study").rename(tmp_path / "runs" / "before")
+    play(make_ledger(study), 7, rate, report)
+    play(make_ledger(study), 7, rate, report)
+    assert [r.params for r in make_ledger(study).records.values()] == expected
+
+
+def test_what_was_not_the_configuration_s_fault_teaches_nothing(make_ledger, spec):
+    ledger = make_ledger(spec("search: {trials: 60}"))
+    for blameless in (True, False):
+        for _ in range(4):
+            ledger.end(ledger.next().number, Outcome.FAILED, "?", blameless=blameless)
+            ledger.report(number := ledger.next().number, good_report(1.0))
+            ledger.end(number)
+        risks = [ledger.source._feasibility.risk(r.params) for r in ledger.records.values()]
+        assert (max(risks) == 0) == blameless
+
+
+def failing(record):
+    """Half of the (logarithmic) square of learning rates, the half with the larger product."""
+    product = rate(record) * record.params["optimizer.discriminator.lr"]
+    return product > 1e-6
+
+
+def share_of_failures_late(ledger, trials):
+    for _ in range(trials):
+        record = ledger.next()
+        if failing(record):
+            step = random.Random(record.number).choice([10, 20, 30])
+            ledger.report(record.number, bad_report(step))
+        else:
+            ledger.report(record.number, good_report(rate(record)))
+        ledger.end(record.number)
+    late = [failing(ledger.records[n]) for n in range(trials - 20, trials)]
+    return sum(late) / 20
+
+
+def bad_report(step):
+    metrics = {"fd_classifier": float("nan"), "diversity": 0.0}
+    return Report(step, 0, 0.0, metrics, 0.0, Outcome.DIVERGED, "the loss is nan")
+
+
+def good_report(value):
+    # Better towards the failing region: what is to be avoided is next to what is wanted.
+    return Report(90, 0, 0.0, {"fd_classifier": 1 / value}, 0.0, Outcome.COMPLETED)
+
+
+def late_shares(make_ledger, spec, sampler, tmp_path, seeds):
+    shares = []
+    for seed in range(seeds):
+        study = spec(f"search: {{trials: 60, seed: {seed}, sampler: {sampler}}}")
+        shares.append(share_of_failures_late(make_ledger(study), 60))
+        (tmp_path / "runs" / "study").rename(tmp_path / "runs" / f"{sampler}-{seed}")
+    return shares
+
+
+def test_the_search_learns_from_failure(make_ledger, spec, tmp_path):
+    ours = late_shares(make_ledger, spec, "tpe", tmp_path, seeds=3)
+    chance = late_shares(make_ledger, spec, "random", tmp_path, seeds=3)
+    assert statistics.median(chance) > 0.3, "about half of the space fails"
+    assert statistics.median(ours) < statistics.median(chance) / 2
+
+
+def test_sampler_sees_a_failure_as_infeasible(make_ledger, spec):
+    ledger = make_ledger(spec())
+    early, late = ledger.next(), ledger.next()
+    for record, step in ((early, 10), (late, 80)):
+        ledger.report(record.number, bad_report(step))
+        ledger.end(record.number)
+    first, second = ledger.journal.study.get_trials()
+    assert first.state.name == second.state.name == "PRUNED"
+    assert first.constraints["healthy"] > second.constraints["healthy"] > 0

@@ -1,0 +1,99 @@
+"""One trial's configuration file, and what only the parts know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gansearch.errors import InvalidInput, UserError
+from gansearch.study.config import TrialConfig
+from gansearch.study.document import parse_document, write_document
+from gansearch.training.dry_run import rehearse
+from gansearch.training.prepare import LocalPaths
+from gansearch.training.validation import complete, load_config, read_study
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    def load(text: str) -> TrialConfig:
+        (tmp_path / "c.yaml").write_text(text)
+        return load_config(tmp_path / "c.yaml", tmp_path)[0]
+
+    return load
+
+
+def test_every_part_gets_its_defaults(loaded):
+    config = loaded("data: digits\ngenerator: mlp\nloss: {name: hinge, penalty: r1}\n")
+    assert config.generator.options["depth"] >= 1
+    assert config.discriminator.options["norm"] == "spectral"
+    assert config.loss.penalty.options == {"weight": 10.0}
+    assert config.optimizer.generator.options == {"lr": 2e-4, "beta1": 0.5, "beta2": 0.999}
+    assert config.objective.goal == "min"
+    assert loaded(write_document(config.plain())) == config
+
+
+def test_the_goal_is_the_metrics_own(loaded):
+    assert loaded("objective: {metric: is_classifier}\n").objective.goal == "max"
+    assert loaded("objective: {metric: g_loss, goal: max}\n").objective.goal == "max"
+
+
+def test_completing_again_changes_nothing():
+    config, found = complete(TrialConfig(), (1, 8, 8))
+    assert found == []
+    assert complete(config, (1, 8, 8)) == (config, [])
+
+
+def test_all_mistakes_of_a_configuration_are_told(loaded):
+    with pytest.raises(InvalidInput) as caught:
+        loaded(
+            "latent_size: {int: [1, 2]}\n"
+            "generater: mlp\n"
+            "search: {trials: 3}\n"
+            "loss: {name: hingee, penalty: {name: r1, weigth: 3}}\n"
+            "objective: {metric: fid}\n"
+        )
+    assert [str(problem) for problem in caught.value.problems] == [
+        "line 1, latent_size: needs an integer, not {'int': [1, 2]}",
+        "line 2, generater: this key is not a configuration's (did you mean 'generator'?)",
+        "line 3, search: this key is a study's, not one trial's",
+        "line 4, loss.name: unknown loss 'hingee' (did you mean 'hinge'?)",
+        "line 4, loss.penalty.weigth: not an option of 'r1' (did you mean 'weight'?)",
+        "line 5, objective.metric: this study does not measure 'fid': add it to evaluation.metrics",
+    ]
+
+
+def test_each_network_is_tried_at_the_size_of_the_data(loaded):
+    with pytest.raises(InvalidInput) as caught:
+        loaded("generator: {name: dcgan, depth: 3}\nloss: {name: hinge, x: 1}\n")
+    generator, loss = map(str, caught.value.problems)
+    assert generator.startswith("line 1, generator: dcgan: depth 3 at 8x8")
+    assert loss.startswith("line 2, loss.x: not an option of 'hinge'")
+
+
+def test_a_rehearsal_takes_every_option_and_leaves_nothing(tmp_path):
+    text = (
+        "generator: {choice: [mlp, dcgan]}\n"
+        "discriminator: {name: mlp, depth: 1, width: 8}\n"
+        "loss: {choice: [hinge, minimax, {name: wasserstein, penalty: gradient-penalty}]}\n"
+        "evaluation: {metrics: [fd_classifier, diversity]}\n"
+    )
+    spec, data = read_study(parse_document(text, "s.yaml"), tmp_path, lambda plan: (plan, []))
+    assert rehearse(spec, data, LocalPaths(tmp_path / "data", tmp_path / "cache")) == 5
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rehearsal_names_what_failed(tmp_path, monkeypatch):
+    (tmp_path / "odd_parts.py").write_text(
+        "from torch import nn\n"
+        "class Odd(nn.Module):\n"
+        "    def __init__(self, shape):\n"
+        "        super().__init__(); self.layer = nn.Linear(3, 1)\n"
+        "    def forward(self, images): return self.layer(images).squeeze(-1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "discriminator: 'odd_parts:Odd'\nevaluation: {metrics: [diversity]}\n"
+    text += "objective: {metric: d_loss, goal: min}\n"
+    spec, data = read_study(parse_document(text, "s.yaml"), Path(), lambda plan: (plan, []))
+    with pytest.raises(UserError, match="discriminator odd_parts:Odd, loss non-saturating: RuntimeErr"):
+        rehearse(spec, data, LocalPaths(tmp_path, tmp_path))
