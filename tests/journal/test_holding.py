@@ -16,7 +16,8 @@ from gansearch.journal import holding, urls
 
 HOLD = """
 import sys
-from gansearch import files, holding
+from gansearch import files
+from gansearch.journal import holding
 with holding.held(files.place(sys.argv[1]), sys.argv[2] or None, lambda: None):
     print("held", flush=True)
     sys.stdin.read()
@@ -115,7 +116,8 @@ def test_a_hold_outlives_its_database_s_absence(monkeypatch):
 
 LOSE = """
 import sys
-from gansearch import files, holding
+from gansearch import files
+from gansearch.journal import holding
 from gansearch.journal.directory import StudyDirectory
 holding.PING = 0.5
 with StudyDirectory(files.place(sys.argv[1])).held(sys.argv[2]):
