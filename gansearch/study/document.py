@@ -116,19 +116,10 @@ def parse_document(text: str, source: str) -> Document:
     """Parse YAML text; `source` names it in messages. Raises `InvalidInput`."""
     lines: dict[Path_, int] = {}
     problems: list[Problem] = []
-    loader = _Loader(text)
     try:
-        node = loader.get_single_node()
-        tree = None if node is None else _construct(loader, node, (), lines, problems)
+        tree = _parse(text, lines, problems)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) or str(error)
-        raise InvalidInput(source, [Problem(place, f"is not valid YAML: {what}")]) from error
-    except RecursionError as error:
-        raise InvalidInput(source, [Problem("", "holds itself, or is nested too deeply")]) from error
-    finally:
-        loader.dispose()
+        raise InvalidInput(source, [_problem(error, text)]) from error
     if not isinstance(tree, dict):
         problems.append(Problem("", "must be a mapping of keys to values"))
     if problems:
@@ -138,8 +129,41 @@ def parse_document(text: str, source: str) -> Document:
 
 def parse_value(text: str) -> Any:
     """One YAML value, as for `--set KEY=VALUE`; raises `yaml.YAMLError`."""
-    return yaml.load(text, Loader=_Loader)  # noqa: S506  it is one of PyYAML's safe ones
+    problems: list[Problem] = []
+    value = _parse(text, {}, problems)
+    if problems:
+        raise yaml.YAMLError(problems[0].message)
+    return value
 
+
+def _parse(text: str, lines: dict[Path_, int], problems: list[Problem]) -> Any:
+    """The plain values of a text, None for an empty one; raises `yaml.YAMLError` and nothing else."""
+    loader = _Loader("")
+    try:
+        loader = _Loader(text)  # which looks for characters that YAML does not allow
+        node = loader.get_single_node()
+        return None if node is None else _construct(loader, node, (), lines, problems)
+    except RecursionError as error:
+        raise yaml.YAMLError("holds itself, or is nested too deeply") from error
+    finally:
+        loader.dispose()
+
+
+def _problem(error: yaml.YAMLError, text: str) -> Problem:
+    """A mistake of a YAML text with its line."""
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        character = f"{int(error.character):#04x}"  # PyYAML gives a number
+        return Problem(f"line {line}", f"holds the control character {character}: remove it")
+    mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if what is None:
+        return Problem("", str(error))
+    return Problem(f"line {mark.line + 1}" if mark else "", f"is not valid YAML: {what}")
+
+
+MOST = 100_000
+"""Values in a document at most: a study has some hundred, and a few anchors that hold each other many
+times would be more than any memory holds."""
 
 _COLLECTIONS = (yaml.resolver.Resolver.DEFAULT_MAPPING_TAG, yaml.resolver.Resolver.DEFAULT_SEQUENCE_TAG)
 
@@ -148,6 +172,8 @@ def _construct(
     loader: _Loader, node: yaml.Node, path: Path_, lines: dict[Path_, int], problems: list[Problem]
 ) -> Any:
     lines[path] = node.start_mark.line + 1
+    if len(lines) > MOST:
+        raise yaml.YAMLError(f"holds more than {MOST:,} values")
     if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
         what = f"the tag {node.tag} has no place here"
         raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
@@ -156,10 +182,13 @@ def _construct(
             _construct(loader, child, (*path, i), lines, problems) for i, child in enumerate(node.value)
         ]
     if not isinstance(node, yaml.MappingNode):
-        return loader.construct_object(node)
+        return _scalar(loader, node)
     tree: dict[Hashable, Any] = {}
     for key_node, child in node.value:
-        key = str(loader.construct_object(key_node, deep=True))
+        if not isinstance(key_node, yaml.ScalarNode):
+            what = "a key is a list or a mapping: write it as text"
+            raise yaml.constructor.ConstructorError(None, None, what, key_node.start_mark)
+        key = str(_scalar(loader, key_node))
         here = (*path, key)
         if key in tree:
             line = key_node.start_mark.line + 1
@@ -167,6 +196,32 @@ def _construct(
         tree[key] = _construct(loader, child, here, lines, problems)
         lines[here] = key_node.start_mark.line + 1
     return tree
+
+
+def _scalar(loader: _Loader, node: yaml.Node) -> Any:
+    """A single value, of a kind that every format we write it to can hold."""
+    kind = node.tag.rpartition(":")[2]
+    try:
+        value = loader.construct_object(node)
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        ArithmeticError,
+    ) as error:  # PyYAML lets Python's own through
+        shown = node.value if len(node.value) <= 40 else f"{node.value[:40]}..."
+        what = f"'{shown}' cannot be read as {kind}"
+        raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            what = "half of a character (a lone surrogate) is in a text"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
+    if value is not None and not isinstance(value, str | bool | int | float):
+        what = f"{kind} has no place here: write text, a number, true, false or null"
+        raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
+    return value
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import tempfile
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -155,3 +159,56 @@ def test_parts_and_axes_are_written_on_one_line():
 def test_dotted():
     assert dotted(("loss", "choice", 2, "name")) == "loss.choice[2].name"
     assert dotted(()) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: \x07x", r"line 2: holds the control character 0x07: remove it"),
+        ("a: \x00", "line 1: holds the control character 0x00"),
+        (f"a: {'9' * 5000}", "line 1: is not valid YAML: '9{40}...' cannot be read as int"),
+        ("a: 0b_", "line 1: is not valid YAML: '0b_' cannot be read as int"),
+        ("a: !!bool maybe", "'maybe' cannot be read as bool"),
+        ('a: "\\ud800"', "a lone surrogate"),
+        ('"\\ud800": 1', "a lone surrogate"),
+        ("a: !!binary aGk=", "binary has no place here"),
+        ("? {a: b}\n: c", "a key is a list or a mapping"),
+        ("a: &a [1]\nb: [*a, *b]", "is not valid YAML"),
+        ("a: &a [*a]", "holds itself"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_line(text, message):
+    with pytest.raises(InvalidInput, match=message):
+        parse_document(text, "s.yaml")
+
+
+def test_anchors_that_hold_each_other_many_times_are_refused_at_once():
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    with pytest.raises(InvalidInput, match="holds more than 100,000 values"):
+        parse_document("\n".join(lines), "s.yaml")
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace")))
+def test_any_bytes_are_a_document_or_a_mistake(content):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "s.yaml")
+        path.write_bytes(content)
+        try:
+            document = read_document(path)
+        except InvalidInput:
+            return
+    json.dumps(document.tree)
+    str(document.tree).encode()
+
+
+YAML_LIKE = st.text("abz019 .:-_[]{}#&*!?|>%@\"'\\\n\t~=<e+x", max_size=40)
+
+
+@given(YAML_LIKE)
+def test_a_value_of_an_option_is_a_value_or_a_mistake_and_a_document_is_written_back(text):
+    try:
+        value = parse_value(text)
+    except yaml.YAMLError:
+        return
+    assert repr(parse_value(write_document(value))) == repr(value)  # NaN is not equal to itself
