@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 
-.PHONY: study test check clean
+.PHONY: study test check docs clean
 
 study: $(VENV)/ready
 	$(BIN)/gansearch run studies/quickstart.yaml --runs-dir $(RUNS)
@@ -18,6 +18,10 @@ check: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The pages of docs/reference that are made from the code.
+docs: $(VENV)/ready
+	$(BIN)/python -m docs.generate
 
 # The virtual environment, made again whenever what it depends on changes.
 $(VENV)/ready: pyproject.toml constraints.txt

@@ -25,6 +25,7 @@ __all__ = [
     "evidence",
     "export",
     "load_study",
+    "parts",
     "report",
     "resume",
     "run",

@@ -127,6 +127,22 @@ def check(
     return rehearse(study.spec, study.data, LocalPaths.of_environment(data, inception))
 
 
+def parts(kind: str | None = None, name: str | None = None, *, markdown: bool = False) -> str:
+    """What there is: a text that describes parts with their options, or the keys of a study file.
+
+    Args:
+        kind: `loss`, `generator`, `metric` and so on; `study`: the study file's keys; None: all.
+        name: of a part, or `package.module:Thing` of your own; with `study`, a dotted key.
+        markdown: as a page rather than as text for a terminal.
+
+    Raises:
+        UserError: there is no such kind, part or key.
+    """
+    from gansearch.catalogue import pages  # noqa: PLC0415
+
+    return (pages.markdown if markdown else pages.text)(kind, name)
+
+
 def lacking(study: Study) -> list[str]:
     """What this machine has too little of for one trial of a study, in words; a cluster may have it."""
     import torch  # noqa: PLC0415

@@ -128,6 +128,20 @@ def check(study: StudyFile, data: Data = None, inception: Inception = None, set_
 
 
 @app.command()
+def parts(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="loss, generator, metric, ...; or study.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A part, your own module:Thing, or a key.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As a page of Markdown.")] = False,
+) -> None:
+    """Describe every part with its options, and with `study` every key of a study file."""
+    sys.stdout.write(api.parts(kind, name, markdown=markdown))
+
+
+@app.command()
 def run(
     study: StudyFile,
     runs_dir: RunsDir = RUNS,

@@ -11,11 +11,16 @@ from torch import Tensor
 
 
 class Clipping:
-    """Arjovsky et al. 2017 (arXiv 1701.07875), algorithm 1, line 7: w <- clip(w, -bound, bound).
+    """Clip every weight of the critic to a box, and its slope with them (the first WGAN).
+
+    Arjovsky et al. 2017 (arXiv 1701.07875), algorithm 1, line 7: w <- clip(w, -bound, bound).
 
     After each of the critic's steps, on all its trainable parameters: weights, biases, and the scales
     and shifts of its normalisation (as the paper's code and that of Lucic et al. 2018 do; of a
     `spectral` layer the weight before it is divided by its norm). Adds nothing to the loss.
+
+    Args:
+        bound: half the side of the box; c of the paper, 0.01 there.
     """
 
     def __init__(self, *, bound: Annotated[float, Field(gt=0)] = 0.01) -> None:

@@ -13,7 +13,9 @@ from gansearch.losses.slope import slope
 
 
 class DRAGAN:
-    """Kodali et al. 2017 (arXiv 1705.07215): weight * E[(|grad D(x + delta)| - 1)^2], x real.
+    """Keep the discriminator's slope at 1 around the real samples.
+
+    Kodali et al. 2017 (arXiv 1705.07215): weight * E[(|grad D(x + delta)| - 1)^2], x real.
 
     The paper draws delta from a normal distribution of small variance; its authors' code, and with it
     the study of Lucic et al. 2018 (arXiv 1711.10337; google/compare_gan of that year), has it uniform,
@@ -23,6 +25,9 @@ class DRAGAN:
 
     The slope is that of the logit, in pixels from -1 to 1. Batch norm in the discriminator ties the
     samples of a batch together, as for `gradient-penalty`; the study allows it all the same.
+
+    Args:
+        weight: lambda of the paper, 10 there.
     """
 
     def __init__(self, *, weight: Annotated[float, Field(ge=0)] = 10.0) -> None:

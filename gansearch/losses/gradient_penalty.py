@@ -13,11 +13,16 @@ from gansearch.losses.slope import slope
 
 
 class GradientPenalty:
-    """Gulrajani et al. 2017 (arXiv 1704.00028), equation 3: weight * E[(|grad C(x^)| - 1)^2].
+    """Keep the critic's slope at 1 between real and generated samples (WGAN-GP, two-sided).
+
+    Gulrajani et al. 2017 (arXiv 1704.00028), equation 3: weight * E[(|grad C(x^)| - 1)^2].
 
     x^ lies at a uniformly random point between a real and a fake image, one draw for each pair,
     from torch's global generator. Batch norm in the critic would tie the samples of a batch
     together and void the penalty (section 4 there): use `none`, `layer` or `spectral`.
+
+    Args:
+        weight: lambda of the paper, 10 there.
     """
 
     def __init__(self, *, weight: Annotated[float, Field(ge=0)] = 10.0) -> None:

@@ -9,7 +9,9 @@ from torch.nn.functional import relu
 
 
 class Hinge:
-    """Lim and Ye 2017 (arXiv 1705.02894); Miyato et al. 2018 (arXiv 1802.05957), equations 16, 17.
+    """Samples beyond the margin no longer move the discriminator.
+
+    Lim and Ye 2017 (arXiv 1705.02894); Miyato et al. 2018 (arXiv 1802.05957), equations 16, 17.
 
     d = E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))],  g = -E[D(G(z))].
     """

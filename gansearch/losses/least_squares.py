@@ -8,7 +8,9 @@ from torch import Tensor
 
 
 class LeastSquares:
-    """Mao et al. 2017 (arXiv 1611.04076), equation 9: the 0-1 coding, a = 0, b = c = 1.
+    """Regress the discriminator's output on 1 for real and 0 for fake.
+
+    Mao et al. 2017 (arXiv 1611.04076), equation 9: the 0-1 coding, a = 0, b = c = 1.
 
     d = 1/2 E[(D(x) - 1)^2] + 1/2 E[D(G(z))^2],  g = 1/2 E[(D(G(z)) - 1)^2].
     """

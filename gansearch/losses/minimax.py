@@ -9,7 +9,9 @@ from torch.nn.functional import softplus
 
 
 class Minimax:
-    """Goodfellow et al. 2014 (arXiv 1406.2661), equation 1, with D = sigmoid(logit).
+    """The first GAN's game: the generator minimises what the discriminator maximises.
+
+    Goodfellow et al. 2014 (arXiv 1406.2661), equation 1, with D = sigmoid(logit).
 
     d = E[-log D(x)] + E[-log(1 - D(G(z)))],  g = E[log(1 - D(G(z)))].
 

@@ -9,7 +9,9 @@ from gansearch.losses.minimax import Minimax
 
 
 class NonSaturating(Minimax):
-    """Goodfellow et al. 2014 (arXiv 1406.2661), section 3: d as in `Minimax`, g = E[-log D(G(z))].
+    """Minimax with a generator loss that does not saturate: the loss of most GANs.
+
+    Goodfellow et al. 2014 (arXiv 1406.2661), section 3: d as in `Minimax`, g = E[-log D(G(z))].
 
     The same fixed point, with a strong gradient while the discriminator wins.
     """

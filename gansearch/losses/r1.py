@@ -12,10 +12,14 @@ from gansearch.losses.slope import slope
 
 
 class R1:
-    """Mescheder et al. 2018 (arXiv 1801.04406), equation 9: weight / 2 * E[|grad D(x)|^2].
+    """Penalise the discriminator's slope at real samples (zero-centred).
 
-    With it, and not without, the unregularised game converges near its equilibrium. `weight` is
-    the paper's gamma (10 there; 0.1 to 100 is worth searching, and less for small images).
+    Mescheder et al. 2018 (arXiv 1801.04406), equation 9: weight / 2 * E[|grad D(x)|^2].
+
+    With it, and not without, the unregularised game converges near its equilibrium.
+
+    Args:
+        weight: gamma of the paper, 10 there; 0.1 to 100 is worth searching, and less for small images.
     """
 
     def __init__(self, *, weight: Annotated[float, Field(ge=0)] = 10.0) -> None:

@@ -8,7 +8,9 @@ from torch import Tensor
 
 
 class Wasserstein:
-    """Arjovsky et al. 2017 (arXiv 1701.07875), equation 2 and algorithm 1.
+    """The critic's estimate of the earth mover's distance.
+
+    Arjovsky et al. 2017 (arXiv 1701.07875), equation 2 and algorithm 1.
 
     d = E[C(G(z))] - E[C(x)],  g = -E[C(G(z))].
 

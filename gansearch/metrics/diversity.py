@@ -12,7 +12,7 @@ CHUNK = 1024  # images converted to float64 at a time
 
 
 class Diversity:
-    """`diversity`: the total variance of the fake pixels divided by that of the real ones.
+    """The total variance of the fake pixels divided by that of the real ones.
 
     About 1 for a healthy generator, 0 for one that ignores its noise, above 1 for one that is
     noisier than the data. It says nothing of quality: read it beside a Frechet distance.

@@ -55,8 +55,9 @@ class FrechetDistance:
 
 
 class InceptionDistance(FrechetDistance):
-    """`fid`: the standard Frechet Inception Distance, on torch-fidelity's Inception.
+    """The standard Frechet Inception Distance (FID), on torch-fidelity's Inception.
 
+    Heusel et al. 2017 (arXiv 1706.08500).
     Its bias falls with the number of samples; compare only values of the same number.
     """
 
@@ -64,7 +65,7 @@ class InceptionDistance(FrechetDistance):
 
 
 class ClassifierDistance(FrechetDistance):
-    """`fd_classifier`: the distance on a small classifier's features. Not a FID, not comparable."""
+    """The Frechet distance on a small classifier's features: for CPUs. Not a FID, not comparable."""
 
     features = "classifier"
 

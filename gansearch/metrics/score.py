@@ -15,7 +15,9 @@ from gansearch.metrics.contract import Activations, Goal, RealStatistics
 
 
 class InceptionScore:
-    """`inception_score`: the standard one, on torch-fidelity's Inception and its 1008 classes.
+    """The standard Inception Score, on torch-fidelity's Inception and its 1008 classes.
+
+    Salimans et al. 2016 (arXiv 1606.03498).
 
     Args:
         splits: the score is the mean over this many parts of the samples; 10 by definition. Values
@@ -50,7 +52,7 @@ class InceptionScore:
 
 
 class ClassifierScore(InceptionScore):
-    """`is_classifier`: the score of a small classifier's classes. Not an Inception Score."""
+    """The score of a small classifier's classes: for CPUs. Not an Inception Score."""
 
     features: str | None = "classifier"
 

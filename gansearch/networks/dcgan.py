@@ -26,7 +26,9 @@ Width = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Generator(nn.Module):
-    """Latents [B, latent_size] -> images [B, C, H, W] in [-1, 1].
+    """Strided convolutions (DCGAN; Radford et al. 2016, arXiv 1511.06434).
+
+    Maps latents [B, latent_size] to images [B, C, H, W] in [-1, 1].
 
     Args:
         image_shape: (C, H, W), H = W a power of two from 8.
@@ -78,7 +80,9 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [B, C, H, W] -> logits [B].
+    """Strided convolutions (DCGAN; Radford et al. 2016, arXiv 1511.06434).
+
+    Maps images [B, C, H, W] to logits [B].
 
     Args:
         image_shape: (C, H, W), H = W a power of two from 8.

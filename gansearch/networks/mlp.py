@@ -23,7 +23,9 @@ Width = Annotated[int, Field(ge=1, le=16384)]
 
 
 class Generator(nn.Module):
-    """Latents [B, latent_size] -> images [B, C, H, W] in [-1, 1].
+    """Fully connected (Goodfellow et al. 2014, arXiv 1406.2661).
+
+    Maps latents [B, latent_size] to images [B, C, H, W] in [-1, 1].
 
     Args:
         image_shape: (C, H, W), any.
@@ -57,7 +59,9 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [B, C, H, W] -> logits [B].
+    """Fully connected (Goodfellow et al. 2014, arXiv 1406.2661).
+
+    Maps images [B, C, H, W] to logits [B].
 
     Args:
         image_shape: (C, H, W), any.

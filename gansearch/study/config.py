@@ -23,6 +23,9 @@ class Part(BaseModel):
     """A part by name, with its own options beside: `{name: dcgan, depth: 3}`, or just `dcgan`.
 
     The options belong to the part; the registry that finds it checks them.
+
+    Attributes:
+        name: the part, by name or as `package.module:Thing`; its own options stand beside.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
@@ -41,14 +44,24 @@ class Part(BaseModel):
 
 
 class Data(Part):
-    """The images to learn, and the square size they are brought to (None: as they are)."""
+    """The images to learn.
+
+    Attributes:
+        name: the data set, by name or as `package.module:function`; its own options stand beside.
+        image_size: pixels a side of the square to which images are brought; None: as they are.
+    """
 
     name: str = "digits"
     image_size: Annotated[int, Field(ge=8)] | None = None
 
 
 class Loss(Part):
-    """An adversarial loss, and a penalty on the discriminator beside it (`null` or `none`: none)."""
+    """An adversarial loss, and a penalty on the discriminator beside it.
+
+    Attributes:
+        name: the loss, by name or as `package.module:Class`; its own options stand beside.
+        penalty: a penalty on the discriminator; None or `none`: no penalty.
+    """
 
     penalty: Part | None = None
 
@@ -59,20 +72,34 @@ class Loss(Part):
 
 
 class Optimizer(Part):
-    """One network's optimizer: `{lr: 2e-4, beta1: 0.5}` is Adam's."""
+    """One network's optimizer: `{lr: 2e-4, beta1: 0.5}` is Adam's.
+
+    Attributes:
+        name: the optimizer, by name or as `package.module:function`; its own options beside.
+    """
 
     name: str = "adam"
 
 
 class Optimizers(Section):
-    """Both networks' optimizers, set apart because their best settings are."""
+    """Both networks' optimizers, set apart because their best settings are.
+
+    Attributes:
+        generator: the generator's optimizer.
+        discriminator: the discriminator's optimizer.
+    """
 
     generator: Optimizer = Optimizer()
     discriminator: Optimizer = Optimizer()
 
 
 class Budget(Section):
-    """How long a trial may train: `steps` generator updates, a report every `report_every`."""
+    """How long a trial may train, and how often it reports.
+
+    Attributes:
+        steps: generator updates of a trial that nothing ends early.
+        report_every: generator updates between two reports; each evaluates, and saves a checkpoint.
+    """
 
     steps: Positive = 1000
     report_every: Positive = 100
@@ -139,9 +166,9 @@ class Stalled(Section):
         min_doubt: the discriminator has won where its `d_doubt`, its loss as a share of an undecided
             one's, is at most this. A Wasserstein critic never has.
         min_error: the generator may have won where the discriminator's error rates on real and on
-            fake images are both within this of one half,
-        min_gradient: and has won where the discriminator's gradient norm is at most this share of
-            the largest that this trial has shown.
+            fake images are both within this of one half; it has won where `min_gradient` holds too.
+        min_gradient: the discriminator's gradient norm is at most this share of the largest that
+            this trial has shown.
         warmup: share of the budget in which nothing is called stalled.
         patience: reports in a row that must show it.
     """
@@ -162,7 +189,12 @@ class Health(Section):
 
 
 class Objective(Section):
-    """The metric by which trials are compared; `goal` None: the metric's own."""
+    """The metric by which trials are compared, by their best report.
+
+    Attributes:
+        metric: one of `evaluation.metrics`, or a number that every report holds, as `d_loss`.
+        goal: which way is better; None: the metric's own.
+    """
 
     metric: str = "fd_classifier"
     goal: Literal["min", "max"] | None = None
@@ -172,13 +204,16 @@ class TrialConfig(Section):
     """All that training one GAN needs to know.
 
     Attributes:
+        generator: the network that makes samples from noise.
+        discriminator: the network that tells real samples from generated ones.
         latent_size: length of the noise vector.
         batch_size: images in a batch, real and generated alike.
         discriminator_steps: discriminator updates for each generator update.
         ema: decay per step of the averaged generator that is evaluated and exported; None: no
             average.
-        precision: of the passes through the networks in training. With `bfloat16` (torch's autocast)
-            weights, losses, penalties and averages stay in float32, and so does the evaluation.
+        precision: number format of the passes through the networks in training. With `bfloat16`
+            (torch's autocast) weights, losses, penalties and averages stay in float32, and so does
+            the evaluation.
         deterministic: use only deterministic algorithms, so that a GPU repeats a trial bit for bit as
             CPUs do anyway; slower, and an error where a network needs one that there is not.
         seed: fixes initialisation, data order and noise.

@@ -34,6 +34,7 @@ class Pruner(Section):
     """When a trial is stopped for falling behind (ASHA, Li et al. 2020); `none` never does.
 
     Attributes:
+        name: `asha` or `none`.
         reduction_factor: one trial in this many goes on from each rung.
         min_steps: the first rung; None: a ninth of the budget's reports, at least one.
     """
@@ -52,6 +53,8 @@ class Resources(Section):
     """What one trial holds while it runs. GPUs may be shared: 0.25 puts four trials on one.
 
     Attributes:
+        cpus: CPU cores of a trial, and its torch threads.
+        gpus: GPUs of a trial; below 1, its share of one GPU's memory too.
         retries: how often in a row, with no report between, a trial goes on from its last checkpoint
             after its worker died. A node's death does not count.
         halve_batch: how often one that is out of memory goes on from there with each batch computed in
@@ -90,7 +93,12 @@ class Stability(Section):
 
 
 class PublishedValue(Section):
-    """A figure from a paper: `sd` is the standard deviation over seeds, if it is told."""
+    """A figure from a paper.
+
+    Attributes:
+        mean: mean over seeds.
+        sd: standard deviation over seeds; None: not told.
+    """
 
     mean: float
     sd: Annotated[float, Field(ge=0)] | None = None
@@ -118,8 +126,8 @@ class Plan(Section):
     Attributes:
         question: what the study is to answer, in a sentence.
         keep: for how many of the best trials the weights are kept.
-        stability: what is trained again after the search; None: nothing.
-        published: figures to compare with.
+        stability: what is trained again on fresh seeds after the search, unpruned; None: nothing.
+        published: a paper's figures, for the study's report to print beside its own.
     """
 
     question: str = ""

@@ -1,8 +1,6 @@
 """Optimizers by name, with the options that a study may set; fused into one kernel where torch can.
 
-Sources: Adam, Kingma and Ba 2015 (arXiv 1412.6980); AdamW, Loshchilov and Hutter 2019 (arXiv
-1711.05101); RMSprop, Hinton 2012 (lecture 6e). A betas' sum of squares, momentum and so on mean what
-they mean in torch.
+Every option means what it means in torch.
 """
 
 from __future__ import annotations
@@ -34,7 +32,16 @@ Decay = Annotated[float, Field(ge=0)]
 def adam(
     parameters: Parameters, *, lr: Rate = 2e-4, beta1: Beta = 0.5, beta2: Beta = 0.999
 ) -> optim.Optimizer:
-    """Adam; beta1 = 0.5 and lr = 2e-4 are DCGAN's (Radford et al. 2016, section 3)."""
+    """Adam (Kingma and Ba 2015, arXiv 1412.6980).
+
+    The defaults of `lr` and `beta1` are those of DCGAN (Radford et al. 2016, section 3).
+
+    Args:
+        parameters: of one network.
+        lr: learning rate.
+        beta1: decay of the gradient's average, per step.
+        beta2: decay of the squared gradient's average, per step.
+    """
     return optim.Adam(parameters, lr=lr, betas=(beta1, beta2), fused=True)
 
 
@@ -46,16 +53,36 @@ def adamw(
     beta2: Beta = 0.999,
     weight_decay: Decay = 0.01,
 ) -> optim.Optimizer:
-    """Adam with decoupled weight decay."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101).
+
+    Args:
+        parameters: of one network.
+        lr: learning rate.
+        beta1: decay of the gradient's average, per step.
+        beta2: decay of the squared gradient's average, per step.
+        weight_decay: share of each weight that is taken away per step, times the learning rate.
+    """
     betas = (beta1, beta2)
     return optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
 
 
 def rmsprop(parameters: Parameters, *, lr: Rate = 5e-5, alpha: Beta = 0.99) -> optim.Optimizer:
-    """RMSprop; lr = 5e-5 is the Wasserstein GAN's (Arjovsky et al. 2017)."""
+    """RMSprop (Hinton 2012, lecture 6e); the default of `lr` is the Wasserstein GAN's.
+
+    Args:
+        parameters: of one network.
+        lr: learning rate; 5e-5 in Arjovsky et al. 2017 (arXiv 1701.07875).
+        alpha: decay of the squared gradient's average, per step.
+    """
     return optim.RMSprop(parameters, lr=lr, alpha=alpha)
 
 
 def sgd(parameters: Parameters, *, lr: Rate = 1e-2, momentum: Beta = 0.0) -> optim.Optimizer:
-    """Plain gradient descent, with momentum if asked for."""
+    """Plain gradient descent, with momentum if asked for.
+
+    Args:
+        parameters: of one network.
+        lr: learning rate.
+        momentum: share of the last step's direction that is kept.
+    """
     return optim.SGD(parameters, lr=lr, momentum=momentum, fused=True)
