@@ -15,9 +15,9 @@ trial with a penalty are then not compared. What comes after such a trial in a s
 sampler other than random, or a pruner) may rightly differ, too; so of each later trial only these are:
 where both checkouts proposed the same, the reports that both have, which depend on nothing but the
 configuration and the trial's seed. With `--set search.sampler=random --set pruner.name=none` trials do
-not depend on each other: every proposal is compared, and all else of those without a penalty. Or say
-`--set 'loss={choice: [non-saturating, hinge]}'` and leave penalties out of it altogether. Of a stability
-study that comes after a penalised trial nothing is compared: the best, which it trains, may be others.
+not depend on each other: every proposal is compared, and all else of those without a penalty. Or
+leave penalties out of it: `--set 'loss={choice: [non-saturating, hinge]}'`. Of a stability study that
+comes after a penalised trial only what is the same configuration on the same seed is compared.
 """
 
 from __future__ import annotations
@@ -173,8 +173,8 @@ class Comparison:
         alone = independent(new)
         touched = False  # by a penalised trial that came before
         for part in ("search", "stability"):
-            if part == "stability" and touched:  # others may have been chosen, on other seeds
-                self.left_out += len(new[part])
+            if part == "stability" and touched:
+                self._stability(old, new)
                 continue
             if len(old[part]) != len(new[part]):
                 self._differ(part, "trials", len(old[part]), len(new[part]))
@@ -194,6 +194,23 @@ class Comparison:
                     self._reports(name, one, two, common=False)
                     self._fields(name, "ends", one, two, ("outcome", "reason", "step"))
                 touched |= penalised
+
+    def _stability(self, old: Dump, new: Dump) -> None:
+        """Others may have been chosen: only what is one configuration on one seed in both is compared."""
+        params = [{f"trial {t['number']}": t["params"] for t in dump["search"]} for dump in (old, new)]
+        before = {(t["configuration"], t["seed"]): t for t in old["stability"]}
+        for two in new["stability"]:
+            label = two["configuration"]
+            one = before.get((label, two["seed"]))
+            same = label == "default" or (
+                label in params[1] and params[0].get(label) == params[1][label]
+            )
+            if one is None or not same or one["penalised"] or two["penalised"]:
+                self.left_out += 1
+                continue
+            name = f"stability {two['number']}"
+            self._reports(name, one, two, common=False)
+            self._fields(name, "ends", one, two, ("outcome", "reason", "step"))
 
     def _fields(self, name: str, kind: str, one: Trial, two: Trial, keys: tuple[str, ...]) -> None:
         self.compared[kind] += 1
