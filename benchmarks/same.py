@@ -196,7 +196,7 @@ class Comparison:
                 touched |= penalised
 
     def _stability(self, old: Dump, new: Dump) -> None:
-        """Others may have been chosen: only what is one configuration on one seed in both is compared."""
+        """Others may have been chosen: compared is what is the same configuration on the same seed."""
         params = [{f"trial {t['number']}": t["params"] for t in dump["search"]} for dump in (old, new)]
         before = {(t["configuration"], t["seed"]): t for t in old["stability"]}
         for two in new["stability"]:
