@@ -12,6 +12,7 @@ saying what was broken. gansearch's own parts pass the same checks.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,11 @@ from gansearch.data.images import ImageData
 from gansearch.data.load import validate
 from gansearch.errors import DataError
 from gansearch.losses import Constraint, Loss, Penalty
+from gansearch.losses.draws import Draws, drawing_from, takes_draws
 
 Shape = tuple[int, int, int]
+
+HOW_TO_DRAW = "write `draws.rand_like(x)` where it says `torch.rand_like(x)`"
 
 
 def check_loss(factory: Callable[[], Loss]) -> None:
@@ -64,8 +68,14 @@ def check_loss(factory: Callable[[], Loss]) -> None:
 def check_penalty(factory: Callable[[], Penalty]) -> None:
     """A penalty: (critic, [..., B, C, H, W] twice) -> [...], reaching the critic's parameters, by its
     gradient or by constraining them.
+
+    Where it takes its random numbers as the keyword `draws`, it must draw from there alone, and the
+    same again after the same seed. One that draws from torch's global generator works as well, and is
+    warned of: trainings with it cannot be computed as one.
     """
-    penalty = factory()
+    made = factory()
+    chance = torch.Generator()
+    penalty = drawing_from(Draws(chance), made)
     weight = _seeded(3, 8, 8).requires_grad_()
 
     def critic(images: Tensor) -> Tensor:
@@ -74,7 +84,13 @@ def check_penalty(factory: Callable[[], Penalty]) -> None:
     real, fake = _seeded(2, 5, 3, 8, 8), _seeded(2, 5, 3, 8, 8, seed=1)
     before = real.clone(), fake.clone()
     torch.manual_seed(0)
+    chance.manual_seed(0)
+    unused = torch.get_rng_state()
     value = penalty(critic, real, fake)
+    if not torch.equal(torch.get_rng_state(), unused):
+        why = "the penalty draws from torch's global generator"
+        assert not takes_draws(made), f"{why}, and not from its `draws` alone"
+        warnings.warn(f"{why}: take the keyword `draws`, and {HOW_TO_DRAW}", stacklevel=2)
     assert value.shape == (2,), f"[2, 5, C, H, W] must give [2], not {[*value.shape]}"
     assert value.isfinite().all(), "the penalty is not finite"
     assert weight.grad is None, "a penalty must not call backward"
@@ -82,14 +98,18 @@ def check_penalty(factory: Callable[[], Penalty]) -> None:
         assert not images.requires_grad, "a penalty must not set requires_grad on its images"
     _same(real, before[0], "a penalty must not change the real images in place")
     _same(fake, before[1], "a penalty must not change the fake images in place")
-    if isinstance(penalty, Constraint):
-        _check_constraint(penalty)
+    if isinstance(made, Constraint):
+        _check_constraint(made)
     else:
         _reaches(value.sum(), weight, "the gradient by the critic's parameters")
 
+    torch.manual_seed(0)
+    chance.manual_seed(0)
+    _same(penalty(critic, real, fake), value, "the same draws must give the same penalty")
     other = real.clone()
     other[1] *= 2
     torch.manual_seed(0)
+    chance.manual_seed(0)
     _same(penalty(critic, other, fake)[0], value[0], "leading axes must be independent of each other")
 
 

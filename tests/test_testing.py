@@ -141,6 +141,24 @@ class Divides(Clipping):
             parameter.div_(torch.zeros(1))
 
 
+class DrawsGlobally(R1):
+    def __call__(self, critic, real, fake):
+        return super().__call__(critic, real * (1 + torch.rand_like(real)), fake)
+
+
+class DrawsBesides(DrawsGlobally):
+    def __call__(self, critic, real, fake, *, draws):
+        return super().__call__(critic, real, fake)
+
+
+class KeepsCount(R1):
+    calls = 0
+
+    def __call__(self, critic, real, fake, *, draws):
+        self.calls += 1
+        return self.calls * super().__call__(critic, real, fake)
+
+
 @pytest.mark.parametrize(
     ("penalty", "message"),
     [
@@ -151,11 +169,20 @@ class Divides(Clipping):
         (ClipsTheFirst, "in place, on every parameter"),
         (ShrinksForEver, "stay as it is"),
         (Divides, "not finite"),
+        (DrawsBesides, "not from its `draws` alone"),
+        (KeepsCount, "the same draws must give the same"),
     ],
 )
 def test_broken_penalties(penalty, message):
     with pytest.raises(AssertionError, match=message):
         check_penalty(penalty)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_penalty_of_three_arguments_may_draw_and_is_told_how_to_do_better():
+    with pytest.warns(UserWarning, match=r"torch's global generator: take the keyword `draws`"):
+        check_penalty(DrawsGlobally)
+    check_penalty(R1)  # which has three arguments and draws nothing
 
 
 class Net(nn.Module):

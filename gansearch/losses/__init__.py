@@ -50,6 +50,9 @@ class Penalty(Protocol):
     Takes the critic as a callable from images [..., B, C, H, W] to logits [..., B], and real and
     fake images of one shape; returns [...]. It is differentiable in the critic's parameters and
     sends no gradient into the images. One that is a `Constraint` too may be constant.
+
+    One that draws random numbers takes them from a keyword `draws: Draws` (`gansearch.losses.draws`),
+    and not from torch's global generator, so that a training is the same alone and beside others.
     """
 
     def __call__(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:

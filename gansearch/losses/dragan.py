@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gansearch.losses.draws import GLOBAL, Draws
 from gansearch.losses.slope import slope
 
 
@@ -38,11 +39,13 @@ class DRAGAN:
         critic: Callable[[Tensor], Tensor],
         real: Tensor,
         fake: Tensor,  # noqa: ARG002
+        *,
+        draws: Draws = GLOBAL,
     ) -> Tensor:
         """Images [..., B, C, H, W] twice, of which the fake are not used -> [...], at least 0."""
         real = real.detach()
         spread = real.std(dim=(-4, -3, -2, -1), correction=0, keepdim=True)
-        share = torch.rand_like(real[..., :1, :1, :1])
-        around = real + share * spread / 2 * torch.rand_like(real)
+        share = draws.rand_like(real[..., :1, :1, :1])
+        around = real + share * spread / 2 * draws.rand_like(real)
         norm: Tensor = torch.linalg.vector_norm(slope(critic, around), dim=-1)
         return self.weight * (norm - 1).square().mean(-1)

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gansearch.losses.draws import GLOBAL, Draws
 from gansearch.losses.slope import slope
 
 
@@ -17,9 +18,9 @@ class GradientPenalty:
 
     Gulrajani et al. 2017 (arXiv 1704.00028), equation 3: weight * E[(|grad C(x^)| - 1)^2].
 
-    x^ lies at a uniformly random point between a real and a fake image, one draw for each pair,
-    from torch's global generator. Batch norm in the critic would tie the samples of a batch
-    together and void the penalty (section 4 there): use `none`, `layer` or `spectral`.
+    x^ lies at a uniformly random point between a real and a fake image, one draw for each pair. Batch
+    norm in the critic would tie the samples of a batch together and void the penalty (section 4
+    there): use `none`, `layer` or `spectral`.
 
     Args:
         weight: lambda of the paper, 10 there.
@@ -28,9 +29,16 @@ class GradientPenalty:
     def __init__(self, *, weight: Annotated[float, Field(ge=0)] = 10.0) -> None:
         self.weight = weight
 
-    def __call__(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    def __call__(
+        self,
+        critic: Callable[[Tensor], Tensor],
+        real: Tensor,
+        fake: Tensor,
+        *,
+        draws: Draws = GLOBAL,
+    ) -> Tensor:
         """Images [..., B, C, H, W] twice -> [...], at least 0."""
-        share = torch.rand_like(real[..., :1, :1, :1])
+        share = draws.rand_like(real[..., :1, :1, :1])
         between = torch.lerp(real.detach(), fake.detach(), share)
         norm: Tensor = torch.linalg.vector_norm(slope(critic, between), dim=-1)
         return self.weight * (norm - 1).square().mean(-1)

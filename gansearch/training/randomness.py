@@ -1,8 +1,8 @@
-"""The global random generators: seeded for a trial, saved with it, given back; and algorithms that
-do not vary by themselves.
+"""The global random generators as one training has them, and algorithms that do not vary by themselves.
 
-The trainer's own noise and data order have generators of their own. These are for what parts draw by
-themselves: initial weights, dropout, a gradient penalty's mixing weights, a user's own NumPy.
+A training's noise, its data order and its penalty have generators of their own. The global ones are
+for what parts draw by themselves: initial weights, dropout, a user's own NumPy. A process may train
+several GANs in turn, so each keeps its own states of them, and puts them in place while it is at work.
 """
 
 from __future__ import annotations
@@ -46,6 +46,50 @@ def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(states["torch"].cpu())
     if states["cuda"] is not None and device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"].cpu(), device)
+
+
+class OwnRandomness:
+    """The global generators' states of one training.
+
+    Args:
+        seed: of the training.
+        device: on which it draws, besides the CPU.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._device = device
+        with seeded(seed, device):
+            self._states = random_states(device)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While it is open, the global generators are this training's; then they are as before."""
+        outside = random_states(self._device)
+        restore_random_states(self._states, self._device)
+        try:
+            yield
+        finally:
+            self._states = random_states(self._device)
+            restore_random_states(outside, self._device)
+
+    def state(self) -> dict[str, Any]:
+        """As tensors and plain values."""
+        return self._states
+
+    def load(self, states: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._states = states
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """While it is open, the global generators draw as from a seed; then they are as before."""
+    outside = random_states(device)
+    seed_everything(seed)
+    try:
+        yield
+    finally:
+        restore_random_states(outside, device)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from gansearch.data.images import ImageData
 from gansearch.losses import Constraint
+from gansearch.losses.draws import Draws, drawing_from
 from gansearch.metrics.reference import Evaluator, Reference
 from gansearch.study.config import TrialConfig, trial_seed
 from gansearch.study.records import Outcome, Report
@@ -40,12 +41,7 @@ from gansearch.training.measuring import (
     weight_scale,
 )
 from gansearch.training.order import DataOrder
-from gansearch.training.randomness import (
-    deterministic_algorithms,
-    random_states,
-    restore_random_states,
-    seed_everything,
-)
+from gansearch.training.randomness import OwnRandomness, deterministic_algorithms, seeded
 from gansearch.training.sampling import (
     AT_ONCE,
     EVALUATION_SEED,
@@ -84,22 +80,22 @@ class Trainer:
         self.reports: list[Report] = []
         self.microbatches = 1
         self._seconds = 0.0
-        seed_everything(config.seed)  # initial weights, and whatever a part draws by itself
+        self._random = OwnRandomness(config.seed, self.device)
         self._pixels = _as_tensor(data.images).to(self.device)
-        self.generator = build_generator(config, data.shape, self.device)
-        self.discriminator = build_discriminator(config, data.shape, self.device)
+        with self._random.in_use():
+            self.generator = build_generator(config, data.shape, self.device)
+            self.discriminator = build_discriminator(config, data.shape, self.device)
+            self._loss, penalty = build_loss(config)
         self._d_parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
         self.averaged.eval()
         sides = config.optimizer
         self._g_optimizer = build_optimizer(sides.generator, self.generator)
         self._d_optimizer = build_optimizer(sides.discriminator, self.discriminator)
-        self._loss, self._penalty = build_loss(config)
-        part: object = self._penalty
+        part: object = penalty
         self._constraint = part if isinstance(part, Constraint) else None
-        # A stream of its own: with the initial weights' it would begin with the same numbers.
-        noise_seed = trial_seed(config.seed, 0, "noise")
-        self._noise = torch.Generator(self.device).manual_seed(noise_seed)
+        self._noise, self._chance = self._stream("noise"), self._stream("penalty")
+        self._penalty = drawing_from(Draws(self._chance), penalty) if penalty else None
         self._order = DataOrder(len(self._pixels), config.batch_size, config.seed)
         self._momenta = batch_norm_momenta(self.generator)
         self._evaluator = Evaluator(reference, device=str(self.device))
@@ -158,7 +154,7 @@ class Trainer:
         begun, seen = time.perf_counter(), self.batch_number
         budget = self.config.budget
         target = min((self.step // budget.report_every + 1) * budget.report_every, budget.steps)
-        with deterministic_algorithms(self.config.deterministic):
+        with self._random.in_use(), deterministic_algorithms(self.config.deterministic):
             window = self._train_to(target)
             trained = time.perf_counter() - begun
             metrics = self._measure(window)
@@ -176,7 +172,7 @@ class Trainer:
     def generate(self, count: int, seed: int) -> Tensor:
         """Images from the evaluated generator: uint8, count x C x H x W, on the trainer's device."""
         network, at_once = self._evaluated(), max(AT_ONCE // self.microbatches, 1)
-        with deterministic_algorithms(self.config.deterministic):
+        with seeded(seed, self.device), deterministic_algorithms(self.config.deterministic):
             return generate(network, count, self.config.latent_size, seed, self.device, at_once)
 
     def grid(self) -> Tensor:
@@ -202,7 +198,8 @@ class Trainer:
             "start_scale": self._start_scale,
             "device": self.device.type,
             "noise": self._noise.get_state(),
-            "random": random_states(self.device),
+            "penalty": self._chance.get_state(),
+            "random": self._random.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -224,7 +221,9 @@ class Trainer:
         self._d_optimizer.load_state_dict(state["d_optimizer"])
         self._start_scale = state["start_scale"]
         self._noise.set_state(state["noise"].cpu())
-        restore_random_states(state["random"], self.device)
+        if "penalty" in state:  # once penalties drew from the global generators
+            self._chance.set_state(state["penalty"].cpu())
+        self._random.load(state["random"])
         self._health = Health(self.config)
         self._health.replay(self.reports)
 
@@ -316,6 +315,11 @@ class Trainer:
             parameter.requires_grad_(True)
         if self.config.ema is not None:
             update_average(self.averaged, self.generator, self.config.ema, self.step)
+
+    def _stream(self, purpose: str) -> torch.Generator:
+        """Random numbers of their own: under the training's seed all streams would begin alike."""
+        seed = trial_seed(self.config.seed, 0, purpose)
+        return torch.Generator(self.device).manual_seed(seed)
 
     def _latents(self, count: int) -> Tensor:
         size = (count, self.config.latent_size)

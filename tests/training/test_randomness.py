@@ -1,13 +1,24 @@
-"""Deterministic algorithms: asked for, had, and given back to the next trial of the process."""
+"""All randomness of a training is its own, whatever else its process does; and deterministic
+algorithms: asked for, had, and given back to the next trial of the process.
+"""
 
 from __future__ import annotations
 
+import copy
 import os
+import random
+import sys
+import types
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from gansearch.training.randomness import deterministic_algorithms
+from gansearch.losses.r1 import R1
+from gansearch.networks.mlp import Generator
+from gansearch.training import checkpoint
+from gansearch.training.randomness import deterministic_algorithms, random_states
 
 CUDNN = torch.backends.cudnn
 
@@ -87,3 +98,117 @@ def test_what_has_no_deterministic_algorithm_is_an_error(trainer):
     with pytest.raises(RuntimeError, match="deterministic"):
         one.advance()
     assert switches()[0] == 0
+
+
+class Restless(Generator):
+    """A generator of a user's, that draws in every way there is, in evaluation too."""
+
+    def __init__(self, shape, latent_size):
+        super().__init__(shape, latent_size, depth=1, width=16)
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, latents):
+        shift = random.random() + np.random.random() + torch.rand(1)
+        return super().forward(self.dropout(latents) + shift)
+
+
+class Smoothed(R1):
+    """A penalty of a user's, of the form that knows no `draws`."""
+
+    def __call__(self, critic, real, fake):
+        return super().__call__(critic, real + torch.rand_like(real), fake)
+
+
+@pytest.fixture(autouse=True)
+def _own_parts(monkeypatch):
+    module = types.ModuleType("own_parts")
+    module.Restless, module.Smoothed = Restless, Smoothed
+    monkeypatch.setitem(sys.modules, "own_parts", module)
+
+
+DRAWING = {
+    "nothing": {},
+    "its penalty": {
+        "loss": {"name": "wasserstein", "penalty": {"name": "gradient-penalty"}},
+        "discriminator": {"name": "mlp", "depth": 1, "width": 16, "norm": "spectral"},
+    },
+    "around the data": {"loss": {"name": "hinge", "penalty": {"name": "dragan"}}},
+    "all of it": {
+        "generator": {"name": "own_parts:Restless"},
+        "loss": {"name": "hinge", "penalty": {"name": "own_parts:Smoothed"}},
+        "ema": None,
+    },
+}
+
+
+def exact(trainer):
+    """Curve and weights, without what depends on the clock."""
+    curve = [{**r.metrics, "images_per_second": 0} for r in trainer.reports]
+    networks = (trainer.generator, trainer.discriminator, trainer.averaged)
+    return curve, [t.tolist() for n in networks for t in n.state_dict().values()]
+
+
+def run_out(trainer):
+    while not trainer.finished:
+        trainer.advance()
+    return exact(trainer)
+
+
+@pytest.mark.parametrize("sections", DRAWING.values(), ids=DRAWING)
+def test_a_training_is_the_same_alone_and_beside_others(trainer, sections, tmp_path):
+    alone = run_out(trainer(seed=3, **sections))
+    torch.manual_seed(99)
+    others = [trainer(seed=4, **sections), trainer(seed=5, **DRAWING["all of it"])]
+    np.random.seed(5)
+    one = trainer(seed=3, **sections)
+    while not one.finished:
+        for other in others:
+            other.advance()
+            other.grid()
+        random.random(), torch.rand(3)
+        one.advance()
+        one.grid()  # to look at it changes nothing
+        if one.step == 10:  # and so it is after a change of process
+            checkpoint.save(tmp_path, 10, one.state())
+            one = trainer(seed=3, **sections)
+            one.load(checkpoint.latest(tmp_path))
+    assert exact(one) == alone
+    assert run_out(others[0]) != alone
+
+
+def test_the_process_s_own_randomness_is_left_alone(trainer):
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    before = str(random_states(torch.device("cpu")))
+    one = trainer(**DRAWING["all of it"])
+    one.advance()
+    trainer(**DRAWING["all of it"]).load(one.state())
+    one.grid()
+    assert str(random_states(torch.device("cpu"))) == before
+
+
+def test_samples_of_a_noisy_generator_are_a_matter_of_their_seed(trainer):
+    one = trainer(**DRAWING["all of it"])
+    first = one.generate(20, 7)
+    torch.rand(5)
+    assert torch.equal(one.generate(20, 7), first)
+    assert not torch.equal(one.generate(20, 8), first)
+
+
+def test_a_failed_step_gives_the_generators_back(trainer):
+    one = trainer()
+    one._loss = None
+    before = torch.get_rng_state()
+    with pytest.raises(AttributeError):
+        one.advance()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_checkpoint_from_before_penalties_had_a_generator_goes_on(trainer):
+    one = trainer(**DRAWING["its penalty"])
+    one.advance()
+    state = one.state()
+    del state["penalty"]
+    again, twice = trainer(**DRAWING["its penalty"]), trainer(**DRAWING["its penalty"])
+    again.load(copy.deepcopy(state)), twice.load(copy.deepcopy(state))
+    assert run_out(again) == run_out(twice)
+    assert run_out(one) != exact(again), "its penalty's draws begin anew"

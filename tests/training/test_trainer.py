@@ -261,20 +261,6 @@ def test_a_user_s_frozen_layers_stay_frozen(trainer):
     assert torch.equal(frozen, before)
 
 
-def test_python_s_and_numpy_s_randomness_is_the_trial_s_too(trainer, tmp_path):
-    import random
-
-    import numpy as np
-
-    one = trainer(seed=8)
-    one.advance()
-    checkpoint.save(tmp_path, 5, one.state())
-    expected = random.random(), np.random.random(), torch.rand(1)
-    random.random(), np.random.random(7), torch.rand(3)
-    trainer(seed=8).load(checkpoint.latest(tmp_path))
-    assert (random.random(), np.random.random(), torch.rand(1)) == expected
-
-
 def test_a_checkpoint_with_a_key_less_is_still_the_same_configuration(trainer):
     one = trainer()
     state = one.state()

@@ -1,0 +1,56 @@
+"""Random numbers for penalties, from a generator that belongs to one training."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, TypeGuard
+
+import torch
+from torch import Tensor
+
+from gansearch.losses import Penalty
+
+
+class Draws:
+    """Where a penalty takes its random numbers from: `draws.rand_like(x)` for `torch.rand_like(x)`.
+
+    Args:
+        generator: of the training, on its device; None: torch's global one.
+    """
+
+    def __init__(self, generator: torch.Generator | None = None) -> None:
+        self._generator = generator
+
+    def rand_like(self, like: Tensor) -> Tensor:
+        """Uniform in [0, 1), in the shape and dtype and on the device of `like`."""
+        return torch.rand_like(like, generator=self._generator)
+
+    def randn_like(self, like: Tensor) -> Tensor:
+        """Standard normal, in the shape and dtype and on the device of `like`."""
+        return torch.randn_like(like, generator=self._generator)
+
+
+GLOBAL = Draws()
+"""Torch's global generator, for a penalty that is called by itself."""
+
+
+class DrawingPenalty(Protocol):
+    """A penalty that draws random numbers."""
+
+    def __call__(
+        self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, *, draws: Draws
+    ) -> Tensor:
+        """The weighted penalty."""
+        ...
+
+
+def takes_draws(penalty: object) -> TypeGuard[DrawingPenalty]:
+    """Whether a penalty takes its random numbers as the keyword `draws`."""
+    return callable(penalty) and "draws" in inspect.signature(penalty).parameters
+
+
+def drawing_from(draws: Draws, penalty: Penalty) -> Penalty:
+    """A penalty with its random numbers given, where it takes any."""
+    return partial(penalty, draws=draws) if takes_draws(penalty) else penalty
