@@ -37,8 +37,8 @@ import optuna
 from optuna.study import StudyDirection
 
 from benchmarks.search import Study, make_spec
+from gansearch.search import SAMPLERS
 from gansearch.search.history import History
-from gansearch.search.samplers import SAMPLERS
 from gansearch.study.config import trial_seed
 
 BOUND = 300

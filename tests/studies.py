@@ -8,7 +8,6 @@ import pytest
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
 from gansearch.search.proposer import Proposer
-from gansearch.search.samplers import complete_plan
 from gansearch.study.document import parse_document
 from gansearch.study.records import Report
 from gansearch.training.validation import read_study
@@ -48,7 +47,7 @@ def spec():
             if not skipping:
                 kept.append(line)
         document = parse_document("\n".join(kept) + "\n" + changes, "study.yaml")
-        return read_study(document, Path(), complete_plan)[0]
+        return read_study(document, Path())[0]
 
     return make
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from gansearch.search.samplers import complete_plan
 from gansearch.study.document import parse_document
 from gansearch.testing import check_loss
 
@@ -35,7 +34,7 @@ def test_its_study_is_a_study(tmp_path):
 
     text, section = blocks("yaml")
     with pytest.raises(InvalidInput) as caught:
-        read_study(parse_document(text + section, "README.md"), tmp_path, complete_plan)
+        read_study(parse_document(text + section, "README.md"), tmp_path)
     assert len(caught.value.problems) == 1, "nothing but the images is missing"
     assert "fashion-mnist" in str(caught.value)
 

@@ -1,1 +1,32 @@
-"""What is tried, and who goes on: proposer, samplers, pruners, selection."""
+"""What is tried, and who goes on: proposer, samplers, pruners, selection.
+
+A sampler is one function or class in one file and one line here, and so is a pruner; the contracts are
+in `gansearch.search.samplers` and `gansearch.search.pruners`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gansearch.study.registry import Registry
+
+if TYPE_CHECKING:
+    from gansearch.search.pruners import Pruner
+
+SAMPLERS: Registry[Any] = Registry(
+    "sampler",
+    {
+        "tpe": "gansearch.search.samplers:tpe",
+        "random": "gansearch.search.samplers:random",
+        "gp": "gansearch.search.samplers:gp",
+    },
+)
+
+PRUNERS: Registry[Pruner] = Registry(
+    "pruner",
+    {
+        "asha": "gansearch.search.pruners:Asha",
+        "median": "gansearch.search.pruners:Median",
+        "none": "gansearch.search.pruners:Never",
+    },
+)

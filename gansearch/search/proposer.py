@@ -15,9 +15,10 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.journal.journal import Journal
+from gansearch.search import SAMPLERS
 from gansearch.search.feasibility import Feasibility
 from gansearch.search.history import History
-from gansearch.search.samplers import SAMPLERS, UNSWAYED
+from gansearch.search.samplers import UNSWAYED
 from gansearch.study.config import trial_seed
 from gansearch.study.records import TrialRecord
 from gansearch.study.space import Axis, Choice, Int

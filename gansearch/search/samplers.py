@@ -13,24 +13,6 @@ from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace, _S
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
-from gansearch.study.config import Part
-from gansearch.study.document import Path_
-from gansearch.study.plan import Plan
-from gansearch.study.registry import Registry
-
-SAMPLERS: Registry[BaseSampler] = Registry(
-    "sampler",
-    {
-        "tpe": "gansearch.search.samplers:tpe",
-        "random": "gansearch.search.samplers:random",
-        "gp": "gansearch.search.samplers:gp",
-    },
-)
-"""A sampler is called with (seed, conditional): the seed of one proposal, and whether some axes exist
-only under some options. A new one is made for every proposal, so that a proposal depends on the seed,
-its number and the trials before it, and on nothing that a crash could lose. One that has an attribute
-`history` is shown that many ended trials at most (see `gansearch.search.history`), others all."""
-
 UNSWAYED = ("random",)
 """Samplers that are to cover the space evenly, whatever has failed there."""
 
@@ -156,15 +138,3 @@ def gp(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return Gp(history=history, seed=seed, n_startup_trials=startup_trials)
-
-
-def complete_plan(plan: Plan) -> tuple[Plan, list[tuple[Path_, str]]]:
-    """A plan with its sampler's defaults filled in, and what is wrong with the choice of it."""
-    sampler = plan.search.sampler
-    found = SAMPLERS.check(sampler.name, sampler.options)
-    if found:
-        return plan, [(("search", "sampler", *path), message) for path, message in found]
-    options = SAMPLERS.options(sampler.name).model_validate(sampler.options)
-    full = Part(name=sampler.name, **options.model_dump(mode="json"))
-    search = plan.search.model_copy(update={"sampler": full})
-    return plan.model_copy(update={"search": search}), []

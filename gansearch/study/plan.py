@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -27,26 +28,18 @@ class Search(Section):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-PRUNERS = ("asha", "none")
+class Pruner(Part):
+    """When a trial is stopped for falling behind, a pruner by name with its own options."""
 
-
-class Pruner(Section):
-    """When a trial is stopped for falling behind (ASHA, Li et al. 2020); `none` never does.
-
-    Attributes:
-        name: `asha` or `none`.
-        reduction_factor: one trial in this many goes on from each rung.
-        min_steps: the first rung; None: a ninth of the budget's reports, at least one.
-    """
+    name: str = "asha"
 
     @model_validator(mode="before")
     @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-    name: str = "asha"
-    reduction_factor: Annotated[int, Field(ge=2)] = 3
-    min_steps: Positive | None = None
+    def _of_old(cls, value: Any) -> Any:
+        """Version 0.1.0 wrote ASHA's options beside `none`, too, where they mean nothing."""
+        if isinstance(value, Mapping) and value.get("name") == "none":
+            return {k: v for k, v in value.items() if k not in ("reduction_factor", "min_steps")}
+        return value
 
 
 class Resources(Section):

@@ -17,7 +17,7 @@ from gansearch.study.config import (
 )
 from gansearch.study.document import Document, Path_, write_document
 from gansearch.study.mistakes import AXIS, Mistakes, apart, origin_of, place_all, starts_with, validate
-from gansearch.study.plan import PRUNERS, Plan, Pruner
+from gansearch.study.plan import Plan
 from gansearch.study.space import (
     Choice,
     Space,
@@ -33,8 +33,9 @@ Complete = Callable[[TrialConfig], tuple[TrialConfig, Mistakes]]
 """Fills in the defaults of a configuration's parts and tells what is wrong with them. It is given
 from above (`gansearch.training.validation`), because this floor does not know the parts."""
 
-CompletePlan = Callable[[Plan], tuple[Plan, Mistakes]]
-"""The same for a plan, given by `gansearch.tuning.launch`."""
+CompletePlan = Callable[[Plan, TrialConfig | None], tuple[Plan, Mistakes]]
+"""The same for a plan's sampler and pruner. It is shown a configuration of the study, or None where its
+budget or objective is mistaken."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class StudySpec:
 def build_study(
     document: Document,
     complete: Complete,
-    complete_plan: CompletePlan = lambda plan: (plan, []),
+    complete_plan: CompletePlan,
     known: Iterable[tuple[Path_, str]] = (),
 ) -> StudySpec:
     """Validate a parsed study file.
@@ -102,7 +103,7 @@ def build_study(
     Args:
         document: the file.
         complete: fills in and checks a configuration.
-        complete_plan: the same for a plan, of which this floor does not know the sampler.
+        complete_plan: the same for a plan.
         known: mistakes that were found already.
 
     Raises:
@@ -119,11 +120,10 @@ def build_study(
     for key in sorted(parsed.keys() - set(AXES_ALLOWED)):
         why = f"cannot be an axis: '{key}' is shared by all trials; make a study for each value"
         found += [(path, why) for path in axis_paths(parsed[key], (key,))]
-    plan, mistakes = complete_plan(plan)
-    found += apart(mistakes, found)
     space = Space(parsed)
+    plan, mistakes = complete_plan(plan, _some_config(space, complete))
+    found += apart(mistakes, found)
     found += _check_corners(space, complete, found)
-    found += apart(_check_pruner(plan.pruner, space), found)
     default, amiss = _default(space, complete)
     plan, mistakes = _complete_stability(plan, space, complete)
     found += apart(mistakes, found)
@@ -133,6 +133,13 @@ def build_study(
     if found:
         raise InvalidInput(document.source, place_all(document, found))
     return StudySpec(plan, Space(filled), None if amiss else default)
+
+
+def _some_config(space: Space, complete: Complete) -> TrialConfig | None:
+    """A configuration of the study; None where what a pruner reads of it is mistaken."""
+    tree, _ = space.resolve(first_end)
+    config, mistakes = check_config(tree, complete)
+    return None if any(path[0] in ("budget", "objective") for path, _ in mistakes) else config
 
 
 def _default(space: Space, complete: Complete) -> tuple[TrialConfig, Mistakes]:
@@ -216,18 +223,6 @@ def _check_corners(space: Space, complete: Complete, known: Mistakes) -> Mistake
         for path, message in apart(there, known):
             found.setdefault((path, message.partition(", not ")[0]), message)  # one end of an axis
     return [(path, message) for (path, _), message in found.items()]
-
-
-def _check_pruner(pruner: Pruner, space: Space) -> Mistakes:
-    if pruner.name not in PRUNERS:
-        return [(("pruner", "name"), f"unknown pruner '{pruner.name}'{nearest(pruner.name, PRUNERS)}")]
-    mistakes: Mistakes = []
-    tree, _ = space.resolve(first_end)
-    steps = validate(TrialConfig, tree, mistakes).budget.steps
-    sound = not any(path[0] == "budget" for path, _ in mistakes)
-    if sound and pruner.min_steps is not None and pruner.min_steps > steps:
-        return [(("pruner", "min_steps"), f"is {pruner.min_steps}, more than budget.steps, {steps}")]
-    return []
 
 
 def _fill(space: Space, complete: Complete) -> dict[str, Any]:

@@ -16,22 +16,24 @@ import torch
 from gansearch.data import DATASETS
 from gansearch.data.images import ImageData
 from gansearch.data.load import load as load_images
-from gansearch.errors import DataError, InvalidInput, UnknownPart, nearest
+from gansearch.errors import DataError, InvalidInput, UnknownPart, UserError, nearest
 from gansearch.losses import LOSSES, PENALTIES
 from gansearch.metrics import METRICS
 from gansearch.networks import DISCRIMINATORS, GENERATORS
-from gansearch.study.config import TrialConfig
+from gansearch.search import PRUNERS, SAMPLERS
+from gansearch.study.config import Part, TrialConfig
 from gansearch.study.document import Document, Path_, read_document
 from gansearch.study.mistakes import Mistakes, place_all, validate
 from gansearch.study.plan import Plan
 from gansearch.study.registry import Registry
-from gansearch.study.spec import Complete, CompletePlan, StudySpec, build_study, check_config
+from gansearch.study.spec import Complete, StudySpec, build_study, check_config
 from gansearch.training.building import build_discriminator, build_generator, build_loss
 from gansearch.training.measuring import MEASURED
 from gansearch.training.optimizers import OPTIMIZERS
 
 Shape = tuple[int, int, int]
 T = TypeVar("T")
+P = TypeVar("P", bound=Part)
 
 PARTS: dict[tuple[str, ...], Registry[Any]] = {
     ("data",): DATASETS,
@@ -46,14 +48,13 @@ PARTS: dict[tuple[str, ...], Registry[Any]] = {
 
 
 def read_study(
-    document: Document, data_root: Path, complete_plan: CompletePlan, known: Mistakes | None = None
+    document: Document, data_root: Path, known: Mistakes | None = None
 ) -> tuple[StudySpec, ImageData]:
     """Check a study and load the data that it names.
 
     Args:
         document: the parsed file.
         data_root: the folder of all data sets.
-        complete_plan: checks and completes what this floor does not know, the sampler above all.
         known: mistakes that were found already.
 
     Raises:
@@ -61,6 +62,12 @@ def read_study(
     """
     build = functools.partial(build_study, complete_plan=complete_plan)
     return _read(document, data_root, build, known or [])
+
+
+def check_study(document: Document) -> StudySpec:
+    """Tell all the mistakes in a study that can be told without its data; raises `InvalidInput`."""
+    completing = functools.partial(complete, shape=None)
+    return build_study(document, completing, complete_plan, document.secrets())
 
 
 def load_config(
@@ -140,6 +147,42 @@ def complete(config: TrialConfig, shape: Shape | None) -> tuple[TrialConfig, Mis
     wrong = {path[0] for path, _ in found}
     found += _check_networks(completed, shape, wrong)
     return completed, found
+
+
+def complete_plan(plan: Plan, config: TrialConfig | None) -> tuple[Plan, Mistakes]:
+    """A plan with the defaults of its sampler and its pruner, and what is wrong with them.
+
+    Args:
+        plan: the plan.
+        config: one of the study's trials, for what a pruner says only when it is made; None: it is not
+            asked.
+    """
+    sampler, mistakes = _completed(plan.search.sampler, SAMPLERS)
+    found: Mistakes = [(("search", "sampler", *below), message) for below, message in mistakes]
+    pruner, mistakes = _completed(plan.pruner, PRUNERS)
+    if config is not None and not mistakes:
+        mistakes = _refusal(pruner, config)
+    found += [(("pruner", *below), message) for below, message in mistakes]
+    search = plan.search.model_copy(update={"sampler": sampler})
+    return plan.model_copy(update={"search": search, "pruner": pruner}), found
+
+
+def _completed(part: P, registry: Registry[Any]) -> tuple[P, Mistakes]:
+    mistakes = registry.check(part.name, part.options)
+    if mistakes:
+        return part, list(mistakes)
+    options = registry.options(part.name).model_validate(part.options)
+    return type(part)(name=part.name, **options.model_dump(mode="json")), []
+
+
+def _refusal(pruner: Part, config: TrialConfig) -> Mistakes:
+    """Why a pruner cannot be made for a study; at one of its options if it names it first."""
+    try:
+        PRUNERS.build(pruner.name, pruner.options, config)
+    except (ValueError, UserError) as error:
+        option, colon, why = str(error).partition(": ")
+        return [((option,), why)] if colon and option in pruner.options else [((), str(error))]
+    return []
 
 
 def _declared(path: tuple[str, ...]) -> set[str]:

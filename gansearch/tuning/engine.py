@@ -22,7 +22,7 @@ from gansearch.study.spec import StudySpec
 from gansearch.tuning.deaths import Deaths, error_of, every_loss_told
 from gansearch.tuning.ledger import Ledger
 from gansearch.tuning.nodes import NODE_ID, Nodes
-from gansearch.tuning.scheduler import NotSaved, make_scheduler
+from gansearch.tuning.scheduler import NotSaved, Scheduler, make_scheduler
 from gansearch.tuning.trainable import Trial
 
 __all__ = ["fit", "make_scheduler"]
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 def fit(
     spec: StudySpec,
     ledger: Ledger,
-    scheduler: Any,
+    scheduler: Scheduler,
     *,
     nodes: Nodes,
     slots: Callable[[], int],
@@ -47,7 +47,7 @@ def fit(
     Args:
         spec: the study.
         ledger: where trials come from and what happens to them goes.
-        scheduler: a Tune scheduler.
+        scheduler: who is stopped early.
         nodes: where trials run.
         slots: how many trials may be live now.
         on_end: called with the number of each trial that has ended.
@@ -68,6 +68,7 @@ def fit(
     # journal is what a study resumes by, and our trials save no checkpoints of Tune's.
     scratch_dir = tempfile.TemporaryDirectory(prefix="gansearch-tune-", ignore_cleanup_errors=True)
     interruption = Interruption(stop)
+    steps = [scheduler.check, *on_step]
     with scratch_dir as scratch, every_loss_told():
         tune.Tuner(
             trainable,
@@ -87,7 +88,7 @@ def fit(
                 stop=interruption,
                 # A trial saves itself: to be asked for it at the end would be one task more.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[Recorder(ledger, nodes, resources.retries, on_end, on_step, interruption)],
+                callbacks=[Recorder(ledger, nodes, resources.retries, on_end, steps, interruption)],
             ),
         ).fit()
     if interruption.trouble is not None:

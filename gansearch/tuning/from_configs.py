@@ -8,7 +8,6 @@ from typing import Any
 
 from gansearch.data.images import ImageData
 from gansearch.errors import UserError
-from gansearch.search.samplers import complete_plan
 from gansearch.search.selection import check_comparable, shared_sections
 from gansearch.study.config import AXES_ALLOWED, TrialConfig
 from gansearch.study.document import parse_document, write_document
@@ -65,4 +64,4 @@ def study_of(
         },
     }
     document = parse_document(write_document(tree), "the configurations")
-    return read_study(document, places.data, complete_plan)
+    return read_study(document, places.data)

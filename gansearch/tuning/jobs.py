@@ -23,7 +23,6 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,7 +32,6 @@ from gansearch.errors import StudyError, UserError
 from gansearch.journal.directory import StudyDirectory, check_name
 from gansearch.masking import shows_password, without_password
 from gansearch.study.document import Document, read_document
-from gansearch.study.spec import build_study
 from gansearch.tuning.connection import wants_token
 from gansearch.tuning.modules import existing, own_modules
 
@@ -253,13 +251,12 @@ async def _next(tail: AsyncIterator[str]) -> str | None:
 
 def _check_study(path: Path, overrides: Mapping[str, Any]) -> Document:
     """Tell all the mistakes in a study file that can be told without its images."""
-    from gansearch.search.samplers import complete_plan  # noqa: PLC0415
-    from gansearch.training.validation import complete  # noqa: PLC0415  it loads torch
+    from gansearch.training.validation import check_study  # noqa: PLC0415  it loads torch
 
     document = read_document(path)
     for key, value in overrides.items():
         document.override(key, value)
-    build_study(document, partial(complete, shape=None), complete_plan, document.secrets())
+    check_study(document)
     return document
 
 

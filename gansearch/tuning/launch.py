@@ -22,7 +22,6 @@ from gansearch.journal.journal import DASHBOARD, Journal
 from gansearch.metrics.reference import Reference, load_reference
 from gansearch.search.proposer import Proposer
 from gansearch.search.repeats import Repeats
-from gansearch.search.samplers import complete_plan
 from gansearch.search.selection import (
     Around,
     check_comparable,
@@ -65,7 +64,7 @@ def load_study(
     for key, value in (overrides or {}).items():
         document.override(key, value)
     secrets = [] if launched else document.secrets()
-    return read_study(document, places.data, complete_plan, secrets)
+    return read_study(document, places.data, secrets)
 
 
 def run(

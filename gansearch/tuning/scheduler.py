@@ -1,31 +1,25 @@
-"""Which trials are stopped early: Ray Tune's ASHA, made safe for failures and for resuming.
+"""A study's pruner at work, and the few lines by which Ray Tune hears of it.
 
-Ray's own (2.60) lets a trial whose metric is NaN run on for ever, since every comparison with NaN is
-false, and forgets its rungs when a study is restored. Here a trial without a finite objective is
-stopped at the first rung, a trial that a health rule ended leaves no mark, and the rungs are refilled
-from the journal by showing the scheduler every report again, in order.
+Ray's own schedulers (2.60) forget what they know when a study is restored, and let a trial whose metric
+is NaN run on for ever, since every comparison with NaN is false. Here Tune's part is to start trials in
+their order; who is stopped is the pruner's to say (`gansearch.search.pruners`), which is shown each
+report once and gets its knowledge back from the journal.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+import traceback
+from dataclasses import replace
+from typing import Any
 
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from gansearch.study.records import Outcome, TrialRecord, better
+from gansearch.errors import StudyError
+from gansearch.search import PRUNERS
+from gansearch.search.pruners import Decision, Pruner
+from gansearch.study.records import Outcome, Report, TrialRecord
 from gansearch.study.spec import StudySpec
 from gansearch.tuning.ledger import Ledger
-
-STOP: str = TrialScheduler.STOP
-CONTINUE: str = TrialScheduler.CONTINUE
-
-
-class Standin(NamedTuple):
-    """A trial as ASHA's rungs know it: by its number, which a resumed study keeps."""
-
-    trial_id: str
 
 
 class NotSaved:
@@ -37,115 +31,108 @@ class NotSaved:
         return (object, ())
 
 
-class FirstComeFirstServed(NotSaved, FIFOScheduler):  # type: ignore[misc]
-    """Tune's way of starting trials in the order in which they came, at a cost that stays the same.
+class Pruning:
+    """Shows a pruner each report of a study once, and has the ledger remember who is to stop.
 
-    Its schedulers look for a trial to start among all that there ever were, at every event. Without
+    Args:
+        pruner: the judge.
+        name: what the study calls it, for messages.
+        ledger: the trials; the reports that it holds are shown first, in their order, and unfinished
+            trials whose end they imply are ended.
+
+    Raises:
+        StudyError: a pruner of the user's own fails, or asks for what cannot be done.
+    """
+
+    def __init__(self, pruner: Pruner, name: str, ledger: Ledger) -> None:
+        self.pruner, self.name = pruner, name
+        self._ledger = ledger
+        self._heard: dict[int, int] = {}  # the last step that was shown, by number
+        events = [(report.time, r, report) for r in ledger.records.values() for report in r.reports]
+        for _, record, report in sorted(events, key=lambda event: event[0]):
+            reason = self._ask(record, report)
+            if reason and not record.outcome.ended and report is record.last:
+                ledger.prune(record.number, reason)
+        ledger.settle()
+
+    def judge(self, number: int, report: Report) -> bool:
+        """Whether a trial is to stop; of a report that was shown before, no.
+
+        It does not matter whether the ledger has the report already.
+        """
+        reason = self._ask(self._ledger.records[number], report)
+        if reason:
+            self._ledger.prune(number, reason)
+        return bool(reason)
+
+    def _ask(self, record: TrialRecord, report: Report) -> str:
+        """Why a trial is to stop, or nothing."""
+        if report.step <= self._heard.get(record.number, 0):
+            return ""
+        self._heard[record.number] = report.step
+        shown = replace(report, time=0.0)
+        before = [one for one in record.reports if one.step < report.step]
+        trial = replace(record, reports=[*before, shown], outcome=Outcome.RUNNING, reason="")
+        try:
+            verdict = self.pruner.judge(trial, shown)
+        except Exception as error:  # a user's own may raise anything
+            line = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__}: {error} ({line.filename}, line {line.lineno})"
+            raise StudyError(f"{self._name(trial)} fails: {what}") from error
+        if report.outcome is not None or verdict.decision is Decision.GO_ON:
+            return ""
+        if verdict.decision is Decision.PAUSE:
+            why = "nothing can wake a paused trial yet, so it must answer with go on or stop"
+            raise StudyError(f"{self._name(trial)} answers with pause: {why}")
+        return verdict.reason or f"stopped by the pruner '{self.name}', at step {report.step}"
+
+    def _name(self, trial: TrialRecord) -> str:
+        return f"the pruner '{self.name}', asked about trial {trial.number} at step {trial.step},"
+
+
+class Scheduler(NotSaved, FIFOScheduler):  # type: ignore[misc]
+    """Starts trials in the order in which they came, and stops those that the pruner names.
+
+    Tune's own look for a trial to start among all that there ever were, at every event. Without
     their advice Tune starts the oldest of those that wait; and gives a worker that has become free to
     the newest, not to one whose own worker is already about to start, and then for nothing.
     """
+
+    def __init__(self, pruning: Pruning) -> None:
+        super().__init__()
+        self.pruning = pruning
+        self._trouble: StudyError | None = None
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:  # noqa: ARG002
         """No advice."""
         return
 
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
+        """Judge a report of a trial that could go on."""
+        stops = self._judge(trial.config["number"], result["report"])
+        return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
 
-class PruningScheduler(FirstComeFirstServed, ASHAScheduler):  # type: ignore[misc]
-    """ASHA (Li et al. 2020, arXiv 1810.05934) on the best objective so far, by generator steps.
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
+        """Show the pruner the last report of a trial that ended by itself."""
+        if result.get("outcome") not in (None, Outcome.FAILED):  # without a report of its own
+            self._judge(trial.config["number"], result["report"])
 
-    The best so far, and not the last, because that is what a trial is worth in this study.
-    """
+    def _judge(self, number: int, report: Report) -> bool:
+        """Tune would make a `TuneError` of what is raised here, with the traceback for its text."""
+        try:
+            return self._trouble is None and self.pruning.judge(number, report)
+        except StudyError as error:
+            self._trouble = error
+            return False
 
-    def __init__(self, spec: StudySpec, ledger: Ledger) -> None:
-        budget, pruner = spec.corner().budget, spec.plan.pruner
-        reports = max(budget.steps // budget.report_every // 9, 1)
-        self.min_steps = pruner.min_steps or reports * budget.report_every
-        self.reduction_factor = pruner.reduction_factor
-        self.ledger = ledger
-        super().__init__(
-            time_attr="step",
-            metric="objective",
-            mode=ledger.goal,
-            max_t=max(budget.steps, self.min_steps),
-            grace_period=self.min_steps,
-            reduction_factor=self.reduction_factor,
-            stop_last_trials=False,  # the budget ends a trial, as completed
-        )
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """A trial begins, or begins again."""
-        super().on_trial_add(tune_controller, _standin(trial))
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Judge a report."""
-        decision = self._judge(tune_controller, _standin(trial), result)
-        if decision == STOP:
-            self.ledger.prune(trial.config["number"], self._reason(result))
-        return decision
-
-    def _judge(self, tune_controller: Any, trial: Standin, result: dict[str, Any]) -> str:
-        if math.isfinite(result["objective"]):
-            decision: str = super().on_trial_result(tune_controller, trial, result)
-            return decision
-        late = result["step"] >= self.min_steps
-        return STOP if late else CONTINUE
-
-    def _reason(self, result: dict[str, Any]) -> str:
-        if not math.isfinite(result["objective"]):
-            return f"no finite objective by step {result['step']}"
-        share = f"the best 1/{self.reduction_factor} of those that came as far"
-        return f"not among {share}, at step {result['step']}"
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """A trial has ended; only one that completed counts at its rung."""
-        if result.get("outcome") == Outcome.COMPLETED and math.isfinite(result["objective"]):
-            super().on_trial_complete(tune_controller, _standin(trial), result)
-        else:
-            self.on_trial_remove(tune_controller, trial)
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
-        """A trial has gone without a result."""
-        self._trial_info.pop(_standin(trial).trial_id, None)
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """A trial has failed."""
-        self.on_trial_remove(tune_controller, trial)
-
-    def replay(self, records: Iterable[TrialRecord]) -> None:
-        """Refill the rungs; an unfinished trial that they had already stopped is ended."""
-        events = [(report.time, record) for record in records for report in record.reports]
-        position: dict[int, int] = {}
-        best: dict[int, float] = {}
-        for _, record in sorted(events, key=lambda event: event[0]):
-            trial, at = Standin(str(record.number)), position.get(record.number, 0)
-            position[record.number] = at + 1
-            report = record.reports[at]
-            value = report.metrics.get(self.ledger.metric, math.nan)
-            if better(value, best.get(record.number), self.ledger.goal):
-                best[record.number] = value
-            if at == 0:
-                super().on_trial_add(None, trial)
-            result = {"step": report.step, "objective": best.get(record.number, math.nan)}
-            if report.outcome in (None, Outcome.COMPLETED):
-                decision = self._judge(None, trial, result)
-                stopped = decision == STOP and report.outcome is None
-                if stopped and not record.outcome.ended and report is record.last:
-                    self.ledger.prune(record.number, self._reason(result))
+    def check(self) -> None:
+        """Raise the `StudyError` that a judgement met: the study cannot go on."""
+        if self._trouble is not None:
+            raise self._trouble
 
 
-def make_scheduler(spec: StudySpec, ledger: Ledger) -> TrialScheduler:
-    """The scheduler that a study asks for, with the rungs of what has already run.
-
-    Unfinished trials whose end the journal already implies are ended on the way.
-    """
-    if spec.plan.pruner.name == "none":
-        ledger.settle()
-        return FirstComeFirstServed()
-    scheduler = PruningScheduler(spec, ledger)
-    scheduler.replay(list(ledger.records.values()))
-    ledger.settle()
-    return scheduler
-
-
-def _standin(trial: Any) -> Standin:
-    return trial if isinstance(trial, Standin) else Standin(str(trial.config["number"]))
+def make_scheduler(spec: StudySpec, ledger: Ledger) -> Scheduler:
+    """The scheduler that a study asks for, whose pruner has seen what has run already."""
+    part = spec.plan.pruner
+    pruner = PRUNERS.build(part.name, part.options, spec.corner())
+    return Scheduler(Pruning(pruner, part.name, ledger))

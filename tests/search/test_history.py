@@ -12,8 +12,8 @@ from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
+from gansearch.search import SAMPLERS
 from gansearch.search.history import BEST, History
-from gansearch.search.samplers import SAMPLERS
 
 RATE = FloatDistribution(1e-5, 1e-1, log=True)
 WEIGHT = FloatDistribution(0.1, 100, log=True)

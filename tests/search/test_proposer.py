@@ -6,8 +6,8 @@ import statistics
 import pytest
 from optuna.samplers import TPESampler
 
+from gansearch.search import SAMPLERS
 from gansearch.search.proposer import DRAWS
-from gansearch.search.samplers import SAMPLERS
 from gansearch.study.records import Outcome, Report
 
 

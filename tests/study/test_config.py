@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gansearch.errors import InvalidInput
-from gansearch.search.samplers import complete_plan
 from gansearch.study.config import ADDED, TrialConfig, config_digest, digest, flatten, trial_seed
 from gansearch.study.document import parse_document, write_document
 from gansearch.study.roster import Candidate, Roster
@@ -113,7 +112,7 @@ PARTS = "data: digits\ngenerator: mlp\ndiscriminator: mlp\n"
 
 
 def read(text):
-    return read_study(parse_document(PARTS + text, "s.yaml"), Path("/nonexistent"), complete_plan)[0]
+    return read_study(parse_document(PARTS + text, "s.yaml"), Path("/nonexistent"))[0]
 
 
 def test_precision_may_be_searched_for_its_values_are_measured_alike():
@@ -121,7 +120,7 @@ def test_precision_may_be_searched_for_its_values_are_measured_alike():
     assert list(spec.space.axes()) == ["precision"]
     assert spec.default.precision == "float32"
     assert spec.default.deterministic
-    again = read_study(parse_document(spec.to_yaml(), "s.yaml"), Path("/nonexistent"), complete_plan)[0]
+    again = read_study(parse_document(spec.to_yaml(), "s.yaml"), Path("/nonexistent"))[0]
     assert again == spec
 
 

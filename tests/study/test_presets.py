@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from gansearch.search.samplers import complete_plan
 from gansearch.study.config import loss_family
 from gansearch.study.document import parse_value, read_document
 from gansearch.training.validation import read_study
@@ -20,7 +19,7 @@ def read(path, root, overrides=()):
     document = read_document(path)
     for key, value in overrides:
         document.override(key, parse_value(value))
-    return read_study(document, root, complete_plan)[0]
+    return read_study(document, root)[0]
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gansearch.errors import InvalidInput
-from gansearch.search.samplers import complete_plan
 from gansearch.study.document import parse_document
 from gansearch.study.space import Choice
 from gansearch.study.spec import StudySpec
@@ -35,7 +34,7 @@ NOWHERE = Path("/nonexistent")
 
 
 def read(text: str, root: Path = NOWHERE) -> StudySpec:
-    return read_study(parse_document(text, "s.yaml"), root, complete_plan)[0]
+    return read_study(parse_document(text, "s.yaml"), root)[0]
 
 
 def mistakes(text: str, root: Path = NOWHERE) -> list[str]:
@@ -319,6 +318,20 @@ keep: 0
             "budget: {steps: 100}\npruner:\n  min_steps: 300",
             ["line 3, pruner.min_steps: is 300, more than budget.steps, 100"],
         ),
+        (
+            "pruner: {name: median, min_trial: 3}",
+            ["line 1, pruner.min_trial: not an option of 'median' (did you mean 'min_trials'?)"],
+        ),
+        (
+            "pruner: {reduction_factor: 1}",
+            ["line 1, pruner.reduction_factor: must be at least 2, not 1"],
+        ),
+        ("pruner: {name: none, reduction: 3}", ["line 1, pruner.reduction: not an option of 'none'"]),
+        ("pruner: 3", ["line 1, pruner: needs a name or a mapping of keys to values, not 3"]),
+        (
+            "pruner: 'no.such:Pruner'",
+            ["line 1, pruner.name: cannot import the pruner 'no.such:Pruner'"],
+        ),
         ("search: {sampler: tpee}", ["line 1, search.sampler.name: unknown sampler 'tpee' (did you"]),
         (
             "search: {sampler: {name: tpe, candidates: 0}}",
@@ -326,7 +339,7 @@ keep: 0
         ),
         (
             "pruner: hyperband",
-            ["line 1, pruner.name: unknown pruner 'hyperband' (there are: asha, none)"],
+            ["line 1, pruner.name: unknown pruner 'hyperband' (there are: asha, median, none)"],
         ),
         ("loss: {penalty: r1}", ["line 1, loss.name: is required"]),
         ("loss: {name: hinge, penalty: {weight: 3}}", ["line 1, loss.penalty.name: is required"]),
@@ -510,3 +523,24 @@ def test_the_default_keeps_its_ties():
     )
     assert discriminator["beta1"] == generator["beta1"] == 0.0
     assert discriminator["lr"] == generator["lr"] == 2e-4
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("keep: 5", {"name": "asha", "reduction_factor": 3}),
+        ("pruner: asha", {"name": "asha", "reduction_factor": 3}),
+        ("pruner: {min_steps: 200}", {"name": "asha", "reduction_factor": 3, "min_steps": 200}),
+        ("pruner: median", {"name": "median", "min_trials": 5}),
+        ("pruner: none", {"name": "none"}),
+        # As version 0.1.0 wrote it in every study.yaml without a pruner.
+        ("pruner: {name: none, reduction_factor: 3}", {"name": "none"}),
+        ("pruner: {name: none, reduction_factor: 3, min_steps: 9}", {"name": "none"}),
+    ],
+)
+def test_a_pruner_s_options_are_its_own_and_filled_in(written, meant):
+    spec = read_study(parse_document(written, "s.yaml"), Path())[0]
+    assert spec.tree()["pruner"] == meant
+    again = read_study(parse_document(spec.to_yaml(), "s.yaml"), Path())[0]
+    assert again.plan == spec.plan
+    assert again.digest == spec.digest

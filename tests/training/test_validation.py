@@ -78,7 +78,7 @@ def test_a_rehearsal_takes_every_option_and_leaves_nothing(tmp_path):
         "loss: {choice: [hinge, minimax, {name: wasserstein, penalty: gradient-penalty}]}\n"
         "evaluation: {metrics: [fd_classifier, diversity]}\n"
     )
-    spec, data = read_study(parse_document(text, "s.yaml"), tmp_path, lambda plan: (plan, []))
+    spec, data = read_study(parse_document(text, "s.yaml"), tmp_path)
     assert rehearse(spec, data, LocalPaths(tmp_path / "data", tmp_path / "cache")) == 5
     assert list(tmp_path.iterdir()) == []
 
@@ -94,6 +94,6 @@ def test_a_rehearsal_names_what_failed(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     text = "discriminator: 'odd_parts:Odd'\nevaluation: {metrics: [diversity]}\n"
     text += "objective: {metric: d_loss, goal: min}\n"
-    spec, data = read_study(parse_document(text, "s.yaml"), Path(), lambda plan: (plan, []))
+    spec, data = read_study(parse_document(text, "s.yaml"), Path())
     with pytest.raises(UserError, match="discriminator odd_parts:Odd, loss non-saturating: RuntimeErr"):
         rehearse(spec, data, LocalPaths(tmp_path, tmp_path))

@@ -1,4 +1,7 @@
-"""Pruning: Ray's ASHA where it is right, ours where it is not, and the rungs after a crash."""
+"""Pruning in a running study: what Ray Tune and the ledger hear, and the rungs after a crash.
+
+Whom a pruner stops is tested in tests/search/test_pruners.py.
+"""
 
 import math
 import random
@@ -6,8 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from gansearch.errors import StudyError
+from gansearch.search.pruners import Decision, Verdict
 from gansearch.study.records import Outcome, Report
-from gansearch.tuning.scheduler import PruningScheduler, make_scheduler
+from gansearch.tuning.scheduler import make_scheduler
 
 CONTINUE, STOP = "CONTINUE", "STOP"
 
@@ -21,7 +26,7 @@ class Play:
 
     def __init__(self, ledger, scheduler, report):
         self.ledger, self.scheduler, self.report = ledger, scheduler, report
-        self.trials, self.best = {}, {}
+        self.trials = {}
 
     def start(self):
         number = self.ledger.next().number
@@ -30,22 +35,19 @@ class Play:
 
     def resume(self, number):
         self.trials[number] = tune_trial(number)
-        last = self.ledger.records[number].best("fd_classifier", "min")
-        self.best[number] = last.value if last else math.nan
         self.scheduler.on_trial_add(None, self.trials[number])
 
     def tell(self, number, step, value, outcome=None):
-        trial, best = self.trials[number], self.best[number]
-        if math.isfinite(value) and not value >= best:
-            self.best[number] = value
-        result = {"step": step, "objective": self.best[number], "outcome": outcome}
+        trial, report = self.trials[number], self.report(step, value, outcome)
+        result = {"step": step, "report": report, "outcome": outcome}
         decision = STOP
         if outcome is None:
             decision = self.scheduler.on_trial_result(None, trial, result)
-        self.ledger.report(number, self.report(step, value, outcome))
+        self.ledger.report(number, report)
         if decision == STOP:
             self.scheduler.on_trial_complete(None, trial, result)
             self.ledger.end(number)
+        self.scheduler.check()
         return decision
 
 
@@ -60,14 +62,7 @@ def play(make_ledger, spec, report):
 
 
 def rungs(scheduler):
-    return [(step, dict(values)) for step, values in scheduler._brackets[0]._rungs]
-
-
-def test_rungs_begin_where_the_study_says_or_at_a_ninth(play, spec, make_ledger):
-    assert [step for step, _ in rungs(play().scheduler)] == [90, 30, 10]
-    study = spec("pruner: {name: asha, min_steps: 40, reduction_factor: 2}")
-    scheduler = PruningScheduler(study, make_ledger(study))
-    assert [step for step, _ in rungs(scheduler)] == [80, 40]
+    return {step: list(rung.rewards) for step, rung in scheduler.pruning.pruner.rungs.items()}
 
 
 def test_who_falls_behind_is_stopped_and_says_why(play):
@@ -77,44 +72,92 @@ def test_who_falls_behind_is_stopped_and_says_why(play):
     assert decisions[-1] == STOP
     record = p.ledger.records[3]
     assert record.outcome is Outcome.PRUNED
-    assert "best 1/3" in record.reason
-    assert "step 10" in record.reason
-
-
-def test_it_is_the_best_so_far_that_counts(play):
-    p = play()
-    good = p.start()
-    p.tell(good, 10, 1.0)
-    for value in (2.0, 3.0, 4.0, 5.0):
-        p.tell(p.start(), 10, value)
-    assert p.tell(good, 30, 100.0) == CONTINUE  # alone at its rung
-    assert rungs(p.scheduler)[1] == (30, {str(good): -1.0})
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_without_a_finite_objective_a_trial_ends_at_the_first_rung(play, value):
-    p = play()
-    number = p.start()
-    assert p.tell(number, 5, value) == CONTINUE
-    assert p.tell(number, 10, value) == STOP
-    assert "no finite objective" in p.ledger.records[number].reason
-    assert all(not values for _, values in rungs(p.scheduler))
-    assert p.tell(p.start(), 10, 50.0) == CONTINUE  # a failure does not raise the bar
+    assert record.reason == "not among the best 1/3 of those that came as far, at step 10"
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DIVERGED, Outcome.COLLAPSED, Outcome.STALLED])
-def test_a_failed_trial_leaves_no_mark(play, outcome):
+def test_a_failed_trial_keeps_its_outcome_and_leaves_no_mark(play, outcome):
     p = play()
     for value in (0.001, math.nan):
         p.tell(p.start(), 10, value, outcome)
-    assert all(not values for _, values in rungs(p.scheduler))
+    assert not any(rungs(p.scheduler).values())
     assert [p.ledger.records[n].outcome for n in (0, 1)] == [outcome, outcome]
 
 
-def test_a_completed_trial_counts_at_the_last_rung(play):
+def test_a_completed_trial_counts_whether_or_not_its_report_is_written_first(play):
     p = play()
     p.tell(p.start(), 90, 2.0, Outcome.COMPLETED)
-    assert rungs(p.scheduler)[0] == (90, {"0": -2.0})
+    assert rungs(p.scheduler) == {90: [-2.0], 30: [], 10: []}
+
+
+def test_an_error_is_no_report(play):
+    p = play()
+    number = p.start()
+    for step in (0, 10):  # its trainer may have got further than was told
+        result = {"step": step, "report": p.report(step, 1.0), "outcome": Outcome.FAILED}
+        p.scheduler.on_trial_complete(None, p.trials[number], result)
+    p.scheduler.on_trial_complete(None, p.trials[number], {})
+    assert not any(rungs(p.scheduler).values())
+
+
+def test_a_report_that_comes_twice_is_judged_once(play):
+    p = play("pruner: {name: median, min_trials: 1}")
+    number = p.start()
+    p.tell(number, 10, 1.0)
+    p.tell(p.start(), 90, 0.1, Outcome.COMPLETED)
+    p.tell(number, 20, 2.0)
+    assert p.tell(number, 20, 2.0) == CONTINUE
+
+
+class Blunt:
+    """A pruner of the user's own: pauses, fails or stops without a word, as it is asked."""
+
+    def __init__(self, config, *, how: str):
+        self.how = how
+
+    def judge(self, trial, report):
+        if report.step >= 20:
+            if self.how == "fail":
+                raise KeyError("no such thing")
+            return Verdict(Decision.PAUSE if self.how == "pause" else Decision.STOP)
+        return Verdict()
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("pause", "asked about trial 0 at step 20, answers with pause: nothing can wake"),
+        (
+            "fail",
+            r"'test_scheduler:Blunt'.*fails: KeyError: 'no such thing' \(.*test_scheduler.py, line",
+        ),
+    ],
+)
+def test_a_pruner_that_cannot_be_followed_ends_the_study_resumably(
+    make_ledger, spec, report, how, message
+):
+    study = spec(f"pruner: {{name: 'test_scheduler:Blunt', how: {how}}}")
+    ledger = make_ledger(study)
+    p = Play(ledger, make_scheduler(study, ledger), report)
+    number = p.start()
+    p.tell(number, 10, 1.0)
+    with pytest.raises(StudyError, match=message):
+        p.tell(number, 20, 1.0)
+    with pytest.raises(StudyError, match=message):  # again, as long as it is not mended
+        make_scheduler(study, make_ledger(study))
+    mended = spec("pruner: none")
+    again = make_ledger(mended)
+    make_scheduler(mended, again)
+    assert again.next().number == number
+
+
+def test_a_stop_without_a_reason_gets_one(make_ledger, spec, report):
+    study = spec("pruner: {name: 'test_scheduler:Blunt', how: stop}")
+    ledger = make_ledger(study)
+    p = Play(ledger, make_scheduler(study, ledger), report)
+    number = p.start()
+    assert p.tell(number, 20, 1.0) == STOP
+    assert ledger.records[number].reason == "stopped by the pruner 'test_scheduler:Blunt', at step 20"
 
 
 def history(p, events, chance, numbers=None):
@@ -189,7 +232,9 @@ def test_a_sentence_that_the_driver_did_not_live_to_write_is_carried_out(make_le
 
 def test_without_a_pruner_nobody_is_stopped(play):
     p = play("pruner: {name: none}")
-    assert not isinstance(p.scheduler, PruningScheduler)
+    for value in (1.0, 99.0, 999.0, math.nan):
+        number = p.start()
+        assert [p.tell(number, step, value) for step in (10, 30, 80)] == [CONTINUE] * 3
 
 
 def test_reports_come_in_the_driver_s_order(make_ledger, spec, report):

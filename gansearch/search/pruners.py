@@ -1,0 +1,267 @@
+"""Which trials are stopped for falling behind, each with its reason in words.
+
+A pruner is to a study what a health rule is to a trial: it sees one report after another and answers
+with a verdict. It knows nothing of workers, and holds nothing but what the reports told it, so a
+resumed study gets its pruner back by showing it the journal again.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from gansearch.study.config import Positive, TrialConfig
+from gansearch.study.records import Goal, Outcome, Report, TrialRecord
+
+
+class Decision(StrEnum):
+    """What is to become of a trial."""
+
+    GO_ON = "go on"
+    STOP = "stop"
+    PAUSE = "pause"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a pruner says of a report: go on, stop or pause the trial, and why."""
+
+    decision: Decision = Decision.GO_ON
+    reason: str = ""
+
+
+GO_ON = Verdict()
+
+
+class Pruner(Protocol):
+    """Judges the trials of one study by their reports.
+
+    It is called with the configuration of one of the study's trials, from which it may read what all of
+    them share: `budget`, `objective` (whose `goal` is filled in). Its options are the keyword-only
+    parameters of its constructor; a `ValueError` from there is told as a mistake in the study file,
+    at the option if its text begins with "OPTION: ".
+
+    What it can rely on:
+
+    - It is shown every report of every trial exactly once, in the order in which they came; those of
+      one trial by rising steps. A resumed study makes a new pruner and shows it the journal's reports
+      in the same order, so its verdicts must be a function of the reports alone: no clock, no global
+      random numbers, no files.
+    - A report with an `outcome` is the trial's last one: it completed, or a health rule ended it. The
+      verdict on it changes nothing. Trials that end in an error, or lose a worker, are not told of.
+    - After STOP no more is heard of that trial, whose outcome is `pruned` with the verdict's reason.
+
+    What it must do:
+
+    - STOP and PAUSE come with a reason in words that names the step: it is what a user is shown.
+    - A metric may be NaN, infinite or missing in any report.
+    - Neither the record nor the report may be changed.
+
+    PAUSE asks that a trial keep its place and give up its worker. Nothing can wake a paused trial yet,
+    so `gansearch.tuning` refuses it: the study ends resumably with a message that names the pruner.
+    """
+
+    def judge(self, trial: TrialRecord, report: Report) -> Verdict:
+        """The verdict on a trial at a report.
+
+        Args:
+            trial: as it is known: its number, configuration, and reports up to this one, the last.
+            report: the new one. Its `time` is 0, since a replay cannot repeat the clock.
+        """
+        ...
+
+
+class Asha:
+    """Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934) on the best objective so far.
+
+    The best so far, and not the last, because that is what a trial is worth in this study. Rungs lie
+    at `min_steps` times the powers of `reduction_factor`, up to the budget. A trial that comes to a
+    rung is stopped if it is worse than the best 1/`reduction_factor` of those that were there before
+    it, and counts there from then on, stopped or not.
+
+    Rungs and cutoffs are those of Ray Tune's `ASHAScheduler`. That one lets a trial without a finite
+    objective run on for ever: here it is stopped at the first rung, and leaves no mark. Neither does a
+    trial that a health rule ended; one that completed counts.
+
+    Args:
+        config: of one of the study's trials.
+        reduction_factor: one trial in this many goes on from each rung.
+        min_steps: the first rung, in generator steps; None: a ninth of the budget's reports, at least
+            one.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        *,
+        reduction_factor: Annotated[int, Field(ge=2)] = 3,
+        min_steps: Positive | None = None,
+    ) -> None:
+        self.min_steps = first_judgement(config, min_steps)
+        self.reduction_factor = reduction_factor
+        self._config = config
+        ratio = max(config.budget.steps, self.min_steps) / self.min_steps
+        count = int(np.log(ratio) / np.log(reduction_factor) + 1)
+        steps = [self.min_steps * reduction_factor**k for k in reversed(range(count))]
+        self.rungs = {step: Rung() for step in steps}
+
+    def judge(self, trial: TrialRecord, report: Report) -> Verdict:
+        """Stops a trial that is not among the best of its rung."""
+        if report.outcome not in (None, Outcome.COMPLETED):
+            return GO_ON
+        reward = best_reward(trial, self._config)
+        if reward is None:
+            return without_objective(report, self.min_steps)
+        rung = next((rung for step, rung in self.rungs.items() if report.step >= step), None)
+        if rung is None or trial.number in rung.numbers:
+            return GO_ON
+        cutoff = rung.cutoff(self.reduction_factor)
+        rung.enter(trial.number, reward)
+        if cutoff is None or reward >= cutoff:
+            return GO_ON
+        share = f"the best 1/{self.reduction_factor} of those that came as far"
+        return Verdict(Decision.STOP, f"not among {share}, at step {report.step}")
+
+
+class Rung:
+    """What trials were worth when they came to a step.
+
+    Attributes:
+        numbers: of the trials that count here.
+        rewards: their best objectives so far, higher being better, in rising order.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: set[int] = set()
+        self.rewards: list[float] = []
+
+    def enter(self, number: int, reward: float) -> None:
+        """Count a trial."""
+        self.numbers.add(number)
+        insort(self.rewards, reward)
+
+    def cutoff(self, reduction_factor: int) -> float | None:
+        """The least reward among the best 1/`reduction_factor`; None where no trial counts yet."""
+        return quantile(self.rewards, (1 - 1 / reduction_factor) * 100 / 100) if self.rewards else None
+
+
+class Median:
+    """The median stopping rule (Golovin et al. 2017, "Google Vizier", section 3.2.2).
+
+    A trial is stopped at a report if its best objective so far is strictly worse than the median, over
+    the other trials, of their running averages up to the same step. Others are those that have
+    completed or were stopped by this rule, and came as far; all trials of a study report at the same
+    steps. Averages are of finite objectives. A trial that has none by `min_steps` is stopped, and
+    leaves no mark; neither does a trial that a health rule ended.
+
+    Args:
+        config: of one of the study's trials.
+        min_steps: generator steps before which no trial is stopped; None: a ninth of the budget's
+            reports, at least one.
+        min_trials: other trials that must have come as far.
+    """
+
+    def __init__(
+        self, config: TrialConfig, *, min_steps: Positive | None = None, min_trials: Positive = 5
+    ) -> None:
+        self.min_steps = first_judgement(config, min_steps)
+        self.min_trials = min_trials
+        self._config = config
+        self._averages: defaultdict[int, list[float]] = defaultdict(list)  # by step, in rising order
+
+    def judge(self, trial: TrialRecord, report: Report) -> Verdict:
+        """Stops a trial whose best is below the median of the others' averages."""
+        if report.outcome not in (None, Outcome.COMPLETED):
+            return GO_ON
+        verdict = self._compare(trial, report) if report.outcome is None else GO_ON
+        if report.outcome or verdict.decision is Decision.STOP:
+            for step, average in _running_averages(trial, self._config):
+                insort(self._averages[step], average)
+        return verdict
+
+    def _compare(self, trial: TrialRecord, report: Report) -> Verdict:
+        reward = best_reward(trial, self._config)
+        if reward is None:
+            return without_objective(report, self.min_steps)
+        others = self._averages[report.step]
+        if report.step < self.min_steps or len(others) < self.min_trials:
+            return GO_ON
+        median = quantile(others, 0.5)
+        if reward >= median:
+            return GO_ON
+        goal = self._config.objective.goal or "min"
+        best, usual = (f"{_signed(value, goal):.4g}" for value in (reward, median))
+        why = f"its best, {best}, is worse than {usual}, the median of {len(others)} trials' averages"
+        return Verdict(Decision.STOP, f"{why}, at step {report.step}")
+
+
+class Never:
+    """Stops no trial."""
+
+    def __init__(self, config: TrialConfig) -> None:
+        pass
+
+    def judge(self, trial: TrialRecord, report: Report) -> Verdict:  # noqa: ARG002
+        """Goes on."""
+        return GO_ON
+
+
+def first_judgement(config: TrialConfig, min_steps: int | None) -> int:
+    """The step before which no trial is judged: as an option says, else a ninth of the reports.
+
+    Raises:
+        ValueError: the budget ends before it.
+    """
+    budget = config.budget
+    if min_steps is not None and min_steps > budget.steps:
+        raise ValueError(f"min_steps: is {min_steps}, more than budget.steps, {budget.steps}")
+    return min_steps or max(budget.steps // budget.report_every // 9, 1) * budget.report_every
+
+
+def best_reward(trial: TrialRecord, config: TrialConfig) -> float | None:
+    """The best objective so far, negated where lower is better; None while none is finite."""
+    goal = config.objective.goal or "min"
+    best = trial.best(config.objective.metric, goal)
+    return _signed(best.value, goal) if best else None
+
+
+def without_objective(report: Report, min_steps: int) -> Verdict:
+    """The verdict on a trial that has not had a finite objective: it is given until `min_steps`."""
+    if report.step < min_steps:
+        return GO_ON
+    return Verdict(Decision.STOP, f"no finite objective by step {report.step}")
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """A quantile of values in rising order, linearly interpolated; to the last bit that of
+    `numpy.quantile`, which takes time in proportion to their number.
+    """
+    at = (len(ordered) - 1) * share
+    below = int(at)
+    low, high = ordered[below], ordered[min(below + 1, len(ordered) - 1)]
+    part = at - below
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
+
+
+def _running_averages(trial: TrialRecord, config: TrialConfig) -> Iterator[tuple[int, float]]:
+    """(step, mean reward up to it) at each report from the first finite objective on."""
+    objective, total, count = config.objective, 0.0, 0
+    for report in trial.reports:
+        value = report.metrics.get(objective.metric, math.nan)
+        if math.isfinite(value):
+            total, count = total + _signed(value, objective.goal or "min"), count + 1
+        if count:
+            yield report.step, total / count
+
+
+def _signed(value: float, goal: Goal) -> float:
+    """An objective as a reward, and a reward as an objective."""
+    return -value if goal == "min" else value

@@ -1,0 +1,209 @@
+"""Who is stopped for falling behind: pruners by tables of curves, and by what 0.1.0 decided."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from gansearch.search import PRUNERS
+from gansearch.search.pruners import Decision, quantile
+from gansearch.study.config import Budget, Objective, TrialConfig
+from gansearch.study.records import Outcome, Report, TrialRecord
+
+LINES = (Path(__file__).parent / "decisions.json").read_text().splitlines()
+REASONS, *RECORDED = map(json.loads, LINES)
+OUTCOMES = {"": None, "c": Outcome.COMPLETED, "d": Outcome.DIVERGED}
+NAN = math.nan
+
+
+def config(goal="min", steps=90, every=10):
+    return TrialConfig(
+        budget=Budget(steps=steps, report_every=every), objective=Objective(metric="m", goal=goal)
+    )
+
+
+class Play:
+    """Shows a pruner reports as a study would."""
+
+    def __init__(self, name="asha", goal="min", steps=90, every=10, **options):
+        self.make = lambda: PRUNERS.build(name, options, config(goal, steps, every))
+        self.pruner, self.trials, self.told = self.make(), {}, []
+
+    def tell(self, number, step, value, outcome=None):
+        """The reason to stop, or nothing."""
+        report = Report(step, 0, 0.0, {} if value is None else {"m": value}, 0.0, outcome)
+        reports = [*self.trials.get(number, []), report]
+        self.trials[number] = reports
+        self.told.append((number, step, value, outcome))
+        verdict = self.pruner.judge(TrialRecord(number, {}, {}, reports=list(reports)), report)
+        if outcome is not None:
+            return ""
+        assert bool(verdict.reason) == (verdict.decision is Decision.STOP)
+        return verdict.reason
+
+    def restart(self):
+        """A new pruner that is shown the reports so far."""
+        told, self.pruner, self.trials, self.told = self.told, self.make(), {}, []
+        for event in told:
+            self.tell(*event)
+
+
+@pytest.mark.parametrize("index", range(len(RECORDED)))
+def test_asha_decides_as_version_0_1_0_did(index):
+    case, events = RECORDED[index]
+    options = {"reduction_factor": case["factor"]}
+    if case["min_steps"] is not None:
+        options["min_steps"] = case["min_steps"]
+    play = Play("asha", case["goal"], case["steps"], case["every"], **options)
+    for i, (number, step, value, outcome, reason) in enumerate(events):
+        if i in case["restarts"]:
+            play.restart()
+        assert play.tell(number, step, value, OUTCOMES[outcome]) == REASONS[reason], (i, number, step)
+
+
+def test_what_was_recorded_has_all_that_there_is_to_decide():
+    cases = [case for case, _ in RECORDED]
+    assert {case["kind"] for case in cases} == {"plain", "ties", "nan", "late", "real"}
+    assert {case["goal"] for case in cases if case["kind"] != "real"} == {"min", "max"}
+    assert any(case["restarts"] for case in cases)
+    events = [event for _, events in RECORDED for event in events]
+    assert sum(bool(event[-1]) for event in events) > 500
+    assert sum("no finite" in REASONS[event[-1]] for event in events) > 30
+
+
+def rungs(play):
+    return list(play.pruner.rungs)
+
+
+def test_rungs_begin_where_the_study_says_or_at_a_ninth():
+    assert rungs(Play()) == [90, 30, 10]
+    assert rungs(Play(min_steps=40, reduction_factor=2)) == [80, 40]
+
+
+def test_who_falls_behind_is_stopped_and_says_why():
+    play = Play()
+    told = [play.tell(number, 10, value) for number, value in enumerate((1.0, 2.0, 3.0, 9.0))]
+    assert told[0] == ""
+    assert told[-1] == "not among the best 1/3 of those that came as far, at step 10"
+
+
+def test_it_is_the_best_so_far_that_counts():
+    play = Play()
+    play.tell(0, 10, 1.0)
+    for number, value in enumerate((2.0, 3.0, 4.0, 5.0), start=1):
+        play.tell(number, 10, value)
+    assert not play.tell(0, 30, 100.0)  # alone at its rung
+    assert play.pruner.rungs[30].rewards == [-1.0]
+
+
+@pytest.mark.parametrize("value", [NAN, math.inf, -math.inf, None])
+@pytest.mark.parametrize("name", ["asha", "median"])
+def test_without_a_finite_objective_a_trial_ends_at_the_first_rung(name, value):
+    play = Play(name, min_steps=10)
+    assert play.tell(0, 5, value) == ""
+    assert play.tell(0, 10, value) == "no finite objective by step 10"
+    assert play.tell(1, 10, 50.0) == ""  # a failure does not raise the bar
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DIVERGED, Outcome.COLLAPSED, Outcome.STALLED])
+@pytest.mark.parametrize("name", ["asha", "median"])
+def test_a_trial_that_a_health_rule_ended_leaves_no_mark(name, outcome):
+    play = Play(name, min_steps=10)
+    for number in range(20):
+        play.tell(number, 10, 0.001, outcome)
+    assert play.tell(20, 10, 50.0) == ""
+
+
+def test_a_completed_trial_counts_at_the_last_rung():
+    play = Play()
+    play.tell(0, 90, 2.0, Outcome.COMPLETED)
+    assert play.pruner.rungs[90].rewards == [-2.0]
+    assert play.pruner.rungs[30].rewards == []
+
+
+def complete(play, curves):
+    """Trials 0, 1, ... with these values at steps 10, 20, ..., all completed."""
+    for number, curve in enumerate(curves):
+        for i, value in enumerate(curve, start=1):
+            last = Outcome.COMPLETED if i == len(curve) else None
+            assert play.tell(number, 10 * i, value, last) == ""
+
+
+AVERAGES_3_2_1 = [[3.0, 1.0, 2.0], [4.0, 0.0, 5.0], [1.0, 3.0, 8.0]]
+"""Three curves whose running averages are 3, 2, 2; 4, 2, 3; 1, 2, 4."""
+
+
+@pytest.mark.parametrize(
+    ("goal", "curve", "stops_at"),
+    [
+        ("min", [3.0, 3.0, 3.0], 20),  # the median of averages is 3, 2, 3
+        ("min", [3.0, 2.0, 9.0], None),  # 2 is not strictly worse than 2, and stays the best
+        ("min", [3.1, 0.0, 0.0], 10),
+        ("min", [0.5, 9.0, 9.0], None),  # it is the best so far that is compared
+        ("max", [2.9, 9.0, 9.0], 10),
+        ("max", [3.0, 1.0, 2.9], None),
+        ("min", [NAN, 2.0, 2.0], 10),
+    ],
+)
+def test_the_median_rule_by_a_table_of_curves(goal, curve, stops_at):
+    play = Play("median", goal, min_trials=3)
+    complete(play, AVERAGES_3_2_1)
+    for i, value in enumerate(curve, start=1):
+        reason = play.tell(9, 10 * i, value)
+        assert bool(reason) == (10 * i == stops_at)
+        if reason:
+            assert f"at step {stops_at}" in reason or f"by step {stops_at}" in reason
+            break
+
+
+def test_the_median_rule_says_by_how_much():
+    play = Play("median", "max", min_trials=3)
+    complete(play, AVERAGES_3_2_1)
+    assert play.tell(9, 10, 1.5) == (
+        "its best, 1.5, is worse than 3, the median of 3 trials' averages, at step 10"
+    )
+
+
+def test_the_median_rule_waits_for_trials_and_steps():
+    for options in ({"min_trials": 4}, {"min_trials": 3, "min_steps": 20}):
+        play = Play("median", **options)
+        complete(play, AVERAGES_3_2_1)
+        assert play.tell(9, 10, 99.0) == ""
+
+
+def test_the_median_is_of_trials_that_have_ended():
+    play = Play("median", min_trials=1)
+    for number in range(5):
+        assert play.tell(number, 10, 1.0) == ""  # under way: nobody's average counts yet
+    assert play.tell(9, 10, 99.0) == ""
+    play.tell(0, 20, 1.0, Outcome.COMPLETED)
+    assert play.tell(8, 10, 99.0)
+    assert play.tell(7, 10, 50.0) == ""  # the stopped one counts, too: the median is 50
+
+
+def test_no_pruner_stops_nobody():
+    play = Play("none")
+    for number in range(9):
+        assert play.tell(number, 90, NAN) == ""
+
+
+@pytest.mark.parametrize("name", ["asha", "median"])
+def test_a_first_step_beyond_the_budget_is_refused(name):
+    with pytest.raises(ValueError, match=r"min_steps: is 91, more than budget.steps, 90"):
+        Play(name, min_steps=91)
+
+
+FINITE = some.floats(allow_nan=False, allow_infinity=False, width=64)
+
+
+@given(some.lists(FINITE, min_size=1, max_size=40), some.integers(2, 12))
+def test_the_quantile_is_numpy_s_to_the_last_bit(values, factor):
+    ordered = sorted(values)
+    with np.errstate(all="ignore"):
+        theirs = np.nanpercentile(values, (1 - 1 / factor) * 100)
+    ours = quantile(ordered, (1 - 1 / factor) * 100 / 100)
+    assert ours == theirs or (math.isnan(ours) and math.isnan(theirs))
