@@ -113,7 +113,14 @@ KINDS = {
         "search.sampler",
         "a function of (seed, conditional) and keyword-only options that returns an Optuna sampler",
         "",
-        "gansearch.search.samplers:SAMPLERS",
+        "gansearch.search:SAMPLERS",
+    ),
+    "pruner": Kind(
+        "Pruners",
+        "pruner",
+        "a class built from (config) and keyword-only options, with a method `judge(trial, report)`",
+        "",
+        "gansearch.search:PRUNERS",
     ),
     "health": Kind(
         "Health rules",

@@ -29,7 +29,11 @@ class Search(Section):
 
 
 class Pruner(Part):
-    """When a trial is stopped for falling behind, a pruner by name with its own options."""
+    """When a trial is stopped for falling behind: a pruner by name, with its own options beside.
+
+    Attributes:
+        name: the pruner, by name or as `package.module:Class`; its own options stand beside.
+    """
 
     name: str = "asha"
 
