@@ -26,6 +26,7 @@ __all__ = [
     "export",
     "load_study",
     "parts",
+    "repair",
     "report",
     "resume",
     "run",

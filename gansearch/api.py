@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gansearch.analysis.evidence import Evidence
     from gansearch.data.images import ImageData
     from gansearch.journal.journal import Journal
+    from gansearch.journal.repair import Repair
     from gansearch.tracking import Server
     from gansearch.tuning.jobs import Job, RemoteAnswer
 
@@ -612,6 +613,34 @@ def curves(
 
     _, journal = _open(name, runs_dir, storage)
     return tables.curves_table(journal.trials())
+
+
+def repair(
+    name: PlaceLike, *, runs_dir: PlaceLike = "runs", dry_run: bool = False
+) -> dict[str, Repair]:
+    """Mend a study's damaged journal files with all that can be read; the originals stay beside them.
+
+    Args:
+        name: the study's name or path.
+        runs_dir: the folder of studies.
+        dry_run: only tell what would be done.
+
+    Returns:
+        What was found and done, for `search` and, where there is one, `stability`.
+
+    Raises:
+        StudyError: it is being run, or what is left of a journal does not make a study.
+    """
+    from gansearch.journal.journal import JOURNAL_FILE  # noqa: PLC0415
+    from gansearch.journal.repair import repair as mend  # noqa: PLC0415
+
+    directory = StudyDirectory.find(str(name), files.place(runs_dir))
+    folder = files.on_disk(directory.path, "a journal file", "a database repairs its own")
+    journals = {"search": folder / JOURNAL_FILE, "stability": folder / "stability" / JOURNAL_FILE}
+    with directory.held(None):
+        return {
+            which: mend(path, write=not dry_run) for which, path in journals.items() if path.exists()
+        }
 
 
 def sync(

@@ -448,6 +448,19 @@ def sync(
 
 
 @app.command()
+def repair(
+    name: Name,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Mend a damaged journal file: keeps all that can be read, and the damaged file beside it."""
+    done = api.repair(name, runs_dir=runs_dir, dry_run=dry_run)
+    terminal.show_repairs(out, done)
+    if not dry_run and any(each.original for each in done.values()):
+        _say_next(f"gansearch status {name}", f"gansearch resume {name}")
+
+
+@app.command()
 def export(
     name: Name,
     target: Annotated[str, typer.Option("--out", help="A new folder.")],

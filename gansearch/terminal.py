@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -12,6 +14,8 @@ from gansearch import api
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from gansearch.journal.repair import Repair
 
 
 def show_study(out: Console, study: api.Study) -> None:
@@ -137,3 +141,21 @@ def show_comparison(out: Console, table: pd.DataFrame) -> None:
     out.print(side_by_side)
     for warning in table.attrs.get("warnings", []):
         out.print(warning, style="yellow", highlight=False, markup=False)
+
+
+def show_repairs(console: Console, repairs: Mapping[str, Repair]) -> None:
+    """What was damaged in a study's journals, what is lost by it, and where the damaged files are."""
+    for which, done in repairs.items():
+        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        if not done.damages:
+            say(f"{which}: all {done.kept:,} records can be read")
+            continue
+        for damage in done.damages:
+            say(f"{which}: {damage}", style="yellow")
+        lost = sum(damage.lost for damage in done.damages)
+        say(f"{which}: {done.kept:,} records kept, {lost} lines lost in whole or in part")
+        if done.lost_trials:
+            numbers = ", ".join(map(str, done.lost_trials))
+            say(f"{which}: the beginning of trial {numbers} is lost: it counts as failed, blamelessly")
+        if done.original:
+            say(f"{which}: the journal as it was: {done.original}")

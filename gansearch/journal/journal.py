@@ -46,11 +46,12 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch import files
-from gansearch.errors import StudyError
+from gansearch.errors import StorageError, StudyError
 from gansearch.files import Place
 from gansearch.journal.changes import Change, patience
 from gansearch.journal.database import DatabaseStorage
 from gansearch.journal.file import FileStorage
+from gansearch.journal.repair import explain
 from gansearch.journal.urls import IN_A_DATABASE, cause_of, parse_url
 from gansearch.study.document import parse_document
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report
@@ -423,7 +424,7 @@ def _journal_file(directory: Place) -> Path:
 
 def _open_storage(directory: Place, url: str | None) -> Storage:
     if url is None:
-        return FileStorage(_journal_file(directory))
+        return _open_file(_journal_file(directory))
     parsed = parse_url(url)
     try:
         return DatabaseStorage(parsed.render_as_string(hide_password=False))
@@ -432,6 +433,16 @@ def _open_storage(directory: Place, url: str | None) -> Storage:
     except Exception as error:  # whatever the database's driver raises
         cause = cause_of(error, parsed.password)
         raise StudyError(f"cannot open the Optuna storage: {cause}") from error
+
+
+def _open_file(path: Path) -> FileStorage:
+    try:
+        return FileStorage(path)
+    except (ValueError, LookupError, TypeError, AssertionError) as error:  # of a bad line
+        study = path.parent.parent if path.parent.name == "stability" else path.parent
+        if words := explain(path, study.name):
+            raise StorageError(words) from error
+        raise
 
 
 def _mend(path: Path) -> None:

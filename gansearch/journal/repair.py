@@ -1,0 +1,318 @@
+"""A damaged journal file: which lines cannot be read, and a repair that keeps all that can.
+
+Optuna gives a trial its number by counting the lines that begin trials, so a beginning that is lost
+would give every later line of the journal to the wrong trial. The seed of a configuration follows from
+the trial's number, and tells: a trial whose beginning is lost keeps its number, and ends as failed
+through no fault of its configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from optuna.storages.journal._storage import JournalOperation
+from optuna.trial import TrialState
+
+from gansearch.errors import StudyError
+from gansearch.study.config import trial_seed
+from gansearch.study.document import parse_document
+from gansearch.study.records import Outcome
+
+Log = dict[str, Any]
+
+_TRIAL_KEYS = {
+    JournalOperation.SET_TRIAL_PARAM: ("param_name", "param_value_internal", "distribution"),
+    JournalOperation.SET_TRIAL_STATE_VALUES: ("state", "values"),
+    JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE: ("step", "intermediate_value"),
+    JournalOperation.SET_TRIAL_USER_ATTR: ("user_attr",),
+    JournalOperation.SET_TRIAL_SYSTEM_ATTR: ("system_attr",),
+}
+_NEEDED: dict[int, tuple[str, ...]] = {
+    JournalOperation.CREATE_STUDY: ("study_name", "directions"),
+    JournalOperation.DELETE_STUDY: ("study_id",),
+    JournalOperation.SET_STUDY_USER_ATTR: ("study_id", "user_attr"),
+    JournalOperation.SET_STUDY_SYSTEM_ATTR: ("study_id", "system_attr"),
+    JournalOperation.CREATE_TRIAL: ("study_id", "datetime_start"),
+    **{operation: ("trial_id", *keys) for operation, keys in _TRIAL_KEYS.items()},
+}
+
+UNENDED = "was being written when its writer was killed"
+"""Said of a last line without an end: every writer takes such a line away before it begins."""
+
+SHOWN = 60
+"""Characters of a damaged line that are shown."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A line of a journal that cannot be read as it stands.
+
+    Attributes:
+        line: its number, from 1.
+        what: what is wrong with it, in words.
+        lost: whether anything that it held is lost.
+    """
+
+    line: int
+    what: str
+    lost: bool
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a repair found and did.
+
+    Attributes:
+        damages: the damaged lines.
+        kept: records that the repaired journal holds.
+        lost_trials: the trials whose beginning was lost, by number.
+        dropped: records of those trials that could not be kept.
+        original: where the journal as it was is kept; None: nothing was damaged, nothing written.
+    """
+
+    damages: Sequence[Damage]
+    kept: int
+    lost_trials: Sequence[int] = ()
+    dropped: int = 0
+    original: Path | None = None
+
+
+def explain(path: Path, name: str) -> str | None:
+    """What to tell the user of a damaged journal; None where every line can be read.
+
+    Args:
+        path: the journal file.
+        name: the study's, for the command that repairs it.
+    """
+    damages = [damage for _, damage in _read(path) if damage and damage.what != UNENDED]
+    if not damages:
+        return None
+    shown = [str(damage) for damage in damages[:5]]
+    more = [f"and {len(damages) - 5} more lines"] if len(damages) > 5 else []
+    mend = f"`gansearch repair {name}` keeps all that can be read, and the damaged file beside it"
+    return "\n  ".join([f"the journal {path} is damaged:", *shown, *more, mend])
+
+
+def repair(path: Path, *, write: bool = True) -> Repair:
+    """Rewrite a damaged journal with all of it that can be read; the original stays beside it.
+
+    Args:
+        path: the journal file, which no driver holds.
+        write: False only tells what would be done.
+
+    Raises:
+        StudyError: what is left does not make a study.
+    """
+    lines = list(_read(path))
+    damages = [damage for _, damage in lines if damage]
+    if not damages:
+        return Repair((), sum(len(logs) for logs, _ in lines))
+    renumbered = _Renumbering(lines)
+    kept = list(renumbered.logs())
+    _check_whole(path, kept)
+    original = None
+    if write:
+        original = _free_name(path)
+        part = path.with_name(f".{path.name}.repaired")
+        part.write_text("".join(json.dumps(log, separators=(",", ":")) + "\n" for log in kept))
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.link(path, original)
+        part.replace(path)
+    return Repair(damages, len(kept), renumbered.lost, renumbered.dropped, original)
+
+
+def _read(path: Path) -> Iterator[tuple[list[Log], Damage | None]]:
+    """Each line's records, and what is wrong with the line."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            yield _read_line(number, line)
+
+
+def _read_line(number: int, line: bytes) -> tuple[list[Log], Damage | None]:
+    if not line.endswith(b"\n"):
+        return [], Damage(number, UNENDED, lost=False)
+    if not line.strip():
+        return [], Damage(number, "is blank", lost=False)
+    try:
+        log = json.loads(line)
+    except ValueError:  # UnicodeDecodeError is one
+        pass
+    else:
+        if _is_record(log):
+            return [log], None
+        return [], Damage(number, f"is no record of a journal: {_shown(line)}", lost=True)
+    salvaged, whole = _salvage(line.decode("utf-8", "replace"))
+    if whole:
+        return salvaged, Damage(
+            number, f"{len(salvaged)} records in one line, all readable", lost=False
+        )
+    found = f"; {len(salvaged)} records in it can be read" if salvaged else ""
+    return salvaged, Damage(number, f"cannot be read: {_shown(line)}{found}", lost=True)
+
+
+def _salvage(text: str) -> tuple[list[Log], bool]:
+    """The records in a text, and whether it holds nothing else."""
+    decoder, found, whole, at = json.JSONDecoder(), [], True, 0
+    while (start := text.find("{", at)) >= 0:
+        whole = whole and not text[at:start].strip()
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except ValueError:
+            whole, at = False, start + 1
+            continue
+        at = end
+        if _is_record(value):
+            found.append(value)
+        else:
+            whole = False
+    return found, whole and not text[at:].strip()
+
+
+def _is_record(log: Any) -> bool:
+    if not isinstance(log, dict) or not isinstance(log.get("op_code"), int):
+        return False
+    if log["op_code"] == JournalOperation.DISCARD_TRIALS:
+        return True
+    needed = _NEEDED.get(log["op_code"])
+    return needed is not None and "worker_id" in log and all(key in log for key in needed)
+
+
+def _shown(line: bytes) -> str:
+    text = line.decode("utf-8", "backslashreplace").strip()
+    return repr(text if len(text) <= SHOWN else text[:SHOWN] + "...")
+
+
+@dataclass
+class _Renumbering:
+    """The records of a journal with every trial at its own number.
+
+    Attributes:
+        lines: records and damage, line by line.
+        lost: numbers of the trials whose beginning is gone.
+        dropped: records of theirs.
+    """
+
+    lines: Sequence[tuple[list[Log], Damage | None]]
+    lost: list[int] = field(default_factory=list)
+    dropped: int = 0
+    _begun: int = 0
+    _where: int = 0  # the last damaged line so far at which something was lost
+
+    def logs(self) -> Iterator[Log]:
+        """The records, with a beginning for each trial that has lost its own."""
+        facts = _facts(self.lines)
+        template = next((log for logs, _ in self.lines for log in logs if _begins(log)), None)
+        for logs, damage in self.lines:
+            for log in logs:
+                missing = self._missing_before(log, facts)
+                for _ in range(missing):
+                    if template is not None:
+                        yield self._lost_trial(template, facts)
+                if log.get("trial_id") in self.lost:
+                    self.dropped += 1
+                    continue
+                self._begun += _begins(log)
+                yield log
+            if damage and damage.lost:
+                self._where = damage.line
+
+    def _missing_before(self, log: Log, facts: Mapping[str, Any]) -> int:
+        """How many trials must have begun before this record that have not."""
+        if not self._where:
+            return 0
+        if _begins(log):
+            number = _number_of(log, facts, self._begun)
+            return max(number - self._begun, 0)
+        return max(int(log.get("trial_id", -1)) + 1 - self._begun, 0)
+
+    def _lost_trial(self, template: Log, facts: Mapping[str, Any]) -> Log:
+        number = self._begun
+        self._begun += 1
+        self.lost.append(number)
+        config = template["user_attrs"]["config"] | {"seed": _seed(facts, number)}
+        reason = (
+            f"its beginning was lost with line {self._where} of the journal, and what it tried: "
+            "the configuration shown is another trial's"
+        )
+        attributes = {
+            "config": config,
+            "blameless": True,
+            "reason": reason,
+            "outcome": Outcome.FAILED.value,
+        }
+        if "configuration" in template["user_attrs"]:
+            attributes["configuration"] = facts["roster"]["entries"][number][0]
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        return {
+            "op_code": int(JournalOperation.CREATE_TRIAL),
+            "worker_id": template["worker_id"],
+            "study_id": template["study_id"],
+            "state": int(TrialState.FAIL),
+            "datetime_start": now,
+            "datetime_complete": now,
+            "user_attrs": attributes,
+        }
+
+
+def _begins(log: Log) -> bool:
+    return bool(log["op_code"] == JournalOperation.CREATE_TRIAL)
+
+
+def _facts(lines: Sequence[tuple[list[Log], Damage | None]]) -> dict[str, Any]:
+    """The study's attributes, and the seed from which those of its trials follow."""
+    facts: dict[str, Any] = {}
+    for logs, _ in lines:
+        for log in logs:
+            if log["op_code"] == JournalOperation.SET_STUDY_USER_ATTR:
+                facts |= log["user_attr"]
+    if "study" in facts:
+        search = parse_document(facts["study"], "study.yaml").tree.get("search") or {}
+        facts["seed"] = search.get("seed", 0)
+    return facts
+
+
+def _seed(facts: Mapping[str, Any], number: int) -> int | None:
+    """The seed that the trial of a number must have; None where it is not known."""
+    if "roster" in facts:
+        entries = facts["roster"]["entries"]
+        return int(entries[number][1]) if number < len(entries) else None
+    return trial_seed(facts["seed"], number) if "seed" in facts else None
+
+
+def _number_of(log: Log, facts: Mapping[str, Any], least: int) -> int:
+    """The number of the trial that a record begins, by the seed of its configuration."""
+    seed = log.get("user_attrs", {}).get("config", {}).get("seed")
+    near = range(least, least + 1000)
+    return next((number for number in near if seed is not None and _seed(facts, number) == seed), least)
+
+
+def _check_whole(path: Path, logs: Sequence[Log]) -> None:
+    facts: dict[str, Any] = {}
+    named = any(log["op_code"] == JournalOperation.CREATE_STUDY for log in logs)
+    for log in logs:
+        if log["op_code"] == JournalOperation.SET_STUDY_USER_ATTR:
+            facts |= log["user_attr"]
+    lacking = [key for key in ("metric", "goal", "steps", "study") if key not in facts]
+    if not named or lacking:
+        what = ", ".join(lacking) if named else "the line that begins it"
+        raise StudyError(
+            f"{path} cannot be repaired: what it knew of the study itself is lost ({what}); run "
+            f"{path.with_name('study.yaml')} as a new study, or put a copy of the journal back"
+        )
+
+
+def _free_name(path: Path) -> Path:
+    names = (
+        path.with_name(f"{path.name}.damaged{n}") for n in ["", *(f"-{i}" for i in range(2, 1000))]
+    )
+    return next(name for name in names if not name.exists())

@@ -1,0 +1,205 @@
+"""Damaged journals: told by line, and repaired with all that can be read, every trial at its number."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.storages.journal._storage import JournalOperation
+
+from gansearch.cli import main
+from gansearch.errors import StorageError, StudyError
+from gansearch.journal.journal import JOURNAL_FILE, Journal
+from gansearch.journal.repair import explain, repair
+from gansearch.study.config import trial_seed
+from gansearch.study.records import Outcome, Report
+from gansearch.study.roster import Candidate, Roster
+
+FACTS = {
+    "metric": "fd",
+    "goal": "min",
+    "steps": 100,
+    "trials": 4,
+    "digest": "d",
+    "report_every": 10,
+    "question": "",
+    "id": "i",
+    "study": "search: {trials: 4, seed: 7}\n",
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A journal of four trials: two begin one right after the other, all report, three end."""
+    journal = Journal.create(tmp_path, "s", FACTS)
+    axes = {"lr": FloatDistribution(1e-5, 1e-1, log=True)}
+    for numbers in ([0], [1, 2], [3]):
+        for number in numbers:
+            config = {"loss": {"name": "hinge"}, "seed": trial_seed(7, number)}
+            journal.begin(number, {"lr": 10 ** -(number + 1.0)}, axes, config)
+        for number in numbers:
+            for step in (10, 20):
+                journal.report(number, Report(step, step, 1.0, {"fd": number + 1 / step}, 1.7e9))
+    for record in journal.trials()[:3]:
+        journal.end(record, Outcome.COMPLETED)
+    journal.flush()
+    return tmp_path / JOURNAL_FILE
+
+
+def lines_of(path):
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def put(path, lines):
+    path.write_bytes(b"".join(lines))
+
+
+def records(path):
+    return Journal.open(path.parent, "s").trials()
+
+
+def number_of_lines(path):
+    return len(path.read_bytes().splitlines())
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\x00\xff\xfe\n", b"garbage\n", b'{"op_code": 4, "tr\n', b"null\n", b"[1]\n"]
+)
+def test_a_damaged_line_is_told_with_its_number_and_the_mend(path, garbage):
+    lines = lines_of(path)
+    put(path, [*lines[:12], garbage, *lines[12:]])
+    with pytest.raises(StorageError, match=r"(?s)line 13: .*`gansearch repair .*` keeps all"):
+        Journal.open(path.parent, "s")
+
+
+def test_an_intact_journal_is_left_alone(path):
+    before = path.read_bytes()
+    assert explain(path, "s") is None
+    done = repair(path)
+    assert not done.damages
+    assert done.original is None
+    assert path.read_bytes() == before
+    assert done.kept == number_of_lines(path)
+
+
+@pytest.mark.parametrize("kind", ["blank", "glued", "garbage before it", "garbage between"])
+def test_where_every_record_can_be_read_nothing_is_lost(path, kind):
+    before, lines = records(path), lines_of(path)
+    for at in range(len(lines) - 1):
+        damaged = list(lines)
+        if kind == "blank":
+            damaged.insert(at, b"  \n")
+        elif kind == "glued":
+            damaged[at] = damaged[at].rstrip(b"\n")
+        elif kind == "garbage before it":
+            damaged[at] = b'{"op_code":8,"trial' + damaged[at]
+        else:
+            damaged.insert(at, b"?\n")
+        put(path, damaged)
+        assert explain(path, "s"), at
+        done = repair(path)
+        assert not done.lost_trials, at
+        assert records(path) == before, at
+        assert done.original.read_bytes() == b"".join(damaged)
+        done.original.unlink()
+
+
+def test_a_lost_record_costs_no_more_than_itself_and_no_trial_its_number(path):
+    before, lines = records(path), lines_of(path)
+    for at, line in enumerate(lines):
+        log = json.loads(line)
+        if "trial_id" not in log and log["op_code"] != JournalOperation.CREATE_TRIAL:
+            continue
+        put(path, [*lines[:at], b"lost\n", *lines[at + 1 :]])
+        done = repair(path)
+        assert [d.line for d in done.damages] == [at + 1]
+        after = records(path)
+        begun = sum(json.loads(each)["op_code"] == JournalOperation.CREATE_TRIAL for each in lines[:at])
+        touched = log.get("trial_id", begun)
+        assert [r for r in after if r.number != touched] == [
+            r for r in before if r.number != touched
+        ], at
+        if log["op_code"] == JournalOperation.CREATE_TRIAL:
+            assert done.lost_trials == [touched]
+            lost = after[touched]
+            assert (lost.outcome, lost.blameless, lost.params) == (Outcome.FAILED, True, {})
+            assert f"line {at + 1}" in lost.reason
+            assert lost.config["seed"] == trial_seed(7, touched)
+        else:
+            assert not done.lost_trials
+            assert after[touched].params == before[touched].params
+        done.original.unlink()
+
+
+def test_a_repaired_journal_is_gone_on_with(path):
+    lines = lines_of(path)
+    put(path, [*lines[:-3], b"lost\n", *lines[-2:]])
+    repair(path)
+    journal = Journal.open(path.parent, "s", writer=True)
+    unfinished = [record for record in journal.trials() if not record.outcome.ended]
+    for record in unfinished:
+        journal.end(journal.reopen(record), Outcome.COMPLETED)
+    assert journal.finished
+
+
+def test_what_would_be_done_can_be_asked_first(path):
+    put(path, [b"lost\n", *lines_of(path)])
+    before = path.read_bytes()
+    done = repair(path, write=False)
+    assert [str(damage) for damage in done.damages] == ["line 1: cannot be read: 'lost'"]
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_a_journal_that_no_longer_knows_its_study_cannot_be_repaired(path):
+    lines = lines_of(path)
+    for lost, what in ((0, "the line that begins it"), (1, "metric")):
+        damaged = list(lines)
+        damaged[lost] = b"lost\n"
+        put(path, damaged)
+        with pytest.raises(StudyError, match=f"cannot be repaired.*{what}"):
+            repair(path)
+        assert path.read_bytes() == b"".join(damaged)
+
+
+def test_of_a_stability_study_the_roster_tells_the_numbers(path):
+    search = Journal.open(path.parent, "s", writer=True)
+    config = {"loss": {"name": "hinge"}}
+    candidates = tuple(Candidate(label, config, "search") for label in ("a", "b"))
+    roster = Roster(candidates, (("a", 11), ("b", 12), ("a", 13)))
+    journal = search.create_stability(path.parent / "stability", roster, {})
+    for number, (label, seed) in enumerate(roster.entries):
+        journal.begin(number, {}, {}, config | {"seed": seed}, label)
+    file = path.parent / "stability" / JOURNAL_FILE
+    lines = lines_of(file)
+    begins = [
+        i
+        for i, line in enumerate(lines)
+        if json.loads(line)["op_code"] == JournalOperation.CREATE_TRIAL
+    ]
+    put(file, [b"lost\n" if i == begins[1] else line for i, line in enumerate(lines)])
+    assert repair(file).lost_trials == [1]
+    trials = search.open_stability(path.parent / "stability").trials()
+    assert [(t.configuration, t.config["seed"]) for t in trials] == [("a", 11), ("b", 12), ("a", 13)]
+
+
+def test_the_command_shows_what_is_lost_and_the_study_goes_on(path, capsys, monkeypatch):
+    folder = path.parent.rename(path.parent.with_name("hurt"))
+    (folder / "study.yaml").write_text(FACTS["study"])
+    path = folder / JOURNAL_FILE
+    put(path, [*lines_of(path)[:-2], b"lost\n"])
+    options = ["hurt", "--runs-dir", str(folder.parent)]
+    monkeypatch.setattr("sys.argv", ["gansearch", "status", *options])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 2
+    assert "gansearch repair hurt" in capsys.readouterr().err
+    for extra in (["--dry-run"], []):
+        monkeypatch.setattr("sys.argv", ["gansearch", "repair", *options, *extra])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        assert exit_.value.code == 0
+        assert "cannot be read: 'lost'" in capsys.readouterr().out
+    assert explain(path, "hurt") is None
+    assert path.with_name(JOURNAL_FILE + ".damaged").exists()
