@@ -11,8 +11,10 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -238,25 +240,72 @@ class Trainer:
         batches = self._order.batches(first, (target - self.step) * per_step, self.device)
         while self.step < target:
             last = self.step + 1 == target
-            for turn in range(per_step):
-                latents = self._latents(self.config.batch_size)
-                fake = self._generate_for(latents, generator_too=turn + 1 == per_step)
-                real = scale(self._pixels[next(batches)])
-                self._update_discriminator(real, fake.detach(), window, measure=last)
-            self._update_generator(real, latents, fake, window, measure=last)
+            self._step(batches, window, measure=last)
             self.step += 1
             if self.step % LOOK_EVERY == 0 and not last and not window.finite():
                 break
         return window
 
-    def _generate_for(self, latents: Tensor, *, generator_too: bool) -> Tensor:
-        """A batch of fakes. A step's last batch serves the generator's update too, as is common
-        (PyTorch's DCGAN tutorial does so): that saves a pass through the generator. Of micro-batches
-        no graph is kept, for together they would take the memory that splitting is to save.
+    def _step(self, batches: Iterator[Tensor], window: Window, *, measure: bool) -> None:
+        """The discriminator's updates and then one of the generator.
+
+        Each batch is computed in micro-batches, whose gradients add up: one piece is the whole, unless
+        memory is short. Fakes are made with their graph where it serves twice: a step's last batch of
+        them trains both networks, as is common (PyTorch's DCGAN tutorial does so), which saves a pass
+        through the generator. Of several pieces the graphs together would take the memory that
+        splitting is to save.
         """
-        with torch.set_grad_enabled(generator_too and self.microbatches == 1):
-            parts = [self._pass(self.generator, part) for _, (part,) in self._pieces(latents)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        generate, judge = partial(self._pass, self.generator), partial(self._pass, self.discriminator)
+        whole = self.microbatches == 1
+
+        # The discriminator learns to tell real samples from generated ones.
+        for turn in range(self.config.discriminator_steps):
+            keep = whole and turn + 1 == self.config.discriminator_steps
+            latents = self._latents(self.config.batch_size)
+            real = scale(self._pixels[next(batches)])
+            self._d_optimizer.zero_grad()
+            for share, reals, origins in self._pieces(real, latents):
+                with torch.set_grad_enabled(keep):
+                    fakes = generate(origins)
+                seen = fakes.detach()
+                real_logits, fake_logits = judge(reals), judge(seen)
+                loss = self._loss.d(real_logits, fake_logits)
+                if self._penalty is not None:  # a slope of bfloat16 is too coarse to be held at 1
+                    loss = loss + self._penalty(self.discriminator, reals, seen)
+                backward(loss, share)
+                window.add_discriminator(loss, share, real_logits, fake_logits)
+            if measure:
+                window.d_grad_norm = gradient_norm(self.discriminator)
+            self._d_optimizer.step()
+            if self._constraint is not None:
+                with torch.no_grad():
+                    self._constraint.constrain(self._d_parameters)
+
+        # The generator answers the discriminator as it is now, on the last of these batches.
+        with frozen(self._d_parameters):
+            self._g_optimizer.zero_grad()
+            for share, reals, origins in self._pieces(real, latents):
+                if not whole:
+                    fakes = generate(origins)
+                fake_logits = judge(fakes)
+                compared = judge(reals) if self._loss.g_uses_real else None
+                loss = self._loss.g(compared, fake_logits)
+                backward(loss, share)
+                window.add_generator(loss, share)
+            if measure:
+                window.g_grad_norm = gradient_norm(self.generator)
+            self._g_optimizer.step()
+
+        # The averaged generator, which is evaluated and exported, follows.
+        if self.config.ema is not None:
+            update_average(self.averaged, self.generator, self.config.ema, self.step)
+
+    def _pieces(self, real: Tensor, latents: Tensor) -> Iterable[tuple[float, Tensor, Tensor]]:
+        """A batch and its latents in micro-batches, each after its share of the whole."""
+        if self.microbatches == 1:
+            return [(1.0, real, latents)]
+        pieces = zip(*(t.tensor_split(self.microbatches) for t in (real, latents)), strict=True)
+        return [(len(reals) / len(real), reals, origins) for reals, origins in pieces]
 
     def _pass(self, network: nn.Module, batch: Tensor) -> Tensor:
         """A pass through a network in the configuration's precision; float32 comes out."""
@@ -268,53 +317,6 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16):
             passed = network(batch)
         return passed.float()
-
-    def _pieces(self, *batches: Tensor) -> Iterable[tuple[float, tuple[Tensor, ...]]]:
-        """Batches of one length in micro-batches, each with its share of the whole."""
-        if self.microbatches == 1:
-            return [(1.0, batches)]
-        split = zip(*(batch.tensor_split(self.microbatches) for batch in batches), strict=True)
-        return [(len(parts[0]) / len(batches[0]), parts) for parts in split]
-
-    def _update_discriminator(
-        self, real: Tensor, fake: Tensor, window: Window, *, measure: bool
-    ) -> None:
-        self._d_optimizer.zero_grad()
-        for share, (reals, fakes) in self._pieces(real, fake):
-            real_logits = self._pass(self.discriminator, reals)
-            fake_logits = self._pass(self.discriminator, fakes)
-            loss = self._loss.d(real_logits, fake_logits)
-            if self._penalty is not None:  # a slope of bfloat16 is too coarse to be held at 1
-                loss = loss + self._penalty(self.discriminator, reals, fakes)
-            backward(loss, share)
-            window.add_discriminator(loss, share, real_logits, fake_logits)
-        if measure:
-            window.d_grad_norm = gradient_norm(self.discriminator)
-        self._d_optimizer.step()
-        if self._constraint is not None:
-            with torch.no_grad():
-                self._constraint.constrain(self._d_parameters)
-
-    def _update_generator(
-        self, real: Tensor, latents: Tensor, fake: Tensor, window: Window, *, measure: bool
-    ) -> None:
-        for parameter in self._d_parameters:  # their gradients are not wanted here: save them
-            parameter.requires_grad_(False)
-        self._g_optimizer.zero_grad()
-        for share, (reals, origins, fakes) in self._pieces(real, latents, fake):
-            again = fakes if self.microbatches == 1 else self._pass(self.generator, origins)
-            fake_logits = self._pass(self.discriminator, again)
-            real_logits = self._pass(self.discriminator, reals) if self._loss.g_uses_real else None
-            loss = self._loss.g(real_logits, fake_logits)
-            backward(loss, share)
-            window.add_generator(loss, share)
-        if measure:
-            window.g_grad_norm = gradient_norm(self.generator)
-        self._g_optimizer.step()
-        for parameter in self._d_parameters:
-            parameter.requires_grad_(True)
-        if self.config.ema is not None:
-            update_average(self.averaged, self.generator, self.config.ema, self.step)
 
     def _stream(self, purpose: str) -> torch.Generator:
         """Random numbers of their own: under the training's seed all streams would begin alike."""
@@ -360,6 +362,19 @@ class Trainer:
     def _split_words(self) -> str:
         size, pieces = self.config.batch_size, self.microbatches
         return f"its batches of {size} were computed in {pieces} pieces" if pieces > 1 else ""
+
+
+@contextmanager
+def frozen(parameters: Iterable[Tensor]) -> Iterator[None]:
+    """While it is open, no gradients are computed of these parameters, which saves their cost."""
+    held = list(parameters)
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
 
 
 def backward(loss: Tensor, share: float) -> None:
