@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from gansearch import files
 from gansearch.errors import StudyError, nearest
@@ -20,11 +25,19 @@ LOG, ERROR = "log.txt", "error.txt"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
+RESERVED = frozenset(
+    {"mlflow.db", "mlflow.db-journal", "mlflow.db-shm", "mlflow.db-wal", "mlartifacts"}
+)
+"""Names in a runs directory that are MLflow's: a study of such a name would block its store."""
+
+
 def check_name(name: str) -> None:
     """Raise `StudyError` for what is no plain file name, and so could lie outside a runs directory."""
     if not _NAME.fullmatch(name):
         allowed = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
         raise StudyError(f"'{name}' cannot be a study's name: use {allowed}")
+    if name.lower() in RESERVED:  # some file systems do not tell case apart
+        raise StudyError(f"'{name}' cannot be a study's name: MLflow keeps its records under it")
 
 
 @dataclass(frozen=True)
@@ -50,17 +63,52 @@ class StudyDirectory:
         raise StudyError(f"there is no study '{name}' in {runs_dir}{nearest(name, known)}")
 
     @classmethod
-    def new(cls, name: str | None, stem: str, runs_dir: Place) -> StudyDirectory:
+    @contextmanager
+    def launching(cls, name: str | None, stem: str, runs_dir: Place) -> Iterator[StudyDirectory]:
+        """A place for a new study as `new` finds it, given to no other launch on this machine.
+
+        Of two launches of one file at one moment the second takes the next number at once. The claim
+        ends with the process, however it ends.
+
+        Raises:
+            StudyError: as for `new`; or another launch has a name that was asked for.
+        """
+        claimed: set[str] = set()
+        while True:
+            directory = cls.new(name, stem, runs_dir, claimed)
+            claim = FileLock(_claim_file(directory.path), timeout=0)
+            try:
+                claim.acquire()
+            except Timeout as error:
+                if name is not None:
+                    words = f"a study '{name}' is being launched in {runs_dir} by another process"
+                    raise StudyError(f"{words}: take another --name") from error
+                claimed.add(directory.name)
+                continue
+            try:
+                if not directory.path.exists():  # made by another launch since `new` looked
+                    yield directory
+                    return
+            finally:
+                Path(claim.lock_file).unlink(missing_ok=True)
+                claim.release()
+
+    @classmethod
+    def new(
+        cls, name: str | None, stem: str, runs_dir: Place, besides: Collection[str] = ()
+    ) -> StudyDirectory:
         """A place for a new study: `name`, which must be free, or `stem` with the first free number.
 
         Nothing is created. Raises `StudyError` for a name that is taken, or that is not a plain file
-        name, so that no study can lie outside its runs directory.
+        name, so that no study can lie outside its runs directory. Names `besides` count as taken.
         """
         if name is None:
             stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "study"
-            names = [stem, *(f"{stem}-{i}" for i in range(2, 10_000))]
+            names = (n for n in (stem, *(f"{stem}-{i}" for i in range(2, 10_000))) if n not in besides)
             with files.reachable(runs_dir):
-                name = next(n for n in names if not (runs_dir / n).exists())
+                name = next(
+                    n for n in names if n.lower() not in RESERVED and not (runs_dir / n).exists()
+                )
         check_name(name)
         files.check_writable(runs_dir)
         path = runs_dir / name
@@ -170,3 +218,9 @@ def _studies(runs_dir: Place) -> list[Place]:
     with files.reachable(runs_dir):
         found = [path.parent for path in runs_dir.glob("*/study.yaml")]
     return [path for path in found if not path.name.startswith(".")]
+
+
+def _claim_file(path: Place) -> str:
+    """A launch's lock file, outside the runs directory: nothing is made there before all is checked."""
+    key = hashlib.sha256(str(path).encode()).hexdigest()[:16]
+    return str(Path(tempfile.gettempdir()) / f"gansearch-launch-{key}.lock")

@@ -122,6 +122,8 @@ def _start(ray: Any, modules: Sequence[Path]) -> None:
     paths = [os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]  # noqa: PTH109
     paths += [str(path.parent) for path in modules]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))
+    # Ray's workers run at niceness 15, and would stand still beside any other job on the machine.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(
         address="local",
         include_dashboard=False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
@@ -23,6 +22,7 @@ from gansearch.tuning.deaths import Deaths, error_of, every_loss_told
 from gansearch.tuning.ledger import Ledger
 from gansearch.tuning.nodes import NODE_ID, Nodes
 from gansearch.tuning.scheduler import NotSaved, Scheduler, make_scheduler
+from gansearch.tuning.scratch import scratch
 from gansearch.tuning.trainable import Trial
 
 __all__ = ["fit", "make_scheduler"]
@@ -66,10 +66,9 @@ def fit(
         logging.getLogger(f"ray.tune.{what}").setLevel(logging.CRITICAL)
     # Tune's own state is not needed once the session is over, nor on any node but the driver's: the
     # journal is what a study resumes by, and our trials save no checkpoints of Tune's.
-    scratch_dir = tempfile.TemporaryDirectory(prefix="gansearch-tune-", ignore_cleanup_errors=True)
     interruption = Interruption(stop)
     steps = [scheduler.check, *on_step]
-    with scratch_dir as scratch, every_loss_told():
+    with scratch() as folder, every_loss_told():
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -82,7 +81,7 @@ def fit(
             ),
             run_config=tune.RunConfig(
                 name="session",
-                storage_path=scratch,
+                storage_path=folder,
                 verbose=0,
                 log_to_file=False,
                 stop=interruption,

@@ -101,3 +101,41 @@ def test_one_process_holds_a_study_and_its_death_lets_go(tmp_path):
     with study.held(None):
         pass
     assert not study.is_held(None)
+
+
+@pytest.mark.parametrize("name", ["mlflow.db", "MLflow.db", "mlartifacts", "mlflow.db-wal"])
+def test_names_that_are_mlflow_s_are_refused(tmp_path, name):
+    with pytest.raises(StudyError, match="MLflow keeps its records under it"):
+        StudyDirectory.new(name, "x", tmp_path)
+    assert StudyDirectory.new(None, name, tmp_path).name == f"{name}-2"
+
+
+def test_of_two_launches_at_one_moment_the_second_takes_the_next_number(tmp_path):
+    with StudyDirectory.launching(None, "a", tmp_path) as first:
+        with StudyDirectory.launching(None, "a", tmp_path) as second:
+            assert (first.name, second.name) == ("a", "a-2")
+        with (
+            pytest.raises(StudyError, match=r"is being launched .* take another --name"),
+            StudyDirectory.launching("a", "a", tmp_path),
+        ):
+            pass
+        assert not list(tmp_path.iterdir()), "nothing is created"
+        first.path.mkdir()
+    with StudyDirectory.launching(None, "a", tmp_path) as third:
+        assert third.name == "a-2"
+
+
+def test_a_claim_ends_with_its_process(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from gansearch.journal.directory import StudyDirectory\n"
+        "with StudyDirectory.launching(None, 'a', Path(sys.argv[1])): print(1, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline()
+        with StudyDirectory.launching(None, "a", tmp_path) as mine:
+            assert mine.name == "a-2"
+        other.kill()
+    with StudyDirectory.launching(None, "a", tmp_path) as mine:
+        assert mine.name == "a"
