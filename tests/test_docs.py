@@ -23,7 +23,6 @@ from typer.main import get_command
 import gansearch
 from gansearch import cli
 from gansearch.errors import InvalidInput
-from gansearch.search.samplers import complete_plan
 from gansearch.study.document import Document, parse_document
 from gansearch.study.records import Outcome
 from gansearch.training.measuring import MEASURED, SPLIT
@@ -222,7 +221,7 @@ def test_studies_and_parts_of_them_are_valid(block, own, tmp_path):
     document = parse_document(block.text, str(block))
     whole = Document(document.source, {**BASE, **document.tree}, document.lines)
     try:
-        read_study(whole, tmp_path, complete_plan)
+        read_study(whole, tmp_path)
     except InvalidInput as error:
         wrong = [str(p) for p in error.problems if not any(why in p.message for why in MISSING)]
         assert not wrong, "\n".join(wrong)
