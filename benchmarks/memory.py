@@ -73,7 +73,8 @@ def node(megabytes: int) -> dict[str, Any]:
     from gansearch.journal.journal import Journal  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.tuning import engine  # noqa: PLC0415
-    from gansearch.tuning.launch import Launch, load_study, run  # noqa: PLC0415
+    from gansearch.tuning.launch import load_study, run  # noqa: PLC0415
+    from gansearch.tuning.where import Where  # noqa: PLC0415
 
     measured: dict[str, Any] = {}
     ray.init(
@@ -115,7 +116,7 @@ def node(megabytes: int) -> dict[str, Any]:
 
         threading.Thread(target=watch, daemon=True).start()
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            run(spec, data, directory, Launch(places, tracking="off"), Console(file=nowhere))
+            run(spec, data, directory, Where(tracking="off"), Console(file=nowhere))
     ray.shutdown()
     return measured
 
@@ -128,7 +129,8 @@ def driver(trials: int) -> dict[str, Any]:
     from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
     from gansearch.journal.journal import Journal  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
-    from gansearch.tuning.launch import Launch, load_study, run  # noqa: PLC0415
+    from gansearch.tuning.launch import load_study, run  # noqa: PLC0415
+    from gansearch.tuning.where import Where  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "study.yaml"
@@ -136,10 +138,10 @@ def driver(trials: int) -> dict[str, Any]:
         places = LocalPaths.of_environment()
         spec, data = load_study(path, places, {"search.trials": trials})
         directory = StudyDirectory.new("study", "study", Path(name) / "runs")
-        launch = Launch(places, trainer="benchmarks.trivial:TrivialTrainer")
+        where = Where(trainer="benchmarks.trivial:TrivialTrainer")
         begun = time.perf_counter()
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            run(spec, data, directory, launch, Console(file=nowhere))
+            run(spec, data, directory, where, Console(file=nowhere))
         seconds = time.perf_counter() - begun
         records = Journal.open(directory.path, directory.name).trials()
     ended = sorted(record.last.time for record in records if record.last)

@@ -110,8 +110,9 @@ def run_ours(trials: int, reports: int, sampler: str, tracking: str | None) -> E
 
     from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
-    from gansearch.tuning.launch import Launch, load_study, run  # noqa: PLC0415
+    from gansearch.tuning.launch import load_study, run  # noqa: PLC0415
     from gansearch.tuning.ledger import Ledger  # noqa: PLC0415
+    from gansearch.tuning.where import Where  # noqa: PLC0415
 
     ended: Ends = []
     end = Ledger.end
@@ -136,11 +137,9 @@ def run_ours(trials: int, reports: int, sampler: str, tracking: str | None) -> E
         places = LocalPaths.of_environment()
         spec, data = load_study(path, places, settings)
         directory = StudyDirectory.new("study", "study", Path(name) / "runs")
-        launch = Launch(
-            places, tracking=tracking, concurrency=2, trainer="benchmarks.trivial:TrivialTrainer"
-        )
+        where = Where(tracking=tracking, concurrency=2, trainer="benchmarks.trivial:TrivialTrainer")
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            run(spec, data, directory, launch, Console(file=nowhere))
+            run(spec, data, directory, where, Console(file=nowhere))
     if outcomes != ["completed"] * trials:
         raise RuntimeError(f"{len(outcomes)} trials ended {set(outcomes)}")
     return ended

@@ -89,7 +89,8 @@ def time_ours(trials: int, steps: int, tracking: str | None) -> dict[str, float]
     from gansearch.tracking import Tracker  # noqa: PLC0415
     from gansearch.tracking.runs import StudyRuns  # noqa: PLC0415
     from gansearch.tuning import engine  # noqa: PLC0415
-    from gansearch.tuning.launch import Launch, run  # noqa: PLC0415
+    from gansearch.tuning.launch import run  # noqa: PLC0415
+    from gansearch.tuning.where import Where  # noqa: PLC0415
 
     clock = Clock()
     clock.on(Journal, ["report", "end", "note", "note_runs", "tick"], "journal")
@@ -100,11 +101,11 @@ def time_ours(trials: int, steps: int, tracking: str | None) -> dict[str, float]
     fit = engine.fit
     engine.fit = clock._timed(fit, "fit", time.perf_counter)
     with tempfile.TemporaryDirectory() as name:
-        spec, data, places = _study(Path(name), trials, steps)
+        spec, data, _ = _study(Path(name), trials, steps)
         directory = StudyDirectory.new("study", "study", Path(name) / "runs")
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            launch = Launch(places, tracking=tracking, concurrency=2)
-            run(spec, data, directory, launch, Console(file=nowhere))
+            where = Where(tracking=tracking, concurrency=2)
+            run(spec, data, directory, where, Console(file=nowhere))
         records = Journal.open(directory.path, directory.name).trials()
     reports = sum(len(record.reports) for record in records)
     wall = clock.seconds["fit"] + clock.seconds["at the end"]

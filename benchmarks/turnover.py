@@ -86,7 +86,8 @@ def time_ours(trials: int, tracking: str | None) -> list[float]:
     from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
     from gansearch.journal.journal import Journal  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
-    from gansearch.tuning.launch import Launch, load_study, run  # noqa: PLC0415
+    from gansearch.tuning.launch import load_study, run  # noqa: PLC0415
+    from gansearch.tuning.where import Where  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "study.yaml"
@@ -94,11 +95,9 @@ def time_ours(trials: int, tracking: str | None) -> list[float]:
         places = LocalPaths.of_environment()
         spec, data = load_study(path, places, {"search.trials": trials})
         directory = StudyDirectory.new("study", "study", Path(name) / "runs")
-        launch = Launch(
-            places, tracking=tracking, concurrency=2, trainer="benchmarks.trivial:TrivialTrainer"
-        )
+        where = Where(tracking=tracking, concurrency=2, trainer="benchmarks.trivial:TrivialTrainer")
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            run(spec, data, directory, launch, Console(file=nowhere))
+            run(spec, data, directory, where, Console(file=nowhere))
         records = Journal.open(directory.path, directory.name).trials()
     outcomes = [str(record.outcome) for record in records]
     if outcomes != ["completed"] * trials:

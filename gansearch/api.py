@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from rich.console import Console
 
@@ -23,6 +23,16 @@ from gansearch.study.mistakes import Mistakes, validate
 from gansearch.study.plan import Stability
 from gansearch.study.records import Outcome, Report, ranked
 from gansearch.study.spec import StudySpec
+from gansearch.tuning.where import (
+    JobOptions,
+    PathLike,
+    PlaceLike,
+    StoredOptions,
+    TrackedOptions,
+    Where,
+    WhereOptions,
+    combined,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,10 +43,6 @@ if TYPE_CHECKING:
     from gansearch.journal.repair import Repair
     from gansearch.tracking import Server
     from gansearch.tuning.jobs import Job, RemoteAnswer
-
-PathLike: TypeAlias = str | Path
-PlaceLike: TypeAlias = "str | Place"
-"""A path, or a URI such as s3://bucket/runs."""
 
 
 @dataclass(frozen=True)
@@ -158,40 +164,29 @@ def run(
     study: Study | PathLike,
     *,
     name: str | None = None,
-    runs_dir: PlaceLike = "runs",
     trials: int | None = None,
-    address: str | None = None,
-    data: PathLike | None = None,
-    inception: PathLike | None = None,
-    storage: str | None = None,
-    tracking: str | None = None,
-    concurrency: int | None = None,
-    modules: Sequence[PathLike] = (),
     console: Console | None = None,
+    where: Where | None = None,
+    **options: Unpack[WhereOptions],
 ) -> StudyResult:
     """Run a study under Ray Tune.
 
     Args:
         study: a file, or what `load_study` gave.
         name: the study's name; None: the file's, with a number if that is taken.
-        runs_dir: where its directory is made: a folder, or a URI such as s3://bucket/runs.
         trials: in place of the file's `search.trials`.
-        address: of a Ray cluster; None: a local one.
-        data, inception: places on this machine, see `load_study` and the README.
-        storage: an Optuna storage URL; None: a journal file in the study's directory.
-        tracking: an MLflow tracking URI; None: SQLite in `runs_dir`; "off": none.
-        concurrency: trials at once, at most.
-        modules: folders of packages and .py files of one's own that can be imported here and that the
-            study needs besides those that it names: kept with it, and sent to the nodes of a cluster.
         console: where progress is shown; None: standard error.
+        where: where it is kept and runs, and with what.
+        options: fields of `Where`, in place of those of `where`: `runs_dir="runs"`, `concurrency=2`.
 
     Raises:
         UserError: for anything that the user can mend; nothing was created then.
     """
     from gansearch.tuning import launch  # noqa: PLC0415
 
+    where = combined(where, options)
     if not isinstance(study, Study):
-        study = load_study(study, data=data)
+        study = load_study(study, data=where.data)
     spec, stem, images = study.spec, study.stem, [study.data]
     del study  # of what was loaded here there is to be one copy soon, in Ray's object store
     if trials is not None:
@@ -199,25 +194,18 @@ def run(
             raise UserError(f"trials must be at least 1, not {trials}")
         search = spec.plan.search.model_copy(update={"trials": trials})
         spec = replace(spec, plan=spec.plan.model_copy(update={"search": search}))
-    directory = StudyDirectory.new(name, stem, files.place(runs_dir))
-    storage = _storage(None, storage)
-    how = _launch(address, data, inception, storage, tracking, concurrency, modules)
+    directory = StudyDirectory.new(name, stem, where.runs)
+    where = where.but(storage=_storage(None, where.storage))
     shown = console or Console(stderr=True)
-    return _result(directory, launch.run(spec, images.pop(), directory, how, shown), storage)
+    return _result(directory, launch.run(spec, images.pop(), directory, where, shown), where.storage)
 
 
 def resume(
     name: PlaceLike,
     *,
-    runs_dir: PlaceLike = "runs",
-    address: str | None = None,
-    data: PathLike | None = None,
-    inception: PathLike | None = None,
-    storage: str | None = None,
-    tracking: str | None = None,
-    concurrency: int | None = None,
-    modules: Sequence[PathLike] = (),
     console: Console | None = None,
+    where: Where | None = None,
+    **options: Unpack[WhereOptions],
 ) -> StudyResult:
     """Go on with a study after any interruption; arguments as for `run`.
 
@@ -226,27 +214,36 @@ def resume(
     """
     from gansearch.tuning import launch  # noqa: PLC0415
 
-    directory = StudyDirectory.find(str(name), files.place(runs_dir))
-    storage = _storage(directory, storage)
-    how = _launch(address, data, inception, storage, tracking, concurrency, modules)
+    where = combined(where, options)
+    directory = StudyDirectory.find(str(name), where.runs)
+    where = where.but(storage=_storage(directory, where.storage))
     shown = console or Console(stderr=True)
-    return _result(directory, launch.resume(directory, how, shown), storage)
+    return _result(directory, launch.resume(directory, where, shown), where.storage)
 
 
 def submit(
-    study_file: PathLike, address: str, *, modules: Sequence[PathLike] = (), **options: Any
+    study_file: PathLike,
+    address: str,
+    *,
+    name: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    where: Where | None = None,
+    **options: Unpack[JobOptions],
 ) -> Job:
     """Run a study on a cluster elsewhere as a Ray job; see `gansearch.tuning.jobs.submit`."""
     from gansearch.tuning import jobs  # noqa: PLC0415
 
-    return jobs.submit(study_file, address, modules=modules, **options)
+    there = combined(where, options, JobOptions)
+    return jobs.submit(study_file, address, name=name, overrides=overrides, where=there)
 
 
-def submit_resume(name: str, address: str, *, modules: Sequence[PathLike] = (), **options: Any) -> Job:
+def submit_resume(
+    name: str, address: str, *, where: Where | None = None, **options: Unpack[JobOptions]
+) -> Job:
     """Go on with such a study; see `gansearch.tuning.jobs.submit_resume`."""
     from gansearch.tuning import jobs  # noqa: PLC0415
 
-    return jobs.submit_resume(name, address, modules=modules, **options)
+    return jobs.submit_resume(name, address, combined(where, options, JobOptions))
 
 
 def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
@@ -256,15 +253,26 @@ def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
     return jobs.job_logs(address, name, follow=follow)
 
 
-def remote(address: str, arguments: Sequence[str], *, runs_dir: str | None = None) -> RemoteAnswer:
+def remote(
+    address: str,
+    arguments: Sequence[str],
+    *,
+    where: Where | None = None,
+    **options: Unpack[StoredOptions],
+) -> RemoteAnswer:
     """Have a command answered by a cluster's head; see `gansearch.tuning.jobs.remote`."""
     from gansearch.tuning import jobs  # noqa: PLC0415
 
-    return jobs.remote(address, arguments, runs_dir=runs_dir)
+    return jobs.remote(address, arguments, combined(where, options, StoredOptions))
 
 
 def trial_log(
-    name: PlaceLike, number: int, *, seeds: bool = False, runs_dir: PlaceLike = "runs"
+    name: PlaceLike,
+    number: int,
+    *,
+    seeds: bool = False,
+    where: Where | None = None,
+    **options: Unpack[StoredOptions],
 ) -> str:
     """What a trial printed while it trained, and the error that ended it, if one did.
 
@@ -272,12 +280,12 @@ def trial_log(
         name: the study.
         number: of the trial.
         seeds: whether it is one of the stability study.
-        runs_dir: as for `run`.
+        where, options: as for `run`.
 
     Raises:
         StudyError: there is no such study, or no such trial.
     """
-    directory = StudyDirectory.find(str(name), files.place(runs_dir))
+    directory = StudyDirectory.find(str(name), combined(where, options, StoredOptions).runs)
     folder = (directory.stability if seeds else directory).trial(number)
     with files.reachable(folder):
         if not folder.is_dir():
@@ -297,14 +305,9 @@ def stability(
     axes: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     name: str | None = None,
-    runs_dir: PlaceLike = "runs",
-    address: str | None = None,
-    data: PathLike | None = None,
-    inception: PathLike | None = None,
-    storage: str | None = None,
-    tracking: str | None = None,
-    concurrency: int | None = None,
     console: Console | None = None,
+    where: Where | None = None,
+    **options: Unpack[WhereOptions],
 ) -> StudyResult:
     """Train configurations again on fresh seeds, without pruning.
 
@@ -321,17 +324,17 @@ def stability(
         axes: dotted paths of the numbers to change; empty: all that the search varied.
         overrides: values in place of the configuration files', by dotted key.
         name: of a new study.
-        runs_dir, address, data, inception, storage, tracking, concurrency, console: as for `run`.
+        console, where, options: as for `run`.
 
     Raises:
         UserError: for anything that the user can mend.
     """
     from gansearch.search.selection import Around  # noqa: PLC0415
-    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.tuning import from_configs as configs  # noqa: PLC0415
     from gansearch.tuning import launch  # noqa: PLC0415
 
-    study, paths = _study_and_files(what, runs_dir)
+    where = combined(where, options)
+    study, paths = _study_and_files(what, where.runs)
     choosing = {"top": top, "per": per, "default": default}
     _check_asked(
         study is not None,
@@ -343,24 +346,22 @@ def stability(
         of_around={"--of": of, "--axes": axes},
     )
     shown = console or Console(stderr=True)
-    places = LocalPaths.of_environment(data, inception)
-    given = configs.read_configs(paths, places, overrides)
+    given = configs.read_configs(paths, where.paths, overrides)
     asked = {k: v for k, v in (choosing | {"seeds": seeds}).items() if v is not None}
-    storage = _storage(study, storage)
-    how = _launch(address, data, inception, storage, tracking, concurrency)
+    where = where.but(storage=_storage(study, where.storage))
     if study is None:
-        spec, images = configs.study_of(given, _stability_section(asked), 0, places)
+        spec, images = configs.study_of(given, _stability_section(asked), 0, where.paths)
         stem = f"{next(iter(given))}-stability" if len(given) == 1 else "stability"
-        study = StudyDirectory.new(name, stem, files.place(runs_dir))
-        return _result(study, launch.run(spec, images, study, how, shown), storage)
-    found = evidence(study.path, storage=storage)
+        study = StudyDirectory.new(name, stem, where.runs)
+        return _result(study, launch.run(spec, images, study, where, shown), where.storage)
+    found = evidence(study.path, storage=where.storage)
     planned = parse_document(found.facts["study"], "study.yaml").tree.get("stability") or {}
     if given and not any(value is not None for value in choosing.values()):  # the files alone
         asked |= {"top": 0, "default": False}
     neighbours = None if around is None else Around(around, of, tuple(axes))
     wanted = _stability_section(planned | asked)
     request = launch.Request(wanted, given, neighbours, _best_label(found))
-    return _result(study, launch.confirm(study, request, how, shown), storage)
+    return _result(study, launch.confirm(study, request, where, shown), where.storage)
 
 
 def _check_asked(
@@ -402,7 +403,7 @@ def _refuse(options: Mapping[str, Any], why: str) -> None:
 
 
 def _study_and_files(
-    what: Sequence[PlaceLike], runs_dir: PlaceLike
+    what: Sequence[PlaceLike], runs: Place
 ) -> tuple[StudyDirectory | None, list[Path]]:
     """The study among what is named, if there is one, and the configuration files."""
     names = [str(item) for item in what]
@@ -412,7 +413,7 @@ def _study_and_files(
         raise UserError(f"one study at a time: {', '.join(studies)}")
     if not names:
         raise UserError("name a study, or configuration files")
-    return (StudyDirectory.find(studies[0], files.place(runs_dir)) if studies else None), configs
+    return (StudyDirectory.find(studies[0], runs) if studies else None), configs
 
 
 def _stability_section(tree: Mapping[str, Any]) -> Stability:
@@ -438,22 +439,27 @@ def _best_label(found: Evidence) -> str:
 
 
 def configurations(
-    name: PlaceLike, *, by: str = "iqm", runs_dir: PlaceLike = "runs", storage: str | None = None
+    name: PlaceLike,
+    *,
+    by: str = "iqm",
+    where: Where | None = None,
+    **options: Unpack[StoredOptions],
 ) -> pd.DataFrame:
     """One row for each configuration that was trained again, best rank first; see
     `gansearch.analysis.configurations.configurations`.
     """
     from gansearch.analysis import configurations as confirmation  # noqa: PLC0415
 
-    return confirmation.configurations(evidence(name, runs_dir=runs_dir, storage=storage), by)
+    return confirmation.configurations(evidence(name, where=where, **options), by)
 
 
-def evidence(name: PlaceLike, *, runs_dir: PlaceLike = "runs", storage: str | None = None) -> Evidence:
+def evidence(
+    name: PlaceLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
+) -> Evidence:
     """All that is known of a study, for analyses of one's own."""
     from gansearch.analysis.evidence import gather  # noqa: PLC0415
 
-    directory, journal = _open(name, runs_dir, storage)
-    return gather(directory, journal, _storage(directory, storage))
+    return gather(*_open(name, combined(where, options, StoredOptions)))
 
 
 @dataclass(frozen=True)
@@ -475,9 +481,8 @@ def report(
     out: PlaceLike | None = None,
     by: str = "iqm",
     threshold: float | None = None,
-    runs_dir: PlaceLike = "runs",
-    storage: str | None = None,
-    tracking: str | None = None,
+    where: Where | None = None,
+    **options: Unpack[TrackedOptions],
 ) -> ReportResult:
     """Write a study's report, and log it to the study's MLflow run.
 
@@ -487,7 +492,7 @@ def report(
         by: the score that ranks configurations, see `gansearch.analysis.configurations.SCORES`.
         threshold: a value of the objective that counts as reached, for the time to it; None: one that
             half of the runs reach.
-        runs_dir, storage, tracking: as for `run`.
+        where, options: as for `run`.
 
     Raises:
         UserError: no such study, no such score, or `out` holds other things.
@@ -497,14 +502,15 @@ def report(
 
     if threshold is not None and not math.isfinite(threshold):
         raise UserError(f"--threshold {threshold}: must be a finite number")
-    directory, journal = _open(_find(name, runs_dir).path, runs_dir, storage)
-    found = gather(directory, journal, _storage(directory, storage))
+    where = combined(where, options, TrackedOptions)
+    directory, journal, storage = _open(name, where)
+    found = gather(directory, journal, storage)
     folder = files.place(out) if out is not None else directory.report
     html = write_report(found, folder, by=by, threshold=threshold, samples=_samples(directory, found))
-    if tracking == "off":
+    if where.tracking == "off":
         return ReportResult(html)
     try:
-        _log_report(directory, journal, found, folder, by, tracking)
+        _log_report(directory, journal, found, folder, by, where.tracking)
     except UserError as error:  # the report itself is there
         return ReportResult(html, str(error))
     return ReportResult(html)
@@ -539,7 +545,7 @@ def _log_report(
     from gansearch import tracking as mlflow  # noqa: PLC0415
     from gansearch.analysis.configurations import configurations  # noqa: PLC0415
 
-    uri, _ = mlflow.where(directory.runs_dir, tracking)
+    uri, _ = mlflow.store_of(directory.runs_dir, tracking)
     table = configurations(found, by).filter(regex=_SUMMARY)
     summaries = {
         str(label): {str(key): float(value) for key, value in row.items() if value is not None}
@@ -555,8 +561,8 @@ def compare(
     *names: PlaceLike,
     anyway: bool = False,
     by: str = "iqm",
-    runs_dir: PlaceLike = "runs",
-    storage: str | None = None,
+    where: Where | None = None,
+    **options: Unpack[StoredOptions],
 ) -> pd.DataFrame:
     """Several studies side by side, a row each.
 
@@ -564,7 +570,7 @@ def compare(
         names: the studies.
         anyway: compare numbers that were made differently all the same.
         by: the score that ranks each study's configurations.
-        runs_dir, storage: as for `run`.
+        where, options: as for `run`.
 
     Raises:
         StudyError: the studies' objective was not made alike (features, sample counts, split, ...).
@@ -573,57 +579,60 @@ def compare(
 
     if len(names) < 2:
         raise UserError("name two studies or more to compare")
-    found = [evidence(name, runs_dir=runs_dir, storage=storage) for name in names]
+    found = [evidence(name, where=where, **options) for name in names]
     return side_by_side(found, anyway=anyway, by=by)
 
 
 def status(
-    name: PlaceLike, *, runs_dir: PlaceLike = "runs", storage: str | None = None
+    name: PlaceLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> dict[str, Any]:
     """The state of a study, also while it runs: see `gansearch.analysis.tables.status`."""
     from gansearch.analysis import tables  # noqa: PLC0415
 
-    directory, journal = _open(name, runs_dir, storage)
-    return tables.status(directory, journal, _storage(directory, storage))
+    return tables.status(*_open(name, combined(where, options, StoredOptions)))
 
 
 def facts(
-    name: PlaceLike, *, runs_dir: PlaceLike = "runs", storage: str | None = None
+    name: PlaceLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> dict[str, Any]:
     """What is fixed for a study: name, metric, goal, steps, trials, digest, version, id, time."""
-    journal = _open(name, runs_dir, storage)[1]
+    journal = _open(name, combined(where, options, StoredOptions))[1]
     return {"name": journal.study.study_name, **journal.facts}
 
 
 def trials(
-    name: PlaceLike, *, runs_dir: PlaceLike = "runs", storage: str | None = None
+    name: PlaceLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> pd.DataFrame:
     """One row a trial, best first, indexed by number."""
     from gansearch.analysis import tables  # noqa: PLC0415
 
-    _, journal = _open(name, runs_dir, storage)
+    journal = _open(name, combined(where, options, StoredOptions))[1]
     return tables.trials_table(journal.trials(), journal.metric, journal.goal)
 
 
 def curves(
-    name: PlaceLike, *, runs_dir: PlaceLike = "runs", storage: str | None = None
+    name: PlaceLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> pd.DataFrame:
     """One row a report of every trial: number, step, images, seconds and every metric."""
     from gansearch.analysis import tables  # noqa: PLC0415
 
-    _, journal = _open(name, runs_dir, storage)
+    journal = _open(name, combined(where, options, StoredOptions))[1]
     return tables.curves_table(journal.trials())
 
 
 def repair(
-    name: PlaceLike, *, runs_dir: PlaceLike = "runs", dry_run: bool = False
+    name: PlaceLike,
+    *,
+    dry_run: bool = False,
+    where: Where | None = None,
+    **options: Unpack[StoredOptions],
 ) -> dict[str, Repair]:
     """Mend a study's damaged journal files with all that can be read; the originals stay beside them.
 
     Args:
         name: the study's name or path.
-        runs_dir: the folder of studies.
         dry_run: only tell what would be done.
+        where, options: as for `run`.
 
     Returns:
         What was found and done, for `search` and, where there is one, `stability`.
@@ -634,7 +643,7 @@ def repair(
     from gansearch.journal.journal import JOURNAL_FILE  # noqa: PLC0415
     from gansearch.journal.repair import repair as mend  # noqa: PLC0415
 
-    directory = StudyDirectory.find(str(name), files.place(runs_dir))
+    directory = StudyDirectory.find(str(name), combined(where, options, StoredOptions).runs)
     folder = files.on_disk(directory.path, "a journal file", "a database repairs its own")
     journals = {"search": folder / JOURNAL_FILE, "stability": folder / "stability" / JOURNAL_FILE}
     with directory.held(None):
@@ -643,13 +652,7 @@ def repair(
         }
 
 
-def sync(
-    name: PlaceLike,
-    *,
-    runs_dir: PlaceLike = "runs",
-    storage: str | None = None,
-    tracking: str | None = None,
-) -> int:
+def sync(name: PlaceLike, *, where: Where | None = None, **options: Unpack[TrackedOptions]) -> int:
     """Send to MLflow what it does not have of a study; returns how many trials could not be sent.
 
     Raises:
@@ -657,20 +660,19 @@ def sync(
     """
     from gansearch.tuning import launch  # noqa: PLC0415
 
-    directory = StudyDirectory.find(str(name), files.place(runs_dir))
-    storage = _storage(directory, storage)
-    return launch.sync(directory, _launch(None, None, None, storage, tracking, None))
+    where = combined(where, options, TrackedOptions)
+    directory = StudyDirectory.find(str(name), where.runs)
+    return launch.sync(directory, where.but(storage=_storage(directory, where.storage)))
 
 
 @contextmanager
 def ui(
     name: PlaceLike | None = None,
     *,
-    runs_dir: PlaceLike = "runs",
     host: str = "127.0.0.1",
     port: int = 5000,
-    storage: str | None = None,
-    tracking: str | None = None,
+    where: Where | None = None,
+    **options: Unpack[TrackedOptions],
 ) -> Iterator[View]:
     """MLflow's server on a study's store, while the `with` block lasts.
 
@@ -678,17 +680,18 @@ def ui(
         name: the study; None: the newest.
         host: the address to listen on; anyone who reaches it can read and change the store.
         port: 0: any free one.
-        runs_dir, storage, tracking: as for `run`.
+        where, options: as for `run`.
 
     Raises:
         UserError: no such study, the port is taken, or MLflow does not know the study.
     """
     from gansearch import tracking as mlflow  # noqa: PLC0415
 
-    directory = _find(name, runs_dir)
-    known = facts(directory.path, storage=storage)
+    where = combined(where, options, TrackedOptions)
+    directory, journal, storage = _open(name, where)
+    known = {"name": journal.study.study_name, **journal.facts}
     confirmed = bool(status(directory.path, storage=storage)["stability"])
-    uri, artifacts = mlflow.where(directory.runs_dir, tracking)
+    uri, artifacts = mlflow.store_of(directory.runs_dir, where.tracking)
 
     def view(base: str, process: Server | None = None) -> View:
         shown = partial(mlflow.comparison_url, base, uri, known["name"], identity=known["id"])
@@ -710,8 +713,8 @@ def export(
     top: int = 1,
     by: str = "iqm",
     searched: bool = False,
-    runs_dir: PlaceLike = "runs",
-    storage: str | None = None,
+    where: Where | None = None,
+    **options: Unpack[StoredOptions],
 ) -> list[Path]:
     """Write the best configurations, with weights, samples and evidence; returns the folders.
 
@@ -721,15 +724,14 @@ def export(
         top: how many, best first: by confirmed rank where configurations were trained again.
         by: the score of that rank, see `gansearch.analysis.configurations.SCORES`.
         searched: choose by the search's own values all the same.
-        runs_dir, storage: as for `run`.
+        where, options: as for `run`.
 
     Raises:
         UserError: nothing to export, or `out` is in use.
     """
     from gansearch.exporting import export as write  # noqa: PLC0415
 
-    directory, journal = _open(name, runs_dir, storage)
-    storage = _storage(directory, storage)
+    directory, journal, storage = _open(name, combined(where, options, StoredOptions))
     folder = _here(out)
     return write(directory, journal, folder, top, storage=storage, by=by, searched=searched)
 
@@ -801,17 +803,16 @@ def _here(out: PathLike) -> Path:
     return files.on_disk(files.place(out), "what is exported", "say a path on this machine")
 
 
-def _find(name: PlaceLike | None, runs_dir: PlaceLike) -> StudyDirectory:
-    """A study by name; None: the newest."""
-    runs = files.place(runs_dir)
-    return StudyDirectory.newest(runs) if name is None else StudyDirectory.find(str(name), runs)
-
-
-def _open(name: PlaceLike, runs_dir: PlaceLike, storage: str | None) -> tuple[StudyDirectory, Journal]:
+def _open(name: PlaceLike | None, where: Where) -> tuple[StudyDirectory, Journal, str | None]:
+    """A study by name, None being the newest; its search's journal, and the storage of that."""
     from gansearch.journal.journal import Journal  # noqa: PLC0415
 
-    directory = StudyDirectory.find(str(name), files.place(runs_dir))
-    return directory, Journal.open(directory.path, directory.name, _storage(directory, storage))
+    if name is None:
+        directory = StudyDirectory.newest(where.runs)
+    else:
+        directory = StudyDirectory.find(str(name), where.runs)
+    storage = _storage(directory, where.storage)
+    return directory, Journal.open(directory.path, directory.name, storage), storage
 
 
 def _storage(directory: StudyDirectory | None, storage: str | None) -> str | None:
@@ -821,26 +822,6 @@ def _storage(directory: StudyDirectory | None, storage: str | None) -> str | Non
     if storage or (directory and (directory.path / JOURNAL_FILE).exists()):
         return storage
     return os.environ.get("GANSEARCH_STORAGE") or None
-
-
-def _launch(
-    address: str | None,
-    data: PathLike | None,
-    inception: PathLike | None,
-    storage: str | None,
-    tracking: str | None,
-    concurrency: int | None,
-    modules: Sequence[PathLike] = (),
-) -> Any:
-    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
-    from gansearch.tuning.modules import existing  # noqa: PLC0415
-    from gansearch.tuning.stage import Launch  # noqa: PLC0415
-
-    if concurrency is not None and concurrency < 1:
-        raise StudyError(f"concurrency must be at least 1, not {concurrency}")
-    places = LocalPaths.of_environment(data, inception)
-    own = tuple(existing(module) for module in modules)
-    return Launch(places, address, storage, tracking, concurrency, modules=own)
 
 
 def _result(directory: StudyDirectory, finished: bool, storage: str | None) -> StudyResult:

@@ -8,20 +8,32 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 from rich.markup import escape
 
 from gansearch import __version__, api, terminal
 from gansearch.errors import GansearchError, UserError
-from gansearch.masking import shows_password, without_password
+from gansearch.masking import without_password
+from gansearch.options import (
+    By,
+    Dashboard,
+    Name,
+    Newest,
+    NewName,
+    Set,
+    StudyFile,
+    Trials,
+    as_said,
+    overrides,
+    takes,
+)
 from gansearch.study.records import strict_json
+from gansearch.tuning.where import OPTIONS, RUNS, Where
 
 app = typer.Typer(
     name="gansearch",
@@ -35,68 +47,7 @@ out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
 
-def _public(option: str, variable: str) -> Callable[[str | None], str | None]:
-    """Refuses a password in an option: everyone on the machine sees it there, and Ray's dashboard."""
-
-    def check(value: str | None) -> str | None:
-        if value and shows_password(value):
-            raise UserError(f"{option} would show its password to others: set {variable} instead")
-        return value
-
-    return check
-
-
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A study's name, or its directory.")]
-Newest = Annotated[str | None, typer.Argument(metavar="[NAME]", help="A study; default: the newest.")]
-RunsDir = Annotated[
-    str,
-    typer.Option(
-        "--runs-dir", envvar="GANSEARCH_RUNS", help="Where studies are kept: a folder, or s3://..."
-    ),
-]
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", envvar="GANSEARCH_DATA", help="The folder of all data sets."),
-]
-Inception = Annotated[
-    Path | None,
-    typer.Option("--inception", envvar="GANSEARCH_INCEPTION", help="A file of Inception weights."),
-]
-Address = Annotated[str | None, typer.Option(help="A Ray cluster; default: a local Ray.")]
-Dashboard = Annotated[
-    str | None,
-    typer.Option("--address", metavar="http://HEAD:8265", help="Of a cluster that has the study."),
-]
-Modules = Annotated[
-    list[Path] | None,
-    typer.Option("--module", help="Code of yours that the study needs besides what it names."),
-]
-Storage = Annotated[
-    str | None,
-    typer.Option(
-        help="An Optuna storage URL; default: a journal file.",
-        callback=_public("--storage", "GANSEARCH_STORAGE"),
-    ),
-]
-Tracking = Annotated[
-    str | None,
-    typer.Option(
-        "--tracking",
-        help="An MLflow tracking URI, or 'off'; default: SQLite in runs.",
-        callback=_public("--tracking", "MLFLOW_TRACKING_URI"),
-    ),
-]
-Concurrency = Annotated[int | None, typer.Option(min=1, help="Trials at once, at most.")]
-There = Annotated[str | None, typer.Option(help="As for run, and as the cluster sees it.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set search.trials=8."),
-]
-By = Annotated[str, typer.Option(help="The score that ranks: iqm, median, mean, q90 or success.")]
-Trials = Annotated[int | None, typer.Option(min=1, help="Short for --set search.trials=N.")]
 LOOPBACK = "127.0.0.1"
-RUNS = "runs"
 
 
 def _print_version(asked: bool) -> None:
@@ -115,11 +66,12 @@ def options(
 
 
 @app.command()
-def check(study: StudyFile, data: Data = None, inception: Inception = None, set_: Set = None) -> None:
+@takes("data", "inception")
+def check(study: StudyFile, where: Where, set_: Set = None) -> None:
     """Validate a study, show what it will do, build every part and try one tiny step."""
-    loaded = api.load_study(study, data=data, overrides=_overrides(set_, None))
+    loaded = api.load_study(study, data=where.data, overrides=overrides(set_))
     terminal.show_study(out, loaded)
-    tried = api.check(loaded, data=data, inception=inception)
+    tried = api.check(loaded, data=where.data, inception=where.inception)
     configurations = "1 configuration" if tried == 1 else f"{tried} configurations"
     out.print(f"[green]ok[/]: {configurations} built and trained for a step")
     for line in api.lacking(loaded):
@@ -142,137 +94,78 @@ def parts(
 
 
 @app.command()
+@takes()
 def run(
-    study: StudyFile,
-    runs_dir: RunsDir = RUNS,
-    name: Annotated[str | None, typer.Option(help="The study's name; default: the file's.")] = None,
-    address: Address = None,
-    trials: Trials = None,
-    set_: Set = None,
-    concurrency: Concurrency = None,
-    data: Data = None,
-    inception: Inception = None,
-    storage: Storage = None,
-    tracking: Tracking = None,
-    modules: Modules = None,
+    study: StudyFile, where: Where, name: NewName = None, trials: Trials = None, set_: Set = None
 ) -> None:
     """Run a study under Ray Tune."""
-    _import_from(modules)
-    result = api.run(
-        api.load_study(study, data=data, overrides=_overrides(set_, trials)),
-        name=name,
-        runs_dir=runs_dir,
-        address=address,
-        data=data,
-        inception=inception,
-        storage=storage,
-        tracking=tracking,
-        concurrency=concurrency,
-        modules=modules or (),
-        console=err,
-    )
-    _finish(result, storage)
+    _import_from(where.modules)
+    loaded = api.load_study(study, data=where.data, overrides=overrides(set_, trials))
+    _finish(api.run(loaded, name=name, console=err, where=where), where)
 
 
 @app.command()
+@takes(*(name for name in OPTIONS if name != "address"), elsewhere=True)
 def submit(
     study: StudyFile,
     address: Annotated[str, typer.Option(metavar="http://HEAD:8265", help="The cluster's dashboard.")],
-    name: Annotated[str | None, typer.Option(help="The study's name; default: the file's.")] = None,
+    where: Where,
+    name: NewName = None,
     trials: Trials = None,
     set_: Set = None,
-    concurrency: Concurrency = None,
-    runs_dir: There = None,
-    data: There = None,
-    inception: There = None,
-    storage: There = None,
-    tracking: There = None,
-    modules: Modules = None,
 ) -> None:
     """Run a study on a cluster elsewhere, as a Ray job that goes on when this machine is closed."""
-    job = api.submit(
-        study,
-        address,
-        name=name,
-        overrides=_overrides(set_, trials),
-        concurrency=concurrency,
-        runs_dir=runs_dir,
-        data=data,
-        inception=inception,
-        storage=storage,
-        tracking=tracking,
-        modules=modules or (),
-    )
+    job = api.submit(study, address, name=name, overrides=overrides(set_, trials), where=where)
     out.print(f"{job.study}: job {job.id}", highlight=False)
-    where = f"{job.study} --address {address}"
-    _say_next(f"gansearch logs {where} --follow", f"gansearch status {where}")
+    there = f"{job.study} --address {address}"
+    _say_next(f"gansearch logs {there} --follow", f"gansearch status {there}")
 
 
 @app.command()
+@takes("runs_dir")
 def logs(
     ctx: typer.Context,
     name: Name,
+    where: Where,
     trial: Annotated[int | None, typer.Option(min=0, help="Of one trial: what it printed.")] = None,
     seeds: Annotated[
         bool, typer.Option("--seeds", help="The trial is of the stability study.")
     ] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Until the job ends.")] = False,
     address: Dashboard = None,
-    runs_dir: RunsDir = RUNS,
 ) -> None:
     """What a trial printed and how it failed; on a cluster elsewhere also what the study printed."""
     if address is not None and trial is not None:
         asked = ["--trial", str(trial), *(["--seeds"] if seeds else [])]
-        _ask_cluster(address, ["logs", name, *asked], **_said(ctx, "runs_dir"))
+        _ask_cluster(address, ["logs", name, *asked], as_said(ctx, where))
     elif address is not None:
         for piece in api.job_logs(address, name, follow=follow):
             sys.stdout.write(piece)
     elif trial is not None:
-        sys.stdout.write(api.trial_log(name, trial, seeds=seeds, runs_dir=runs_dir))
+        sys.stdout.write(api.trial_log(name, trial, seeds=seeds, where=where))
     else:
         raise UserError("say which trial: --trial N (or --address of the cluster on which it runs)")
 
 
 @app.command()
-def resume(
-    ctx: typer.Context,
-    name: Name,
-    runs_dir: RunsDir = RUNS,
-    address: Address = None,
-    concurrency: Concurrency = None,
-    data: Data = None,
-    inception: Inception = None,
-    storage: Storage = None,
-    tracking: Tracking = None,
-    modules: Modules = None,
-) -> None:
+@takes()
+def resume(ctx: typer.Context, name: Name, where: Where) -> None:
     """Go on with a study after any kind of interruption; http://HEAD:8265 does so as a Ray job."""
-    if address and address.startswith("http"):
-        said = _said(ctx, "runs_dir", "concurrency", "data", "inception", "storage", "tracking")
-        job = api.submit_resume(name, address, modules=modules or (), **said)
+    if where.address and where.address.startswith("http"):
+        job = api.submit_resume(name, where.address, where=as_said(ctx, where))
         out.print(f"{job.study}: job {job.id}", highlight=False)
         return
-    _import_from(modules)
-    result = api.resume(
-        name,
-        runs_dir=runs_dir,
-        address=address,
-        data=data,
-        inception=inception,
-        storage=storage,
-        tracking=tracking,
-        concurrency=concurrency,
-        modules=modules or (),
-        console=err,
-    )
-    _finish(result, storage)
+    _import_from(where.modules)
+    _finish(api.resume(name, console=err, where=where), where)
 
 
 @app.command()
+@takes()
 def stability(
     what: Annotated[
         list[str], typer.Argument(metavar="NAME|CONFIG.yaml...", help="A study, or configurations.")
     ],
+    where: Where,
     top: Annotated[int | None, typer.Option(min=0, help="How many of the study's best [5].")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="How often each, in all [10].")] = None,
     per: Annotated[
@@ -291,15 +184,9 @@ def stability(
     ] = "",
     set_: Set = None,
     name: Annotated[str | None, typer.Option(help="Of a new study.")] = None,
-    runs_dir: RunsDir = RUNS,
-    address: Address = None,
-    concurrency: Concurrency = None,
-    data: Data = None,
-    inception: Inception = None,
-    storage: Storage = None,
-    tracking: Tracking = None,
 ) -> None:
     """Train configurations again on fresh seeds, unpruned: which of them keeps working?"""
+    _import_from(where.modules)
     result = api.stability(
         *what,
         top=top,
@@ -309,22 +196,18 @@ def stability(
         around=around,
         of=of,
         axes=[axis.strip() for axis in axes.split(",") if axis.strip()],
-        overrides=_overrides(set_, None),
+        overrides=overrides(set_),
         name=name,
-        runs_dir=runs_dir,
-        address=address,
-        data=data,
-        inception=inception,
-        storage=storage,
-        tracking=tracking,
-        concurrency=concurrency,
         console=err,
+        where=where,
     )
-    _finish(result, storage)
+    _finish(result, where)
 
 
 @app.command()
+@takes("runs_dir", "storage", "tracking")
 def report(
+    where: Where,
     name: Newest = None,
     target: Annotated[
         str | None, typer.Option("--out", help="A folder; default: report/ in the study's.")
@@ -333,28 +216,19 @@ def report(
     threshold: Annotated[
         float | None, typer.Option(help="A value that counts as reached, for the time to it.")
     ] = None,
-    runs_dir: RunsDir = RUNS,
-    storage: Storage = None,
-    tracking: Tracking = None,
 ) -> None:
     """Write a study's report: one HTML file, its tables as CSV, its figures for a paper."""
-    written = api.report(
-        name,
-        out=target,
-        by=by,
-        threshold=threshold,
-        runs_dir=runs_dir,
-        storage=storage,
-        tracking=tracking,
-    )
+    written = api.report(name, out=target, by=by, threshold=threshold, where=where)
     out.print(f"{written.html}", highlight=False, soft_wrap=True)
     if written.unsent:
         err.print(f"MLflow does not have it: {written.unsent}", markup=False, soft_wrap=True)
 
 
 @app.command()
+@takes("runs_dir", "storage")
 def compare(
     names: Annotated[list[str], typer.Argument(metavar="NAME NAME...", help="Studies.")],
+    where: Where,
     target: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.csv|FILE.html", help="Write it, too.")
     ] = None,
@@ -362,15 +236,13 @@ def compare(
         bool, typer.Option("--anyway", help="Also numbers that were made differently.")
     ] = False,
     by: By = "iqm",
-    runs_dir: RunsDir = RUNS,
-    storage: Storage = None,
 ) -> None:
     """Several studies side by side; numbers made differently are refused."""
     from gansearch.reporting.comparison import write_comparison  # noqa: PLC0415
 
     if target is not None and target.suffix not in (".csv", ".html"):
         raise UserError(f"--out {target}: must end in .csv or .html")
-    table = api.compare(*names, anyway=anyway, by=by, runs_dir=runs_dir, storage=storage)
+    table = api.compare(*names, anyway=anyway, by=by, where=where)
     terminal.show_comparison(out, table)
     if target is not None:
         write_comparison(table, target)
@@ -378,11 +250,11 @@ def compare(
 
 
 @app.command()
+@takes("runs_dir", "storage")
 def status(
     ctx: typer.Context,
     name: Name,
-    runs_dir: RunsDir = RUNS,
-    storage: Storage = None,
+    where: Where,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
     top: Annotated[int, typer.Option(min=1, help="Rows of the leaderboard.")] = 10,
     address: Dashboard = None,
@@ -393,10 +265,10 @@ def status(
     """Leaderboard and outcomes of a study, also while it runs."""
     if address is not None:
         asked = ["--top", str(top), "--seen-at", without_password(address)]
-        asked += [*(["--json"] if as_json else []), *(["--storage", storage] if storage else [])]
-        _ask_cluster(address, ["status", name, *asked], **_said(ctx, "runs_dir"))
+        asked += ["--json"] if as_json else []
+        _ask_cluster(address, ["status", name, *asked], as_said(ctx, where))
         return
-    found = api.status(name, runs_dir=runs_dir, storage=storage)
+    found = api.status(name, where=where)
     if seen_at and found["dashboard"]:
         page = found["dashboard"].partition("/#")[2]
         found["dashboard"] = f"{seen_at.rstrip('/')}/#{page}"
@@ -405,25 +277,23 @@ def status(
     else:
         terminal.show_status(out, found, top)
         if found["stability"]:
-            ranking = api.configurations(name, runs_dir=runs_dir, storage=storage)
+            ranking = api.configurations(name, where=where)
             terminal.show_configurations(out, ranking)
 
 
 @app.command()
+@takes("runs_dir", "storage", "tracking")
 def ui(
+    where: Where,
     name: Newest = None,
-    runs_dir: RunsDir = RUNS,
     port: Annotated[int, typer.Option(help="0 takes any free one.")] = 5000,
     host: Annotated[
         str, typer.Option(help="The address to listen on: it has no passwords.")
     ] = LOOPBACK,
-    storage: Storage = None,
-    tracking: Tracking = None,
 ) -> None:
     """Start MLflow's server on the runs' store and print the study's comparison view."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the server ends with us
-    how = partial(api.ui, name, runs_dir=runs_dir, storage=storage, tracking=tracking)
-    with how(host=host, port=port) as view:
+    with api.ui(name, host=host, port=port, where=where) as view:
         out.print(f"MLflow: {view.server}", highlight=False)
         out.print(f"compare trials: {view.comparison}", soft_wrap=True, highlight=False)
         if view.seeds:
@@ -437,45 +307,43 @@ def ui(
 
 
 @app.command()
-def sync(
-    name: Name, runs_dir: RunsDir = RUNS, storage: Storage = None, tracking: Tracking = None
-) -> None:
+@takes("runs_dir", "storage", "tracking")
+def sync(name: Name, where: Where) -> None:
     """Send to MLflow what it does not have of a study."""
-    unsent = api.sync(name, runs_dir=runs_dir, storage=storage, tracking=tracking)
+    unsent = api.sync(name, where=where)
     if unsent:
         raise UserError(f"{unsent} trials could not be sent: is MLflow's server up?")
     out.print("MLflow has everything.")
 
 
 @app.command()
+@takes("runs_dir")
 def repair(
     name: Name,
+    where: Where,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
-    runs_dir: RunsDir = RUNS,
 ) -> None:
     """Mend a damaged journal file: keeps all that can be read, and the damaged file beside it."""
-    done = api.repair(name, runs_dir=runs_dir, dry_run=dry_run)
+    done = api.repair(name, dry_run=dry_run, where=where)
     terminal.show_repairs(out, done)
     if not dry_run and any(each.original for each in done.values()):
         _say_next(f"gansearch status {name}", f"gansearch resume {name}")
 
 
 @app.command()
+@takes("runs_dir", "storage")
 def export(
     name: Name,
     target: Annotated[str, typer.Option("--out", help="A new folder.")],
+    where: Where,
     top: Annotated[int, typer.Option(min=1, help="How many, best first.")] = 1,
     by: By = "iqm",
     searched: Annotated[
         bool, typer.Option("--searched", help="By the search's values, whatever was confirmed.")
     ] = False,
-    runs_dir: RunsDir = RUNS,
-    storage: Storage = None,
 ) -> None:
     """Write the best configurations, by confirmed rank if there is one: weights, samples, evidence."""
-    folders = api.export(
-        name, target, top=top, by=by, searched=searched, runs_dir=runs_dir, storage=storage
-    )
+    folders = api.export(name, target, top=top, by=by, searched=searched, where=where)
     for folder in folders:
         out.print(f"{folder}", highlight=False)
     first = shlex.quote(str(folders[0]))
@@ -486,11 +354,11 @@ def export(
 
 
 @app.command()
+@takes("data", "inception")
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="One configuration.")],
     target: Annotated[str, typer.Option("--out", help="The folder for the model.")],
-    data: Data = None,
-    inception: Inception = None,
+    where: Where,
     device: Annotated[str | None, typer.Option(help="Default: the GPU if there is one.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="On a CPU; the trial's cpus repeat it.")] = 1,
 ) -> None:
@@ -503,8 +371,8 @@ def train(
     curve = api.train(
         config,
         target,
-        data=data,
-        inception=inception,
+        data=where.data,
+        inception=where.inception,
         device=device,
         threads=threads,
         on_report=show,
@@ -541,52 +409,23 @@ def main() -> None:
         sys.exit(1)
 
 
-def _said(ctx: typer.Context, *names: str) -> dict[str, Any]:
-    """The options among these that stand on the command line, as a cluster is to be told them: its own
-    environment, and not this machine's, says the others.
-    """
-    sources = {name: ctx.get_parameter_source(name) for name in names}
-    given = [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
-    values = {name: ctx.params[name] for name in given}
-    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
-
-
-def _ask_cluster(address: str, arguments: list[str], runs_dir: str | None = None) -> None:
+def _ask_cluster(address: str, arguments: list[str], where: Where) -> None:
     """Have a command answered by the head of a cluster elsewhere."""
-    answer = api.remote(address, arguments, runs_dir=runs_dir)
+    answer = api.remote(address, arguments, where=where)
     sys.stdout.write(answer.stdout)
     sys.stderr.write(answer.stderr)
     if answer.exit_code:
         sys.exit(answer.exit_code)
 
 
-def _import_from(modules: list[Path] | None) -> None:
+def _import_from(modules: Iterable[Path]) -> None:
     """Find modules of the user's own where they are said to be."""
-    for module in modules or []:
-        sys.path.append(str(module.absolute().parent))
+    for module in modules:
+        sys.path.append(str(module.parent))
 
 
-def _overrides(items: list[str] | None, trials: int | None) -> dict[str, Any]:
-    overrides: dict[str, Any] = {}
-    for item in items or []:
-        key, equals, text = item.partition("=")
-        if not equals or not key.strip():
-            raise UserError(f"--set {item}: needs KEY=VALUE, as in --set search.trials=8")
-        overrides[key.strip()] = _value(item, text)
-    return overrides | ({"search.trials": trials} if trials else {})
-
-
-def _value(item: str, text: str) -> Any:
-    from gansearch.study.document import parse_value  # noqa: PLC0415
-
-    try:
-        return parse_value(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {item}: the value is not valid YAML") from error
-
-
-def _finish(result: api.StudyResult, storage: str | None) -> None:
-    terminal.show_status(out, api.status(result.directory, storage=storage), top=10)
+def _finish(result: api.StudyResult, where: Where) -> None:
+    terminal.show_status(out, api.status(result.directory, where=where), top=10)
     confirmed = len(result.configurations) > 0
     if confirmed:
         terminal.show_configurations(out, result.configurations)

@@ -12,8 +12,8 @@ from gansearch.study.document import parse_document
 from gansearch.study.records import Report
 from gansearch.training.validation import read_study
 from gansearch.tuning.creation import create
-from gansearch.tuning.launch import Launch
 from gansearch.tuning.ledger import Ledger
+from gansearch.tuning.where import Where
 
 STUDY = """
 data: {name: digits}
@@ -53,25 +53,19 @@ def spec():
 
 
 @pytest.fixture
-def places(tmp_path_factory):
-    from gansearch.training.prepare import LocalPaths
-
-    return LocalPaths(tmp_path_factory.getbasetemp() / "data", tmp_path_factory.getbasetemp() / "cache")
-
-
-@pytest.fixture
-def launch(places):
-    return Launch(places, tracking="off")
+def where(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("GANSEARCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    return Where(data=str(tmp_path_factory.getbasetemp() / "data"), tracking="off")
 
 
 @pytest.fixture
-def make_ledger(tmp_path, launch):
+def make_ledger(tmp_path, where):
     """A ledger over a journal in a fresh directory; called again, as a resumed driver would."""
 
     def make(spec, mirror=None) -> Ledger:
         directory = StudyDirectory(tmp_path / "runs" / "study")
         if not directory.path.exists():
-            create(spec, directory, launch, None)
+            create(spec, directory, where, None)
         journal = Journal.open(directory.path, "study", writer=True)
         source = partial(Proposer, spec)
         return Ledger(source, directory, journal, mirror, keep=spec.plan.keep)

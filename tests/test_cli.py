@@ -355,9 +355,9 @@ def test_status_links_ray_s_dashboard_as_the_asker_reaches_it(here, command, mon
     asked = []
     places = []
 
-    def remote(address, words, *, runs_dir):
+    def remote(address, words, *, where):
         asked.append(words)
-        places.append(runs_dir)
+        places.append(where.runs_dir)
         return RemoteAnswer(0, "", "")
 
     monkeypatch.setattr(cli.api, "remote", remote)

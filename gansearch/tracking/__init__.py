@@ -12,7 +12,7 @@ thread.
 from __future__ import annotations
 
 from gansearch.tracking.report import log_report
-from gansearch.tracking.server import Server, comparison_url, default_store, ui, where
+from gansearch.tracking.server import Server, comparison_url, default_store, store_of, ui
 from gansearch.tracking.tracker import Tracker, sync
 from gansearch.tracking.translate import Phase, Status
 
@@ -24,7 +24,7 @@ __all__ = [
     "comparison_url",
     "default_store",
     "log_report",
+    "store_of",
     "sync",
     "ui",
-    "where",
 ]

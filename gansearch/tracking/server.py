@@ -38,7 +38,7 @@ def default_store(runs_dir: Place) -> tuple[str, str]:
     return f"sqlite:///{root / 'mlflow.db'}", (root / "mlartifacts").as_uri()
 
 
-def where(runs_dir: Place, uri: str | None = None) -> tuple[str, str | None]:
+def store_of(runs_dir: Place, uri: str | None = None) -> tuple[str, str | None]:
     """The tracking URI that applies, and where artifacts go if the store is not to say.
 
     As said, else by MLFLOW_TRACKING_URI, else the default store of the runs directory.

@@ -20,26 +20,26 @@ from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
 from gansearch.metrics.reference import Reference, save_reference
 from gansearch.study.spec import StudySpec
-from gansearch.tuning.stage import Launch
+from gansearch.tuning.where import Where
 
 
 @contextmanager
 def created(
-    spec: StudySpec, directory: StudyDirectory, launch: Launch, reference: Reference
+    spec: StudySpec, directory: StudyDirectory, where: Where, reference: Reference
 ) -> Iterator[None]:
     """A new study, held by this driver from the first moment at which another one could find it."""
     if isinstance(directory.path, Path):
-        create(spec, directory, launch, reference)
-        with directory.held(launch.storage):
+        create(spec, directory, where, reference)
+        with directory.held(where.storage):
             yield
     else:
-        with directory.held(launch.storage):
-            create(spec, directory, launch, reference)
+        with directory.held(where.storage):
+            create(spec, directory, where, reference)
             yield
 
 
 def create(
-    spec: StudySpec, directory: StudyDirectory, launch: Launch, reference: Reference | None
+    spec: StudySpec, directory: StudyDirectory, where: Where, reference: Reference | None
 ) -> None:
     """Make a study, whole or not at all."""
     config = spec.corner()
@@ -55,7 +55,7 @@ def create(
         "id": uuid.uuid4().hex[:12],  # tells studies of one name apart on a shared MLflow server
         **versions_in_use(),
     }
-    begin = partial(Journal.create, name=directory.name, facts=facts, storage=launch.storage)
+    begin = partial(Journal.create, name=directory.name, facts=facts, storage=where.storage)
     if isinstance(directory.path, Path):
         _make_folder(directory.path, spec.to_yaml(), reference, begin)
     else:

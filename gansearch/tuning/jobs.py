@@ -33,7 +33,8 @@ from gansearch.journal.directory import StudyDirectory, check_name
 from gansearch.masking import shows_password, without_password
 from gansearch.study.document import Document, read_document
 from gansearch.tuning.connection import wants_token
-from gansearch.tuning.modules import existing, own_modules
+from gansearch.tuning.modules import own_modules
+from gansearch.tuning.where import OPTIONS, Option, Where
 
 _TALKATIVE = (
     "ray.dashboard.modules.dashboard_sdk",
@@ -99,13 +100,7 @@ def submit(
     *,
     name: str | None = None,
     overrides: Mapping[str, Any] | None = None,
-    runs_dir: str | None = None,
-    data: str | None = None,
-    inception: str | None = None,
-    storage: str | None = None,
-    tracking: str | None = None,
-    concurrency: int | None = None,
-    modules: Sequence[str | Path] = (),
+    where: Where | None = None,
 ) -> Job:
     """Run a study on a cluster; returns as soon as the cluster has it.
 
@@ -116,11 +111,8 @@ def submit(
         address: the cluster's dashboard, `http://HEAD:8265`.
         name: the study's name; None: the file's, with a number if an earlier job has it.
         overrides: values in place of the file's, by dotted key: {"search.trials": 8}.
-        runs_dir: an absolute path on the cluster, or a URI; None: the head's GANSEARCH_RUNS.
-        data, inception: absolute paths on the cluster; None: as the head's environment says.
-        storage, tracking, concurrency: as for `gansearch.run`.
-        modules: folders of packages and .py files of the user's own which the study needs besides
-            those that it names; all of them are kept with the study.
+        where: as the cluster sees it: its paths are absolute ones there, and what it does not say, the
+            head's environment does. Its `modules` lie here, and go along.
 
     Raises:
         InvalidInput: with every mistake in the file; nothing was submitted then, nor for any other
@@ -131,51 +123,25 @@ def submit(
     _refuse_secrets([path.read_text(encoding="utf-8")], "the study file")
     # As JSON, whose every value is YAML too.
     changes = [word for k, v in (overrides or {}).items() for word in ("--set", f"{k}={json.dumps(v)}")]
-    options = _options(
-        data=_on_cluster(data, "data"),
-        inception=_on_cluster(inception, "inception"),
-        storage=storage,
-        tracking=tracking,
-        concurrency=concurrency,
-    )
-    more = [existing(module) for module in modules]
-    options += _options_of(more)
-    with _folder_of([path, *own_modules(document.tree), *more]) as folder, _client(address) as client:
+    where = where or Where()
+    own = [*own_modules(document.tree), *where.modules]
+    with _folder_of([path, *own]) as folder, _client(address) as client:
         name = StudyDirectory.new(name or _free(client, path.stem), "", folder / "runs").name
-        arguments = ["run", path.name, "--name", name, *changes, *options]
-        return _give(client, arguments, runs_dir, {"study": name, "command": "run"}, folder)
+        arguments = ["run", path.name, "--name", name, *changes]
+        return _give(client, arguments, where, {"study": name, "command": "run"}, folder)
 
 
-def submit_resume(
-    name: str,
-    address: str,
-    *,
-    runs_dir: str | None = None,
-    data: str | None = None,
-    inception: str | None = None,
-    storage: str | None = None,
-    tracking: str | None = None,
-    concurrency: int | None = None,
-    modules: Sequence[str | Path] = (),
-) -> Job:
+def submit_resume(name: str, address: str, where: Where | None = None) -> Job:
     """Go on with a study on a cluster; arguments as for `submit`.
 
-    The modules that the study names lie in its directory since it was launched; `modules` are those
-    that it needs besides, and newer versions of them.
+    The modules that the study names lie in its directory since it was launched; `where.modules` are
+    the others that it needs, and newer versions.
     """
     check_name(name)
-    options = _options(
-        data=_on_cluster(data, "data"),
-        inception=_on_cluster(inception, "inception"),
-        storage=storage,
-        tracking=tracking,
-        concurrency=concurrency,
-    )
-    more = [existing(module) for module in modules]
-    options += _options_of(more)
-    with _folder_of(more) as folder, _client(address) as client:
+    where = where or Where()
+    with _folder_of(where.modules) as folder, _client(address) as client:
         about = {"study": name, "command": "resume"}
-        return _give(client, ["resume", name, *options], runs_dir, about, folder)
+        return _give(client, ["resume", name], where, about, folder)
 
 
 def list_jobs(address: str) -> list[Job]:
@@ -213,7 +179,7 @@ def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
 
 
 def remote(
-    address: str, arguments: Sequence[str], *, runs_dir: str | None = None, timeout: float = 120.0
+    address: str, arguments: Sequence[str], where: Where | None = None, *, timeout: float = 120.0
 ) -> RemoteAnswer:
     """Run a short command of `gansearch` about a study on the cluster's head and wait for its answer.
 
@@ -224,7 +190,7 @@ def remote(
         address: the cluster's dashboard.
         arguments: such as ["status", "NAME", "--json"]; the command must know --runs-dir, and the name
             must be one: a path would be the head's, anywhere on it.
-        runs_dir: as for `submit`.
+        where: as for `submit`, of the options that the command knows.
         timeout: seconds, after which the command is stopped.
 
     Raises:
@@ -232,7 +198,7 @@ def remote(
     """
     check_name(arguments[1])
     mark = f"--- {secrets.token_hex(8)} ---"
-    line = _captured(_command(arguments, runs_dir), mark)
+    line = _captured(_command(arguments, where or Where()), mark)
     with _client(address) as client:
         id_ = client.submit_job(entrypoint=line, submission_id=_new_id(arguments[0]))
         try:
@@ -273,22 +239,30 @@ def _folder_of(paths: Sequence[Path]) -> Iterator[Path]:
         yield Path(name)
 
 
-def _options(**given: Any) -> list[str]:
-    """Options as words of a command line; those that are None are left out."""
-    said = {key: value for key, value in given.items() if value is not None}
-    return [word for key, value in said.items() for word in (f"--{key}", str(value))]
+def _words(where: Where) -> list[str]:
+    """Options as words of a command line on the head, but for --runs-dir, which `_command` says.
+
+    Raises `UserError` for a path that could mean another one there.
+    """
+    words = []
+    for name, option in OPTIONS.items():
+        said = getattr(where, name)
+        if name in ("runs_dir", "address") or said is None:
+            continue
+        # Modules lie in the folder in which the command works.
+        each = [module.name for module in said] if name == "modules" else [_on_cluster(option, said)]
+        words += [word for value in each for word in (f"--{option.flag}", value)]
+    return words
 
 
-def _options_of(modules: Sequence[Path]) -> list[str]:
-    """So that the command keeps them with the study: they lie in the folder that it works in."""
-    return [word for module in modules for word in ("--module", module.name)]
-
-
-def _on_cluster(path: str | None, what: str) -> str | None:
-    """A place that means the same wherever the command runs; raises `UserError` for another one."""
-    if path is None or path.startswith("/") or "://" in path:
-        return path
-    raise UserError(f"--{what} {path} is a path on the cluster here: give it from the root, /...")
+def _on_cluster(option: Option, said: object) -> str:
+    """A value that means the same wherever the command runs; raises `UserError` for another one."""
+    text = str(said)
+    if not option.is_path or text.startswith("/") or "://" in text:
+        return text
+    raise UserError(
+        f"--{option.flag} {text} is a path on the cluster here: give it from the root, /..."
+    )
 
 
 def _refuse_secrets(texts: Sequence[str], where: str) -> None:
@@ -299,15 +273,17 @@ def _refuse_secrets(texts: Sequence[str], where: str) -> None:
         )
 
 
-def _command(arguments: Sequence[str], runs_dir: str | None) -> str:
+def _command(arguments: Sequence[str], where: Where) -> str:
     """A line for the head's shell; raises `UserError` for what it must not hold."""
-    _refuse_secrets([*arguments, runs_dir or ""], "the job's command")
-    line = shlex.join(["gansearch", *arguments])
-    if runs_dir is not None:
-        return f"{line} --runs-dir {shlex.quote(_on_cluster(runs_dir, 'runs-dir') or '')}"
-    # A relative default would lie in the job's own folder, which Ray deletes.
-    unset = "it is not set in the environment of the head: set it, or say --runs-dir"
-    return f'{line} --runs-dir "${{GANSEARCH_RUNS:?{unset}}}"'
+    words = ["gansearch", *arguments, *_words(where)]
+    if where.runs_dir is None:
+        # A relative default would lie in the job's own folder, which Ray deletes.
+        unset = "it is not set in the environment of the head: set it, or say --runs-dir"
+        folder = f'"${{GANSEARCH_RUNS:?{unset}}}"'
+    else:
+        folder = shlex.quote(_on_cluster(OPTIONS["runs_dir"], where.runs_dir))
+    _refuse_secrets([*words, folder], "the job's command")
+    return f"{shlex.join(words)} --runs-dir {folder}"
 
 
 def _captured(line: str, mark: str) -> str:
@@ -322,13 +298,13 @@ def _captured(line: str, mark: str) -> str:
 def _give(
     client: Any,
     arguments: Sequence[str],
-    runs_dir: str | None,
+    where: Where,
     about: Mapping[str, str],
     folder: Path,
 ) -> Job:
     """Hand a command to the cluster, with a folder to work in, from which every node can import."""
     id_ = client.submit_job(
-        entrypoint=_command([*arguments, "--address", "auto"], runs_dir),
+        entrypoint=_command([*arguments, "--address", "auto"], where),
         submission_id=_new_id(about["study"]),
         runtime_env={"working_dir": str(folder)},
         metadata={"gansearch": gansearch.__version__, **about},

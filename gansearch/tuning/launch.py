@@ -35,7 +35,7 @@ from gansearch.study.document import parse_document, read_document
 from gansearch.study.plan import Stability
 from gansearch.study.roster import Candidate, Roster
 from gansearch.study.spec import StudySpec
-from gansearch.tracking import where
+from gansearch.tracking import store_of
 from gansearch.training.prepare import LocalPaths, load_real, load_weights, prepare
 from gansearch.training.validation import read_study
 from gansearch.tuning.connection import connected, dashboard
@@ -43,7 +43,8 @@ from gansearch.tuning.creation import created, versions_in_use
 from gansearch.tuning.mirroring import mirror
 from gansearch.tuning.modules import differing, keep, kept, own_modules
 from gansearch.tuning.nodes import Nodes
-from gansearch.tuning.stage import Launch, Stage, run_trials
+from gansearch.tuning.stage import Stage, run_trials
+from gansearch.tuning.where import Where
 
 
 def load_study(
@@ -71,7 +72,7 @@ def run(
     spec: StudySpec,
     data: ImageData,
     directory: StudyDirectory,
-    launch: Launch,
+    where: Where,
     console: Console,
 ) -> bool:
     """Run a new study to its end; returns False if it was interrupted.
@@ -79,39 +80,39 @@ def run(
     Nothing is created before all that can be checked has been. The images are let go of once Ray's
     object store has them. Raises `UserError` for what is wrong.
     """
-    _check_storable(directory, launch)
-    modules = _modules(spec, launch)
-    with connected(launch.address, modules) as ray:
-        nodes = _nodes(ray, spec, launch, console)
+    _check_storable(directory, where)
+    modules = _modules(spec, where)
+    with connected(where.address, modules) as ray:
+        nodes = _nodes(ray, spec, where, console)
         nodes.check_shared(directory.runs_dir)
         console.print(f"study '{directory.name}' in {directory.path}", highlight=False)
         data_ref = ray.put(data)
-        reference = _measure(ray, spec, data, data_ref, launch, console)
-        with created(spec, directory, launch, reference):
+        reference = _measure(ray, spec, data, data_ref, where, console)
+        with created(spec, directory, where, reference):
             keep(modules, directory.modules)
             nodes.share(directory.path)
             shared = (data_ref, data.shape, ray.put(reference))
             del data
-            stage = Stage(nodes, spec, directory, launch, *shared, console)
-            journal = _open(directory, launch)
+            stage = Stage(nodes, spec, directory, where, *shared, console)
+            journal = _open(directory, where)
             _note_dashboard(ray, journal, console)
             return _go_on(stage, journal)
 
 
-def resume(directory: StudyDirectory, launch: Launch, console: Console) -> bool:
+def resume(directory: StudyDirectory, where: Where, console: Console) -> bool:
     """Go on with a study after any interruption; returns False if it was interrupted again.
 
     Raises:
         StudyError: it is being run, its file has changed since it was launched, or its images have.
     """
-    with _held(directory, launch):
-        journal = _open(directory, launch)
+    with _held(directory, where):
+        journal = _open(directory, where)
         _check_unchanged(directory, journal)
-        if is_finished(directory, journal, launch.storage):
-            if launch.tracking != "off":
-                _mirror(directory, launch)
+        if is_finished(directory, journal, where.storage):
+            if where.tracking != "off":
+                _mirror(directory, where)
             return True
-        with _staged(directory, journal, launch, console) as stage:
+        with _staged(directory, journal, where, console) as stage:
             return _go_on(stage, journal)
 
 
@@ -132,25 +133,25 @@ class Request:
     best: str = ""
 
 
-def confirm(directory: StudyDirectory, request: Request, launch: Launch, console: Console) -> bool:
+def confirm(directory: StudyDirectory, request: Request, where: Where, console: Console) -> bool:
     """Train configurations of a study again on fresh seeds; returns False if it was interrupted.
 
     Raises:
         StudyError: as for `resume`, or there is nothing to train again.
     """
-    with _held(directory, launch):
-        journal = _open(directory, launch)
+    with _held(directory, where):
+        journal = _open(directory, where)
         _check_unchanged(directory, journal)
         if not journal.finished:
             console.print("the search is not finished: `resume` goes on with it", style="yellow")
-        with _staged(directory, journal, launch, console) as stage:
+        with _staged(directory, journal, where, console) as stage:
             return _confirm(stage, journal, _candidates(stage, journal, request), request.wanted.seeds)
 
 
-def sync(directory: StudyDirectory, launch: Launch) -> int:
+def sync(directory: StudyDirectory, where: Where) -> int:
     """Send to MLflow what it lacks of a study; returns how many trials could not be sent."""
-    with _held(directory, launch):
-        return _mirror(directory, launch)
+    with _held(directory, where):
+        return _mirror(directory, where)
 
 
 def is_finished(directory: StudyDirectory, search: Journal, storage: str | None) -> bool:
@@ -166,23 +167,23 @@ FILE_SERVED = "file_served"
 """The fact that all whom the study file wants trained again are in the roster."""
 
 
-def _open(directory: StudyDirectory, launch: Launch) -> Journal:
-    return Journal.open(directory.path, directory.name, launch.storage, writer=True)
+def _open(directory: StudyDirectory, where: Where) -> Journal:
+    return Journal.open(directory.path, directory.name, where.storage, writer=True)
 
 
 @contextmanager
-def _held(directory: StudyDirectory, launch: Launch) -> Iterator[None]:
+def _held(directory: StudyDirectory, where: Where) -> Iterator[None]:
     """A study as its only driver's; raises `StudyError` where another process is that."""
-    _check_storable(directory, launch)
-    with directory.held(launch.storage):
+    _check_storable(directory, where)
+    with directory.held(where.storage):
         yield
 
 
-def _check_storable(directory: StudyDirectory, launch: Launch) -> None:
+def _check_storable(directory: StudyDirectory, where: Where) -> None:
     """Raise `StudyError` for all that cannot be where the study is and is not said to be elsewhere."""
-    checks: list[Callable[[], object]] = [partial(directory.check_holdable, launch.storage)]
-    if launch.tracking != "off":
-        checks.append(partial(where, directory.runs_dir, launch.tracking))
+    checks: list[Callable[[], object]] = [partial(directory.check_holdable, where.storage)]
+    if where.tracking != "off":
+        checks.append(partial(store_of, directory.runs_dir, where.tracking))
     wrong = []
     for check in checks:
         try:
@@ -195,26 +196,26 @@ def _check_storable(directory: StudyDirectory, launch: Launch) -> None:
 
 @contextmanager
 def _staged(
-    directory: StudyDirectory, journal: Journal, launch: Launch, console: Console
+    directory: StudyDirectory, journal: Journal, where: Where, console: Console
 ) -> Iterator[Stage]:
     """An existing study with Ray under it; raises `StudyError` if its images have changed."""
     with kept(directory.modules) as there:
-        spec, data = load_study(directory.study_file, launch.places, launched=True)
+        spec, data = load_study(directory.study_file, where.paths, launched=True)
         reference = load_reference(directory.reference)
-        _check_same_images(reference, load_real(spec.corner(), data, launch.places))
-        modules = _modules(spec, launch, there)
+        _check_same_images(reference, load_real(spec.corner(), data, where.paths))
+        modules = _modules(spec, where, there)
         for path in differing(modules, there):
             words = f"{path} is used, and is not what the study began with ({directory.modules})"
             console.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
-        with connected(launch.address, modules) as ray:
-            nodes = _nodes(ray, spec, launch, console)
+        with connected(where.address, modules) as ray:
+            nodes = _nodes(ray, spec, where, console)
             nodes.check_shared(directory.path)
-            keep(launch.modules, directory.modules)
+            keep(where.modules, directory.modules)
             nodes.share(directory.path)
             shared = (ray.put(data), data.shape, ray.put(reference))
             del data  # the object store has it
             _note_dashboard(ray, journal, console)
-            yield Stage(nodes, spec, directory, launch, *shared, console)
+            yield Stage(nodes, spec, directory, where, *shared, console)
 
 
 def _note_dashboard(ray: Any, journal: Journal, console: Console) -> None:
@@ -226,15 +227,15 @@ def _note_dashboard(ray: Any, journal: Journal, console: Console) -> None:
         journal.study.set_user_attr(DASHBOARD, page)
 
 
-def _modules(spec: StudySpec, launch: Launch, there: Sequence[Path] = ()) -> list[Path]:
+def _modules(spec: StudySpec, where: Where, there: Sequence[Path] = ()) -> list[Path]:
     """The user's own: those that a study names, those that are said, and those kept with it."""
     named = own_modules(parse_document(spec.to_yaml(), "study.yaml").tree)
-    return list({path.name: path for path in (*there, *named, *launch.modules)}.values())
+    return list({path.name: path for path in (*there, *named, *where.modules)}.values())
 
 
-def _nodes(ray: Any, spec: StudySpec, launch: Launch, console: Console) -> Nodes:
+def _nodes(ray: Any, spec: StudySpec, where: Where, console: Console) -> Nodes:
     """What a study runs on; raises `StudyError` where that is not enough for one trial."""
-    joined = bool(launch.address or os.environ.get("RAY_ADDRESS"))
+    joined = bool(where.address or os.environ.get("RAY_ADDRESS"))
     say = partial(console.print, style="yellow", markup=False, highlight=False, soft_wrap=True)
     nodes = Nodes(ray, spec.plan.resources, elastic=joined, say=say)
     nodes.check_resources()
@@ -261,7 +262,7 @@ def _candidates(stage: Stage, journal: Journal, request: Request) -> list[Candid
         check_comparable(request.given, stage.spec.corner(), "the study")
         chosen = select(stage.spec, records, request.wanted, journal.metric, journal.goal)
         return chosen + [given_candidate(label, config) for label, config in request.given.items()]
-    stability = journal.open_stability(stage.study.stability.path, stage.launch.storage)
+    stability = journal.open_stability(stage.study.stability.path, stage.where.storage)
     roster = stability.roster if stability else Roster()
     centre = find_centre(around, roster, records, request.best)
     found, left_out = neighbours(stage.spec, centre, around, stage.complete)
@@ -282,8 +283,8 @@ def _confirm(
 
     `of_file`: they are all that the study file asks for.
     """
-    launch, directory = stage.launch, stage.study.stability
-    journal = search.open_stability(directory.path, launch.storage, writer=True)
+    where, directory = stage.where, stage.study.stability
+    journal = search.open_stability(directory.path, where.storage, writer=True)
     if journal is None and not candidates:
         return True
     roster = journal.roster if journal else Roster()
@@ -291,7 +292,7 @@ def _confirm(
     lost = {r.config["seed"] for r in journal.trials() if r.blameless} if journal else set()
     wider = roster.extended(candidates, seeds, stage.spec.plan.search.seed, taken, lost)
     if journal is None:
-        journal = search.create_stability(directory.path, wider, versions_in_use(), launch.storage)
+        journal = search.create_stability(directory.path, wider, versions_in_use(), where.storage)
     elif wider != roster:
         journal.extend(wider)
     if of_file:
@@ -303,13 +304,13 @@ def _confirm(
     return run_trials(stage, directory, journal, Repeats, pruned=False, keep=1)
 
 
-def _mirror(directory: StudyDirectory, launch: Launch) -> int:
+def _mirror(directory: StudyDirectory, where: Where) -> int:
     """Make MLflow's picture of a study that is not running complete."""
-    search = _open(directory, launch)
-    unsent = mirror(directory, search, directory.runs_dir, launch.tracking)
-    stability = search.open_stability(directory.stability.path, launch.storage, writer=True)
+    search = _open(directory, where)
+    unsent = mirror(directory, search, directory.runs_dir, where.tracking)
+    stability = search.open_stability(directory.stability.path, where.storage, writer=True)
     if stability is not None:
-        unsent += mirror(directory.stability, stability, directory.runs_dir, launch.tracking)
+        unsent += mirror(directory.stability, stability, directory.runs_dir, where.tracking)
     return unsent
 
 
@@ -345,7 +346,7 @@ def _check_same_images(reference: Reference, real: ImageData) -> None:
 
 
 def _measure(
-    ray: Any, spec: StudySpec, data: ImageData, data_ref: Any, launch: Launch, console: Console
+    ray: Any, spec: StudySpec, data: ImageData, data_ref: Any, where: Where, console: Console
 ) -> Reference:
     """Measure the real images, on whichever node has what a trial needs.
 
@@ -354,13 +355,13 @@ def _measure(
     config, resources = spec.corner(), spec.plan.resources
     metrics = ", ".join(part.name for part in config.evaluation.metrics)
     console.print(f"measuring the real images of {data.name} for {metrics}", style="dim")
-    real = load_real(config, data, launch.places)
-    known = ray.put(load_weights(config, launch.places))
+    real = load_real(config, data, where.paths)
+    known = ray.put(load_weights(config, where.paths))
     real_ref = data_ref if real is data else ray.put(real)
     device = "cuda" if resources.gpus else "cpu"
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(prepare)
     try:
-        measured = task.remote(config, data_ref, launch.places, device, real_ref, known)
+        measured = task.remote(config, data_ref, where.paths, device, real_ref, known)
         reference: Reference = ray.get(measured)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, UserError):

@@ -9,7 +9,7 @@ from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal, write_table
 from gansearch.study.records import table_row
-from gansearch.tracking import Status, Tracker, where
+from gansearch.tracking import Status, Tracker, store_of
 from gansearch.tracking import sync as send_all
 
 IMAGES_SHOWN = 8
@@ -32,7 +32,7 @@ def open_tracker(
     """
     if tracking == "off":
         return None
-    uri, artifacts = where(runs_dir, tracking)
+    uri, artifacts = store_of(runs_dir, tracking)
     facts = journal.facts
 
     def sample(number: int, step: int) -> Place | None:

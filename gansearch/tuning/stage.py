@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,41 +17,14 @@ from gansearch.study.config import TrialConfig
 from gansearch.study.mistakes import Mistakes
 from gansearch.study.plan import Pruner
 from gansearch.study.spec import StudySpec
-from gansearch.training.prepare import LocalPaths
 from gansearch.training.validation import complete
 from gansearch.tuning.ledger import Ledger, Source
 from gansearch.tuning.mirroring import close_tracker, open_tracker
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.progress import Progress
-
-TRAINER = "gansearch.training.trainer:Trainer"
-"""What trains a trial: benchmarks and tests put others in its place."""
+from gansearch.tuning.where import Where
 
 UNPRUNED = Pruner(name="none")
-
-
-@dataclass(frozen=True)
-class Launch:
-    """Where and with what a study runs: all that the study file does not say.
-
-    Attributes:
-        places: data, caches, weights on this machine.
-        address: of a Ray cluster; None starts a local Ray, or joins RAY_ADDRESS.
-        storage: an Optuna storage URL; None: the journal file in the study's directory.
-        tracking: an MLflow tracking URI; None: MLFLOW_TRACKING_URI, else SQLite in the runs
-            directory; "off": none.
-        concurrency: trials at once at most; None: as many as fit.
-        trainer: `module:Class` that trains a trial.
-        modules: of the user's own, which the study needs besides those that it names.
-    """
-
-    places: LocalPaths
-    address: str | None = None
-    storage: str | None = None
-    tracking: str | None = None
-    concurrency: int | None = None
-    trainer: str = TRAINER
-    modules: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +35,7 @@ class Stage:
         nodes: of the Ray on which it runs.
         spec: what is asked.
         study: the study's directory, held by this process.
-        launch: where and with what.
+        where: it runs, and with what.
         data: reference to the images in the object store.
         shape: (C, H, W) of an image.
         reference: the real side of the metrics, in the object store.
@@ -73,7 +45,7 @@ class Stage:
     nodes: Nodes
     spec: StudySpec
     study: StudyDirectory
-    launch: Launch
+    where: Where
     data: Any
     shape: tuple[int, int, int]
     reference: Any
@@ -105,10 +77,10 @@ def run_trials(
     """
     from gansearch.tuning import engine  # noqa: PLC0415  imports Ray Tune
 
-    launch, resources = stage.launch, stage.spec.plan.resources
+    where, resources = stage.where, stage.spec.plan.resources
     plan = stage.spec.plan if pruned else stage.spec.plan.model_copy(update={"pruner": UNPRUNED})
     spec = replace(stage.spec, plan=plan)
-    tracker = open_tracker(directory, journal, stage.study.runs_dir, launch.tracking)
+    tracker = open_tracker(directory, journal, stage.study.runs_dir, where.tracking)
     ledger = Ledger(source, directory, journal, tracker, keep=keep)
     finished = False
     try:
@@ -135,7 +107,7 @@ def run_trials(
                     "cpus": resources.cpus,
                     "gpus": resources.gpus,
                     "halve_batch": resources.halve_batch,
-                    "trainer": launch.trainer,
+                    "trainer": where.trainer,
                 },
             )
         finished = not ledger.remaining and not ledger.live
@@ -151,7 +123,7 @@ def run_trials(
 
 def _slots(stage: Stage) -> Callable[[], int]:
     """How many trials may be live now."""
-    fitting, most = stage.nodes.slots, stage.launch.concurrency
+    fitting, most = stage.nodes.slots, stage.where.concurrency
     return (lambda: min(fitting(), most)) if most else fitting
 
 

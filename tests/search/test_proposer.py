@@ -24,7 +24,7 @@ def rate(record):
 
 
 def test_a_resumed_search_proposes_what_an_uninterrupted_one_would(
-    make_ledger, spec, report, tmp_path, launch
+    make_ledger, spec, report, tmp_path, where
 ):
     long = spec("search: {trials: 20}")
     whole = make_ledger(long)

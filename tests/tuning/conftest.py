@@ -1,3 +1,3 @@
 """The study that these tests share, and what they run it with."""
 
-from studies import launch, make_ledger, places, report, spec  # noqa: F401
+from studies import make_ledger, report, spec, where  # noqa: F401

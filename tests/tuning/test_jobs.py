@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -15,8 +16,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from gansearch import api
 from gansearch.errors import InvalidInput, StudyError, UserError
 from gansearch.tuning import jobs, modules
+from gansearch.tuning.where import OPTIONS, Where
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -97,7 +100,7 @@ class TestRefusals:
     def test_passwords(self, folder, given, monkeypatch):
         monkeypatch.setattr(jobs, "_open", Recorder)
         with pytest.raises(UserError, match=r"(would show|looks like) a password") as told:
-            jobs.submit("study.yaml", NOBODY, **given)
+            api.submit("study.yaml", NOBODY, **given)
         assert "hunter2" not in str(told.value)
 
     def test_a_password_in_the_study_itself(self, folder):
@@ -112,7 +115,7 @@ class TestRefusals:
     def test_places_that_are_none_on_the_cluster(self, folder, what, monkeypatch):
         monkeypatch.setattr(jobs, "_open", Recorder)
         with pytest.raises(UserError, match="from the root"):
-            jobs.submit("study.yaml", NOBODY, **{what: "here"})
+            api.submit("study.yaml", NOBODY, **{what: "here"})
 
     @pytest.mark.parametrize("name", ["../escape", "/tmp/x", ".hidden", "a b"])
     def test_names_that_leave_the_runs_directory(self, folder, name, monkeypatch):
@@ -133,7 +136,7 @@ class TestRefusals:
 
     def test_modules_that_are_not_there(self, folder):
         with pytest.raises(UserError, match="neither the folder of a package"):
-            jobs.submit("study.yaml", NOBODY, modules=["missing.py"])
+            api.submit("study.yaml", NOBODY, modules=["missing.py"])
 
     def test_a_cluster_that_does_not_answer(self, folder):
         with pytest.raises(StudyError, match=f"no Ray cluster answers at {NOBODY}") as told:
@@ -180,7 +183,7 @@ class TestWhatIsGiven:
         (folder / "helpers" / "deep").mkdir(parents=True)
         (folder / "helpers" / "deep" / "more.py").touch()
         (folder / "unrelated.py").touch()
-        jobs.submit("study.yaml", NOBODY, modules=["helpers"])
+        api.submit("study.yaml", NOBODY, modules=["helpers"])
         assert Recorder.given["files"] == {"study.yaml", "my_losses.py", "helpers/deep/more.py"}
         assert " --module helpers " in Recorder.given["entrypoint"], "to be kept with the study"
 
@@ -194,12 +197,34 @@ class TestWhatIsGiven:
         assert modules.own_modules([{"name": "mine.losses:Tempered"}]) == [folder / "mine"]
 
     def test_a_resumed_study_s_modules(self, folder):
-        job = jobs.submit_resume("study", NOBODY, modules=["my_losses.py"])
+        job = api.submit_resume("study", NOBODY, modules=["my_losses.py"])
         assert Recorder.given["files"] == {"my_losses.py"}
         assert Recorder.given["entrypoint"].startswith(
-            "gansearch resume study --module my_losses.py --address auto"
+            "gansearch resume study --address auto --module my_losses.py"
         )
         assert (job.study, job.command, job.state) == ("study", "resume", "pending")
+
+    def test_every_option(self, folder):
+        said = {
+            "runs_dir": "/shared/runs",
+            "concurrency": 3,
+            "data": "/shared/data",
+            "inception": "/shared/weights.pth",
+            "storage": "postgresql://db/optuna",
+            "tracking": "http://mlflow:5000",
+            "modules": ["my_losses.py"],
+        }
+        assert said.keys() == OPTIONS.keys() - {"address"}, "the head joins its own cluster"
+        for submit in (
+            lambda: jobs.submit("study.yaml", NOBODY, where=Where().but(**said)),
+            lambda: jobs.submit_resume("study", NOBODY, Where().but(**said)),
+        ):
+            submit()
+            words = shlex.split(Recorder.given["entrypoint"])
+            for name, value in said.items():
+                text = value[0] if isinstance(value, list) else str(value)
+                assert words[words.index(f"--{OPTIONS[name].flag}") + 1] == text
+            assert words[words.index("--address") + 1] == "auto"
 
     def test_nothing_of_this_machine_s_environment(self, folder, monkeypatch):
         monkeypatch.setenv("GANSEARCH_STORAGE", "postgresql://me:hunter2@db")
@@ -254,14 +279,14 @@ class TestShell:
 
     def test_arguments_arrive_as_they_are(self, shell):
         words = ["run", "my study.yaml", "--set", "question=What's $HOME; `id`?"]
-        assert shell(jobs._command(words, "/shared/my runs")).stdout.splitlines() == [
+        assert shell(jobs._command(words, Where(runs_dir="/shared/my runs"))).stdout.splitlines() == [
             *words,
             "--runs-dir",
             "/shared/my runs",
         ]
 
     def test_the_head_says_where_studies_are(self, shell):
-        line = jobs._command(["status", "x"], None)
+        line = jobs._command(["status", "x"], Where())
         said = shell(line, GANSEARCH_RUNS="/shared/my runs").stdout.splitlines()
         assert said == ["status", "x", "--runs-dir", "/shared/my runs"]
         unsaid = shell(line)
@@ -269,7 +294,7 @@ class TestShell:
         assert "GANSEARCH_RUNS: it is not set in the environment of the head" in unsaid.stderr
 
     def test_output_and_errors_are_told_apart(self, shell):
-        done = shell(jobs._captured(jobs._command(["status", "x"], "/r"), "MARK"))
+        done = shell(jobs._captured(jobs._command(["status", "x"], Where(runs_dir="/r")), "MARK"))
         _, stdout, stderr = done.stdout.split("MARK\n")
         assert (stdout, stderr) == ("status\nx\n--runs-dir\n/r\n", "trouble\n")
         assert done.returncode == 3
@@ -347,7 +372,11 @@ def _end(head):
 def laptop(code, folder, **environment):
     """What some lines of Python print as JSON, in a process that ends with them."""
     done = subprocess.run(
-        [sys.executable, "-c", "import json\nfrom gansearch.tuning import jobs\n" + code],
+        [
+            sys.executable,
+            "-c",
+            "import json\nfrom gansearch import api\nfrom gansearch.tuning import jobs\n" + code,
+        ],
         env={**os.environ, "PYTHONPATH": str(folder), **environment},
         cwd=folder,
         capture_output=True,
@@ -362,7 +391,7 @@ def laptop(code, folder, **environment):
 def test_a_study_goes_on_when_the_laptop_is_closed(cluster, folder):
     address, knows = cluster.address, cluster.knows
     given, noise = laptop(
-        f"job = jobs.submit('study.yaml', {address!r}, tracking='off')\nprint(json.dumps(vars(job)))",
+        f"job = api.submit('study.yaml', {address!r}, tracking='off')\nprint(json.dumps(vars(job)))",
         folder,
         RAY_ADDRESS="127.0.0.1:9",  # of another cluster: what is said in the call must win
         **knows,

@@ -10,7 +10,7 @@ from gansearch.errors import UserError
 from gansearch.files import place
 from gansearch.tuning.launch import _modules
 from gansearch.tuning.modules import differing, existing, keep, kept
-from gansearch.tuning.stage import Launch
+from gansearch.tuning.where import Where
 
 
 @pytest.fixture
@@ -43,11 +43,11 @@ def test_what_is_kept_can_be_imported_by_whoever_goes_on(own, tmp_path):
         assert found == []
 
 
-def test_what_is_said_goes_before_what_is_kept(own, tmp_path, spec, places):
+def test_what_is_said_goes_before_what_is_kept(own, tmp_path, spec):
     there = tmp_path / "modules"
     keep([own / "kept_package", own / "kept_module.py"], there)
-    launch = Launch(places, modules=(own / "kept_package",))
-    found = _modules(spec(), launch, sorted(there.iterdir()))
+    where = Where(modules=(own / "kept_package",))
+    found = _modules(spec(), where, sorted(there.iterdir()))
     assert set(found) == {own / "kept_package", there / "kept_module.py"}
 
 

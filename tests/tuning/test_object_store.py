@@ -186,9 +186,9 @@ def test_without_a_database_both_that_it_lacks_are_said_at_once(folder, bucket, 
     assert names(bucket) == []
 
 
-def test_a_study_that_cannot_be_made_leaves_nothing(spec, launch, bucket, tmp_path, monkeypatch):
+def test_a_study_that_cannot_be_made_leaves_nothing(spec, where, bucket, tmp_path, monkeypatch):
     directory = StudyDirectory(files.place(f"{bucket}/runs/x"))
-    how = replace(launch, storage=f"sqlite:///{tmp_path}/team.db")
+    how = replace(where, storage=f"sqlite:///{tmp_path}/team.db")
     reference = Reference((), (1, 8, 8), {}, {}, {})
     genuine = files.write
 

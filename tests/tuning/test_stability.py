@@ -196,11 +196,11 @@ def test_mistakes_are_told_before_anything_is_created(folder):
     assert not (folder / "runs").exists()
 
 
-def test_a_study_whose_file_asks_for_more_than_has_run_is_not_finished(spec, tmp_path, launch):
+def test_a_study_whose_file_asks_for_more_than_has_run_is_not_finished(spec, tmp_path, where):
     """A driver may die between the search's end and what comes after it."""
     asked = spec("search: {trials: 1}\nstability: {top: 1, seeds: 2}")
     directory = StudyDirectory(tmp_path / "runs" / "s")
-    create(asked, directory, launch, None)
+    create(asked, directory, where, None)
     journal = Journal.open(directory.path, "s", writer=True)
     record = Proposer(asked, journal).propose(0)
     journal.report(0, Report(10, 160, 1.0, {"fd_classifier": 1.0}, 0.0))
