@@ -8,6 +8,9 @@ import re
 _CREDENTIALS = re.compile(r"""//[^/\s'"]*@""")  # http://name:password@host
 
 
+_KEYS = ("password", "passwd", "pwd", "token", "secret", "signature", "sig", "key")
+
+
 _KEYED = re.compile(
     r"""([?&;](?:password|passwd|pwd|token|secret|signature|sig|(?:api|access)_?key)=|\bpassword=)[^&;\s'"]+""",
     re.IGNORECASE,
@@ -25,7 +28,10 @@ def without_password(text: str) -> str:
     """A message without secrets: `http://host` for `http://name:password@host`, `***` for what follows
     `password=` and for the values of environment variables such as MLFLOW_TRACKING_PASSWORD.
     """
-    text = _KEYED.sub(r"\1***", _CREDENTIALS.sub("//", text))
+    text = _CREDENTIALS.sub("//", text)
+    lowered = text.lower()
+    if any(f"{key}=" in lowered for key in _KEYS):  # or a long log would pay for the slower search
+        text = _KEYED.sub(r"\1***", text)
     for name, value in os.environ.items():
         if _SECRET_NAME.search(name) and len(value) >= _SHORTEST:
             text = text.replace(value, "***")

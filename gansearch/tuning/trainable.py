@@ -11,7 +11,6 @@ import contextlib
 import functools
 import gc
 import importlib
-import io
 import json
 import logging
 import math
@@ -28,7 +27,6 @@ from ray.tune import Trainable
 
 from gansearch import files
 from gansearch.errors import StorageError
-from gansearch.files import Place
 from gansearch.journal.directory import ERROR, LOG, StudyDirectory
 from gansearch.masking import without_password
 from gansearch.study.config import TrialConfig
@@ -36,6 +34,7 @@ from gansearch.study.records import Outcome, Report, best_report
 from gansearch.training import checkpoint
 from gansearch.training.export_folder import write_grid
 from gansearch.training.usage import Meter
+from gansearch.tuning.log import TrialLog
 from gansearch.tuning.nodes import sees
 
 log = logging.getLogger(__name__)
@@ -97,47 +96,6 @@ class Divisible(Protocol):
         ...
 
 
-class _Log(io.TextIOBase):
-    """A file that is there from the first thing written to it on: most trials print nothing.
-
-    On a file system each piece is kept at once, since the process may be killed. An object store cannot
-    append: there `keep` puts the whole of it, at each report.
-    """
-
-    def __init__(self, path: Place) -> None:
-        self._path = path
-        self._earlier: bytes | None = None  # in an object store: what another worker put there
-        self._text, self._kept = io.StringIO(), 0
-
-    def write(self, text: str) -> int:
-        """Append."""
-        text = without_password(text)
-        if isinstance(self._path, Path):
-            with contextlib.suppress(OSError):  # and not a word of it: it would be written here
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                with self._path.open("a", encoding="utf-8") as file:
-                    file.write(text)
-            return len(text)
-        return self._text.write(text)
-
-    def keep(self) -> None:
-        """Put what is new."""
-        if self._text.tell() == self._kept:
-            return
-        with contextlib.suppress(OSError):
-            if self._earlier is None:
-                self._earlier = _read(self._path)
-            files.write(self._path, self._earlier + self._text.getvalue().encode())
-            self._kept = self._text.tell()
-
-
-def _read(path: Place) -> bytes:
-    try:
-        return files.read(path)
-    except FileNotFoundError:
-        return b""
-
-
 class Trial(Trainable):  # type: ignore[misc]
     """A Tune trainable whose every `step` trains to the next report.
 
@@ -189,7 +147,7 @@ class Trial(Trainable):  # type: ignore[misc]
     def _begin(self, config: dict[str, Any]) -> None:
         self._number = int(config["number"])
         self._folder = self._directory.trial(self._number)
-        self._log = _Log(self._folder / LOG)
+        self._log = TrialLog(self._folder / LOG)
         self._config = TrialConfig.model_validate(json.loads(config["config"]))
         self._trainer: TrainerLike | None = None
         self._heard, self._untold = int(config.get("step", 0)), deque[Report]()

@@ -29,7 +29,7 @@ from test_trainable import begin, config, digits, exact, reference, run_out, tol
 import gansearch
 from gansearch import files
 from gansearch.errors import StorageError, StudyError
-from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.directory import LOG, StudyDirectory
 from gansearch.study.plan import Resources
 from gansearch.study.records import Best, Outcome
 from gansearch.training import checkpoint
@@ -105,7 +105,7 @@ def test_what_is_only_to_look_at_may_be_missing(begin, config, folder, monkeypat
 
 def test_a_log_that_cannot_be_kept_ends_no_trial(begin, config, folder, monkeypatch):
     folder.mkdir(parents=True)
-    (folder / trainable.LOG).symlink_to("/dev/full")
+    (folder / LOG).symlink_to("/dev/full")
     trial = begin(config(room=99))
     make = trial._make
 

@@ -1,0 +1,162 @@
+"""What a trial prints, kept in its folder at hardly any cost, and up to a size.
+
+A print ends in a buffer that Python's own text layer holds in C. It goes to the file a moment later, so
+that a process that is killed takes with it what it printed in its last `EVERY` seconds, and no more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from gansearch import files
+from gansearch.files import Place
+from gansearch.masking import without_password
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+EVERY = 0.25
+"""Seconds after which what was printed is in the file."""
+
+CAP = 2**20
+"""Bytes that are kept of one trial's prints."""
+
+CAPPED = (
+    f"\n[gansearch: this trial has printed more than {CAP // 2**20} MiB; nothing after it is kept]\n"
+)
+
+
+class TrialLog(io.TextIOWrapper):
+    """A file that is there from the first thing written to it on: most trials print nothing.
+
+    On a file system it is added to soon after each print. An object store cannot append: there `keep`
+    puts the whole of it, at each report. Beyond `CAP` bytes, of all the workers of a trial together,
+    nothing is kept, and a last line says so. A disk that refuses a log ends no trial.
+    """
+
+    def __init__(self, path: Place) -> None:
+        self._sink = _AppendedFile(path) if isinstance(path, Path) else _PutObject(path)
+        buffer: Any = self._sink  # of which typeshed wants more than Python does
+        super().__init__(buffer, encoding="utf-8", errors="backslashreplace", newline="\n")
+        self._CHUNK_SIZE = 2**16  # what is held back: time, and not size, is to decide
+        _open_logs.add(self)
+        _start_flushing()
+
+    def keep(self) -> None:
+        """Have all that was printed where it is kept."""
+        self.flush()
+        self._sink.put()
+
+
+class _Sink(io.BufferedIOBase):
+    """Where the text layer leaves what was printed, some whole prints at a time."""
+
+    def __init__(self, path: Place) -> None:
+        self._path = path
+        self._room: int | None = None  # unknown until something is printed
+        self._lock = threading.Lock()
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, printed: Buffer, /) -> int:
+        """Append, without secrets, as long as there is room."""
+        raw = bytes(printed)
+        with self._lock, contextlib.suppress(OSError):  # and not a word of it: it would be written here
+            if self._room is None:
+                self._room = CAP - self._begin()
+            if self._room >= 0:
+                text = without_password(raw.decode(errors="replace")).encode()
+                if len(text) > self._room:
+                    text = text[: self._room].decode(errors="ignore").encode() + CAPPED.encode()
+                self._append(text)
+                self._room -= len(text)  # below 0 after the last line, here and for who goes on
+        return len(raw)
+
+    def put(self) -> None:
+        """Put what is new where appending is not enough."""
+
+    def _begin(self) -> int:
+        """Bytes that are there already."""
+        raise NotImplementedError
+
+    def _append(self, text: bytes) -> None:
+        raise NotImplementedError
+
+
+class _AppendedFile(_Sink):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._file: BinaryIO | None = None
+
+    def _begin(self) -> int:
+        assert isinstance(self._path, Path)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("ab", buffering=0)
+        return self._file.tell()
+
+    def _append(self, text: bytes) -> None:
+        assert self._file is not None
+        self._file.write(text)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+        super().close()
+
+
+class _PutObject(_Sink):
+    def __init__(self, path: Place) -> None:
+        super().__init__(path)
+        self._text, self._put = b"", 0
+
+    def _begin(self) -> int:
+        """What another worker of this trial has put there stays."""
+        with contextlib.suppress(FileNotFoundError):
+            self._text = files.read(self._path)
+        return len(self._text)
+
+    def _append(self, text: bytes) -> None:
+        self._text += text
+
+    def put(self) -> None:
+        """Put the whole, if there is anything new."""
+        with self._lock, contextlib.suppress(OSError):
+            if len(self._text) > self._put:
+                files.write(self._path, self._text)
+                self._put = len(self._text)
+
+
+_open_logs: weakref.WeakSet[TrialLog] = weakref.WeakSet()
+_flushing = threading.Event()
+
+
+def _start_flushing() -> None:
+    if not _flushing.is_set():
+        _flushing.set()
+        threading.Thread(target=_flush_for_ever, name="trial logs", daemon=True).start()
+
+
+def _flush_for_ever() -> None:
+    while True:
+        time.sleep(EVERY)
+        _flush_all()
+
+
+def _flush_all() -> None:
+    for log in list(_open_logs):
+        with contextlib.suppress(ValueError):  # it has just been closed
+            log.flush()
+
+
+# A forked process, as a data loader's worker is, would print once more what is held back here.
+os.register_at_fork(before=_flush_all)
