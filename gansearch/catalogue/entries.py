@@ -111,7 +111,8 @@ KINDS = {
     "sampler": Kind(
         "Samplers",
         "search.sampler",
-        "a function of (seed, conditional) and keyword-only options that returns an Optuna sampler",
+        "called with (seed, conditional) and keyword-only options; has `history`, `swayed` and "
+        "`draws(past, space)`, which yields points, or is one of Optuna's samplers",
         "",
         "gansearch.search:SAMPLERS",
     ),

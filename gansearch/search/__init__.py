@@ -1,19 +1,20 @@
 """What is tried, and who goes on: proposer, samplers, pruners, selection.
 
 A sampler is one function or class in one file and one line here, and so is a pruner; the contracts are
-in `gansearch.search.samplers` and `gansearch.search.pruners`.
+in `gansearch.search.contract` and `gansearch.search.pruners`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gansearch.study.registry import Registry
 
 if TYPE_CHECKING:
+    from gansearch.search.contract import Sampler
     from gansearch.search.pruners import Pruner
 
-SAMPLERS: Registry[Any] = Registry(
+SAMPLERS: Registry[Sampler] = Registry(
     "sampler",
     {
         "tpe": "gansearch.search.samplers:tpe",

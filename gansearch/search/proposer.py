@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import itertools
+import traceback
+from collections.abc import Iterator
 
-import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.trial import FrozenTrial, TrialState
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
 
+from gansearch.errors import StudyError
 from gansearch.journal.journal import Journal
 from gansearch.search import SAMPLERS
+from gansearch.search.contract import Point
 from gansearch.search.feasibility import Feasibility
-from gansearch.search.history import History
-from gansearch.search.samplers import UNSWAYED
+from gansearch.search.view import (
+    AnySampler,
+    NotInSpace,
+    View,
+    distribution,
+    has_failed,
+    is_swayed,
+    placed,
+)
 from gansearch.study.config import trial_seed
 from gansearch.study.records import TrialRecord
-from gansearch.study.space import Axis, Choice, Int
+from gansearch.study.space import Choice
 from gansearch.study.spec import StudySpec
-
-Point = dict[str, Any]
 
 DRAWS = 10
 """How often a sampler is asked again where a proposal is likely to fail."""
@@ -39,29 +41,28 @@ class Proposer:
     A proposal is a function of the study's seed, the trial's number and what the journal holds, so a
     resumed search proposes what an uninterrupted one would have. It enters the journal whole.
 
-    The sampler looks at a copy of the trials in memory, where asking several times costs nothing on
-    disk, and at no more of them than it says it can use (`History`), so that a proposal costs the same
-    after thousands of trials. Of its draws the first is taken whose probability of failure is
-    acceptable, or else the least risky one: `Feasibility` has learned it from the trials that a health
-    rule or an error ended.
+    The sampler looks at a copy of the trials in memory (`View`), and at no more of them than it says it
+    can use (`History`), so that a proposal costs the same after thousands of trials. Of its draws the
+    first is taken whose probability of failure is acceptable, or else the least risky one:
+    `Feasibility` has learned it from the trials that a health rule or an error ended.
     """
 
     def __init__(self, spec: StudySpec, journal: Journal) -> None:
         self.spec = spec
         self.journal = journal
-        self._axes = spec.space.axes()
+        axes = spec.space.axes()
+        self._axes = axes
         self._conditional = any(
             isinstance(option, dict | list)
-            for axis in self._axes.values()
+            for axis in axes.values()
             if isinstance(axis, Choice)
             for option in axis.options.values()
         )
-        self._history = History(journal.study.direction)
-        self._view = optuna.create_study(storage=self._history, direction=journal.study.direction)
-        self._feasibility = Feasibility(self._axes)
+        self._view = View(journal.study.direction)
+        self._feasibility = Feasibility(axes)
         trials = journal.study.get_trials(deepcopy=False)
         for trial in trials:
-            self._view.add_trial(_as_seen(trial))
+            self._view.add(trial)
         ended = [(t.datetime_complete, t.number) for t in trials if t.datetime_complete is not None]
         for _, number in sorted(ended):
             self._learn(trials[number])
@@ -72,101 +73,60 @@ class Proposer:
         return self.spec.plan.search.trials
 
     def propose(self, number: int) -> TrialRecord:
-        """The trial of the next free number, new in the journal."""
-        return self._enter(*self._choose(number))
+        """The trial of the next free number, new in the journal.
 
-    def _choose(self, number: int) -> tuple[optuna.Trial, Point, dict[str, BaseDistribution]]:
+        Raises:
+            StudyError: a sampler of the user's own fails, or proposes what is not in the space.
+        """
         search = self.spec.plan.search
         seed = trial_seed(search.seed, number, "proposal")
         options = search.sampler.options
         sampler = SAMPLERS.build(search.sampler.name, options, seed, self._conditional)
-        self._history.show(getattr(sampler, "history", None))
-        self._view.sampler = sampler
-        trial = self._view.ask()
-        relative_space = sampler.infer_relative_search_space(self._view, self._seen(trial))
-        best: tuple[float, Point, dict[str, BaseDistribution]] | None = None
-        swayed = search.sampler.name not in UNSWAYED
-        for _ in range(DRAWS):
-            point, distributions = self._draw(trial, relative_space)
-            risk = self._feasibility.risk(point) if swayed else 0.0
-            if best is None or risk < best[0]:
-                best = (risk, point, distributions)
-            if risk <= ACCEPTED_RISK:
-                break
-        if best is None or trial.number != number:
-            raise RuntimeError(f"expected to propose trial {number}, not {trial.number}")
-        return trial, best[1], best[2]
+        if (asked := self._view.ask(sampler)) != number:
+            raise RuntimeError(f"expected to propose trial {number}, not {asked}")
+        point = self._least_risky(sampler, self._draws(sampler, number))
+        distributions = {name: distribution(self._axes[name]) for name in point}
+        self._view.enter(number, point, distributions)
+        config = self.spec.trial(number, lambda name, _: point[name]).plain()
+        self.journal.begin(number, point, distributions, config)
+        return TrialRecord(number, point, config)
 
     def ended(self, number: int) -> None:
         """Let the sampler see how a trial ended."""
         trial = self.journal.frozen(number)
         if trial.state.is_finished():
             self._learn(trial)
-            seen = self._history.get_trial_id_from_study_id_trial_number(self._view._study_id, number)
-            for key, value in trial.system_attrs.items():
-                self._history.set_trial_system_attr(seen, key, value)
-            for step, value in trial.intermediate_values.items():
-                self._history.set_trial_intermediate_value(seen, step, value)
-            self._history.set_trial_state_values(seen, trial.state, trial.values)
+            self._view.end(trial)
 
     def _learn(self, trial: FrozenTrial) -> None:
-        failed = trial.state == TrialState.FAIL or any(v > 0 for v in trial.constraints.values())
         if not trial.user_attrs.get("blameless"):
-            self._feasibility.add(trial.params, failed=failed)
+            self._feasibility.add(trial.params, failed=has_failed(trial))
 
-    def _seen(self, trial: optuna.Trial) -> FrozenTrial:
-        return self._history.get_trial(trial._trial_id)
+    def _draws(self, sampler: AnySampler, number: int) -> Iterator[Point]:
+        """A sampler's points, each seen to lie in the space."""
+        space, what = self.spec.space, f"the sampler '{self.spec.plan.search.sampler.name}'"
+        try:
+            for point in self._view.draws(sampler, number, space):
+                # Optuna's samplers were asked for each value of an axis by itself.
+                yield point if isinstance(sampler, BaseSampler) else placed(point, space)
+        except NotInSpace as error:
+            raise StudyError(f"{what} proposes for trial {number} what cannot be: {error}") from error
+        except Exception as error:  # a user's own may raise anything
+            line = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{type(error).__name__}: {error} ({line.filename}, line {line.lineno})"
+            raise StudyError(f"{what}, asked for trial {number}, fails: {where}") from error
 
-    def _draw(
-        self, trial: optuna.Trial, relative_space: dict[str, BaseDistribution]
-    ) -> tuple[Point, dict[str, BaseDistribution]]:
-        """One proposal, through the interface that all of Optuna's samplers have."""
-        view, sampler, bare = self._view, self._view.sampler, self._seen(trial)
-        relative = sampler.sample_relative(view, bare, relative_space)
-        point: Point = {}
-        distributions: dict[str, BaseDistribution] = {}
-
-        def suggest(name: str, axis: Axis) -> Any:
-            asked = distributions[name] = distribution(axis)
-            if name in relative and relative_space[name] == asked:
-                point[name] = relative[name]
-            elif asked.single():
-                point[name] = axis.ends()[0]
-            else:
-                point[name] = sampler.sample_independent(view, bare, name, asked)
-            return point[name]
-
-        self.spec.space.resolve(suggest)
-        return point, distributions
-
-    def _enter(
-        self, trial: optuna.Trial, point: Point, distributions: Mapping[str, BaseDistribution]
-    ) -> TrialRecord:
-        for name, value in point.items():
-            internal = distributions[name].to_internal_repr(value)
-            self._history.set_trial_param(trial._trial_id, name, internal, distributions[name])
-        config = self.spec.trial(trial.number, lambda name, _: point[name]).plain()
-        self.journal.begin(trial.number, point, distributions, config)
-        return TrialRecord(trial.number, point, config)
-
-
-def distribution(axis: Axis) -> BaseDistribution:
-    """An axis as Optuna knows it; a choice by its labels."""
-    if isinstance(axis, Choice):
-        return CategoricalDistribution(list(axis.options))
-    if isinstance(axis, Int):
-        return IntDistribution(axis.low, axis.high)
-    return FloatDistribution(axis.low, axis.high, log=axis.log)
-
-
-def _as_seen(trial: FrozenTrial) -> FrozenTrial:
-    """A trial of the journal as the sampler sees it: an interrupted one runs and has no reports yet."""
-    ended = trial.state.is_finished()
-    return optuna.trial.create_trial(
-        state=trial.state if ended else TrialState.RUNNING,
-        values=trial.values,
-        params=trial.params,
-        distributions=trial.distributions,
-        system_attrs=trial.system_attrs,
-        intermediate_values=trial.intermediate_values if ended else {},
-    )
+    def _least_risky(self, sampler: AnySampler, draws: Iterator[Point]) -> Point:
+        """The first point whose risk is acceptable, or else the least risky one of a few."""
+        if not is_swayed(sampler):
+            draws = itertools.islice(draws, 1)
+        best: tuple[float, Point] | None = None
+        for point in itertools.islice(draws, DRAWS):
+            risk = self._feasibility.risk(point) if is_swayed(sampler) else 0.0
+            if best is None or risk < best[0]:
+                best = (risk, point)
+            if risk <= ACCEPTED_RISK:
+                break
+        if best is None:
+            raise StudyError(f"the sampler '{self.spec.plan.search.sampler.name}' proposes no point")
+        return best[1]

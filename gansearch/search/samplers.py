@@ -1,4 +1,7 @@
-"""Optuna's samplers by name, with the options that a study may set."""
+"""Optuna's samplers by name, with the options that a study may set.
+
+What a sampler is stands in `gansearch.search.contract`; these are Optuna's, which serve as they are.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,11 @@ from typing import Annotated, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, GPSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace, _SearchSpaceGroup
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
-
-UNSWAYED = ("random",)
-"""Samplers that are to cover the space evenly, whatever has failed there."""
 
 Count = Annotated[int, Field(ge=1)]
 Shown = Annotated[int, Field(ge=250)]
@@ -46,6 +46,8 @@ class Tpe(TPESampler):
     Attributes:
         history: ended trials that it is to see at most.
     """
+
+    swayed = True
 
     def __init__(self, *, history: int, **options: Any) -> None:
         super().__init__(**options)
@@ -103,7 +105,14 @@ def tpe(
 
 def random(seed: int, conditional: bool) -> BaseSampler:  # noqa: ARG001
     """Independent uniform draws: the baseline, and what Lucic et al. 2018 used."""
-    return optuna.samplers.RandomSampler(seed=seed)
+    return Random(seed=seed)
+
+
+class Random(RandomSampler):
+    """Optuna's. It is to cover the space evenly, whatever has failed there."""
+
+    history = None
+    swayed = False
 
 
 class Gp(GPSampler):
@@ -112,6 +121,8 @@ class Gp(GPSampler):
     Attributes:
         history: ended trials that it is to see at most.
     """
+
+    swayed = True
 
     def __init__(self, *, history: int, **options: Any) -> None:
         super().__init__(**options)

@@ -17,6 +17,7 @@ import difflib
 import itertools
 import json
 import math
+import numbers
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -120,6 +121,17 @@ class Space:
         value = _resolve(self.tree, suggest, (), (), (), origins)
         return _tie(value, value), origins
 
+    def point(self, suggest: Suggest) -> dict[str, Any]:
+        """The values of the axes that exist at a point, by name, in the order of the file."""
+        values: dict[str, Any] = {}
+
+        def noted(name: str, axis: Axis) -> Any:
+            values[name] = suggest(name, axis)
+            return values[name]
+
+        self.resolve(noted)
+        return values
+
     def axes(self) -> dict[str, Axis]:
         """Every axis by name, also those that exist only under some option."""
         return {name: axis for name, axis in _named(self.tree, ()) if not isinstance(axis, Same)}
@@ -182,6 +194,21 @@ class Space:
             if not digits:
                 return
             digits[-1] += 1
+
+
+def on_axis(name: str, axis: Axis, value: Any) -> Any:
+    """A value of an axis as plain Python has it; raises `ValueError` if it does not lie there."""
+    if isinstance(axis, Choice):
+        for label in axis.options:
+            if label == value and isinstance(label, bool) == isinstance(value, bool):
+                return label
+    elif not isinstance(value, bool) and isinstance(value, numbers.Real):
+        number = float(value)
+        if axis.low <= number <= axis.high and isinstance(axis, Float):
+            return number
+        if axis.low <= number <= axis.high and number.is_integer():
+            return int(number)
+    raise ValueError(f"{name}: {value!r} is not in {axis}")
 
 
 def first_end(_: str, axis: Axis) -> Any:

@@ -1,14 +1,19 @@
 """Proposals: what they depend on, and what the sampler learns."""
 
+import math
 import random
 import statistics
 
+import numpy as np
 import pytest
 from optuna.samplers import TPESampler
 
+from gansearch.errors import StudyError
 from gansearch.search import SAMPLERS
 from gansearch.search.proposer import DRAWS
+from gansearch.search.view import tried
 from gansearch.study.records import Outcome, Report
+from gansearch.study.space import Choice, Int
 
 
 def play(ledger, count, value_of, report):
@@ -216,3 +221,109 @@ def test_sampler_sees_a_failure_as_infeasible(make_ledger, spec):
     first, second = ledger.journal.study.get_trials()
     assert first.state.name == second.state.name == "PRUNED"
     assert first.constraints["healthy"] > second.constraints["healthy"] > 0
+
+
+class Steps:
+    """A sampler of the user's own that knows no Optuna: it walks from the best trial."""
+
+    history = 20
+    swayed = True
+
+    def __init__(self, seed, conditional, *, what: str = "well"):
+        self.chance, self.what = random.Random(seed), what
+
+    def draws(self, past, space):
+        assert [trial.number for trial in past.trials] == list(range(past.number))[-20:]
+        valued = [trial for trial in past.trials if trial.value is not None]
+        best = min(valued, key=lambda trial: trial.value).point if valued else {}
+        if self.what == "fail":
+            raise KeyError("no such thing")
+
+        def suggest(name, axis):
+            low, high = axis.ends()[0], axis.ends()[-1]
+            if isinstance(axis, Choice):
+                return self.chance.choice(list(axis.options))
+            if isinstance(axis, Int):
+                return np.int64(self.chance.randint(low, high))
+            near = best.get(name, math.sqrt(low * high))
+            return np.float64(min(max(near * 10 ** self.chance.gauss(0, 0.5), low), high))
+
+        while self.what != "nothing":
+            point = space.point(suggest)
+            if self.what == "outside":
+                point["generator.depth"] = 7
+            if self.what == "missing":
+                del point["generator.depth"]
+            yield point
+
+
+def test_a_sampler_of_ones_own_needs_no_optuna(make_ledger, spec, report, tmp_path):
+    study = spec("search: {trials: 30, sampler: 'test_proposer:Steps'}")
+    whole = make_ledger(study)
+    play(whole, 16, rate, report)
+    expected = [r.params for r in whole.records.values()]
+    assert all(type(value) in (float, int, str) for point in expected for value in point.values())
+    assert {"loss.wasserstein.penalty.weight" in point for point in expected} == {True, False}
+    rates = [rate(record) for record in whole.records.values()]
+    assert statistics.median(rates[-5:]) < statistics.median(rates[:5]) / 3  # the lower the better
+
+    (tmp_path / "runs" / "study").rename(tmp_path / "runs" / "before")
+    for _ in range(4):
+        play(make_ledger(study), 4, rate, report)
+    assert [r.params for r in make_ledger(study).records.values()] == expected
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("fail", r"asked for trial 0, fails: KeyError: 'no such thing' \(.*test_proposer.py, line"),
+        ("nothing", "'test_proposer:Steps' proposes no point"),
+        ("outside", r"proposes for trial 0 what cannot be: generator.depth: 7 is not in int \[1, 3\]"),
+        ("missing", "proposes for trial 0 what cannot be: generator.depth is missing"),
+    ],
+)
+def test_a_sampler_that_does_not_keep_its_contract_is_told_in_words(make_ledger, spec, what, message):
+    study = spec(f"search: {{trials: 30, sampler: {{name: 'test_proposer:Steps', what: {what}}}}}")
+    ledger = make_ledger(study)
+    with pytest.raises(StudyError, match=message):
+        ledger.next()
+    assert not ledger.journal.trials(), "nothing half written"
+
+
+class Asked(Steps):
+    """Counts its draws."""
+
+    draws_taken = 0
+
+    def draws(self, past, space):
+        for point in super().draws(past, space):
+            Asked.draws_taken += 1
+            yield point
+
+
+@pytest.mark.parametrize("swayed", [True, False])
+def test_whether_failures_sway_a_sampler_is_its_own_to_say(make_ledger, spec, monkeypatch, swayed):
+    monkeypatch.setattr(Asked, "swayed", swayed)
+    monkeypatch.setattr(Asked, "draws_taken", 0)
+    ledger = make_ledger(spec("search: {trials: 30, sampler: 'test_proposer:Asked'}"))
+    monkeypatch.setattr(ledger.source._feasibility, "risk", lambda point: 0.9)
+    ledger.next()
+    assert Asked.draws_taken == (DRAWS if swayed else 1)
+
+
+def test_what_a_sampler_sees_of_a_trial(make_ledger, spec, report):
+    ledger = make_ledger(spec("search: {trials: 30}"))
+    ends = [(Outcome.COMPLETED, 4.0), (Outcome.COLLAPSED, 5.0), (Outcome.FAILED, 2.0), (None, 7.0)]
+    for outcome, last in ends:
+        number = ledger.next().number
+        ledger.report(number, report(10, 3.0))
+        ledger.report(number, report(20, last, outcome if outcome is not Outcome.FAILED else None))
+        if outcome is None:
+            ledger.prune(number, "behind")
+        ledger.end(number, Outcome.FAILED if outcome is Outcome.FAILED else None, "an error")
+    ledger.next()
+    trials = [tried(trial, minimize=True) for trial in ledger.journal.study.get_trials()]
+    assert [trial.value for trial in trials] == [3.0, 3.0, 2.0, 3.0, None]
+    assert [trial.failed for trial in trials] == [False, True, True, False, False]
+    assert [trial.pruned for trial in trials] == [False, False, False, True, False]
+    assert [trial.running for trial in trials] == [False, False, False, False, True]

@@ -1,0 +1,176 @@
+"""The trials of one search as its sampler sees them, and the points that it draws from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from gansearch.search.contract import Point, Sampler, Tried
+from gansearch.search.history import History
+from gansearch.study.space import Axis, Choice, Int, Space, on_axis
+
+AnySampler = Sampler | BaseSampler
+
+
+class View:
+    """A copy of a search's trials in memory, where asking several times costs nothing on disk.
+
+    Args:
+        direction: whether small or large values are good.
+    """
+
+    def __init__(self, direction: StudyDirection) -> None:
+        self._history = History(direction)
+        self._study = optuna.create_study(storage=self._history, direction=direction)
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Show the trial of the next number."""
+        self._study.add_trial(_as_seen(trial))
+
+    def ask(self, sampler: AnySampler) -> int:
+        """Begin the trial of the next number, whose point a sampler is to propose."""
+        self._history.show(history_of(sampler))
+        self._study.sampler = sampler if isinstance(sampler, BaseSampler) else RandomSampler(seed=0)
+        return self._study.ask().number
+
+    def draws(self, sampler: AnySampler, number: int, space: Space) -> Iterator[Point]:
+        """A sampler's points for the trial that was begun last."""
+        if isinstance(sampler, BaseSampler):
+            return _optuna_draws(sampler, self._study, self._history.get_trial(self._id(number)), space)
+        return sampler.draws(_Shown(self._study, number), space)
+
+    def enter(self, number: int, point: Point, distributions: Mapping[str, BaseDistribution]) -> None:
+        """Show at which point a trial runs."""
+        for name, value in point.items():
+            internal = distributions[name].to_internal_repr(value)
+            self._history.set_trial_param(self._id(number), name, internal, distributions[name])
+
+    def end(self, trial: FrozenTrial) -> None:
+        """Show how a trial has ended."""
+        own, seen = self._id(trial.number), _as_seen(trial)
+        for key, value in seen.system_attrs.items():
+            self._history.set_trial_system_attr(own, key, value)
+        for step, value in seen.intermediate_values.items():
+            self._history.set_trial_intermediate_value(own, step, value)
+        self._history.set_trial_state_values(own, seen.state, seen.values)
+
+    def _id(self, number: int) -> int:
+        return self._history.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+
+
+def history_of(sampler: AnySampler) -> int | None:
+    """How many ended trials a sampler is shown at most; Optuna's own are shown all of them."""
+    if isinstance(sampler, BaseSampler):
+        return getattr(sampler, "history", None)
+    return sampler.history
+
+
+def is_swayed(sampler: AnySampler) -> bool:
+    """Whether a sampler is to keep away from where trials fail; Optuna's own are."""
+    if isinstance(sampler, BaseSampler):
+        return getattr(sampler, "swayed", True)
+    return sampler.swayed
+
+
+def _optuna_draws(
+    sampler: BaseSampler, study: optuna.Study, trial: FrozenTrial, space: Space
+) -> Iterator[Point]:
+    """Points for a trial, through the three methods that all of Optuna's samplers have."""
+    relative_space = sampler.infer_relative_search_space(study, trial)
+    while True:
+        relative = sampler.sample_relative(study, trial, relative_space)
+
+        def suggest(name: str, axis: Axis, relative: dict[str, Any] = relative) -> Any:
+            asked = distribution(axis)
+            if name in relative and relative_space[name] == asked:
+                return relative[name]
+            if asked.single():
+                return axis.ends()[0]
+            return sampler.sample_independent(study, trial, name, asked)
+
+        yield space.point(suggest)
+
+
+class _Shown:
+    """What has been tried, for a sampler that does not know Optuna (`contract.Past`)."""
+
+    def __init__(self, study: optuna.Study, number: int) -> None:
+        self._study, self.number = study, number
+        self.minimize = study.direction == StudyDirection.MINIMIZE
+
+    @property
+    def trials(self) -> list[Tried]:
+        """All but the one that is asked for."""
+        shown = self._study.get_trials(deepcopy=False)
+        return [tried(trial, self.minimize) for trial in shown if trial.number != self.number]
+
+
+def tried(trial: FrozenTrial, minimize: bool) -> Tried:
+    """A trial of Optuna's as a sampler sees it that does not know Optuna."""
+    running = not trial.state.is_finished()
+    values = [*trial.intermediate_values.values(), *(trial.values or [])]
+    finite = [value for value in values if math.isfinite(value)]
+    best = (min if minimize else max)(finite) if finite and not running else None
+    pruned = trial.state == TrialState.PRUNED and not has_failed(trial)
+    return Tried(trial.number, dict(trial.params), running, best, has_failed(trial), pruned)
+
+
+def has_failed(trial: FrozenTrial) -> bool:
+    """Whether a health rule or an error ended a trial, or it completed without a finite objective."""
+    return trial.state == TrialState.FAIL or any(v > 0 for v in trial.constraints.values())
+
+
+class NotInSpace(ValueError):
+    """A point that a search space does not have."""
+
+
+def placed(point: Mapping[str, Any], space: Space) -> Point:
+    """A point with plain values of the axes that exist there, and no others.
+
+    Raises:
+        NotInSpace: a value is missing, or not on its axis.
+    """
+
+    def take(name: str, axis: Axis) -> Any:
+        if name not in point:
+            raise NotInSpace(f"{name} is missing")
+        try:
+            return on_axis(name, axis, point[name])
+        except ValueError as error:
+            raise NotInSpace(str(error)) from error
+
+    return space.point(take)
+
+
+def distribution(axis: Axis) -> BaseDistribution:
+    """An axis as Optuna knows it; a choice by its labels."""
+    if isinstance(axis, Choice):
+        return CategoricalDistribution(list(axis.options))
+    if isinstance(axis, Int):
+        return IntDistribution(axis.low, axis.high)
+    return FloatDistribution(axis.low, axis.high, log=axis.log)
+
+
+def _as_seen(trial: FrozenTrial) -> FrozenTrial:
+    """A trial of the journal as the sampler sees it: an interrupted one runs and has no reports yet."""
+    ended = trial.state.is_finished()
+    return optuna.trial.create_trial(
+        state=trial.state if ended else TrialState.RUNNING,
+        values=trial.values,
+        params=trial.params,
+        distributions=trial.distributions,
+        constraints=trial.constraints,
+        intermediate_values=trial.intermediate_values if ended else {},
+    )
