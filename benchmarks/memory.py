@@ -71,9 +71,11 @@ def node(megabytes: int) -> dict[str, Any]:
     from gansearch.data.images import ImageData  # noqa: PLC0415
     from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
     from gansearch.journal.journal import Journal  # noqa: PLC0415
+    from gansearch.journal.stored import StoredStudy  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
+    from gansearch.training.validation import load_study  # noqa: PLC0415
     from gansearch.tuning import engine  # noqa: PLC0415
-    from gansearch.tuning.launch import load_study, run  # noqa: PLC0415
+    from gansearch.tuning.launch import run  # noqa: PLC0415
     from gansearch.tuning.where import Where  # noqa: PLC0415
 
     measured: dict[str, Any] = {}
@@ -90,7 +92,7 @@ def node(megabytes: int) -> dict[str, Any]:
         path = Path(name) / "study.yaml"
         path.write_text(NODE_STUDY)
         places = LocalPaths.of_environment()
-        spec, _ = load_study(path, places)
+        spec, _ = load_study(path, places.data)
         data = ImageData("made-up", "train", images, None, 0)
         del images
         directory = StudyDirectory.new("study", "study", Path(name) / "runs")
@@ -116,7 +118,7 @@ def node(megabytes: int) -> dict[str, Any]:
 
         threading.Thread(target=watch, daemon=True).start()
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            run(spec, data, directory, Where(tracking="off"), Console(file=nowhere))
+            run(spec, data, StoredStudy(directory), Where(tracking="off"), Console(file=nowhere))
     ray.shutdown()
     return measured
 
@@ -128,20 +130,22 @@ def driver(trials: int) -> dict[str, Any]:
     from benchmarks.turnover import STUDY  # noqa: PLC0415
     from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
     from gansearch.journal.journal import Journal  # noqa: PLC0415
+    from gansearch.journal.stored import StoredStudy  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
-    from gansearch.tuning.launch import load_study, run  # noqa: PLC0415
+    from gansearch.training.validation import load_study  # noqa: PLC0415
+    from gansearch.tuning.launch import run  # noqa: PLC0415
     from gansearch.tuning.where import Where  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "study.yaml"
         path.write_text(STUDY)
         places = LocalPaths.of_environment()
-        spec, data = load_study(path, places, {"search.trials": trials})
+        spec, data = load_study(path, places.data, {"search.trials": trials})
         directory = StudyDirectory.new("study", "study", Path(name) / "runs")
         where = Where(trainer="benchmarks.trivial:TrivialTrainer")
         begun = time.perf_counter()
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            run(spec, data, directory, where, Console(file=nowhere))
+            run(spec, data, StoredStudy(directory), where, Console(file=nowhere))
         seconds = time.perf_counter() - begun
         records = Journal.open(directory.path, directory.name).trials()
     ended = sorted(record.last.time for record in records if record.last)

@@ -109,8 +109,10 @@ def run_ours(trials: int, reports: int, sampler: str, tracking: str | None) -> E
     from rich.console import Console  # noqa: PLC0415
 
     from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
+    from gansearch.journal.stored import StoredStudy  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
-    from gansearch.tuning.launch import load_study, run  # noqa: PLC0415
+    from gansearch.training.validation import load_study  # noqa: PLC0415
+    from gansearch.tuning.launch import run  # noqa: PLC0415
     from gansearch.tuning.ledger import Ledger  # noqa: PLC0415
     from gansearch.tuning.where import Where  # noqa: PLC0415
 
@@ -135,11 +137,11 @@ def run_ours(trials: int, reports: int, sampler: str, tracking: str | None) -> E
         path = Path(name) / "study.yaml"
         path.write_text(STUDY)
         places = LocalPaths.of_environment()
-        spec, data = load_study(path, places, settings)
+        spec, data = load_study(path, places.data, settings)
         directory = StudyDirectory.new("study", "study", Path(name) / "runs")
         where = Where(tracking=tracking, concurrency=2, trainer="benchmarks.trivial:TrivialTrainer")
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            run(spec, data, directory, where, Console(file=nowhere))
+            run(spec, data, StoredStudy(directory), where, Console(file=nowhere))
     if outcomes != ["completed"] * trials:
         raise RuntimeError(f"{len(outcomes)} trials ended {set(outcomes)}")
     return ended

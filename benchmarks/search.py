@@ -31,7 +31,7 @@ from gansearch.search.proposer import Proposer
 from gansearch.study.records import Outcome, Report, TrialRecord
 from gansearch.study.spec import StudySpec
 from gansearch.training.prepare import LocalPaths
-from gansearch.tuning.launch import load_study
+from gansearch.training.validation import load_study
 from gansearch.tuning.ledger import Ledger
 
 STUDY = """
@@ -125,7 +125,7 @@ def make_spec(folder: Path, sampler: str | dict[str, Any], trials: int, seed: in
     """The study above with a sampler, by its name or with its options beside."""
     path = folder / "study.yaml"
     path.write_text(STUDY)
-    spec, _ = load_study(path, LocalPaths.of_environment())
+    spec, _ = load_study(path, LocalPaths.of_environment().data)
     search = {"sampler": sampler, "trials": trials, "seed": seed}
     return replace(spec, plan=spec.plan.model_validate(spec.plan.model_dump() | {"search": search}))
 

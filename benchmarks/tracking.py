@@ -86,6 +86,7 @@ def time_ours(trials: int, steps: int, tracking: str | None) -> dict[str, float]
 
     from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
     from gansearch.journal.journal import Journal  # noqa: PLC0415
+    from gansearch.journal.stored import StoredStudy  # noqa: PLC0415
     from gansearch.tracking import Tracker  # noqa: PLC0415
     from gansearch.tracking.runs import StudyRuns  # noqa: PLC0415
     from gansearch.tuning import engine  # noqa: PLC0415
@@ -105,7 +106,7 @@ def time_ours(trials: int, steps: int, tracking: str | None) -> dict[str, float]
         directory = StudyDirectory.new("study", "study", Path(name) / "runs")
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
             where = Where(tracking=tracking, concurrency=2)
-            run(spec, data, directory, where, Console(file=nowhere))
+            run(spec, data, StoredStudy(directory), where, Console(file=nowhere))
         records = Journal.open(directory.path, directory.name).trials()
     reports = sum(len(record.reports) for record in records)
     wall = clock.seconds["fit"] + clock.seconds["at the end"]
@@ -170,13 +171,13 @@ def time_stock(trials: int, steps: int, mlflow: bool) -> dict[str, float]:
 
 def _study(folder: Path, trials: int, steps: int) -> Any:
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
-    from gansearch.tuning.launch import load_study  # noqa: PLC0415
+    from gansearch.training.validation import load_study  # noqa: PLC0415
 
     path = folder / "study.yaml"
     path.write_text(STUDY)
     places = LocalPaths.of_environment()
     budget = {"budget.steps": steps, "budget.report_every": steps // 20}
-    return *load_study(path, places, {"search.trials": trials, **budget}), places
+    return *load_study(path, places.data, {"search.trials": trials, **budget}), places
 
 
 def time_one(kind: str, trials: int, steps: int) -> dict[str, float]:

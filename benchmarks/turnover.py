@@ -85,19 +85,21 @@ def time_ours(trials: int, tracking: str | None) -> list[float]:
 
     from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
     from gansearch.journal.journal import Journal  # noqa: PLC0415
+    from gansearch.journal.stored import StoredStudy  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
-    from gansearch.tuning.launch import load_study, run  # noqa: PLC0415
+    from gansearch.training.validation import load_study  # noqa: PLC0415
+    from gansearch.tuning.launch import run  # noqa: PLC0415
     from gansearch.tuning.where import Where  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "study.yaml"
         path.write_text(STUDY)
         places = LocalPaths.of_environment()
-        spec, data = load_study(path, places, {"search.trials": trials})
+        spec, data = load_study(path, places.data, {"search.trials": trials})
         directory = StudyDirectory.new("study", "study", Path(name) / "runs")
         where = Where(tracking=tracking, concurrency=2, trainer="benchmarks.trivial:TrivialTrainer")
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            run(spec, data, directory, where, Console(file=nowhere))
+            run(spec, data, StoredStudy(directory), where, Console(file=nowhere))
         records = Journal.open(directory.path, directory.name).trials()
     outcomes = [str(record.outcome) for record in records]
     if outcomes != ["completed"] * trials:

@@ -25,6 +25,7 @@ __all__ = [
     "curves",
     "evidence",
     "export",
+    "find",
     "load_study",
     "parts",
     "repair",

@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack
 
 from rich.console import Console
 
 from gansearch import files
-from gansearch.errors import StudyError, UserError
+from gansearch.errors import UserError
 from gansearch.files import Place
-from gansearch.journal.directory import ERROR, LOG, StudyDirectory
+from gansearch.journal.stored import StoredStudy
 from gansearch.masking import without_password
-from gansearch.study.document import parse_document
-from gansearch.study.mistakes import Mistakes, validate
-from gansearch.study.plan import Stability
-from gansearch.study.records import Outcome, Report, ranked
+from gansearch.study.records import Report
 from gansearch.study.spec import StudySpec
 from gansearch.tuning.where import (
     JobOptions,
@@ -39,10 +36,13 @@ if TYPE_CHECKING:
 
     from gansearch.analysis.evidence import Evidence
     from gansearch.data.images import ImageData
-    from gansearch.journal.journal import Journal
     from gansearch.journal.repair import Repair
+    from gansearch.reporting.publishing import ReportResult
     from gansearch.tracking import Server
     from gansearch.tuning.jobs import Job, RemoteAnswer
+
+StudyLike: TypeAlias = "PlaceLike | StoredStudy"
+"""A study's name, its path, or what `find` gave."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,14 @@ class StudyResult:
         trials: one row a trial, best first.
         configurations: one row for each that was trained again, best rank first; see
             `gansearch.analysis.configurations.configurations`.
+        evidence: all that was known of it in the end; functions take it in the name's place.
     """
 
     directory: Place
     finished: bool
     trials: pd.DataFrame
     configurations: pd.DataFrame
+    evidence: Evidence
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,9 @@ def load_study(
         InvalidInput: with every mistake in the file.
     """
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
-    from gansearch.tuning.launch import load_study as load  # noqa: PLC0415
+    from gansearch.training.validation import load_study as read  # noqa: PLC0415
 
-    spec, images = load(path, LocalPaths.of_environment(data), overrides)
+    spec, images = read(path, LocalPaths.of_environment(data).data, overrides)
     return Study(spec, images, Path(path).stem)
 
 
@@ -190,18 +192,14 @@ def run(
     spec, stem, images = study.spec, study.stem, [study.data]
     del study  # of what was loaded here there is to be one copy soon, in Ray's object store
     if trials is not None:
-        if trials < 1:
-            raise UserError(f"trials must be at least 1, not {trials}")
-        search = spec.plan.search.model_copy(update={"trials": trials})
-        spec = replace(spec, plan=spec.plan.model_copy(update={"search": search}))
-    directory = StudyDirectory.new(name, stem, where.runs)
-    where = where.but(storage=_storage(None, where.storage))
-    shown = console or Console(stderr=True)
-    return _result(directory, launch.run(spec, images.pop(), directory, where, shown), where.storage)
+        spec = spec.with_trials(trials)
+    stored = StoredStudy.new(name, stem, where.runs, where.storage)
+    finished = launch.run(spec, images.pop(), stored, where, console or Console(stderr=True))
+    return _result(stored, finished)
 
 
 def resume(
-    name: PlaceLike,
+    name: StudyLike,
     *,
     console: Console | None = None,
     where: Where | None = None,
@@ -215,10 +213,8 @@ def resume(
     from gansearch.tuning import launch  # noqa: PLC0415
 
     where = combined(where, options)
-    directory = StudyDirectory.find(str(name), where.runs)
-    where = where.but(storage=_storage(directory, where.storage))
-    shown = console or Console(stderr=True)
-    return _result(directory, launch.resume(directory, where, shown), where.storage)
+    study = find(name, where=where)
+    return _result(study, launch.resume(study, where, console or Console(stderr=True)))
 
 
 def submit(
@@ -267,7 +263,7 @@ def remote(
 
 
 def trial_log(
-    name: PlaceLike,
+    name: StudyLike,
     number: int,
     *,
     seeds: bool = False,
@@ -285,13 +281,8 @@ def trial_log(
     Raises:
         StudyError: there is no such study, or no such trial.
     """
-    directory = StudyDirectory.find(str(name), combined(where, options, StoredOptions).runs)
-    folder = (directory.stability if seeds else directory).trial(number)
-    with files.reachable(folder):
-        if not folder.is_dir():
-            raise StudyError(f"there is nothing of trial {number} in {directory.path}")
-        texts = [files.read(path).decode() for path in (folder / LOG, folder / ERROR) if path.is_file()]
-    return "".join(texts) or "it printed nothing, and no error ended it\n"
+    study = find(name, where=where, **options)
+    return study.trial_log(number, seeds=seeds) or "it printed nothing, and no error ended it\n"
 
 
 def stability(
@@ -329,117 +320,35 @@ def stability(
     Raises:
         UserError: for anything that the user can mend.
     """
-    from gansearch.search.selection import Around  # noqa: PLC0415
-    from gansearch.tuning import from_configs as configs  # noqa: PLC0415
-    from gansearch.tuning import launch  # noqa: PLC0415
+    from gansearch.analysis.configurations import best_label  # noqa: PLC0415
+    from gansearch.analysis.evidence import gather  # noqa: PLC0415
+    from gansearch.tuning.again import Wish, train_again  # noqa: PLC0415
 
-    where = combined(where, options)
-    study, paths = _study_and_files(what, where.runs)
-    choosing = {"top": top, "per": per, "default": default}
-    _check_asked(
-        study is not None,
-        around,
-        choosing=choosing,
-        files={"configuration files": paths},
-        of_files={"--set": overrides},
-        of_new={"--name": name},
-        of_around={"--of": of, "--axes": axes},
-    )
+    wish = Wish(top, seeds, per, default, around, of, axes, overrides or {}, name)
+    names, where = [str(each) for each in what], combined(where, options)
     shown = console or Console(stderr=True)
-    given = configs.read_configs(paths, where.paths, overrides)
-    asked = {k: v for k, v in (choosing | {"seeds": seeds}).items() if v is not None}
-    where = where.but(storage=_storage(study, where.storage))
-    if study is None:
-        spec, images = configs.study_of(given, _stability_section(asked), 0, where.paths)
-        stem = f"{next(iter(given))}-stability" if len(given) == 1 else "stability"
-        study = StudyDirectory.new(name, stem, where.runs)
-        return _result(study, launch.run(spec, images, study, where, shown), where.storage)
-    found = evidence(study.path, storage=where.storage)
-    planned = parse_document(found.facts["study"], "study.yaml").tree.get("stability") or {}
-    if given and not any(value is not None for value in choosing.values()):  # the files alone
-        asked |= {"top": 0, "default": False}
-    neighbours = None if around is None else Around(around, of, tuple(axes))
-    wanted = _stability_section(planned | asked)
-    request = launch.Request(wanted, given, neighbours, _best_label(found))
-    return _result(study, launch.confirm(study, request, where, shown), where.storage)
+    return _result(*train_again(names, wish, where, shown, lambda study: best_label(gather(study))))
 
 
-def _check_asked(
-    has_study: bool,
-    around: float | None,
+def find(
+    name: StudyLike | None = None,
     *,
-    choosing: Mapping[str, Any],
-    files: Mapping[str, Any],
-    of_files: Mapping[str, Any],
-    of_new: Mapping[str, Any],
-    of_around: Mapping[str, Any],
-) -> None:
-    """Refuse what would have no effect: it is a misunderstanding."""
-    choosing = {f"--{key}": value for key, value in choosing.items()}
-    if around is None:
-        _refuse(of_around, "goes with --around")
-    elif not has_study:
-        raise UserError(
-            "neighbours are of a study's configuration: train the file first, then say "
-            "`gansearch stability NAME --around`"
-        )
-    elif not 0 < around < 1:
-        what = "must lie between 0 and 1, as 0.5 for half to one and a half"
-        raise UserError(f"--around {around:g}: {what}")
-    else:
-        _refuse(choosing | dict(files), "does not go with --around")
-    if not has_study:
-        _refuse(choosing, "needs a study to choose from")
-    else:
-        _refuse(of_new, "is for a new study: this one has a name")
-    if not any(files.values()):
-        _refuse(of_files, "is for configuration files alone")
+    where: Where | None = None,
+    **options: Unpack[StoredOptions],
+) -> StoredStudy:
+    """A study by its name or path, None being the newest: every function takes it in the name's place.
 
-
-def _refuse(options: Mapping[str, Any], why: str) -> None:
-    for option, value in options.items():
-        if value not in (None, "", (), [], {}):
-            raise UserError(f"{option} {why}")
-
-
-def _study_and_files(
-    what: Sequence[PlaceLike], runs: Place
-) -> tuple[StudyDirectory | None, list[Path]]:
-    """The study among what is named, if there is one, and the configuration files."""
-    names = [str(item) for item in what]
-    configs = [Path(name) for name in names if name.endswith((".yaml", ".yml"))]
-    studies = [name for name in names if not name.endswith((".yaml", ".yml"))]
-    if len(studies) > 1:
-        raise UserError(f"one study at a time: {', '.join(studies)}")
-    if not names:
-        raise UserError("name a study, or configuration files")
-    return (StudyDirectory.find(studies[0], runs) if studies else None), configs
-
-
-def _stability_section(tree: Mapping[str, Any]) -> Stability:
-    found: Mistakes = []
-    section = validate(Stability, tree, found)
-    if found:
-        path, message = found[0]
-        raise UserError(f"--{path[0]}: {message}")
-    return section
-
-
-def _best_label(found: Evidence) -> str:
-    """The best configuration by confirmed rank, else the search's best trial."""
-    from gansearch.analysis.configurations import configurations  # noqa: PLC0415
-
-    table = configurations(found)
-    placed = table[table["rank"].notna()]
-    confirmed = [str(label) for label, count in placed["successes"].items() if count]
-    if confirmed:
-        return confirmed[0]
-    best = ranked(found.search, found.metric, found.goal)[:1]
-    return str(best[0].number) if best and best[0].best(found.metric, found.goal) else ""
+    Raises:
+        StudyError: there is no such study.
+    """
+    if isinstance(name, StoredStudy):
+        return name
+    place = combined(where, options, StoredOptions)
+    return StoredStudy.find(None if name is None else str(name), place.runs, place.storage)
 
 
 def configurations(
-    name: PlaceLike,
+    name: StudyLike | Evidence,
     *,
     by: str = "iqm",
     where: Where | None = None,
@@ -454,29 +363,16 @@ def configurations(
 
 
 def evidence(
-    name: PlaceLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
+    name: StudyLike | Evidence, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> Evidence:
-    """All that is known of a study, for analyses of one's own."""
-    from gansearch.analysis.evidence import gather  # noqa: PLC0415
+    """All that is known of a study, for analyses of one's own; read anew, unless it is given."""
+    from gansearch.analysis.evidence import Evidence, gather  # noqa: PLC0415
 
-    return gather(*_open(name, combined(where, options, StoredOptions)))
-
-
-@dataclass(frozen=True)
-class ReportResult:
-    """A written report.
-
-    Attributes:
-        html: the file to open.
-        unsent: why MLflow does not have it; empty if it has, or if tracking is off.
-    """
-
-    html: Place
-    unsent: str = ""
+    return name if isinstance(name, Evidence) else gather(find(name, where=where, **options))
 
 
 def report(
-    name: PlaceLike | None = None,
+    name: StudyLike | None = None,
     *,
     out: PlaceLike | None = None,
     by: str = "iqm",
@@ -497,68 +393,26 @@ def report(
     Raises:
         UserError: no such study, no such score, or `out` holds other things.
     """
-    from gansearch.analysis.evidence import gather  # noqa: PLC0415
-    from gansearch.reporting.writing import write_report  # noqa: PLC0415
+    from gansearch import tracking  # noqa: PLC0415
+    from gansearch.reporting.publishing import publish  # noqa: PLC0415
 
     if threshold is not None and not math.isfinite(threshold):
         raise UserError(f"--threshold {threshold}: must be a finite number")
     where = combined(where, options, TrackedOptions)
-    directory, journal, storage = _open(name, where)
-    found = gather(directory, journal, storage)
-    folder = files.place(out) if out is not None else directory.report
-    html = write_report(found, folder, by=by, threshold=threshold, samples=_samples(directory, found))
-    if where.tracking == "off":
-        return ReportResult(html)
-    try:
-        _log_report(directory, journal, found, folder, by, where.tracking)
-    except UserError as error:  # the report itself is there
-        return ReportResult(html, str(error))
-    return ReportResult(html)
+    study = find(name, where=where)
+    found = evidence(study)
 
+    def send(paths: Sequence[Path], numbers: Mapping[str, Mapping[str, float]]) -> None:
+        uri, _ = tracking.store_of(study.runs_dir, where.tracking)
+        tracking.log_report(uri, found.experiment, paths, numbers, identity=found.facts["id"])
 
-def _samples(directory: StudyDirectory, found: Evidence) -> dict[str, Place]:
-    """The sample grid of each configuration's best seed, of that seed's best report."""
-    samples: dict[str, Place] = {}
-    for record in ranked(found.stability, found.metric, found.goal):
-        best = record.best(found.metric, found.goal)
-        if best and record.outcome is Outcome.COMPLETED and record.configuration not in samples:
-            path = directory.stability.sample(record.number, best.step)
-            if path.is_file():
-                samples[record.configuration] = path
-    return samples
-
-
-_SUMMARY = (
-    r"^(rank|seeds|successes|(success|iqm|median|mean|q10|q90|late_collapse)(_rate)?(_low|_high)?|sd)$"
-)
-"""What MLflow is told of a configuration, of the columns of its ranking."""
-
-
-def _log_report(
-    directory: StudyDirectory,
-    journal: Journal,
-    found: Evidence,
-    folder: Place,
-    by: str,
-    tracking: str | None,
-) -> None:
-    from gansearch import tracking as mlflow  # noqa: PLC0415
-    from gansearch.analysis.configurations import configurations  # noqa: PLC0415
-
-    uri, _ = mlflow.store_of(directory.runs_dir, tracking)
-    table = configurations(found, by).filter(regex=_SUMMARY)
-    summaries = {
-        str(label): {str(key): float(value) for key, value in row.items() if value is not None}
-        for label, row in table.astype(object).where(table.notna(), None).to_dict("index").items()
-    }
-    with ExitStack() as copies:
-        paths = sorted([*files.find(folder, "*.html"), *files.find(folder, "*.csv")])
-        here = [copies.enter_context(files.local_copy(path)) for path in paths]
-        mlflow.log_report(uri, journal.study.study_name, here, summaries, identity=journal.facts["id"])
+    folder = None if out is None else files.place(out)
+    told = None if where.tracking == "off" else send
+    return publish(study, found, folder, by=by, threshold=threshold, send=told)
 
 
 def compare(
-    *names: PlaceLike,
+    *names: StudyLike,
     anyway: bool = False,
     by: str = "iqm",
     where: Where | None = None,
@@ -584,44 +438,44 @@ def compare(
 
 
 def status(
-    name: PlaceLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
+    name: StudyLike | Evidence, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> dict[str, Any]:
     """The state of a study, also while it runs: see `gansearch.analysis.tables.status`."""
     from gansearch.analysis import tables  # noqa: PLC0415
 
-    return tables.status(*_open(name, combined(where, options, StoredOptions)))
+    return tables.status(evidence(name, where=where, **options))
 
 
 def facts(
-    name: PlaceLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
+    name: StudyLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> dict[str, Any]:
     """What is fixed for a study: name, metric, goal, steps, trials, digest, version, id, time."""
-    journal = _open(name, combined(where, options, StoredOptions))[1]
+    journal = find(name, where=where, **options).journal()
     return {"name": journal.study.study_name, **journal.facts}
 
 
 def trials(
-    name: PlaceLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
+    name: StudyLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> pd.DataFrame:
     """One row a trial, best first, indexed by number."""
     from gansearch.analysis import tables  # noqa: PLC0415
 
-    journal = _open(name, combined(where, options, StoredOptions))[1]
+    journal = find(name, where=where, **options).journal()
     return tables.trials_table(journal.trials(), journal.metric, journal.goal)
 
 
 def curves(
-    name: PlaceLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
+    name: StudyLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> pd.DataFrame:
     """One row a report of every trial: number, step, images, seconds and every metric."""
     from gansearch.analysis import tables  # noqa: PLC0415
 
-    journal = _open(name, combined(where, options, StoredOptions))[1]
+    journal = find(name, where=where, **options).journal()
     return tables.curves_table(journal.trials())
 
 
 def repair(
-    name: PlaceLike,
+    name: StudyLike,
     *,
     dry_run: bool = False,
     where: Where | None = None,
@@ -640,19 +494,12 @@ def repair(
     Raises:
         StudyError: it is being run, or what is left of a journal does not make a study.
     """
-    from gansearch.journal.journal import JOURNAL_FILE  # noqa: PLC0415
-    from gansearch.journal.repair import repair as mend  # noqa: PLC0415
+    from gansearch.journal.repair import repair_study  # noqa: PLC0415
 
-    directory = StudyDirectory.find(str(name), combined(where, options, StoredOptions).runs)
-    folder = files.on_disk(directory.path, "a journal file", "a database repairs its own")
-    journals = {"search": folder / JOURNAL_FILE, "stability": folder / "stability" / JOURNAL_FILE}
-    with directory.held(None):
-        return {
-            which: mend(path, write=not dry_run) for which, path in journals.items() if path.exists()
-        }
+    return repair_study(find(name, where=where, **options), write=not dry_run)
 
 
-def sync(name: PlaceLike, *, where: Where | None = None, **options: Unpack[TrackedOptions]) -> int:
+def sync(name: StudyLike, *, where: Where | None = None, **options: Unpack[TrackedOptions]) -> int:
     """Send to MLflow what it does not have of a study; returns how many trials could not be sent.
 
     Raises:
@@ -661,13 +508,12 @@ def sync(name: PlaceLike, *, where: Where | None = None, **options: Unpack[Track
     from gansearch.tuning import launch  # noqa: PLC0415
 
     where = combined(where, options, TrackedOptions)
-    directory = StudyDirectory.find(str(name), where.runs)
-    return launch.sync(directory, where.but(storage=_storage(directory, where.storage)))
+    return launch.sync(find(name, where=where), where)
 
 
 @contextmanager
 def ui(
-    name: PlaceLike | None = None,
+    name: StudyLike | None = None,
     *,
     host: str = "127.0.0.1",
     port: int = 5000,
@@ -685,29 +531,28 @@ def ui(
     Raises:
         UserError: no such study, the port is taken, or MLflow does not know the study.
     """
-    from gansearch import tracking as mlflow  # noqa: PLC0415
+    from gansearch import tracking  # noqa: PLC0415
 
     where = combined(where, options, TrackedOptions)
-    directory, journal, storage = _open(name, where)
-    known = {"name": journal.study.study_name, **journal.facts}
-    confirmed = bool(status(directory.path, storage=storage)["stability"])
-    uri, artifacts = mlflow.store_of(directory.runs_dir, where.tracking)
+    study = find(name, where=where)
+    found = evidence(study)
+    uri, artifacts = tracking.store_of(study.runs_dir, where.tracking)
 
     def view(base: str, process: Server | None = None) -> View:
-        shown = partial(mlflow.comparison_url, base, uri, known["name"], identity=known["id"])
-        seeds = shown(part="stability") if confirmed else ""
-        searched = shown() if known["trials"] else seeds
+        link = partial(tracking.comparison_url, base, uri, found.experiment, identity=found.facts["id"])
+        seeds = link(part="stability") if found.roster.entries else ""
+        searched = link() if found.facts["trials"] else seeds
         return View(base, searched, seeds, process)
 
     if uri.startswith("http"):  # a server of the team's
         yield view(without_password(uri))
         return
-    with mlflow.ui(uri, artifacts, host=host, port=port) as server:
+    with tracking.ui(uri, artifacts, host=host, port=port) as server:
         yield view(server.url, server)
 
 
 def export(
-    name: PlaceLike,
+    name: StudyLike,
     out: PathLike,
     *,
     top: int = 1,
@@ -731,9 +576,8 @@ def export(
     """
     from gansearch.exporting import export as write  # noqa: PLC0415
 
-    directory, journal, storage = _open(name, combined(where, options, StoredOptions))
-    folder = _here(out)
-    return write(directory, journal, folder, top, storage=storage, by=by, searched=searched)
+    study = find(name, where=where, **options)
+    return write(study, _here(out), top, by=by, searched=searched)
 
 
 def train(
@@ -803,31 +647,11 @@ def _here(out: PathLike) -> Path:
     return files.on_disk(files.place(out), "what is exported", "say a path on this machine")
 
 
-def _open(name: PlaceLike | None, where: Where) -> tuple[StudyDirectory, Journal, str | None]:
-    """A study by name, None being the newest; its search's journal, and the storage of that."""
-    from gansearch.journal.journal import Journal  # noqa: PLC0415
-
-    if name is None:
-        directory = StudyDirectory.newest(where.runs)
-    else:
-        directory = StudyDirectory.find(str(name), where.runs)
-    storage = _storage(directory, where.storage)
-    return directory, Journal.open(directory.path, directory.name, storage), storage
-
-
-def _storage(directory: StudyDirectory | None, storage: str | None) -> str | None:
-    """The Optuna storage that applies: as said, else the study's journal file, else the team's."""
-    from gansearch.journal.journal import JOURNAL_FILE  # noqa: PLC0415
-
-    if storage or (directory and (directory.path / JOURNAL_FILE).exists()):
-        return storage
-    return os.environ.get("GANSEARCH_STORAGE") or None
-
-
-def _result(directory: StudyDirectory, finished: bool, storage: str | None) -> StudyResult:
+def _result(study: StoredStudy, finished: bool) -> StudyResult:
     from gansearch.analysis import configurations as confirmation  # noqa: PLC0415
     from gansearch.analysis import tables  # noqa: PLC0415
 
-    found = evidence(directory.path, storage=storage)
+    found = evidence(study)
     trials = tables.trials_table(found.search, found.metric, found.goal)
-    return StudyResult(directory.path, finished, trials, confirmation.configurations(found))
+    ranking = confirmation.configurations(found)
+    return StudyResult(study.directory.path, finished, trials, ranking, found)

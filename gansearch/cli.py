@@ -100,8 +100,13 @@ def run(
 ) -> None:
     """Run a study under Ray Tune."""
     _import_from(where.modules)
-    loaded = api.load_study(study, data=where.data, overrides=overrides(set_, trials))
-    _finish(api.run(loaded, name=name, console=err, where=where), where)
+    result = api.run(  # the images are handed over: nobody here keeps a copy
+        api.load_study(study, data=where.data, overrides=overrides(set_, trials)),
+        name=name,
+        console=err,
+        where=where,
+    )
+    _finish(result)
 
 
 @app.command()
@@ -156,7 +161,7 @@ def resume(ctx: typer.Context, name: Name, where: Where) -> None:
         out.print(f"{job.study}: job {job.id}", highlight=False)
         return
     _import_from(where.modules)
-    _finish(api.resume(name, console=err, where=where), where)
+    _finish(api.resume(name, console=err, where=where))
 
 
 @app.command()
@@ -201,7 +206,7 @@ def stability(
         console=err,
         where=where,
     )
-    _finish(result, where)
+    _finish(result)
 
 
 @app.command()
@@ -268,7 +273,8 @@ def status(
         asked += ["--json"] if as_json else []
         _ask_cluster(address, ["status", name, *asked], as_said(ctx, where))
         return
-    found = api.status(name, where=where)
+    evidence = api.evidence(name, where=where)
+    found = api.status(evidence)
     if seen_at and found["dashboard"]:
         page = found["dashboard"].partition("/#")[2]
         found["dashboard"] = f"{seen_at.rstrip('/')}/#{page}"
@@ -277,8 +283,7 @@ def status(
     else:
         terminal.show_status(out, found, top)
         if found["stability"]:
-            ranking = api.configurations(name, where=where)
-            terminal.show_configurations(out, ranking)
+            terminal.show_configurations(out, api.configurations(evidence))
 
 
 @app.command()
@@ -424,8 +429,8 @@ def _import_from(modules: Iterable[Path]) -> None:
         sys.path.append(str(module.parent))
 
 
-def _finish(result: api.StudyResult, where: Where) -> None:
-    terminal.show_status(out, api.status(result.directory, where=where), top=10)
+def _finish(result: api.StudyResult) -> None:
+    terminal.show_status(out, api.status(result.evidence), top=10)
     confirmed = len(result.configurations) > 0
     if confirmed:
         terminal.show_configurations(out, result.configurations)

@@ -13,7 +13,7 @@ from gansearch.analysis.evidence import Evidence, gather
 from gansearch.errors import StudyError, UserError
 from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
-from gansearch.journal.journal import Journal
+from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Best, Outcome, TrialRecord, ranked
 from gansearch.training import checkpoint
 from gansearch.training.export_folder import write_model
@@ -51,12 +51,10 @@ class Pick:
 
 
 def export(
-    directory: StudyDirectory,
-    journal: Journal,
+    study: StoredStudy,
     out: Path,
     top: int = 1,
     *,
-    storage: str | None = None,
     by: str = "iqm",
     searched: bool = False,
 ) -> list[Path]:
@@ -66,11 +64,9 @@ def export(
     are those of the best seed; else by the search's own values.
 
     Args:
-        directory: the study.
-        journal: its search's journal.
+        study: which one.
         out: where; must be empty or absent. Nothing is left there if anything fails.
         top: how many, best first.
-        storage: the Optuna storage URL; None: journal files.
         by: the score that ranks confirmed configurations.
         searched: choose by the search's values, whatever was confirmed.
 
@@ -80,7 +76,7 @@ def export(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not an empty folder: take another one")
-    evidence = gather(directory, journal, storage)
+    evidence, directory = gather(study), study.directory
     confirmed = [] if searched else _confirmed(directory, evidence, by)
     picks = _choose(confirmed or _searched(directory, evidence), evidence, top)
     whole = out.resolve()  # `.` has no name of its own

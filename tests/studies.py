@@ -7,6 +7,7 @@ import pytest
 
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
+from gansearch.journal.stored import StoredStudy
 from gansearch.search.proposer import Proposer
 from gansearch.study.document import parse_document
 from gansearch.study.records import Report
@@ -59,13 +60,13 @@ def where(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
-def make_ledger(tmp_path, where):
+def make_ledger(tmp_path):
     """A ledger over a journal in a fresh directory; called again, as a resumed driver would."""
 
     def make(spec, mirror=None) -> Ledger:
         directory = StudyDirectory(tmp_path / "runs" / "study")
         if not directory.path.exists():
-            create(spec, directory, where, None)
+            create(spec, StoredStudy(directory), None)
         journal = Journal.open(directory.path, "study", writer=True)
         source = partial(Proposer, spec)
         return Ledger(source, directory, journal, mirror, keep=spec.plan.keep)

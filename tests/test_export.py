@@ -23,6 +23,7 @@ from gansearch.errors import StudyError, UserError, WeightsError
 from gansearch.exporting import export
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
+from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome
 from gansearch.training import checkpoint
 from gansearch.training.export_folder import read_model
@@ -297,7 +298,7 @@ def test_the_best_is_exported_with_its_evidence(study, tmp_path):
 def test_the_best_few_are_exported_in_their_order(study, tmp_path):
     directory, journal = study
     (tmp_path / "best").mkdir()  # empty: that is free
-    folders = export(directory, journal, tmp_path / "best", top=3)
+    folders = export(StoredStudy(directory), tmp_path / "best", top=3)
     wanted = [f"{rank:02d}-trial-{n:04d}" for rank, (_, n, _) in enumerate(best_of(journal), start=1)]
     assert [folder.name for folder in folders] == wanted
     assert sorted(path.name for path in (tmp_path / "best").iterdir()) == wanted
@@ -306,10 +307,10 @@ def test_the_best_few_are_exported_in_their_order(study, tmp_path):
 
 
 def test_an_export_into_the_folder_one_stands_in(study, tmp_path, monkeypatch):
-    directory, journal = study
+    directory, _ = study
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    export(directory, journal, Path())
+    export(StoredStudy(directory), Path())
     assert {path.name for path in (tmp_path / "here").iterdir()} == FILES
 
 
@@ -330,17 +331,17 @@ def test_a_failed_export_leaves_nothing(study, tmp_path, top, spoil, message):
         spoil(path)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises((StudyError, WeightsError), match=message):
-        export(directory, journal, tmp_path / "best", top=top)
+        export(StoredStudy(directory), tmp_path / "best", top=top)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_an_export_takes_no_folder_of_others(study, tmp_path):
-    directory, journal = study
+    directory, _ = study
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     for out in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt"):
         with pytest.raises(UserError, match="is not an empty folder: take another one"):
-            export(directory, journal, out)
+            export(StoredStudy(directory), out)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
 
 
@@ -348,9 +349,9 @@ def test_a_study_without_a_value_has_nothing_to_export(tmp_path):
     directory = StudyDirectory(tmp_path)
     facts = {"metric": "fd", "goal": "min", "steps": 9, "trials": 4, "digest": "abc"}
     facts |= {"question": "", "study": "question: ''"}
-    journal = Journal.create(tmp_path, "s", facts)
+    Journal.create(tmp_path, "s", facts)
     with pytest.raises(StudyError, match="has a finite fd yet"):
-        export(directory, journal, tmp_path / "out")
+        export(StoredStudy(directory), tmp_path / "out")
 
 
 def test_the_images_of_digits_are_what_the_model_makes(trained):

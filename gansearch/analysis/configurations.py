@@ -29,7 +29,7 @@ from gansearch.analysis.statistics import (
 )
 from gansearch.analysis.wording import listed
 from gansearch.errors import UserError, nearest
-from gansearch.study.records import Best, Goal, Outcome, TrialRecord
+from gansearch.study.records import Best, Goal, Outcome, TrialRecord, ranked
 
 SCORES = {
     "iqm": "interquartile mean over all seeds: half of the seeds decide, so neither one lucky seed nor "
@@ -115,12 +115,25 @@ def configurations(evidence: Evidence, by: str = "iqm") -> pd.DataFrame:
     return table
 
 
+def best_label(evidence: Evidence) -> str:
+    """The best configuration by confirmed rank, else the number of the search's best trial; "" where
+    none has a value.
+    """
+    table = configurations(evidence)
+    placed = table[table["rank"].notna()]
+    confirmed = [str(label) for label, count in placed["successes"].items() if count]
+    if confirmed:
+        return confirmed[0]
+    best = ranked(evidence.search, evidence.metric, evidence.goal)[:1]
+    return str(best[0].number) if best and best[0].best(evidence.metric, evidence.goal) else ""
+
+
 def _ranks(groups: Sequence[Group], by: str) -> dict[str, Rank]:
     """By label. Neighbours, there to tell what another configuration bears, are not in the race: the
     best of so many would be a lucky one again.
     """
-    ranked = [group for group in groups if group.counted and group.candidate.kind != "around"]
-    return dict(zip([g.label for g in ranked], ranks([g.costs for g in ranked], by), strict=True))
+    racing = [group for group in groups if group.counted and group.candidate.kind != "around"]
+    return dict(zip([g.label for g in racing], ranks([g.costs for g in racing], by), strict=True))
 
 
 def _configuration(group: Group, steps: int, rank: Rank | None, by: str) -> dict[str, Any]:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
+from gansearch.journal.stored import StoredStudy
 from gansearch.study.config import AXES_ALLOWED
-from gansearch.study.document import parse_document
 from gansearch.study.records import Goal, Outcome, TrialRecord
 from gansearch.study.roster import Roster
 from gansearch.study.space import Axis, Space, parse_space
@@ -34,6 +33,8 @@ class Evidence:
         published: the study file's section of that name, or None.
         devices: what a trial holds while it runs: a share of a GPU, or CPUs where it holds none.
         running: whether a driver is at work on the study.
+        wants_stability: whether the study file asks for configurations to be trained again.
+        experiment: the study's name in its storage, and so in MLflow.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Evidence:
     published: Mapping[str, Any] | None = None
     devices: float = 1.0
     running: bool = False
+    wants_stability: bool = False
+    experiment: str = ""
 
     @property
     def provenance(self) -> dict[str, dict[str, Any]]:
@@ -57,21 +60,15 @@ class Evidence:
         return next((r.provenance for r in [*self.search, *self.stability] if r.provenance), {})
 
 
-def gather(directory: StudyDirectory, journal: Journal, storage: str | None = None) -> Evidence:
-    """Read all of a study.
-
-    Args:
-        directory: of the study.
-        journal: its search's.
-        storage: the Optuna storage URL; None: journal files.
-    """
-    tree = parse_document(journal.facts["study"], "study.yaml").tree
-    space, _ = parse_space({key: tree[key] for key in AXES_ALLOWED if key in tree})
-    held = tree.get("resources") or {}
-    again = journal.open_stability(directory.stability.path, storage)
-    running = directory.is_held(storage)
+def gather(study: StoredStudy) -> Evidence:
+    """Read all of a study."""
+    journal = study.journal()
+    again = study.stability(journal)
+    space, _ = parse_space({key: journal.asked[key] for key in AXES_ALLOWED if key in journal.asked})
+    held = journal.asked.get("resources") or {}
+    running = study.is_held
     return Evidence(
-        name=directory.name,
+        name=study.name,
         question=journal.facts["question"],
         metric=journal.metric,
         goal=journal.goal,
@@ -82,9 +79,11 @@ def gather(directory: StudyDirectory, journal: Journal, storage: str | None = No
         stability=read_records(again, running=running) if again else [],
         roster=again.roster if again else Roster(),
         facts=journal.facts,
-        published=tree.get("published"),
+        published=journal.asked.get("published"),
         devices=float(held.get("gpus") or held.get("cpus") or 1),
         running=running,
+        wants_stability=journal.wants_stability,
+        experiment=journal.study.study_name,
     )
 
 

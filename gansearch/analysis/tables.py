@@ -9,10 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from gansearch.analysis.evidence import Evidence, gather
+from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.wording import duration, listed, share
-from gansearch.journal.directory import StudyDirectory
-from gansearch.journal.journal import DASHBOARD, Journal
+from gansearch.journal.journal import DASHBOARD
 from gansearch.study.records import Goal, Outcome, TrialRecord, ranked, table_row
 
 
@@ -93,7 +92,7 @@ def state_of(records: Sequence[TrialRecord], total: int, *, running: bool) -> st
     return "finished" if ended >= total else "interrupted"
 
 
-def status(directory: StudyDirectory, journal: Journal, storage: str | None = None) -> dict[str, Any]:
+def status(evidence: Evidence) -> dict[str, Any]:
     """The state of a study as plain values; `gansearch status --json` prints it.
 
     Keys: study, state, dashboard (where Ray's shows the driver, or ""), objective {metric, goal},
@@ -102,20 +101,19 @@ def status(directory: StudyDirectory, journal: Journal, storage: str | None = No
     entry, or None), stability (None, or counts, planned, and for each of its configurations label,
     seeds and counts), costs (by outcome, and in words).
     """
-    evidence = gather(directory, journal, storage)
-    records, metric, goal = evidence.search, journal.metric, journal.goal
+    records, metric, goal = evidence.search, evidence.metric, evidence.goal
     everything = [*records, *evidence.stability]
     spent = costs(everything, held=evidence.devices)
     # A stability study that is asked for and has not begun counts as one trial that has not ended.
-    planned = evidence.planned + max(len(evidence.roster.entries), int(journal.wants_stability))
+    planned = evidence.planned + max(len(evidence.roster.entries), int(evidence.wants_stability))
     state = state_of(everything, planned, running=evidence.running)
     entries = {record.number: _entry(record, metric, goal) for record in records}
     first = ranked(records, metric, goal)[0] if records else None
     best = entries[first.number] if first else None
     return {
-        "study": directory.name,
+        "study": evidence.name,
         "state": state,
-        "dashboard": journal.facts.get(DASHBOARD, "") if state == "running" else "",
+        "dashboard": evidence.facts.get(DASHBOARD, "") if state == "running" else "",
         "objective": {"metric": metric, "goal": goal},
         "counts": dict(Counter(record.outcome.value for record in records)),
         "trials": list(entries.values()),

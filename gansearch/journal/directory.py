@@ -19,6 +19,9 @@ from gansearch.errors import StudyError, nearest
 from gansearch.files import Place
 from gansearch.journal import holding
 
+JOURNAL_FILE = "journal.log"
+"""In a study's directory, where no database holds its journal."""
+
 LOG, ERROR = "log.txt", "error.txt"
 """In a trial's folder: what it printed, and the traceback of the error that ended it."""
 

@@ -36,6 +36,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ from gansearch.errors import StorageError, StudyError
 from gansearch.files import Place
 from gansearch.journal.changes import Change, patience
 from gansearch.journal.database import DatabaseStorage
+from gansearch.journal.directory import JOURNAL_FILE
 from gansearch.journal.file import FileStorage
 from gansearch.journal.repair import explain
 from gansearch.journal.urls import IN_A_DATABASE, cause_of, parse_url
@@ -57,7 +59,6 @@ from gansearch.study.document import parse_document
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report
 from gansearch.study.roster import Roster
 
-JOURNAL_FILE = "journal.log"
 CONSTRAINT = "healthy"
 DASHBOARD = "dashboard"
 """The fact of where Ray shows the driver that has, or had, the study."""
@@ -211,11 +212,16 @@ class Journal:
         """What `create` was told of the study."""
         return dict(self.study.user_attrs)
 
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """The study file as it was launched, read once."""
+        tree: dict[str, Any] = parse_document(self.study.user_attrs["study"], "study.yaml").tree
+        return tree
+
     @property
     def wants_stability(self) -> bool:
         """Whether the study file asks for configurations to be trained again."""
-        tree = parse_document(self.study.user_attrs["study"], "study.yaml").tree
-        return bool(tree.get("stability"))
+        return bool(self.asked.get("stability"))
 
     @property
     def roster(self) -> Roster:

@@ -19,7 +19,10 @@ from typing import Any
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
+from gansearch import files
 from gansearch.errors import StudyError
+from gansearch.journal.directory import JOURNAL_FILE
+from gansearch.journal.stored import StoredStudy
 from gansearch.study.config import trial_seed
 from gansearch.study.document import parse_document
 from gansearch.study.records import Outcome
@@ -100,6 +103,21 @@ def explain(path: Path, name: str) -> str | None:
     more = [f"and {len(damages) - 5} more lines"] if len(damages) > 5 else []
     mend = f"`gansearch repair {name}` keeps all that can be read, and the damaged file beside it"
     return "\n  ".join([f"the journal {path} is damaged:", *shown, *more, mend])
+
+
+def repair_study(study: StoredStudy, *, write: bool = True) -> dict[str, Repair]:
+    """Repair the journal files of a study, which nobody may be driving; see `repair`.
+
+    Returns:
+        What was found and done, for `search` and, where there is one, `stability`.
+
+    Raises:
+        StudyError: it is being run, or what is left of a journal does not make a study.
+    """
+    folder = files.on_disk(study.directory.path, "a journal file", "a database repairs its own")
+    journals = {"search": folder / JOURNAL_FILE, "stability": folder / "stability" / JOURNAL_FILE}
+    with study.directory.held(None):
+        return {name: repair(path, write=write) for name, path in journals.items() if path.exists()}
 
 
 def repair(path: Path, *, write: bool = True) -> Repair:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gansearch.errors import InvalidInput, nearest
+from gansearch.errors import InvalidInput, UserError, nearest
 from gansearch.study.config import (
     AXES_ALLOWED,
     TrialConfig,
@@ -81,6 +81,13 @@ class StudySpec:
         shared = self.plan.model_dump(mode="json", exclude_none=True)
         question = {"question": shared.pop("question")}
         return {**question, **plain(self.space.tree), **shared}
+
+    def with_trials(self, trials: int) -> StudySpec:
+        """The same study with another number of trials to search; raises `UserError` below 1."""
+        if trials < 1:
+            raise UserError(f"trials must be at least 1, not {trials}")
+        search = self.plan.search.model_copy(update={"trials": trials})
+        return replace(self, plan=self.plan.model_copy(update={"search": search}))
 
     def to_yaml(self) -> str:
         """The study file, resolved: reading it back gives the same study."""

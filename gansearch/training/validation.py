@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 
 import torch
 
+from gansearch import files
 from gansearch.data import DATASETS
 from gansearch.data.images import ImageData
 from gansearch.data.load import load as load_images
 from gansearch.errors import DataError, InvalidInput, UnknownPart, UserError, nearest
+from gansearch.files import Place
 from gansearch.losses import LOSSES, PENALTIES
 from gansearch.metrics import METRICS
 from gansearch.networks import DISCRIMINATORS, GENERATORS
@@ -68,6 +70,30 @@ def check_study(document: Document) -> StudySpec:
     """Tell all the mistakes in a study that can be told without its data; raises `InvalidInput`."""
     completing = functools.partial(complete, shape=None)
     return build_study(document, completing, complete_plan, document.secrets())
+
+
+def load_study(
+    path: str | Place,
+    data_root: Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    launched: bool = False,
+) -> tuple[StudySpec, ImageData]:
+    """Read and check a study file, and load its data.
+
+    Args:
+        path: the YAML file.
+        data_root: the folder of all data sets.
+        overrides: values in place of the file's, by dotted key: {"search.trials": 8}.
+        launched: it is that of a study which has begun, and goes on whatever it shows.
+
+    Raises:
+        InvalidInput: with every mistake in the file, a missing data set among them.
+    """
+    document = read_document(files.place(path))
+    for key, value in (overrides or {}).items():
+        document.override(key, value)
+    return read_study(document, data_root, [] if launched else document.secrets())
 
 
 def load_config(

@@ -18,29 +18,25 @@ from gansearch.errors import StudyError
 from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
+from gansearch.journal.stored import StoredStudy
 from gansearch.metrics.reference import Reference, save_reference
 from gansearch.study.spec import StudySpec
-from gansearch.tuning.where import Where
 
 
 @contextmanager
-def created(
-    spec: StudySpec, directory: StudyDirectory, where: Where, reference: Reference
-) -> Iterator[None]:
+def created(spec: StudySpec, study: StoredStudy, reference: Reference) -> Iterator[None]:
     """A new study, held by this driver from the first moment at which another one could find it."""
-    if isinstance(directory.path, Path):
-        create(spec, directory, where, reference)
-        with directory.held(where.storage):
+    if isinstance(study.directory.path, Path):
+        create(spec, study, reference)
+        with study.held():
             yield
     else:
-        with directory.held(where.storage):
-            create(spec, directory, where, reference)
+        with study.held():
+            create(spec, study, reference)
             yield
 
 
-def create(
-    spec: StudySpec, directory: StudyDirectory, where: Where, reference: Reference | None
-) -> None:
+def create(spec: StudySpec, study: StoredStudy, reference: Reference | None) -> None:
     """Make a study, whole or not at all."""
     config = spec.corner()
     facts = {
@@ -55,7 +51,7 @@ def create(
         "id": uuid.uuid4().hex[:12],  # tells studies of one name apart on a shared MLflow server
         **versions_in_use(),
     }
-    begin = partial(Journal.create, name=directory.name, facts=facts, storage=where.storage)
+    begin, directory = partial(study.create, facts), study.directory
     if isinstance(directory.path, Path):
         _make_folder(directory.path, spec.to_yaml(), reference, begin)
     else:

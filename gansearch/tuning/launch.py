@@ -16,9 +16,8 @@ from rich.console import Console
 from gansearch import files
 from gansearch.data.images import ImageData
 from gansearch.errors import StudyError, UserError
-from gansearch.files import Place
-from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import DASHBOARD, Journal
+from gansearch.journal.stored import StoredStudy
 from gansearch.metrics.reference import Reference, load_reference
 from gansearch.search.proposer import Proposer
 from gansearch.search.repeats import Repeats
@@ -31,13 +30,13 @@ from gansearch.search.selection import (
     select,
 )
 from gansearch.study.config import TrialConfig
-from gansearch.study.document import parse_document, read_document
+from gansearch.study.document import parse_document
 from gansearch.study.plan import Stability
 from gansearch.study.roster import Candidate, Roster
 from gansearch.study.spec import StudySpec
 from gansearch.tracking import store_of
-from gansearch.training.prepare import LocalPaths, load_real, load_weights, prepare
-from gansearch.training.validation import read_study
+from gansearch.training.prepare import load_real, load_weights, prepare
+from gansearch.training.validation import load_study
 from gansearch.tuning.connection import connected, dashboard
 from gansearch.tuning.creation import created, versions_in_use
 from gansearch.tuning.mirroring import mirror
@@ -47,31 +46,10 @@ from gansearch.tuning.stage import Stage, run_trials
 from gansearch.tuning.where import Where
 
 
-def load_study(
-    path: str | Place,
-    places: LocalPaths,
-    overrides: Mapping[str, Any] | None = None,
-    *,
-    launched: bool = False,
-) -> tuple[StudySpec, ImageData]:
-    """Read and check a study file, and load its data; `overrides` are {"search.trials": 8}.
-
-    `launched`: it is that of a study which has begun, and goes on whatever it shows.
-
-    Raises:
-        InvalidInput: with every mistake in the file, a missing data set among them.
-    """
-    document = read_document(files.place(path))
-    for key, value in (overrides or {}).items():
-        document.override(key, value)
-    secrets = [] if launched else document.secrets()
-    return read_study(document, places.data, secrets)
-
-
 def run(
     spec: StudySpec,
     data: ImageData,
-    directory: StudyDirectory,
+    study: StoredStudy,
     where: Where,
     console: Console,
 ) -> bool:
@@ -80,39 +58,39 @@ def run(
     Nothing is created before all that can be checked has been. The images are let go of once Ray's
     object store has them. Raises `UserError` for what is wrong.
     """
-    _check_storable(directory, where)
-    modules = _modules(spec, where)
+    _check_storable(study, where)
+    modules, directory = _modules(spec, where), study.directory
     with connected(where.address, modules) as ray:
         nodes = _nodes(ray, spec, where, console)
-        nodes.check_shared(directory.runs_dir)
-        console.print(f"study '{directory.name}' in {directory.path}", highlight=False)
+        nodes.check_shared(study.runs_dir)
+        console.print(f"study '{study.name}' in {directory.path}", highlight=False)
         data_ref = ray.put(data)
         reference = _measure(ray, spec, data, data_ref, where, console)
-        with created(spec, directory, where, reference):
+        with created(spec, study, reference):
             keep(modules, directory.modules)
             nodes.share(directory.path)
             shared = (data_ref, data.shape, ray.put(reference))
             del data
-            stage = Stage(nodes, spec, directory, where, *shared, console)
-            journal = _open(directory, where)
+            stage = Stage(nodes, spec, study, where, *shared, console)
+            journal = study.journal(writer=True)
             _note_dashboard(ray, journal, console)
             return _go_on(stage, journal)
 
 
-def resume(directory: StudyDirectory, where: Where, console: Console) -> bool:
+def resume(study: StoredStudy, where: Where, console: Console) -> bool:
     """Go on with a study after any interruption; returns False if it was interrupted again.
 
     Raises:
         StudyError: it is being run, its file has changed since it was launched, or its images have.
     """
-    with _held(directory, where):
-        journal = _open(directory, where)
-        _check_unchanged(directory, journal)
-        if is_finished(directory, journal, where.storage):
+    with _held(study, where):
+        journal = study.journal(writer=True)
+        _check_unchanged(study, journal)
+        if is_finished(study, journal):
             if where.tracking != "off":
-                _mirror(directory, where)
+                _mirror(study, journal, where)
             return True
-        with _staged(directory, journal, where, console) as stage:
+        with _staged(study, journal, where, console) as stage:
             return _go_on(stage, journal)
 
 
@@ -133,30 +111,30 @@ class Request:
     best: str = ""
 
 
-def confirm(directory: StudyDirectory, request: Request, where: Where, console: Console) -> bool:
+def confirm(study: StoredStudy, request: Request, where: Where, console: Console) -> bool:
     """Train configurations of a study again on fresh seeds; returns False if it was interrupted.
 
     Raises:
         StudyError: as for `resume`, or there is nothing to train again.
     """
-    with _held(directory, where):
-        journal = _open(directory, where)
-        _check_unchanged(directory, journal)
+    with _held(study, where):
+        journal = study.journal(writer=True)
+        _check_unchanged(study, journal)
         if not journal.finished:
             console.print("the search is not finished: `resume` goes on with it", style="yellow")
-        with _staged(directory, journal, where, console) as stage:
+        with _staged(study, journal, where, console) as stage:
             return _confirm(stage, journal, _candidates(stage, journal, request), request.wanted.seeds)
 
 
-def sync(directory: StudyDirectory, where: Where) -> int:
+def sync(study: StoredStudy, where: Where) -> int:
     """Send to MLflow what it lacks of a study; returns how many trials could not be sent."""
-    with _held(directory, where):
-        return _mirror(directory, where)
+    with _held(study, where):
+        return _mirror(study, study.journal(writer=True), where)
 
 
-def is_finished(directory: StudyDirectory, search: Journal, storage: str | None) -> bool:
+def is_finished(study: StoredStudy, search: Journal) -> bool:
     """Whether a study has all that it was to have: its search, and what is trained again."""
-    stability = search.open_stability(directory.stability.path, storage)
+    stability = study.stability(search)
     if stability is None:
         return search.finished and not search.wants_stability
     complete = stability.facts.get(FILE_SERVED, False) or not search.wants_stability
@@ -167,23 +145,19 @@ FILE_SERVED = "file_served"
 """The fact that all whom the study file wants trained again are in the roster."""
 
 
-def _open(directory: StudyDirectory, where: Where) -> Journal:
-    return Journal.open(directory.path, directory.name, where.storage, writer=True)
-
-
 @contextmanager
-def _held(directory: StudyDirectory, where: Where) -> Iterator[None]:
+def _held(study: StoredStudy, where: Where) -> Iterator[None]:
     """A study as its only driver's; raises `StudyError` where another process is that."""
-    _check_storable(directory, where)
-    with directory.held(where.storage):
+    _check_storable(study, where)
+    with study.held():
         yield
 
 
-def _check_storable(directory: StudyDirectory, where: Where) -> None:
+def _check_storable(study: StoredStudy, where: Where) -> None:
     """Raise `StudyError` for all that cannot be where the study is and is not said to be elsewhere."""
-    checks: list[Callable[[], object]] = [partial(directory.check_holdable, where.storage)]
+    checks: list[Callable[[], object]] = [study.check_holdable]
     if where.tracking != "off":
-        checks.append(partial(store_of, directory.runs_dir, where.tracking))
+        checks.append(partial(store_of, study.runs_dir, where.tracking))
     wrong = []
     for check in checks:
         try:
@@ -195,12 +169,11 @@ def _check_storable(directory: StudyDirectory, where: Where) -> None:
 
 
 @contextmanager
-def _staged(
-    directory: StudyDirectory, journal: Journal, where: Where, console: Console
-) -> Iterator[Stage]:
+def _staged(study: StoredStudy, journal: Journal, where: Where, console: Console) -> Iterator[Stage]:
     """An existing study with Ray under it; raises `StudyError` if its images have changed."""
+    directory = study.directory
     with kept(directory.modules) as there:
-        spec, data = load_study(directory.study_file, where.paths, launched=True)
+        spec, data = load_study(directory.study_file, where.paths.data, launched=True)
         reference = load_reference(directory.reference)
         _check_same_images(reference, load_real(spec.corner(), data, where.paths))
         modules = _modules(spec, where, there)
@@ -215,7 +188,7 @@ def _staged(
             shared = (ray.put(data), data.shape, ray.put(reference))
             del data  # the object store has it
             _note_dashboard(ray, journal, console)
-            yield Stage(nodes, spec, directory, where, *shared, console)
+            yield Stage(nodes, spec, study, where, *shared, console)
 
 
 def _note_dashboard(ray: Any, journal: Journal, console: Console) -> None:
@@ -229,7 +202,7 @@ def _note_dashboard(ray: Any, journal: Journal, console: Console) -> None:
 
 def _modules(spec: StudySpec, where: Where, there: Sequence[Path] = ()) -> list[Path]:
     """The user's own: those that a study names, those that are said, and those kept with it."""
-    named = own_modules(parse_document(spec.to_yaml(), "study.yaml").tree)
+    named = own_modules(spec.tree())
     return list({path.name: path for path in (*there, *named, *where.modules)}.values())
 
 
@@ -247,7 +220,7 @@ def _go_on(stage: Stage, journal: Journal) -> bool:
     plan = stage.spec.plan
     if not journal.finished:
         search = partial(Proposer, stage.spec)
-        if not run_trials(stage, stage.study, journal, search, pruned=True, keep=plan.keep):
+        if not run_trials(stage, stage.study.directory, journal, search, pruned=True, keep=plan.keep):
             return False
     wanted = plan.stability
     candidates = _candidates(stage, journal, Request(wanted)) if wanted else []
@@ -262,7 +235,7 @@ def _candidates(stage: Stage, journal: Journal, request: Request) -> list[Candid
         check_comparable(request.given, stage.spec.corner(), "the study")
         chosen = select(stage.spec, records, request.wanted, journal.metric, journal.goal)
         return chosen + [given_candidate(label, config) for label, config in request.given.items()]
-    stability = journal.open_stability(stage.study.stability.path, stage.where.storage)
+    stability = stage.study.stability(journal)
     roster = stability.roster if stability else Roster()
     centre = find_centre(around, roster, records, request.best)
     found, left_out = neighbours(stage.spec, centre, around, stage.complete)
@@ -283,8 +256,8 @@ def _confirm(
 
     `of_file`: they are all that the study file asks for.
     """
-    where, directory = stage.where, stage.study.stability
-    journal = search.open_stability(directory.path, where.storage, writer=True)
+    study = stage.study
+    journal = study.stability(search, writer=True)
     if journal is None and not candidates:
         return True
     roster = journal.roster if journal else Roster()
@@ -292,7 +265,7 @@ def _confirm(
     lost = {r.config["seed"] for r in journal.trials() if r.blameless} if journal else set()
     wider = roster.extended(candidates, seeds, stage.spec.plan.search.seed, taken, lost)
     if journal is None:
-        journal = search.create_stability(directory.path, wider, versions_in_use(), where.storage)
+        journal = study.create_stability(search, wider, versions_in_use())
     elif wider != roster:
         journal.extend(wider)
     if of_file:
@@ -301,38 +274,38 @@ def _confirm(
         return True
     words = f"{len(wider.candidates)} configurations, {len(wider.entries)} trials"
     stage.console.print(f"training again, unpruned: {words}", highlight=False)
-    return run_trials(stage, directory, journal, Repeats, pruned=False, keep=1)
+    return run_trials(stage, study.directory.stability, journal, Repeats, pruned=False, keep=1)
 
 
-def _mirror(directory: StudyDirectory, where: Where) -> int:
+def _mirror(study: StoredStudy, search: Journal, where: Where) -> int:
     """Make MLflow's picture of a study that is not running complete."""
-    search = _open(directory, where)
-    unsent = mirror(directory, search, directory.runs_dir, where.tracking)
-    stability = search.open_stability(directory.stability.path, where.storage, writer=True)
+    directory = study.directory
+    unsent = mirror(directory, search, study.runs_dir, where.tracking)
+    stability = study.stability(search, writer=True)
     if stability is not None:
-        unsent += mirror(directory.stability, stability, directory.runs_dir, where.tracking)
+        unsent += mirror(directory.stability, stability, study.runs_dir, where.tracking)
     return unsent
 
 
-def _check_unchanged(directory: StudyDirectory, journal: Journal) -> None:
+def _check_unchanged(study: StoredStudy, journal: Journal) -> None:
     """The file must say what it said; how it is written, and the machine's resources, are free."""
-    launched = journal.facts["study"]
-    with files.reachable(directory.path):
-        now = files.read(directory.study_file).decode()
-    if _asked(now) == _asked(launched):
+    file, launched = study.directory.study_file, journal.facts["study"]
+    with files.reachable(file):
+        now = files.read(file).decode()
+    asked = parse_document(now, "study.yaml").tree
+    if _binding(asked) == _binding(journal.asked):
         return
     lines = difflib.unified_diff(
         launched.splitlines(), now.splitlines(), "as launched", "now", lineterm="", n=1
     )
     raise StudyError(
-        f"{directory.study_file} has changed since the study was launched:\n"
+        f"{file} has changed since the study was launched:\n"
         + "\n".join(lines)
         + "\nTake the change back to resume, or run it as a study of its own."
     )
 
 
-def _asked(text: str) -> dict[str, Any]:
-    tree = parse_document(text, "study.yaml").tree
+def _binding(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in tree.items() if key != "resources"}
 
 

@@ -28,7 +28,7 @@ def open_tracker(
         directory: where its trials' samples are.
         journal: its journal.
         runs_dir: where MLflow's own store is by default.
-        tracking: an MLflow tracking URI, None or "off", see `Launch`.
+        tracking: an MLflow tracking URI, None or "off", see `Where`.
     """
     if tracking == "off":
         return None

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
+from gansearch.journal.stored import StoredStudy
 from gansearch.study.config import TrialConfig
 from gansearch.study.mistakes import Mistakes
 from gansearch.study.plan import Pruner
@@ -34,7 +35,7 @@ class Stage:
     Attributes:
         nodes: of the Ray on which it runs.
         spec: what is asked.
-        study: the study's directory, held by this process.
+        study: the study, held by this process.
         where: it runs, and with what.
         data: reference to the images in the object store.
         shape: (C, H, W) of an image.
@@ -44,7 +45,7 @@ class Stage:
 
     nodes: Nodes
     spec: StudySpec
-    study: StudyDirectory
+    study: StoredStudy
     where: Where
     data: Any
     shape: tuple[int, int, int]

@@ -8,9 +8,11 @@ import math
 import pytest
 from optuna.distributions import FloatDistribution
 
+from gansearch.analysis.evidence import gather
 from gansearch.analysis.tables import curves_table, state_of, status, trials_table
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import DASHBOARD, Journal
+from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome, Report, strict_json
 
 FACTS = {"metric": "fd", "goal": "min", "steps": 30, "trials": 4}
@@ -77,8 +79,8 @@ def test_the_state_of_a_study(study):
 
 
 def test_status_tells_all_and_is_json(study):
-    directory, journal = study
-    found = status(directory, journal)
+    directory, _ = study
+    found = status(gather(StoredStudy(directory)))
     assert list(found) == [
         "study",
         "state",
@@ -111,14 +113,14 @@ def test_ray_s_dashboard_is_told_while_a_driver_is_at_work(study):
     directory, journal = study
     page = "http://127.0.0.1:8265/#/jobs/01000000"
     journal.study.set_user_attr(DASHBOARD, page)
-    assert status(directory, journal)["dashboard"] == ""
+    assert status(gather(StoredStudy(directory)))["dashboard"] == ""
     with directory.held(None):
-        assert status(directory, journal)["dashboard"] == page
+        assert status(gather(StoredStudy(directory)))["dashboard"] == page
 
 
 def test_a_study_without_a_value_has_no_best(tmp_path):
     directory = StudyDirectory(tmp_path)
     journal = Journal.create(tmp_path, "s", FACTS)
-    assert status(directory, journal)["best"] is None
+    assert status(gather(StoredStudy(directory)))["best"] is None
     journal.begin(0, {}, {}, {})
-    assert status(directory, journal)["best"] is None
+    assert status(gather(StoredStudy(directory)))["best"] is None

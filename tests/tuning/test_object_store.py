@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from dataclasses import replace
 
 import pytest
 from postgresql import PostgreSQL
@@ -15,6 +14,7 @@ from gansearch import cli, files, tracking
 from gansearch.errors import StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
+from gansearch.journal.stored import StoredStudy
 from gansearch.metrics.reference import Reference
 from gansearch.study.records import Outcome, Report
 from gansearch.tracking.runs import open_client
@@ -186,9 +186,9 @@ def test_without_a_database_both_that_it_lacks_are_said_at_once(folder, bucket, 
     assert names(bucket) == []
 
 
-def test_a_study_that_cannot_be_made_leaves_nothing(spec, where, bucket, tmp_path, monkeypatch):
-    directory = StudyDirectory(files.place(f"{bucket}/runs/x"))
-    how = replace(where, storage=f"sqlite:///{tmp_path}/team.db")
+def test_a_study_that_cannot_be_made_leaves_nothing(spec, bucket, tmp_path, monkeypatch):
+    storage = f"sqlite:///{tmp_path}/team.db"
+    study = StoredStudy(StudyDirectory(files.place(f"{bucket}/runs/x")), storage)
     reference = Reference((), (1, 8, 8), {}, {}, {})
     genuine = files.write
 
@@ -200,15 +200,15 @@ def test_a_study_that_cannot_be_made_leaves_nothing(spec, where, bucket, tmp_pat
     with monkeypatch.context() as patch:
         patch.setattr(files, "write", refuse)
         with pytest.raises(UserError, match=r"cannot use s3://.*: OSError: no"):
-            create(spec(), directory, how, reference)
+            create(spec(), study, reference)
     assert names(bucket) == []
-    create(spec(), directory, how, reference)
+    create(spec(), study, reference)
     assert names(bucket) == ["runs/x/reference.safetensors", "runs/x/study.yaml"]
     with pytest.raises(StudyError, match="exists already"):  # by a driver that was as quick
-        create(spec(), directory, how, reference)
-    elsewhere = StudyDirectory(files.place(f"{bucket}/other/x"))
+        create(spec(), study, reference)
+    elsewhere = StoredStudy(StudyDirectory(files.place(f"{bucket}/other/x")), storage)
     with pytest.raises(StudyError, match="the storage already has a study named 'x'"):
-        create(spec(), elsewhere, how, reference)
+        create(spec(), elsewhere, reference)
     assert names(bucket) == ["runs/x/reference.safetensors", "runs/x/study.yaml"]
 
 

@@ -14,6 +14,7 @@ import gansearch
 from gansearch.errors import InvalidInput, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
+from gansearch.journal.stored import StoredStudy
 from gansearch.search.proposer import Proposer
 from gansearch.search.selection import of_trial
 from gansearch.study.records import Outcome, Report
@@ -196,22 +197,23 @@ def test_mistakes_are_told_before_anything_is_created(folder):
     assert not (folder / "runs").exists()
 
 
-def test_a_study_whose_file_asks_for_more_than_has_run_is_not_finished(spec, tmp_path, where):
+def test_a_study_whose_file_asks_for_more_than_has_run_is_not_finished(spec, tmp_path):
     """A driver may die between the search's end and what comes after it."""
     asked = spec("search: {trials: 1}\nstability: {top: 1, seeds: 2}")
     directory = StudyDirectory(tmp_path / "runs" / "s")
-    create(asked, directory, where, None)
+    study = StoredStudy(directory)
+    create(asked, study, None)
     journal = Journal.open(directory.path, "s", writer=True)
     record = Proposer(asked, journal).propose(0)
     journal.report(0, Report(10, 160, 1.0, {"fd_classifier": 1.0}, 0.0))
     journal.end(journal.trials()[0], Outcome.COMPLETED)
     assert journal.finished
-    assert not is_finished(directory, journal, None), "nothing is trained again yet"
+    assert not is_finished(study, journal), "nothing is trained again yet"
     roster = Roster().extended([of_trial(record)], 1, 0)
     again = journal.create_stability(directory.stability.path, roster, {})
     again.begin(0, {}, {}, record.config, "trial 0")
     again.end(again.trials()[0], Outcome.COMPLETED)
     assert again.finished
-    assert not is_finished(directory, journal, None), "the file asks for two seeds, and the default"
+    assert not is_finished(study, journal), "the file asks for two seeds, and the default"
     again.study.set_user_attr(FILE_SERVED, True)
-    assert is_finished(directory, journal, None)
+    assert is_finished(study, journal)

@@ -1,0 +1,114 @@
+"""A stored study: its directory, and the storage that holds its journals."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gansearch import files
+from gansearch.errors import StudyError
+from gansearch.files import Place
+from gansearch.journal.directory import ERROR, JOURNAL_FILE, LOG, StudyDirectory
+from gansearch.study.roster import Roster
+
+if TYPE_CHECKING:
+    from gansearch.journal.journal import Journal
+
+
+@dataclass(frozen=True)
+class StoredStudy:
+    """Which study a command is about, resolved once.
+
+    Attributes:
+        directory: where its files are.
+        storage: the URL of the Optuna storage that holds its journals; None: journal files.
+    """
+
+    directory: StudyDirectory
+    storage: str | None = None
+
+    @classmethod
+    def find(cls, name: str | None, runs: Place, storage: str | None = None) -> StoredStudy:
+        """A study by its name or path, None being the newest one.
+
+        Its storage is the one that is said, else its journal file, else GANSEARCH_STORAGE. Raises
+        `StudyError` where there is no such study.
+        """
+        found = StudyDirectory.newest(runs) if name is None else StudyDirectory.find(name, runs)
+        if storage or (found.path / JOURNAL_FILE).exists():
+            return cls(found, storage)
+        return cls(found, _of_environment())
+
+    @classmethod
+    def new(cls, name: str | None, stem: str, runs: Place, storage: str | None = None) -> StoredStudy:
+        """A study that is to be made; see `StudyDirectory.new`."""
+        return cls(StudyDirectory.new(name, stem, runs), storage or _of_environment())
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.directory.name
+
+    @property
+    def runs_dir(self) -> Place:
+        """The folder of all studies."""
+        return self.directory.runs_dir
+
+    def journal(self, *, writer: bool = False) -> Journal:
+        """Open the journal of its search; see `Journal.open`."""
+        from gansearch.journal.journal import Journal  # noqa: PLC0415  it loads Optuna
+
+        return Journal.open(self.directory.path, self.name, self.storage, writer=writer)
+
+    def create(self, facts: Mapping[str, Any], folder: Place) -> Journal:
+        """Begin the journal of its search, in a `folder` that is to be the study's."""
+        from gansearch.journal.journal import Journal  # noqa: PLC0415
+
+        return Journal.create(folder, self.name, facts, self.storage)
+
+    def stability(self, search: Journal, *, writer: bool = False) -> Journal | None:
+        """Open the journal of what is trained again, beside its search's; None: there is none yet."""
+        return search.open_stability(self.directory.stability.path, self.storage, writer=writer)
+
+    def create_stability(self, search: Journal, roster: Roster, facts: Mapping[str, Any]) -> Journal:
+        """Begin that journal; see `Journal.create_stability`."""
+        return search.create_stability(self.directory.stability.path, roster, facts, self.storage)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the study as its only driver; see `StudyDirectory.held`."""
+        with self.directory.held(self.storage):
+            yield
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a driver is at work on the study, on this machine or another one."""
+        return self.directory.is_held(self.storage)
+
+    def check_holdable(self) -> None:
+        """Raise `UserError` where no driver could hold the study."""
+        self.directory.check_holdable(self.storage)
+
+    def trial_log(self, number: int, *, seeds: bool = False) -> str:
+        """What a trial printed while it trained, then the error that ended it; "" for neither.
+
+        Args:
+            number: of the trial.
+            seeds: whether it is one of the stability study.
+
+        Raises:
+            StudyError: there is no such trial.
+        """
+        folder = (self.directory.stability if seeds else self.directory).trial(number)
+        with files.reachable(folder):
+            if not folder.is_dir():
+                raise StudyError(f"there is nothing of trial {number} in {self.directory.path}")
+            paths = [path for path in (folder / LOG, folder / ERROR) if path.is_file()]
+            return "".join(files.read(path).decode() for path in paths)
+
+
+def _of_environment() -> str | None:
+    return os.environ.get("GANSEARCH_STORAGE") or None

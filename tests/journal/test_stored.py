@@ -1,0 +1,88 @@
+"""A study found once: its directory, and the storage that holds its journals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import gansearch
+from gansearch.errors import StudyError
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import Journal
+from gansearch.journal.stored import StoredStudy
+from gansearch.study.roster import Roster
+
+FACTS = {"metric": "fd", "goal": "min", "steps": 30, "trials": 4, "report_every": 10, "digest": "abc"}
+FACTS |= {"question": "", "study": "question: ''\nstability: {seeds: 3}", "id": "0"}
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study without trials, with a stability study."""
+    directory = StudyDirectory(tmp_path / "runs" / "s")
+    directory.path.mkdir(parents=True)
+    directory.study_file.write_text(FACTS["study"])
+    found = StoredStudy(directory)
+    search = found.create(FACTS, directory.path)
+    found.create_stability(search, Roster(), {})
+    return found
+
+
+def test_a_study_is_found_with_its_storage(study, tmp_path, monkeypatch):
+    team, said = "postgresql://db/team", "postgresql://db/said"
+    monkeypatch.setenv("GANSEARCH_STORAGE", team)
+    runs = tmp_path / "runs"
+    assert StoredStudy.find("s", runs) == study, "its journal file holds it"
+    assert StoredStudy.find("s", runs, said).storage == said
+    assert StoredStudy.find(None, runs) == study, "the newest"
+    (study.directory.path / "journal.log").unlink()
+    assert StoredStudy.find("s", runs).storage == team
+    assert StoredStudy.new("t", "", runs).storage == team
+    assert StoredStudy.new("t", "", runs, said).storage == said
+    monkeypatch.delenv("GANSEARCH_STORAGE")
+    assert StoredStudy.find("s", runs).storage is None
+    with pytest.raises(StudyError, match="there is no study 'x'"):
+        StoredStudy.find("x", runs)
+
+
+def test_it_knows_whether_it_is_held(study):
+    assert not study.is_held
+    with study.held():
+        assert study.is_held
+
+
+def test_its_text_is_parsed_once(study, monkeypatch):
+    parsed = []
+    parse = gansearch.journal.journal.parse_document
+    monkeypatch.setattr(
+        "gansearch.journal.journal.parse_document", lambda *a: parsed.append(a) or parse(*a)
+    )
+    journal = study.journal()
+    assert journal.wants_stability
+    assert journal.asked == {"question": "", "stability": {"seeds": 3}}
+    assert len(parsed) == 1
+
+
+@pytest.mark.parametrize("words", [["status", "s"], ["status", "s", "--json"]])
+def test_a_look_at_a_study_opens_each_of_its_journals_once(study, words, monkeypatch):
+    from gansearch import cli
+
+    opened, searched = [], []
+    opens, finds = Journal.open, StudyDirectory.find
+    monkeypatch.setattr(
+        Journal, "open", lambda folder, *a, **o: opened.append(folder) or opens(folder, *a, **o)
+    )
+    monkeypatch.setattr(StudyDirectory, "find", lambda *a: searched.append(a) or finds(*a))
+    monkeypatch.chdir(Path(study.runs_dir).parent)
+    cli.app(words, standalone_mode=False)
+    assert opened == [study.directory.path, study.directory.stability.path]
+    assert len(searched) == 1
+
+
+def test_a_study_that_was_found_is_not_looked_for_again(study):
+    found = gansearch.find("s", runs_dir=study.runs_dir)
+    assert gansearch.find(found) is found
+    evidence = gansearch.evidence(found)
+    assert gansearch.evidence(evidence) is evidence
+    assert gansearch.status(evidence) == gansearch.status(found)
