@@ -22,11 +22,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gansearch.conformance import check_metric, check_optimizer, check_pruner, check_sampler
 from gansearch.data.images import ImageData
 from gansearch.data.load import validate
 from gansearch.errors import DataError
 from gansearch.losses import Constraint, Loss, Penalty
 from gansearch.losses.draws import Draws, drawing_from, takes_draws
+
+__all__ = [
+    "check_dataset",
+    "check_discriminator",
+    "check_generator",
+    "check_loss",
+    "check_metric",
+    "check_optimizer",
+    "check_penalty",
+    "check_pruner",
+    "check_sampler",
+]
 
 Shape = tuple[int, int, int]
 

@@ -90,14 +90,14 @@ KINDS = {
         "Optimizers",
         "optimizer.generator, optimizer.discriminator",
         "a function of (parameters) and keyword-only options that returns a `torch.optim.Optimizer`",
-        "",
+        "check_optimizer",
         "gansearch.training.optimizers:OPTIMIZERS",
     ),
     "metric": Kind(
         "Metrics",
         "evaluation.metrics",
         "a class with `of_real(real)` and a call with (fake, real)",
-        "",
+        "check_metric",
         "gansearch.metrics:METRICS",
         {"goal": "better: {}", "features": "features: {}"},
     ),
@@ -113,14 +113,14 @@ KINDS = {
         "search.sampler",
         "called with (seed, conditional) and keyword-only options; has `history`, `swayed` and "
         "`draws(past, space)`, which yields points, or is one of Optuna's samplers",
-        "",
+        "check_sampler",
         "gansearch.search:SAMPLERS",
     ),
     "pruner": Kind(
         "Pruners",
         "pruner",
         "a class built from (config) and keyword-only options, with a method `judge(trial, report)`",
-        "",
+        "check_pruner",
         "gansearch.search:PRUNERS",
     ),
     "health": Kind(

@@ -27,6 +27,7 @@ class InceptionScore:
     features: str | None = "inception"
     goal: Goal = "max"
     compares_real = False
+    ordered = True  # the samples are dealt to the splits
 
     def __init__(self, *, splits: Annotated[int, Field(ge=1)] = 10) -> None:
         self.splits = splits

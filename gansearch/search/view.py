@@ -23,6 +23,8 @@ from gansearch.study.space import Axis, Choice, Int, Space, on_axis
 
 AnySampler = Sampler | BaseSampler
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
 
 class View:
     """A copy of a search's trials in memory, where asking several times costs nothing on disk.
@@ -34,6 +36,11 @@ class View:
     def __init__(self, direction: StudyDirection) -> None:
         self._history = History(direction)
         self._study = optuna.create_study(storage=self._history, direction=direction)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """The trials that the sampler is shown, which was asked last."""
+        return self._study.get_trials(deepcopy=False)
 
     def add(self, trial: FrozenTrial) -> None:
         """Show the trial of the next number."""
