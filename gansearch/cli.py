@@ -8,16 +8,18 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from gansearch import __version__, api, terminal
-from gansearch.errors import GansearchError, UserError
+from gansearch.errors import Doubt, GansearchError, UserError
 from gansearch.masking import without_password
 from gansearch.options import (
     By,
@@ -403,15 +405,38 @@ def main() -> None:
     here = os.getcwd()  # noqa: PTH109
     if here not in sys.path:  # so that `package.module:Thing` finds the user's own parts
         sys.path.insert(0, here)
+    warnings.showwarning = partial(_show_warning, warnings.showwarning)
     try:
         app()
     except GansearchError as error:
-        message = escape(without_password(str(error)))
-        err.print(f"[bold red]error[/]: {message}", highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except Exception:  # a bug of ours, whose trace may quote a secret, to be read in a job's log
+        _refuse(str(error))
+    except Exception as error:
+        if words := _fault_of_a_part(error):
+            _refuse(words)
+        # Else a bug of ours, whose trace may quote a secret, to be read in a job's log.
         sys.stderr.write(without_password(traceback.format_exc()))
         sys.exit(1)
+
+
+def _refuse(words: str) -> NoReturn:
+    message = escape(without_password(words))
+    err.print(f"[bold red]error[/]: {message}", highlight=False, soft_wrap=True)
+    sys.exit(2)
+
+
+def _fault_of_a_part(error: Exception) -> str:
+    """What a part of the user's raised, in words; empty where it was none of them."""
+    from gansearch.training.blame import fault  # noqa: PLC0415
+
+    return fault(error)
+
+
+def _show_warning(otherwise: Callable[..., None], message: Warning | str, *where: Any) -> None:
+    """Show a doubt in words, and any other warning as Python does."""
+    if isinstance(message, Doubt):
+        err.print(str(message), style="yellow", markup=False, highlight=False, soft_wrap=True)
+    else:
+        otherwise(message, *where)
 
 
 def _ask_cluster(address: str, arguments: list[str], where: Where) -> None:

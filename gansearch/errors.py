@@ -69,6 +69,10 @@ class StorageError(UserError):
     """
 
 
+class Doubt(UserWarning):
+    """Something that works, and is probably not what was meant."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: ` (did you mean 'hinge'?)`, or the list of what exists."""
     names = sorted(known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from gansearch import files
 from gansearch.data.images import ImageData
-from gansearch.errors import WeightsError
+from gansearch.errors import DataError, WeightsError
 from gansearch.files import Place
 from gansearch.metrics import FEATURES, METRICS
 from gansearch.metrics.contract import (
@@ -27,6 +28,7 @@ from gansearch.metrics.contract import (
     to_arrays,
     to_tensors,
 )
+from gansearch.metrics.door import check_metric, finite, statistics_of, value_of
 
 GLANCE = 2  # real images shown to the metrics that do not compare with real ones
 
@@ -97,7 +99,7 @@ def prepare(
         readers = {name: m for name, m in chosen.items() if m.features == features}
         compared = any(metric.compares_real for metric in readers.values())
         seen = _see(extractors, features, images if compared else images[:GLANCE])
-        real |= {name: to_arrays(metric.of_real(seen)) for name, metric in readers.items()}
+        real |= {name: _of_real(name, metric, seen) for name, metric in readers.items()}
     resolved = tuple(
         (name, METRICS.options(name).model_validate(dict(options)).model_dump())
         for name, options in metrics
@@ -209,8 +211,11 @@ class Evaluator:
             features: _see(self._extractors, features, images)
             for features in _features(self._metrics.values())
         }
+        known = {features: finite(activations) for features, activations in seen.items()}
         return {
-            name: metric(seen[metric.features], self._real[name])
+            name: value_of(name, metric(seen[metric.features], self._real[name]))
+            if known[metric.features]
+            else math.nan  # and not a number that hides it: the metric is not even asked
             for name, metric in self._metrics.items()
         }
 
@@ -233,8 +238,17 @@ def _build(metrics: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Metric
     for name, options in metrics:
         if name in chosen:
             raise ValueError(f"the metric '{name}' is asked for twice")
-        chosen[name] = METRICS.build(name, options)
+        chosen[name] = check_metric(name, METRICS.build(name, options))
     return chosen
+
+
+def _of_real(name: str, metric: Metric, seen: Activations) -> dict[str, np.ndarray]:
+    if not finite(seen):
+        raise DataError(f"the metric '{name}': the real images' activations are not finite")
+    try:
+        return to_arrays(statistics_of(name, metric.of_real(seen)))
+    except ValueError as error:  # as one that cannot do with so few images raises it
+        raise DataError(f"the metric '{name}' cannot use these images: {error}") from error
 
 
 def _features(metrics: Iterable[Metric]) -> list[str | None]:

@@ -11,14 +11,18 @@ import io
 import logging
 import re
 import zipfile
-from collections.abc import Collection
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from gansearch import files
-from gansearch.errors import WeightsError
+from gansearch.errors import UserError, WeightsError
 from gansearch.files import Place
 
 log = logging.getLogger(__name__)
@@ -34,9 +38,12 @@ def path_of(folder: Place, step: int) -> Place:
 def save(folder: Place, step: int, state: dict[str, Any]) -> Place:
     """Write a checkpoint so that a crash at any moment leaves it absent or complete.
 
-    Raises `OSError` where the disk, or the object store, does not take it.
+    Raises:
+        OSError: the disk, or the object store, does not take it.
+        UserError: there is something in it that could not be read again without running code.
     """
     path = path_of(folder, step)
+    state = plain(state)
     try:
         with files.writing(path) as file:
             torch.save(state, file)
@@ -45,6 +52,49 @@ def save(folder: Place, step: int, state: dict[str, Any]) -> Place:
             raise error.__context__ from None  # torch shows one of its own in place of the disk's
         raise
     return path
+
+
+READABLE = (Tensor, str, bytes, bool, int, float, complex, type(None))
+READABLE_AS_WELL = (torch.dtype, torch.device, torch.Size)
+"""What `torch.load(weights_only=True)` reads as it is."""
+
+
+def plain(state: Any, where: str = "") -> Any:
+    """A state without NumPy's numbers and arrays, which would be refused when it is read.
+
+    What needs no change stays the very object, for a state_dict carries more than its items.
+
+    Raises:
+        UserError: a value of another kind, by its place in the state.
+    """
+    if isinstance(state, Mapping):
+        items = {plain(key, where): plain(v, f"{where}.{key}".lstrip(".")) for key, v in state.items()}
+        kept = all(new is old for new, old in zip(items.values(), state.values(), strict=True))
+        return state if kept and type(state) in (dict, OrderedDict) else items
+    if isinstance(state, list | tuple | set) and not isinstance(state, torch.Size):
+        parts = [plain(value, f"{where}[{i}]") for i, value in enumerate(state)]
+        kept = all(new is old for new, old in zip(parts, state, strict=True))
+        kind = tuple if isinstance(state, tuple) else list
+        return state if kept and type(state) in (list, tuple, set) else kind(parts)
+    return _plain_value(state, where)
+
+
+def _plain_value(value: Any, where: str) -> Any:
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, np.generic):  # before float: np.float64 is one
+        value = value.item()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, Tensor) or type(value) in READABLE or isinstance(value, READABLE_AS_WELL):
+        return value
+    for kind in (str, int, float):
+        if isinstance(value, kind):  # a class of the user's that is a kind of number or text
+            return kind(value)
+    raise UserError(
+        f"a training's state holds a {type(value).__module__}.{type(value).__qualname__} at {where}: "
+        "a checkpoint keeps tensors, numbers, texts, lists and dicts, to be read without running code"
+    )
 
 
 def load(path: Place) -> dict[str, Any]:

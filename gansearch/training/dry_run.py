@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,50 +11,83 @@ import numpy as np
 import torch
 
 from gansearch.data.images import ImageData
-from gansearch.errors import UserError
+from gansearch.errors import Doubt, GansearchError, UserError
 from gansearch.study.config import Part, TrialConfig
 from gansearch.study.spec import StudySpec
-from gansearch.training.prepare import LocalPaths, prepare
+from gansearch.training import checkpoint
+from gansearch.training.blame import fault
+from gansearch.training.building import build_loss
+from gansearch.training.outputs import check_loss_output, doubts_about_images
+from gansearch.training.prepare import LocalPaths, load_real, load_weights, prepare, reservations
 from gansearch.training.trainer import Trainer
 
 FEW = 256
 """Images that the rehearsal makes do with."""
 
+LATENTS = 64
+"""Images by whose range a generator is judged."""
+
 
 def rehearse(spec: StudySpec, data: ImageData, places: LocalPaths) -> int:
     """Train a step of one configuration for every option of every choice; returns how many.
 
-    The feature classifier is trained on a few images only, so numbers mean nothing here.
+    The real images and what metrics need are got by the same functions as for a run, so that what is
+    refused there is refused here. The feature classifier is trained on a few images only, so numbers
+    mean nothing here. What works and looks wrong is warned of (`Doubt`).
 
     Raises:
-        UserError: naming the configuration in which a part failed.
+        UserError: naming the part that failed, or the configuration in which one did.
     """
     torch.set_num_threads(1)  # steps this small only lose by more
+    config = spec.corner()
+    real = load_real(config, data, places)
+    known = load_weights(config, places)
     few = _few(data)
+    few_real = few if real is data else _few(real)
     with tempfile.TemporaryDirectory() as cache:
         here = replace(places, cache=Path(cache))
-        reference = prepare(_tiny(spec.corner()), few, here)
+        reference = prepare(_tiny(config), few, here, real=few_real, known=known)
+    doubts = reservations(config)
     ways = spec.space.each_option()
     for way in ways:
         config = _tiny(spec.trial(0, way))
         try:
-            Trainer(config, few, reference).advance()
+            doubts += _try(Trainer(config, few, reference))
         except Exception as error:  # whatever a part of a user's raises
-            parts = ", ".join(
-                f"{key} {part.name}"
-                for key in ("generator", "discriminator", "loss")
-                for part in [getattr(config, key)]
-            )
-            raise UserError(f"a step failed with {parts}: {type(error).__name__}: {error}") from error
+            raise UserError(_words(error, config)) from error
+    for doubt in dict.fromkeys(doubts):
+        warnings.warn(doubt, Doubt, stacklevel=2)
     return len(ways)
+
+
+def _try(trainer: Trainer) -> list[str]:
+    """Train a step, report and save as a trial does; returns what looks wrong."""
+    config = trainer.config
+    check_loss_output(build_loss(config)[0], config)
+    trainer.advance()
+    checkpoint.plain(trainer.state())
+    noise = torch.Generator().manual_seed(0)
+    latents = torch.randn(LATENTS, config.latent_size, generator=noise)
+    name = f"the generator '{config.generator.name}'"
+    return doubts_about_images(trainer.generator, latents, name)
+
+
+def _words(error: Exception, config: TrialConfig) -> str:
+    """Whose error it is, if that can be told, and else in which configuration it came."""
+    if isinstance(error, GansearchError):
+        return str(error)
+    if words := fault(error, config):
+        return words
+    kinds = ("generator", "discriminator", "loss")
+    parts = ", ".join(f"{kind} {getattr(config, kind).name}" for kind in kinds)
+    return f"a step failed with {parts}: {type(error).__name__}: {error}"
 
 
 def _tiny(config: TrialConfig) -> TrialConfig:
     evaluation = config.evaluation.model_copy(
         update={
             "samples": min(config.evaluation.samples, 64),
-            "real_samples": 32,
-            "split": "train",
+            "real_samples": None,
             "metrics": [_unsplit(metric) for metric in config.evaluation.metrics],
         }
     )

@@ -14,6 +14,7 @@ from gansearch.metrics.contract import Weights
 from gansearch.metrics.reference import Reference, read_weights
 from gansearch.metrics.reference import prepare as prepare_metrics
 from gansearch.study.config import TrialConfig
+from gansearch.training.blame import blaming
 
 
 @dataclass(frozen=True)
@@ -71,25 +72,20 @@ def prepare(
     """
     evaluation = config.evaluation
     real = real or load_real(config, data, places)
-    wanted = evaluation.real_samples
-    if wanted is not None and wanted > len(real.images):
-        raise DataError(
-            f"evaluation.real_samples: {wanted} are asked for, and the {real.split} split of "
-            f"{real.name} has {len(real.images)} images"
-        )
     metrics = [(part.name, part.options) for part in evaluation.metrics]
     if "diversity" not in dict(metrics):
         metrics.append(("diversity", {}))  # the health rules read it
-    return prepare_metrics(
-        metrics,
-        real,
-        learn_from=data,
-        cache_dir=places.cache / "classifiers",
-        device=device,
-        inception_weights=places.inception,
-        known=known,
-        real_samples=wanted,
-    )
+    with blaming(config):
+        return prepare_metrics(
+            metrics,
+            real,
+            learn_from=data,
+            cache_dir=places.cache / "classifiers",
+            device=device,
+            inception_weights=places.inception,
+            known=known,
+            real_samples=evaluation.real_samples,
+        )
 
 
 def load_weights(config: TrialConfig, places: LocalPaths) -> dict[str, Weights]:
@@ -99,10 +95,49 @@ def load_weights(config: TrialConfig, places: LocalPaths) -> dict[str, Weights]:
 
 
 def load_real(config: TrialConfig, data: ImageData, places: LocalPaths) -> ImageData:
-    """The images that the metrics compare with: the training images, or the other split."""
-    part, split = config.data, config.evaluation.split
-    if split == data.split:
-        return data
-    return load_images(
-        part.name, part.options, root=places.data, split=split, image_size=part.image_size
-    )
+    """The images that the metrics compare with: the training images, or the other split.
+
+    Raises:
+        DataError: they cannot be read, or are fewer than `evaluation.real_samples`.
+    """
+    part, evaluation = config.data, config.evaluation
+    real = data
+    if evaluation.split != data.split:
+        with blaming(config):
+            real = load_images(
+                part.name,
+                part.options,
+                root=places.data,
+                split=evaluation.split,
+                image_size=part.image_size,
+            )
+    wanted = evaluation.real_samples
+    if wanted is not None and wanted > len(real.images):
+        raise DataError(
+            f"evaluation.real_samples: {wanted} are asked for, and the {real.split} split of "
+            f"{real.name} has {len(real.images)} images"
+        )
+    return real
+
+
+FEWEST_IN_A_SPLIT = 30
+"""Samples of which a score says something: of n samples it is n at most, and of one always 1."""
+
+
+def reservations(config: TrialConfig) -> list[str]:
+    """What makes a study's numbers say little although they can be made, in words with the mend."""
+    found = []
+    samples = config.evaluation.samples
+    for metric in config.evaluation.metrics:
+        splits = metric.options.get("splits", 1)
+        if isinstance(splits, int) and samples < splits * FEWEST_IN_A_SPLIT:
+            each = samples // splits
+            most = "always 1" if each == 1 else f"{each} at most"
+            enough = samples // FEWEST_IN_A_SPLIT
+            mend = f", or splits: {enough}" if 0 < enough < splits else ""
+            found.append(
+                f"evaluation: {samples} samples in {splits} splits leave {metric.name} {each} a split, "
+                f"of which a score is {most}, whatever the images are: ask for samples: "
+                f"{splits * FEWEST_IN_A_SPLIT} or more{mend}"
+            )
+    return found

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from gansearch.data.images import ImageData
-from gansearch.errors import UserError
+from gansearch.errors import Doubt, UserError
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Best, Report, best_report
 from gansearch.training import checkpoint
+from gansearch.training.blame import blaming
 from gansearch.training.export_folder import write_grid, write_model, write_reports
-from gansearch.training.prepare import LocalPaths, prepare
+from gansearch.training.prepare import LocalPaths, prepare, reservations
 from gansearch.training.trainer import Trainer
 
 
@@ -42,14 +44,18 @@ def train(
     """
     folder = out / "checkpoints"
     _check_free(out, folder)
-    trainer = Trainer(config, data, prepare(config, data, places, device), device)
+    for words in reservations(config):
+        warnings.warn(words, Doubt, stacklevel=2)
+    with blaming(config):
+        trainer = Trainer(config, data, prepare(config, data, places, device), device)
     if (state := checkpoint.latest(folder)) is not None:
         try:
             trainer.load(state)
         except ValueError as error:
             raise UserError(f"cannot go on with what {out} holds: {error}; take a new --out") from error
     while not trainer.finished:
-        report = trainer.advance()
+        with blaming(config):
+            report = trainer.advance()
         best = _best(trainer)
         checkpoint.save(folder, report.step, trainer.state())
         checkpoint.keep(folder, {report.step, best.step if best else report.step}, tidy=True)

@@ -43,6 +43,7 @@ from gansearch.training.measuring import (
     weight_scale,
 )
 from gansearch.training.order import DataOrder
+from gansearch.training.outputs import check_first_output
 from gansearch.training.randomness import OwnRandomness, deterministic_algorithms, seeded
 from gansearch.training.sampling import (
     AT_ONCE,
@@ -91,6 +92,8 @@ class Trainer:
         self._d_parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
         self.averaged.eval()
+        check_first_output(self.generator, "generator", data.shape, config, self.device)
+        check_first_output(self.discriminator, "discriminator", (), config, self.device)
         sides = config.optimizer
         self._g_optimizer = build_optimizer(sides.generator, self.generator)
         self._d_optimizer = build_optimizer(sides.discriminator, self.discriminator)

@@ -19,9 +19,8 @@ from gansearch.data.images import ImageData
 from gansearch.data.load import load as load_images
 from gansearch.errors import DataError, InvalidInput, UnknownPart, UserError, nearest
 from gansearch.files import Place
-from gansearch.losses import LOSSES, PENALTIES
 from gansearch.metrics import METRICS
-from gansearch.networks import DISCRIMINATORS, GENERATORS
+from gansearch.metrics.door import check_metric
 from gansearch.search import PRUNERS, SAMPLERS
 from gansearch.study.config import Part, TrialConfig
 from gansearch.study.document import Document, Path_, read_document
@@ -29,24 +28,13 @@ from gansearch.study.mistakes import Mistakes, place_all, validate
 from gansearch.study.plan import Plan
 from gansearch.study.registry import Registry
 from gansearch.study.spec import Complete, StudySpec, build_study, check_config
+from gansearch.training.blame import PARTS, fault, part_at, whereabouts
 from gansearch.training.building import build_discriminator, build_generator, build_loss
 from gansearch.training.measuring import MEASURED
-from gansearch.training.optimizers import OPTIMIZERS
 
 Shape = tuple[int, int, int]
 T = TypeVar("T")
 P = TypeVar("P", bound=Part)
-
-PARTS: dict[tuple[str, ...], Registry[Any]] = {
-    ("data",): DATASETS,
-    ("generator",): GENERATORS,
-    ("discriminator",): DISCRIMINATORS,
-    ("loss",): LOSSES,
-    ("loss", "penalty"): PENALTIES,
-    ("optimizer", "generator"): OPTIMIZERS,
-    ("optimizer", "discriminator"): OPTIMIZERS,
-}
-"""Where a configuration names parts, besides its list of metrics."""
 
 
 def read_study(
@@ -135,6 +123,10 @@ def _find_data(document: Document, root: Path) -> tuple[ImageData | None, Mistak
         ), []
     except DataError as error:
         return None, [(("data",), str(error))]
+    except Exception as error:  # a loader of the user's own may raise anything
+        if not (words := fault(error)):
+            raise
+        return None, [(("data",), f"the data set '{part.name}': {words.removeprefix('your code ')}")]
 
 
 def _build_config(document: Document, completing: Complete, known: Mistakes) -> TrialConfig:
@@ -161,11 +153,13 @@ def complete(config: TrialConfig, shape: Shape | None) -> tuple[TrialConfig, Mis
     tree: dict[str, Any] = config.model_dump()  # not as JSON, in which NaN would pass for null
     found: Mistakes = []
     for path, registry in PARTS.items():
-        part = functools.reduce(lambda node, key: node and node[key], path, tree)
+        part = part_at(path, tree)
         if part:
             found += _complete_part(part, path, registry, _declared(path))
     for i, metric in enumerate(tree["evaluation"]["metrics"]):
         found += _complete_part(metric, ("evaluation", "metrics", i), METRICS, {"name"})
+        if not any(place[:3] == ("evaluation", "metrics", i) for place, _ in found):
+            found += _wrong_metric(metric, ("evaluation", "metrics", i))
     found += _repeated(tree["evaluation"]["metrics"])
     found += _too_few_samples(tree["evaluation"])
     found += _complete_objective(tree)
@@ -208,6 +202,8 @@ def _refusal(pruner: Part, config: TrialConfig) -> Mistakes:
     except (ValueError, UserError) as error:
         option, colon, why = str(error).partition(": ")
         return [((option,), why)] if colon and option in pruner.options else [((), str(error))]
+    except Exception as error:  # one of the user's own may raise anything
+        return [((), _words(error))]
     return []
 
 
@@ -224,6 +220,16 @@ def _complete_part(
     if not mistakes:
         part |= registry.options(part["name"]).model_validate(options).model_dump(mode="json")
     return [((*path, *below), message) for below, message in mistakes]
+
+
+def _wrong_metric(metric: dict[str, Any], path: Path_) -> Mistakes:
+    """What only making a metric shows."""
+    options = {key: value for key, value in metric.items() if key != "name"}
+    try:
+        check_metric(metric["name"], METRICS.build(metric["name"], options))
+    except Exception as error:  # one of the user's own may raise anything
+        return [(path, _words(error))]
+    return []
 
 
 def _too_few_samples(evaluation: dict[str, Any]) -> Mistakes:
@@ -286,7 +292,26 @@ def _failure(section: str, relevant: str, shape: Shape | None) -> str:
             build_loss(config)
         elif shape is not None:
             build = build_generator if section == "generator" else build_discriminator
-            build(config, shape, torch.device("meta"))
-    except (ValueError, RuntimeError) as error:
-        return str(error)
+            _build_somewhere(functools.partial(build, config, shape))
+    except Exception as error:  # a constructor of the user's own may raise anything
+        return _words(error)
     return ""
+
+
+def _build_somewhere(build: Callable[[torch.device], object]) -> None:
+    """Build on the meta device, which costs nothing; or for real, where a network cannot be built there
+    (it is initialised by NumPy, or looks at its weights).
+    """
+    try:
+        build(torch.device("meta"))
+    except Exception:  # whatever it was, it is told if it happens for real too
+        with torch.random.fork_rng(devices=[]):
+            build(torch.device("cpu"))
+
+
+def _words(error: Exception) -> str:
+    """What a part says of itself when it is made (a `ValueError`), or what has happened to it; with the
+    line, where that is the user's own.
+    """
+    said = isinstance(error, ValueError | RuntimeError | UserError) and str(error)
+    return f"{said or f'raises {type(error).__name__}: {error}'}{whereabouts(error)}"

@@ -1,0 +1,93 @@
+"""The one door for what metrics return: plain floats and tensors come in, all else is told by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gansearch.errors import UserError
+from gansearch.metrics.contract import Activations, Metric
+
+GOALS = ("min", "max", None)
+
+
+class MetricError(UserError):
+    """A metric that does not keep the contract."""
+
+
+def check_metric(name: str, metric: Any) -> Metric:
+    """A metric with all that is asked of one; raises `MetricError`."""
+    lacking = [
+        key for key in ("features", "goal", "compares_real", "of_real") if not hasattr(metric, key)
+    ]
+    if lacking:
+        raise MetricError(f"the metric '{name}' has no {', no '.join(lacking)}")
+    if not callable(metric):
+        raise MetricError(f"the metric '{name}' cannot be called: it has no __call__(fake, real)")
+    if metric.goal not in GOALS:
+        raise MetricError(f"the metric '{name}' has the goal {metric.goal!r}, not 'min' or 'max'")
+    found: Metric = metric
+    return found
+
+
+def value_of(name: str, given: Any) -> float:
+    """What a metric gave as a plain float; infinity, which no table and no tracker can show, is NaN.
+
+    Python's and NumPy's real numbers are taken, and tensors and arrays without axes.
+
+    Raises:
+        MetricError: for anything else, by the metric's name.
+    """
+    plain = given
+    if (isinstance(given, Tensor | np.ndarray) and given.ndim == 0) or isinstance(given, np.generic):
+        plain = given.item()
+    if isinstance(plain, bool) or not isinstance(plain, int | float):
+        raise MetricError(
+            f"the metric '{name}' gives {described(given)}, and must give one number: a float, or NaN "
+            "where there is none"
+        )
+    try:
+        value = float(plain)
+    except OverflowError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def statistics_of(name: str, given: Any) -> dict[str, Tensor]:
+    """What a metric's `of_real` gave, as tensors by name; raises `MetricError` for anything else."""
+    if not isinstance(given, Mapping):
+        raise MetricError(
+            f"the metric '{name}': of_real gives {described(given)}, and must give a dict of tensors"
+        )
+    found = {}
+    for key, value in given.items():
+        try:
+            found[str(key)] = torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise MetricError(
+                f"the metric '{name}': of_real gives {described(value)} as '{key}', not a tensor"
+            ) from error
+    return found
+
+
+def finite(seen: Activations) -> bool:
+    """Whether every activation is a number."""
+    return all(part is None or bool(torch.isfinite(part).all()) for part in seen)
+
+
+def described(value: Any) -> str:
+    """A value in words: its type, and its shape or what it is where that is short."""
+    if isinstance(value, Tensor | np.ndarray):
+        kind = "a tensor" if isinstance(value, Tensor) else "an array"
+        return f"{kind} of shape {[*value.shape]}, {value.dtype}"
+    if value is None:
+        return "None"
+    shown = repr(value)
+    sized = f" of {len(value)}" if isinstance(value, list | tuple | dict) else ""
+    kind = type(value).__name__
+    return f"{kind}{sized}: {shown}" if len(shown) <= 40 else f"{kind}{sized}"

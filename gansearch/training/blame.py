@@ -1,0 +1,153 @@
+"""Which of the user's own parts has raised an error, and where: a sentence in place of a traceback."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, FrameType, TracebackType
+from typing import Any, NamedTuple
+
+import gansearch
+from gansearch.data import DATASETS
+from gansearch.errors import GansearchError, UnknownPart, UserError
+from gansearch.losses import LOSSES, PENALTIES
+from gansearch.metrics import METRICS
+from gansearch.networks import DISCRIMINATORS, GENERATORS
+from gansearch.study.config import TrialConfig
+from gansearch.study.registry import Registry
+from gansearch.training.optimizers import OPTIMIZERS
+
+PARTS: dict[tuple[str, ...], Registry[Any]] = {
+    ("data",): DATASETS,
+    ("generator",): GENERATORS,
+    ("discriminator",): DISCRIMINATORS,
+    ("loss",): LOSSES,
+    ("loss", "penalty"): PENALTIES,
+    ("optimizer", "generator"): OPTIMIZERS,
+    ("optimizer", "discriminator"): OPTIMIZERS,
+}
+"""Where a configuration names parts, besides its list of metrics."""
+
+
+def part_at(path: tuple[str, ...], tree: dict[str, Any]) -> Any:
+    """What a configuration's tree names at a path of `PARTS`; None where it names nothing."""
+    return functools.reduce(lambda node, key: node and node[key], path, tree)
+
+
+class OwnPart(NamedTuple):
+    """A part that is the user's: its kind ("loss"), its name and what is behind it."""
+
+    kind: str
+    name: str
+    thing: Callable[..., Any]
+
+    def __str__(self) -> str:
+        return f"the {self.kind} '{self.name}'"
+
+
+class Place(NamedTuple):
+    """A line that was running."""
+
+    frame: FrameType
+    line: int
+
+    @property
+    def file(self) -> Path:
+        """Its file."""
+        return Path(self.frame.f_code.co_filename)
+
+
+def own_parts(config: TrialConfig) -> list[OwnPart]:
+    """The parts of a configuration that are written `module:Thing` and can be imported."""
+    tree = config.model_dump()
+    named = [(registry, part_at(path, tree)) for path, registry in PARTS.items()]
+    named += [(METRICS, metric) for metric in tree["evaluation"]["metrics"]]
+    found = []
+    for registry, part in named:
+        if part and ":" in part["name"]:
+            try:
+                found.append(OwnPart(registry.kind, part["name"], registry.find(part["name"])))
+            except UnknownPart:
+                continue
+    return found
+
+
+def fault(error: BaseException, config: TrialConfig | None = None) -> str:
+    """The sentence: what raised, the error, its innermost line in the user's code; "" where none is.
+
+    Args:
+        error: as it was caught, with its traceback.
+        config: in which the parts are named.
+    """
+    parts = own_parts(config) if config else []
+    own = [place for place in _places(error.__traceback__) if _is_own(place.file, parts)]
+    if not own:
+        return ""
+    culprit = next(
+        (part for place in reversed(own) for part in parts if _runs(part, place.frame)), None
+    )
+    if culprit is None:  # a helper of the part's file, or a base class
+        files = {place.file for place in own}
+        culprit = next((part for part in parts if _file(part.thing) in files), None)
+    words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{culprit or 'your code'} raises {words} ({_describe(own[-1])})"
+
+
+def whereabouts(error: BaseException) -> str:
+    """` (FILE, line N, in FUNCTION)` where an error comes from code of the user's, else nothing."""
+    own = [place for place in _places(error.__traceback__) if _is_own(place.file, [])]
+    return f" ({_describe(own[-1])})" if own else ""
+
+
+@contextmanager
+def blaming(config: TrialConfig | None = None) -> Iterator[None]:
+    """What the user's own parts raise while it is open becomes a `UserError` that names the part."""
+    try:
+        yield
+    except GansearchError:
+        raise
+    except Exception as error:
+        words = fault(error, config)
+        if not words:
+            raise  # a bug of ours
+        raise UserError(words) from error
+
+
+def _places(trace: TracebackType | None) -> Iterator[Place]:
+    """The lines of a traceback, the innermost last."""
+    while trace is not None:
+        yield Place(trace.tb_frame, trace.tb_lineno)
+        trace = trace.tb_next
+
+
+def _is_own(file: Path, parts: list[OwnPart]) -> bool:
+    """Whether a file is the user's: that of a part, or one that is nobody's package."""
+    if file in {_file(part.thing) for part in parts}:
+        return True
+    if not file.is_file() or {"site-packages", "dist-packages"} & set(file.parts):
+        return False  # `<string>` and `<frozen importlib>` are no files
+    ours = Path(gansearch.__file__).parent, Path(sysconfig.get_path("stdlib"))
+    return not any(file.is_relative_to(folder) for folder in ours)
+
+
+def _runs(part: OwnPart, frame: FrameType) -> bool:
+    """Whether a frame is a method of a part's, or the part itself if it is a function."""
+    if inspect.isclass(part.thing):
+        return isinstance(frame.f_locals.get("self"), part.thing)
+    code: CodeType | None = getattr(part.thing, "__code__", None)
+    return frame.f_code is code
+
+
+def _file(thing: Any) -> Path | None:
+    try:
+        return Path(inspect.getfile(inspect.unwrap(thing)))
+    except (TypeError, OSError):
+        return None
+
+
+def _describe(place: Place) -> str:
+    return f"{place.file}, line {place.line}, in {place.frame.f_code.co_name}"

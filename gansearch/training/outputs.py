@@ -1,0 +1,109 @@
+"""What networks and losses must return, told in words before torch says it in its own, or says nothing:
+logits of [B, 1] in place of [B] train another loss without a sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gansearch.errors import UserError
+from gansearch.losses import Loss
+from gansearch.metrics.door import described
+from gansearch.study.config import TrialConfig
+
+SLACK = 1e-3
+"""How far images may lie outside [-1, 1] by rounding."""
+
+AXES = {3: "[B, C, H, W]", 1: "[B, D]", 0: "[B]"}
+
+
+class OutputError(UserError):
+    """A part that returns something else than its kind must."""
+
+
+def check_first_output(
+    network: nn.Module, what: str, shape: Sequence[int], config: TrialConfig, device: torch.device
+) -> None:
+    """Have the first thing that a network returns looked at, and none after it.
+
+    Args:
+        network: a generator or a discriminator.
+        what: its kind, "generator" or "discriminator".
+        shape: of what it must return for one sample, () for a logit.
+        config: in which it is named.
+        device: where it must be.
+
+    Raises:
+        OutputError: by the network's first pass, not here.
+    """
+    name = f"the {what} '{getattr(config, what).name}'"
+
+    def look(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        looking.remove()
+        check_output(output, name, (len(inputs[0]), *shape), config.precision, device)
+
+    looking = network.register_forward_hook(look)
+
+
+def check_output(
+    output: Any, name: str, shape: tuple[int, ...], precision: str, device: torch.device
+) -> None:
+    """Raise `OutputError` for an output that is not what a network must return."""
+    given = "images" if len(shape) > 1 else "logits"
+    wanted = f"{AXES.get(len(shape) - 1, '[B, ...]')} = {[*shape]}"
+    if not isinstance(output, Tensor):
+        raise OutputError(f"{name} gives {described(output)}; one tensor of {given} {wanted} is wanted")
+    if tuple(output.shape) != shape:
+        mend = ""
+        if output.numel() == shape[0] and len(shape) == 1:
+            mend = ": end it with .flatten()"
+        elif output.numel() == torch.Size(shape).numel():
+            mend = f": end it with .view(-1, {', '.join(map(str, shape[1:]))})"
+        raise OutputError(f"{name} gives {given} of shape {[*output.shape]}; {wanted} is wanted{mend}")
+    fitting = {torch.float32} if precision == "float32" else {torch.float32, torch.bfloat16}
+    if output.dtype not in fitting:
+        raise OutputError(f"{name} gives {given} of type {output.dtype}; torch.float32 is wanted")
+    if output.device.type != device.type:
+        raise OutputError(
+            f"{name} gives {given} on {output.device}; {device} is wanted: make its tensors as "
+            "parameters or buffers, or where its input is"
+        )
+
+
+def check_loss_output(loss: Loss, config: TrialConfig) -> None:
+    """Raise `OutputError` where a loss does not give one number for a batch of logits."""
+    name = f"the loss '{config.loss.name}'"
+    logits = torch.linspace(-1, 1, 4)
+    real = logits if loss.g_uses_real else None
+    for method, value in (("d", loss.d(logits, logits.flip(0))), ("g", loss.g(real, logits))):
+        if not isinstance(value, Tensor) or value.shape != ():
+            raise OutputError(
+                f"{name}: {method} gives {described(value)} for logits of shape [4]; a tensor of shape "
+                "[] is wanted: the mean over the last axis"
+            )
+
+
+@torch.no_grad()
+def doubts_about_images(generator: nn.Module, latents: Tensor, name: str) -> list[str]:
+    """What is odd in the range of a generator's images, in words; they should fill [-1, 1].
+
+    Latents ten times as large are tried too, since a generator that has hardly been trained stays near
+    the middle of its range.
+    """
+    images = torch.cat([generator(latents), generator(10 * latents)])
+    low, high = images.min().item(), images.max().item()
+    if low < -1 - SLACK or high > 1 + SLACK:
+        return [
+            f"{name} gives images that leave [-1, 1] (from {low:.3g} to {high:.3g}): what lies outside "
+            "is cut off in samples and metrics; end it with .tanh()"
+        ]
+    if low >= 0 < high:
+        return [
+            f"{name} gives images that never go below 0 (from {low:.3g} to {high:.3g}), as by a "
+            "sigmoid: black is -1 here, and the real images fill [-1, 1]; end it with .tanh()"
+        ]
+    return []

@@ -1,0 +1,554 @@
+"""A user's own part that does something else than its kind should: told in a sentence, at `check`."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gansearch.data.images import ImageData
+from gansearch.errors import Doubt, InvalidInput, UserError
+from gansearch.metrics import reference as measuring
+from gansearch.metrics.contract import Activations
+from gansearch.metrics.door import MetricError, statistics_of, value_of
+from gansearch.study.document import parse_document
+from gansearch.training import checkpoint
+from gansearch.training.dry_run import rehearse
+from gansearch.training.outputs import OutputError, check_output
+from gansearch.training.prepare import LocalPaths, prepare, reservations
+from gansearch.training.standalone import train
+from gansearch.training.trainer import Trainer
+from gansearch.training.validation import load_config, read_study
+
+GENERATOR = """
+import numpy as np
+import torch
+from torch import nn
+from gansearch.losses.hinge import Hinge
+
+class G(nn.Module):
+    def __init__(self, shape, latent_size, *, strength: float = 1.0):
+        super().__init__()
+        self.shape = shape
+        self.layer = nn.Linear(latent_size, torch.Size(shape).numel())
+        BUILD
+    def forward(self, latents):
+        images = self.layer(latents).view(-1, *self.shape)
+        RUN
+        return images.tanh()
+
+class D(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.layer = nn.Linear(torch.Size(shape).numel(), 1)
+    def forward(self, images):
+        logits = self.layer(images.flatten(1))
+        JUDGE
+        return logits.flatten()
+
+class L(Hinge):
+    def d(self, real, fake):
+        LOSS
+        return super().d(real, fake)
+
+class M:
+    features, goal, compares_real = None, "min", True
+    def __init__(self):
+        MAKE
+        pass
+    def of_real(self, real):
+        REAL
+        return {}
+    def __call__(self, fake, real):
+        VALUE
+        return 1.0
+"""
+STUDY = """
+data: digits
+generator: 'PARTS:G'
+discriminator: 'PARTS:D'
+loss: 'PARTS:L'
+batch_size: 16
+evaluation: {samples: 32, metrics: ['PARTS:M']}
+objective: {metric: 'PARTS:M'}
+budget: {steps: 2, report_every: 1}
+"""
+HOOKS = ("BUILD", "RUN", "JUDGE", "LOSS", "MAKE", "REAL", "VALUE")
+
+
+@pytest.fixture
+def parts(tmp_path, monkeypatch):
+    """A module of parts, with statements put into their methods; and the study that names them."""
+    made = []
+
+    def make(**statements: str):
+        name = f"parts_{tmp_path.name.replace('-', '_')}_{len(made)}"
+        made.append(name)
+        text = GENERATOR
+        for hook in HOOKS:
+            text = text.replace(hook, statements.get(hook, "pass"))
+        (tmp_path / f"{name}.py").write_text(text)
+        (tmp_path / "study.yaml").write_text(STUDY.replace("PARTS", name))
+        return tmp_path / f"{name}.py", parse_document(STUDY.replace("PARTS", name), "study.yaml")
+
+    monkeypatch.syspath_prepend(tmp_path)
+    return make
+
+
+@pytest.fixture
+def checked(tmp_path):
+    """`check`, from the file to the rehearsal."""
+
+    def check(document):
+        spec, data = read_study(document, tmp_path)
+        return rehearse(spec, data, LocalPaths(tmp_path / "data", tmp_path / "cache"))
+
+    return check
+
+
+# What a part raises
+
+KINDS = {
+    "BUILD": "generator",
+    "RUN": "generator",
+    "JUDGE": "discriminator",
+    "LOSS": "loss",
+    "MAKE": "evaluation.metrics",
+    "REAL": "metric",
+    "VALUE": "metric",
+}
+
+
+RAISING = {
+    "{}['depth']": "KeyError: 'depth'",
+    "None.x": "AttributeError",
+    "assert False": "AssertionError",
+    "1 / 0": "ZeroDivisionError",
+    "raise OSError('odd')": "OSError: odd",
+    "int(None)": "TypeError",
+    "raise RuntimeError('odd')": "odd",
+}
+
+
+@pytest.mark.parametrize(
+    ("hook", "statement"),
+    [*((hook, "{}['depth']") for hook in HOOKS), *(("BUILD", s) for s in RAISING),
+     *(("VALUE", s) for s in RAISING)],
+)  # fmt: skip
+def test_whatever_a_part_raises_is_one_sentence_with_its_line(parts, checked, hook, statement):
+    file, document = parts(**{hook: statement})
+    with pytest.raises(UserError) as caught:
+        checked(document)
+    line = file.read_text().splitlines().index(f"        {statement}") + 1
+    words = str(caught.value)
+    assert f"{file}, line {line}, in " in words
+    assert KINDS[hook] in words
+    assert RAISING[statement] in words
+
+
+def test_a_part_that_is_in_order_passes(parts, checked, recwarn):
+    assert checked(parts()[1]) == 1
+    assert not [warning for warning in recwarn if warning.category is Doubt]
+
+
+@pytest.mark.parametrize("hook", ["BUILD", "LOSS", "VALUE"])
+def test_train_tells_it_the_same_way(parts, tmp_path, hook):
+    file, _ = parts(**{hook: "{}['depth']"})
+
+    def load_and_train():
+        config, data = load_config(tmp_path / "study.yaml", tmp_path)
+        train(config, data, tmp_path / "out", LocalPaths(tmp_path, tmp_path))
+
+    with pytest.raises(UserError, match=f"KeyError: 'depth' .*{file}, line"):
+        load_and_train()
+
+
+@pytest.mark.parametrize("command", [["check"], ["train", "--out", "model"]])
+def test_on_the_command_line_it_is_one_message_and_exit_code_2(parts, tmp_path, command):
+    parts(VALUE="{}['depth']")
+    arguments = [command[0], "study.yaml", *command[1:]]
+    command = [sys.executable, "-m", "gansearch", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "KeyError: 'depth'" in done.stderr
+
+
+def test_a_bug_of_ours_is_not_blamed_on_anybody(parts, tmp_path, monkeypatch):
+    config, data = load_config(parts()[0].with_name("study.yaml"), tmp_path)
+    monkeypatch.setattr(measuring, "check_metric", None)  # calling it raises in our own file
+    with pytest.raises(TypeError):
+        prepare(config, data, LocalPaths(tmp_path, tmp_path))
+
+
+def test_a_data_set_of_ones_own_that_raises_is_told_with_its_line(tmp_path, monkeypatch, checked):
+    file = tmp_path / "own_data.py"
+    file.write_text("def load(root, split, image_size):\n    return {}['images']\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InvalidInput, match=f"KeyError: 'images' .*{file}, line 2, in load"):
+        checked(parse_document("data: 'own_data:load'\n", "s.yaml"))
+
+
+# What a metric gives
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        0.5,
+        np.float64(0.5),
+        np.float32(0.5),
+        np.array(0.5),
+        torch.tensor(0.5),
+        torch.tensor(0.5, requires_grad=True),
+        torch.tensor(0.5, dtype=torch.bfloat16),
+    ],
+)
+def test_a_number_of_any_kind_becomes_a_plain_float(given):
+    value = value_of("m", given)
+    assert type(value) is float
+    assert value == 0.5
+
+
+@pytest.mark.parametrize("given", [3, np.int64(3), torch.tensor(3)])
+def test_so_does_an_integer(given):
+    assert type(value_of("m", given)) is float
+
+
+@pytest.mark.parametrize(
+    "given", [math.inf, -math.inf, math.nan, np.float32("inf"), torch.tensor(math.inf), 10**400]
+)
+def test_what_is_not_finite_is_nan(given):
+    assert math.isnan(value_of("m", given))
+
+
+ODD = [
+    ("None", "None"),
+    ("'0.5'", "str: '0.5'"),
+    ("[0.5]", r"list of 1: \[0.5\]"),
+    ("(0.5,)", "tuple of 1"),
+    ("{}", "dict of 0"),
+    ("1 + 2j", "complex"),
+    ("True", "bool: True"),
+    ("np.True_", "bool"),
+    ("np.array([0.5])", r"an array of shape \[1\], float64"),
+    ("torch.tensor([0.5])", r"a tensor of shape \[1\], torch.float32"),
+    ("torch.tensor(True)", r"a tensor of shape \[\], torch.bool"),
+    ("torch.tensor(1j)", "a tensor of shape .., torch.complex64"),
+]
+
+
+@pytest.mark.parametrize(("given", "words"), ODD)
+def test_anything_else_is_refused_at_check_with_the_metrics_name(parts, checked, given, words):
+    _, document = parts(VALUE=f"return {given}")
+    with pytest.raises(UserError, match=f"the metric 'parts_.*:M' gives {words}.* one number"):
+        checked(document)
+
+
+def test_statistics_may_be_whatever_becomes_a_tensor():
+    found = statistics_of("m", {"a": 1.0, "b": np.ones(2), "c": torch.ones(3), "d": [1, 2]})
+    assert [tensor.numel() for tensor in found.values()] == [1, 2, 3, 2]
+    for wrong in (None, 3, {"a": None}, {"a": "text"}):
+        with pytest.raises(MetricError, match="the metric 'm': of_real gives"):
+            statistics_of("m", wrong)
+
+
+def test_a_metric_that_lacks_something_is_told_at_check(tmp_path, monkeypatch, checked):
+    (tmp_path / "lacking_metric.py").write_text(
+        "class A:\n    features = None\n    goal = 'min'\n"
+        "class B:\n    features, goal, compares_real = None, 'lower', True\n"
+        "    def of_real(self, real): return {}\n"
+        "    def __call__(self, fake, real): return 1.0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "evaluation: {metrics: ['lacking_metric:A', 'lacking_metric:B']}\n"
+    with pytest.raises(InvalidInput) as caught:
+        checked(parse_document(text + "objective: {metric: d_loss, goal: min}\n", "s.yaml"))
+    assert "has no compares_real, no of_real" in str(caught.value)
+    assert "has the goal 'lower', not 'min' or 'max'" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_one_activation_that_is_not_finite_makes_every_metric_nan(monkeypatch, value):
+    asked = []
+
+    class Precise:
+        """A metric that would not notice."""
+
+        features, goal, compares_real = "seen", "max", True
+
+        def of_real(self, real):
+            return {}
+
+        def __call__(self, fake, real):
+            asked.append(fake)
+            return 0.999
+
+    class Seeing:
+        def __call__(self, images):
+            features = torch.ones(len(images), 4)
+            features[1, 2] = value
+            return Activations(features, None)
+
+    built = {"precise": Precise()}
+    monkeypatch.setattr(measuring, "_build", lambda _: built)
+    monkeypatch.setattr(measuring, "_extractors", lambda *_: {"seen": Seeing()})
+    known = measuring.Reference((), (1, 2, 2), {}, {"precise": {}}, {})
+    evaluator = measuring.Evaluator(known)
+    assert math.isnan(evaluator.evaluate(torch.zeros(8, 1, 2, 2, dtype=torch.uint8))["precise"])
+    assert not asked
+
+
+# What a checkpoint keeps
+
+
+def test_numpys_numbers_are_plain_in_a_checkpoint(tmp_path):
+    layer = nn.BatchNorm1d(3)
+    state = {
+        "lr": np.float64(0.1),
+        "nested": [{"n": np.int64(3), "a": np.arange(3)}, (np.bool_(True), 1)],
+        "weights": layer.state_dict(),
+        np.str_("key"): None,
+    }
+    checkpoint.save(tmp_path, 1, state)
+    read = checkpoint.load(checkpoint.path_of(tmp_path, 1))
+    assert type(read["lr"]) is float
+    assert read["nested"][0]["n"] == 3
+    assert torch.equal(read["nested"][0]["a"], torch.arange(3))
+    assert read["nested"][1] == (True, 1)
+    assert read["weights"]._metadata == state["weights"]._metadata
+    assert checkpoint.plain(layer.state_dict())._metadata
+    same = {"a": [1, torch.ones(2)]}
+    assert checkpoint.plain(same) is same
+
+
+def test_what_could_not_be_read_again_is_refused_with_its_place(tmp_path):
+    with pytest.raises(UserError, match=r"holds a pathlib\..*Path at generator.extra\[1\]"):
+        checkpoint.save(tmp_path, 1, {"generator": {"extra": [1, Path()]}})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_module_whose_state_cannot_be_kept_is_told_at_check(parts, checked):
+    statement = "type(self).get_extra_state = lambda self: object(); " + (
+        "type(self).set_extra_state = lambda self, state: None"
+    )
+    with pytest.raises(UserError, match=r"holds a builtins.object at generator._extra_state"):
+        checked(parts(BUILD=statement)[1])
+
+
+def test_an_axis_value_of_numpys_trains_and_is_read_again(tiny, digits, places, tmp_path):
+    config = tiny(evaluation={"samples": 50, "metrics": [{"name": "diversity"}]},
+                  objective={"metric": "diversity", "goal": "max"})  # fmt: skip
+    sides = config.optimizer
+    side = sides.generator.model_copy(update={"lr": np.float64(1e-3)})
+    odd = config.model_copy(update={"optimizer": sides.model_copy(update={"generator": side})})
+    trainer = Trainer(odd, digits, prepare(config, digits, places))
+    report = trainer.advance()
+    checkpoint.save(tmp_path, report.step, trainer.state())
+    assert checkpoint.load(checkpoint.path_of(tmp_path, report.step))["step"] == report.step
+
+
+# What networks and losses give
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (torch.ones(4, 1), r"logits of shape \[4, 1\]; \[B\] = \[4\] is wanted: end it with .flatten"),
+        (torch.tensor(1.0), r"shape \[\]"),
+        (torch.ones(3), r"shape \[3\]"),
+        ((torch.ones(4), None), "gives tuple of 2"),
+        (None, "None; one tensor"),
+        (np.ones(4), "an array"),
+        (torch.ones(4, dtype=torch.float64), "type torch.float64; torch.float32 is wanted"),
+        (torch.ones(4, dtype=torch.float16), "type torch.float16"),
+        (torch.ones(4, device="meta"), "on meta; cpu is wanted"),
+    ],
+)
+def test_logits_are_what_is_wanted_or_told(output, words):
+    with pytest.raises(OutputError, match=f"^it .*{words}"):
+        check_output(output, "it", (4,), "float32", CPU)
+    check_output(torch.ones(4), "it", (4,), "float32", CPU)
+    check_output(torch.ones(4, dtype=torch.bfloat16), "it", (4,), "bfloat16", CPU)
+
+
+def test_so_are_images():
+    with pytest.raises(OutputError, match=r"\[B, C, H, W\] = \[4, 1, 8, 8\] is wanted: .* .view"):
+        check_output(torch.ones(4, 64), "it", (4, 1, 8, 8), "float32", CPU)
+
+
+@pytest.mark.parametrize(
+    ("statements", "words"),
+    [
+        ({"JUDGE": "return logits"}, r"discriminator '.*:D' gives logits of shape \[\d+, 1\]"),
+        ({"JUDGE": "return logits.mean()"}, r"logits of shape \[\]"),
+        ({"RUN": "return images.flatten(1)"}, r"generator '.*:G' gives images of shape \[\d+, 64\]"),
+        ({"RUN": "return images, None"}, "gives tuple of 2"),
+        ({"RUN": "return images.double()"}, "type torch.float64"),
+        (
+            {"LOSS": "return real - fake"},
+            r"d gives a tensor of shape \[4\].*the mean over",
+        ),
+        ({"LOSS": "return 1.0"}, "d gives float: 1.0"),
+    ],
+)
+def test_check_and_train_tell_it(parts, checked, tmp_path, statements, words):
+    _, document = parts(**statements)
+    with pytest.raises(UserError, match=words):
+        checked(document)
+
+
+def test_train_refuses_a_wrong_shape_at_its_first_step(parts, tmp_path):
+    parts(JUDGE="return logits")
+    config, data = load_config(tmp_path / "study.yaml", tmp_path)
+    with pytest.raises(UserError, match=r"logits of shape \[16, 1\]; \[B\] = \[16\] is wanted"):
+        train(config, data, tmp_path / "out", LocalPaths(tmp_path, tmp_path))
+
+
+def test_only_the_first_output_is_looked_at(tiny, digits, places):
+    config = tiny()
+    trainer = Trainer(config, digits, prepare(config, digits, places))
+    assert trainer.generator._forward_hooks
+    trainer.advance()
+    assert not trainer.generator._forward_hooks
+    assert not trainer.discriminator._forward_hooks
+    assert not trainer.averaged._forward_hooks
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("return images.sigmoid()", "never go below 0 .*sigmoid"),
+        ("return images.relu()", r"leave \[-1, 1\]"),
+        ("return images", r"leave \[-1, 1\]"),
+        ("return images.tanh() / 2", None),
+        ("return images.clamp(-1, 1)", None),
+    ],
+)
+def test_images_of_another_range_are_warned_of(parts, checked, statement, words):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert checked(parts(RUN=statement)[1]) == 1
+    told = [str(warning.message) for warning in caught if warning.category is Doubt]
+    if words is None:
+        assert not told
+    else:
+        with pytest.warns(Doubt, match=words):
+            warnings.warn(told[0], Doubt, stacklevel=1)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "self.layer.weight.data.copy_(torch.from_numpy(np.ones(self.layer.weight.shape) / "
+        "self.layer.weight.mean().item()))",
+        "self.layer.weight.data /= float(self.layer.weight.abs().max())",
+        "self.scale = self.layer.weight.detach().numpy().std()",
+    ],
+)
+def test_a_network_that_looks_at_its_weights_is_built_for_real(parts, checked, statement):
+    assert checked(parts(BUILD=statement)[1]) == 1
+
+
+# What a run would refuse
+
+
+@pytest.mark.parametrize("count", [3, 20, 31])
+def test_few_images_are_checked_as_they_are_trained(tmp_path, monkeypatch, checked, count):
+    (tmp_path / "few_images.py").write_text(
+        "import numpy as np\nfrom gansearch.data.images import ImageData\n"
+        "def load(root, split, image_size, *, count: int):\n"
+        "    images = np.random.default_rng(0).integers(0, 256, (count, 1, 8, 8), np.uint8)\n"
+        "    return ImageData('few', split, images, None, 0)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (
+        f"data: {{name: 'few_images:load', count: {count}}}\n"
+        "generator: mlp\ndiscriminator: mlp\nbatch_size: 4\n"
+        "evaluation: {samples: 50, metrics: [diversity]}\nobjective: {metric: diversity}\n"
+    )
+    assert checked(parse_document(text, "s.yaml")) == 1
+    too_many = text.replace("samples: 50", f"samples: 50, real_samples: {count + 1}")
+    with pytest.raises(UserError) as told:
+        checked(parse_document(too_many, "s.yaml"))
+    words = (
+        f"evaluation.real_samples: {count + 1} are asked for, and the train split of few has {count}"
+    )
+    assert words in str(told.value)
+    spec, data = read_study(parse_document(too_many, "s.yaml"), tmp_path)
+    with pytest.raises(UserError) as refused:
+        prepare(spec.corner(), data, LocalPaths(tmp_path, tmp_path))
+    assert str(refused.value) == str(told.value), "the same words"
+
+
+@pytest.mark.parametrize("wrong", ["raise DataError('test images are corrupt')", "images = images[:0]"])
+def test_a_test_split_that_cannot_be_used_is_told_at_check(tmp_path, monkeypatch, checked, wrong):
+    name = f"half_data_{len(wrong)}"
+    (tmp_path / f"{name}.py").write_text(
+        "import numpy as np\nfrom gansearch.data.images import ImageData\n"
+        "from gansearch.errors import DataError\n"
+        "def load(root, split, image_size):\n"
+        "    images = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), np.uint8)\n"
+        f"    if split == 'test':\n        {wrong}\n"
+        "    return ImageData('half', split, images, None, 0)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (
+        f"data: '{name}:load'\ngenerator: mlp\ndiscriminator: mlp\nbatch_size: 4\n"
+        "evaluation: {samples: 50, metrics: [diversity], split: test}\nobjective: {metric: diversity}\n"
+    )
+    with pytest.raises(UserError, match=r"corrupt|there are no images"):
+        checked(parse_document(text, "s.yaml"))
+    assert checked(parse_document(text.replace(", split: test", ""), "s.yaml")) == 1
+
+
+def test_images_that_are_too_few_for_a_metric_are_no_traceback(tiny, tmp_path):
+    one = ImageData("one", "train", np.zeros((1, 1, 8, 8), np.uint8), np.zeros(1, np.int64), 2)
+    config = tiny(evaluation={"samples": 50, "metrics": [{"name": "diversity"}]},
+                  objective={"metric": "diversity", "goal": "max"})  # fmt: skip
+    with pytest.raises(UserError, match="the metric 'diversity' cannot use these images"):
+        prepare(config, one, LocalPaths(tmp_path, tmp_path))
+
+
+# Scores of few samples
+
+
+@pytest.mark.parametrize(
+    ("metric", "samples", "words"),
+    [
+        ("inception_score", 10, "leave inception_score 1 a split, of which a score is always 1"),
+        ("is_classifier", 50, "5 a split, .* 5 at most.*: ask for samples: 300 or more, or splits: 1"),
+        ("is_classifier", 299, "29 a split, .*samples: 300 or more, or splits: 9"),
+        ("is_classifier", 300, None),
+        ("{name: is_classifier, splits: 1}", 30, None),
+        ("{name: is_classifier, splits: 1}", 20, "samples: 30 or more$"),
+        ("fd_classifier", 50, None),
+    ],
+)
+def test_a_score_of_few_samples_a_split_is_warned_of(tmp_path, metric, samples, words):
+    (tmp_path / "c.yaml").write_text(
+        f"evaluation: {{samples: {samples}, metrics: [{metric}]}}\n"
+        "objective: {metric: d_loss, goal: min}\n"
+    )
+    config, _ = load_config(tmp_path / "c.yaml", tmp_path)
+    told = reservations(config)
+    assert len(told) == (words is not None)
+    if words is not None:
+        with pytest.warns(Doubt, match=words):
+            warnings.warn(told[0], Doubt, stacklevel=1)
+
+
+def test_check_warns_of_it(checked):
+    text = "evaluation: {samples: 50, metrics: [is_classifier]}\nobjective: {metric: is_classifier}\n"
+    text += "generator: {name: mlp, depth: 1}\ndiscriminator: {name: mlp, depth: 1}\n"
+    with pytest.warns(Doubt, match="is_classifier 5 a split"):
+        assert checked(parse_document(text, "s.yaml")) == 1
