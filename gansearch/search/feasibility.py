@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import PolynomialFeatures
 from threadpoolctl import ThreadpoolController
 
 from gansearch.study.space import Axis, Choice, Float
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 NEEDED = 2
 """Trials of either kind that must be known before anything is said."""
@@ -71,6 +71,11 @@ class Feasibility:
         if not NEEDED <= failures <= len(known) - NEEDED:
             return None
         points, failed = zip(*known, strict=True)
+        # Not before there is something to fit: SciPy's statistics and pandas come with it.
+        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+        from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+        from sklearn.preprocessing import PolynomialFeatures  # noqa: PLC0415
+
         model = make_pipeline(
             PolynomialFeatures(2, include_bias=False), LogisticRegression(max_iter=200)
         )

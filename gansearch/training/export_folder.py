@@ -24,7 +24,6 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torchvision.utils import make_grid
 
 from gansearch import files
 from gansearch.errors import UserError, WeightsError
@@ -122,13 +121,26 @@ def write_reports(path: Path, reports: Iterable[Report]) -> None:
 
 def write_grid(images: Tensor, path: Place) -> None:
     """Write images (uint8, N x C x H x W) as one square PNG grid, enlarged if they are tiny."""
-    columns = math.ceil(math.sqrt(len(images)))
-    grid = make_grid(images.cpu(), nrow=columns, padding=1)
+    grid = _tiled(images.cpu().expand(-1, 3, -1, -1))
     factor = max(1, 32 // images.shape[-1])
     picture = Image.fromarray(grid.permute(1, 2, 0).contiguous().numpy())
     size = (picture.width * factor, picture.height * factor)
     with files.writing(path) as file:
         picture.resize(size, Image.Resampling.NEAREST).save(file, format="PNG")
+
+
+def _tiled(images: Tensor) -> Tensor:
+    """N x C x H x W -> C x height x width: rows of a square, each image of several in a black line."""
+    count, channels, height, width = images.shape
+    if count == 1:
+        return images[0]
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    grid = images.new_zeros(channels, rows * (height + 1) + 1, columns * (width + 1) + 1)
+    for i, image in enumerate(images):
+        top, left = i // columns * (height + 1) + 1, i % columns * (width + 1) + 1
+        grid[:, top : top + height, left : left + width] = image
+    return grid
 
 
 def versions() -> dict[str, str]:
