@@ -121,21 +121,30 @@ def time_stock(trials: int, steps: int, mlflow: bool) -> dict[str, float]:
     from gansearch.journal.journal import Journal  # noqa: PLC0415
     from gansearch.search.proposer import Proposer  # noqa: PLC0415
     from gansearch.training.prepare import prepare  # noqa: PLC0415
-    from gansearch.tuning.stage import TRAINER  # noqa: PLC0415
-    from gansearch.tuning.trainable import Trial  # noqa: PLC0415
+    from gansearch.tuning.trainable import Begin, Worker  # noqa: PLC0415
+    from gansearch.tuning.where import TRAINER  # noqa: PLC0415
 
-    class Plain(Trial):
-        """Our trainable with a flat result and configuration, as the stock callback wants them."""
+    class Plain(Worker):
+        """Our trainable with one trial, a flat result and configuration, as the stock callback wants
+        them.
+        """
 
         def setup(self, config: dict[str, Any], **shared: Any) -> None:
-            super().setup(config["trial"], **shared)
+            super().setup(config, **shared)
+            self.reset_config(config)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
-            return super().reset_config(new_config["trial"])
+            super().reset_config(new_config)
+            trial = new_config["trial"]
+            self.tell([Begin(trial["number"], json.dumps(trial["config"]))])
+            return True
 
         def step(self) -> dict[str, Any]:
-            result = super().step()
-            return {**result["report"].metrics, "step": result["step"], "done": result["done"]}
+            (told,) = super().step()["told"]
+            if told.report is None:
+                raise RuntimeError(told.failure)
+            report = told.report
+            return {**report.metrics, "step": report.step, "done": report.outcome is not None}
 
     clock = Clock()
     names = ["log_trial_start", "log_trial_result", "log_trial_end"]

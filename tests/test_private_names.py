@@ -26,7 +26,7 @@ PRIVATE = {
     "ray._raylet:GcsClient": "tuning/connection.py",
     "ray.experimental.internal_kv:_internal_kv_get": "tuning/nodes.py",
     "ray.air.execution._internal.actor_manager:RayActorManager._actor_task_failed": "tuning/deaths.py",
-    "ray.actor:ActorHandle._actor_id": "tuning/engine.py",
+    "ray.actor:ActorHandle._actor_id": "tuning/dispatcher.py",
     "optuna.samplers._tpe.parzen_estimator:_ParzenEstimator": "search/samplers.py",
     "optuna.samplers:TPESampler._build_parzen_estimator": "search/samplers.py",
     "optuna.search_space.group_decomposed:_GroupDecomposedSearchSpace": "search/samplers.py",

@@ -47,11 +47,13 @@ class Pruner(Part):
 
 
 class Resources(Section):
-    """What one trial holds while it runs. GPUs may be shared: 0.25 puts four trials on one.
+    """What one worker holds while it runs. GPUs may be shared: 0.25 puts four workers on one.
 
     Attributes:
-        cpus: CPU cores of a trial, and its torch threads.
-        gpus: GPUs of a trial; below 1, its share of one GPU's memory too.
+        cpus: CPU cores of a worker, and its torch threads.
+        gpus: GPUs of a worker; below 1, its share of one GPU's memory too.
+        lanes: trials that a worker carries at a time, each as it would be alone; fewer where few are
+            left for all workers. They train in turn, and share the worker's CPUs and GPUs.
         retries: how often in a row, with no report between, a trial goes on from its last checkpoint
             after its worker died. A node's death does not count.
         halve_batch: how often one that is out of memory goes on from there with each batch computed in
@@ -61,6 +63,7 @@ class Resources(Section):
 
     cpus: Positive = 1
     gpus: Annotated[float, Field(ge=0)] = 0.0
+    lanes: Annotated[int, Field(ge=1, le=1024)] = 1
     retries: Annotated[int, Field(ge=0)] = 2
     halve_batch: Annotated[int, Field(ge=0, le=16)] = 0
 

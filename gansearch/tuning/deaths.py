@@ -27,6 +27,10 @@ NODES = 5
 it, each time at the same step, is not to go from node to node for ever."""
 
 
+NOBODY = -1
+"""The number under which deaths are counted of workers that carried no trial yet."""
+
+
 class LostActorError(RayActorError):  # type: ignore[misc]
     """An actor that is lost for a reason which Ray does not tell as a `RayActorError`."""
 
@@ -55,14 +59,23 @@ class GivenUp:
     """How a trial ends whose workers die.
 
     Attributes:
-        reason: in words.
+        deaths: how many there were.
+        step: the last that the trial had reported.
+        kinds: what they were, in words.
         blameless: the search is to learn nothing from it.
         heard: how many reports of all trials there were at the first of these deaths.
     """
 
-    reason: str
+    deaths: int
+    step: int
+    kinds: str
     blameless: bool
     heard: int
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+        return f"its worker died {self.deaths} times at step {self.step}: {self.kinds}"
 
 
 class Deaths:
@@ -91,8 +104,7 @@ class Deaths:
             return None
         kinds = "; ".join(dict.fromkeys(death.words for death in counted))
         blameless = takes_nodes or any(death.around for death in counted)
-        reason = f"its worker died {len(counted)} times at step {step}: {kinds}"
-        return GivenUp(reason, blameless, counted[0].heard)
+        return GivenUp(len(counted), step, kinds, blameless, counted[0].heard)
 
     def forget(self, number: int) -> None:
         """A trial has ended."""

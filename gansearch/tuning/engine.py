@@ -1,42 +1,38 @@
-"""Ray Tune as the engine: its searcher, callback and stopper, each a few lines over the ledger."""
+"""Ray Tune as the engine: its searcher and its scheduler, each a few lines over the dispatcher."""
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial, wraps
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
-import ray
 from ray import tune
-from ray.exceptions import RayActorError
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from gansearch.errors import StudyError, UserError
 from gansearch.study.plan import Resources
-from gansearch.study.records import Outcome
 from gansearch.study.spec import StudySpec
-from gansearch.tuning.deaths import Deaths, error_of, every_loss_told
+from gansearch.tuning.deaths import every_loss_told
+from gansearch.tuning.dispatcher import Dispatcher, Interruption, NotSaved, resumably
 from gansearch.tuning.ledger import Ledger
 from gansearch.tuning.nodes import NODE_ID, Nodes
-from gansearch.tuning.scheduler import NotSaved, Scheduler, make_scheduler
+from gansearch.tuning.pruning import Pruning, make_pruning
 from gansearch.tuning.scratch import scratch
-from gansearch.tuning.trainable import Trial
+from gansearch.tuning.trainable import Worker
 
-__all__ = ["fit", "make_scheduler"]
-
-_T = TypeVar("_T")
+__all__ = ["Interruption", "fit", "make_pruning"]
 
 
 def fit(
     spec: StudySpec,
     ledger: Ledger,
-    scheduler: Scheduler,
+    pruning: Pruning,
     *,
     nodes: Nodes,
     slots: Callable[[], int],
+    most: int | None,
     on_end: Callable[[int], None],
     on_step: Sequence[Callable[[], None]],
     stop: threading.Event,
@@ -47,13 +43,14 @@ def fit(
     Args:
         spec: the study.
         ledger: where trials come from and what happens to them goes.
-        scheduler: who is stopped early.
+        pruning: who is stopped early.
         nodes: where trials run.
-        slots: how many trials may be live now.
+        slots: how many workers there may be now.
+        most: trials at once, at most; None: as many as the workers carry.
         on_end: called with the number of each trial that has ended.
         on_step: each called between Tune's events, several times a second.
         stop: asks for an early end.
-        shared: what every trial's `setup` is given; object references stay references.
+        shared: what every worker's `setup` is given; object references stay references.
 
     Raises:
         UserError: what is wrong with the journal, or around the trials, so that none can go on.
@@ -61,23 +58,28 @@ def fit(
     if not ledger.remaining:
         return
     resources = spec.plan.resources
-    trainable = tune.with_resources(tune.with_parameters(Trial, **shared), partial(_request, resources))
-    for what in ("tune", "analysis"):  # of trials that had to move, and of files that nobody writes
+    trainable = tune.with_resources(
+        tune.with_parameters(Worker, **shared), partial(_request, resources)
+    )
+    for what in ("tune", "analysis"):  # of workers that have died, and of files that nobody writes
         logging.getLogger(f"ray.tune.{what}").setLevel(logging.CRITICAL)
     # Tune's own state is not needed once the session is over, nor on any node but the driver's: the
     # journal is what a study resumes by, and our trials save no checkpoints of Tune's.
-    interruption = Interruption(stop)
-    steps = [scheduler.check, *on_step]
+    interruption = Interruption(stop.is_set)
+    dispatcher = Dispatcher(
+        ledger, pruning, nodes, resources, slots, most, on_end, on_step, interruption
+    )
+    interruption.finished = lambda: dispatcher.finished
     with scratch() as folder, every_loss_told():
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=Proposals(ledger, nodes, slots, interruption),
-                scheduler=scheduler,
+                search_alg=Workers(dispatcher, nodes),
+                scheduler=FirstComeFirstServed(dispatcher),
                 num_samples=-1,  # the searcher says when there are no more
                 reuse_actors=True,
-                trial_dirname_creator=lambda trial: f"{trial.config['number']:04d}",
-                trial_name_creator=lambda trial: f"{trial.config['number']:04d}",
+                trial_dirname_creator=lambda trial: f"worker-{trial.config['worker']:04d}",
+                trial_name_creator=lambda trial: f"worker-{trial.config['worker']:04d}",
             ),
             run_config=tune.RunConfig(
                 name="session",
@@ -87,7 +89,7 @@ def fit(
                 stop=interruption,
                 # A trial saves itself: to be asked for it at the end would be one task more.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[Recorder(ledger, nodes, resources.retries, on_end, steps, interruption)],
+                callbacks=[dispatcher],
             ),
         ).fit()
     if interruption.trouble is not None:
@@ -95,7 +97,7 @@ def fit(
 
 
 def _request(resources: Resources, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    """What a trial asks Ray for, on any node but those to avoid."""
+    """What a worker asks Ray for, on any node but those to avoid."""
     bundle = {"CPU": resources.cpus, "GPU": resources.gpus}
     if not config["avoided"]:
         return tune.PlacementGroupFactory([bundle])
@@ -103,70 +105,37 @@ def _request(resources: Resources, config: dict[str, Any]) -> tune.PlacementGrou
     return tune.PlacementGroupFactory([bundle], bundle_label_selector=[elsewhere])
 
 
-def _forget(trial: Any) -> None:
-    """Let go of what Tune knows of a trial that has ended: it keeps all of them, and at the end writes
-    every one's state to a file that nobody reads.
-    """
-    trial.run_metadata.last_result = {}
-    trial.run_metadata.metric_analysis = {}
-    trial.run_metadata.metric_n_steps = {}
-    trial.get_json_state = lambda: ("", "")
+class Workers(NotSaved, Searcher):  # type: ignore[misc]
+    """Has Tune start another worker whenever there is room and work for one."""
 
-
-def _resumably(method: Callable[..., _T]) -> Callable[..., _T | None]:
-    """Have trouble end the run, with nothing written after it.
-
-    Tune would otherwise make a `TuneError` of it, with the traceback for its text.
-    """
-
-    @wraps(method)
-    def guarded(self: Any, *args: Any, **kwargs: Any) -> _T | None:
-        if self._interruption.trouble is None:
-            try:
-                return method(self, *args, **kwargs)
-            except UserError as error:
-                self._interruption.trouble = error
-        return None
-
-    return guarded
-
-
-class Proposals(NotSaved, Searcher):  # type: ignore[misc]
-    """Gives Tune the ledger's next trial whenever there is room for one.
-
-    Tune would otherwise ask for dozens of trials ahead, all proposed in ignorance of each other.
-    """
-
-    def __init__(
-        self, ledger: Ledger, nodes: Nodes, slots: Callable[[], int], interruption: Interruption
-    ) -> None:
+    def __init__(self, dispatcher: Dispatcher, nodes: Nodes) -> None:
         super().__init__()
-        self._ledger, self._nodes, self._slots = ledger, nodes, slots
-        self._interruption = interruption
+        self.interruption = dispatcher.interruption
+        self._dispatcher, self._nodes = dispatcher, nodes
+        self._there: set[str] = set()
+        self._count = 0
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial; None while there is no room; FINISHED when there are no more."""
-        suggested = self._suggest()
+        """The next worker; None while there is no room; FINISHED when there is no more work."""
+        suggested = self._suggest(trial_id)
         # Else Tune, where nothing runs, would wait for the next one for ten minutes.
-        return suggested if self._interruption.trouble is None else Searcher.FINISHED
+        return suggested if self.interruption.trouble is None else Searcher.FINISHED
 
-    @_resumably
-    def _suggest(self) -> Any:
-        if not self._ledger.remaining:  # a trial that is live may have to start again
-            return None if self._ledger.live else Searcher.FINISHED
-        if len(self._ledger.live) >= self._slots():
+    @resumably
+    def _suggest(self, trial_id: str) -> Any:
+        if self._dispatcher.finished:
+            return Searcher.FINISHED
+        if not self._dispatcher.wants_worker(len(self._there)):
             return None
-        record = self._ledger.next()
-        avoided = self._nodes.avoided()
-        # As text: Tune copies, flattens and names what a trial is given, value by value, many times.
-        text = json.dumps(record.config)
-        known = {"number": record.number, "step": record.step}
-        return {**known, "config": text, "avoided": avoided}
+        self._there.add(trial_id)
+        self._count += 1
+        return {"worker": self._count, "avoided": self._nodes.avoided()}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: the recorder hears of it, with more to go on."""
+        """A worker has ended, or died."""
+        self._there.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the journal has it."""
@@ -175,132 +144,23 @@ class Proposals(NotSaved, Searcher):  # type: ignore[misc]
         """Nothing to restore."""
 
 
-class Recorder(NotSaved, tune.Callback):  # type: ignore[misc]
-    """Writes what Tune tells into the ledger, and has trials go on that have lost their worker.
+class FirstComeFirstServed(NotSaved, FIFOScheduler):  # type: ignore[misc]
+    """Has a worker go on while it carries anything, at a cost that stays the same.
 
-    To Tune a trial ends with its worker. The ledger's goes on as another one of Tune's, from its
-    checkpoint, as it would in a resumed study: a node's death, a node that is to end and a worker's
-    death are all met in this one way. Tune's own retries cannot tell them apart, and a worker that
-    dies while it waits for its next trial uses up two of that trial's.
-
-    Args:
-        ledger: where it is written.
-        nodes: knows whose fault a death was.
-        retries: how many deaths in a row, with no report between them, a trial survives.
-        on_end, on_step: see `fit`.
-        interruption: told where no trial can go on.
+    Tune's own look for one to start among all that there ever were, at every event. Without their
+    advice Tune starts the oldest of those that wait; and gives a process that has become free to the
+    newest, not to one whose own is already about to start, and then for nothing.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        nodes: Nodes,
-        retries: int,
-        on_end: Callable[[int], None],
-        on_step: Sequence[Callable[[], None]],
-        interruption: Interruption,
-    ) -> None:
-        self._ledger, self._nodes, self._interruption = ledger, nodes, interruption
-        self._on_end, self._on_step = on_end, on_step
-        self._deaths = Deaths(retries, nodes.took)
-        self._heard = 0
-        self._moved: set[str] = set()
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__()
+        self._dispatcher = dispatcher
 
-    @_resumably
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
-    ) -> None:
-        """A report has come."""
-        number = trial.config["number"]
-        if result["outcome"] != Outcome.FAILED:
-            self._ledger.note_provenance(number, result["provenance"])
-            before = self._ledger.records[number].step
-            self._ledger.report(number, result["report"])
-            self._heard += self._ledger.records[number].step > before
-        if self._nodes.leaving:
-            self._move(trial, only_in_a_hurry=False)
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """No advice."""
+        return
 
-    @_resumably
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A trial has ended by itself or by the scheduler."""
-        number, last = trial.config["number"], trial.last_result or {}
-        if last.get("outcome") == Outcome.FAILED:
-            self._end(number, Outcome.FAILED, last["reason"])
-        else:
-            self._end(number)
-        _forget(trial)
-
-    @_resumably
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A trial has lost its worker, or its worker cannot go on."""
-        number, error = trial.config["number"], error_of(trial)
-        _forget(trial)
-        if not self._is_moved(error):
-            if isinstance(error, RayActorError) and error.actor_init_failed:
-                self._nodes.doubt(error.actor_id)
-            end = self._deaths.add(number, self._ledger.records[number].step, error, self._heard)
-            if end is not None and end.blameless and end.heard == self._heard:
-                text = f"no trial goes on: trial {number}'s {end.reason.removeprefix('its ')}"
-                self._ledger.put_back(number)
-                raise StudyError(f"{text}. When that is mended, `gansearch resume` goes on")
-            if end is not None:
-                self._end(number, Outcome.FAILED, end.reason, blameless=end.blameless)
-                return
-        self._ledger.put_back(number)
-
-    def _is_moved(self, error: Any) -> bool:
-        """Whether a worker died because its trial was to move on."""
-        return isinstance(error, RayActorError) and error.actor_id in self._moved
-
-    @_resumably
-    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
-        """Between two events of Tune."""
-        self._nodes.look()
-        if any(map(self._nodes.hurries, self._nodes.leaving)):
-            for trial in trials:
-                if trial.status == trial.RUNNING:
-                    self._move(trial, only_in_a_hurry=True)
-        for action in self._on_step:
-            action()
-
-    def _move(self, trial: Any, *, only_in_a_hurry: bool) -> None:
-        """End a trial's worker if its node is to end; the trial goes on elsewhere."""
-        worker = trial.temporary_state.ray_actor
-        if worker is None or (actor := worker._actor_id.hex()) in self._moved:
-            return
-        node = self._nodes.node_of(actor)
-        if node in self._nodes.leaving and (self._nodes.hurries(node) or not only_in_a_hurry):
-            self._moved.add(actor)
-            ray.kill(worker)
-
-    def _end(
-        self,
-        number: int,
-        outcome: Outcome | None = None,
-        reason: str = "",
-        *,
-        blameless: bool = False,
-    ) -> None:
-        self._ledger.end(number, outcome, reason, blameless=blameless)
-        self._deaths.forget(number)
-        self._on_end(number)
-
-
-class Interruption(NotSaved, tune.Stopper):  # type: ignore[misc]
-    """Ends the run when an event is set, or there is trouble.
-
-    Attributes:
-        trouble: why nothing can go on, such as a journal that cannot be written.
-    """
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-        self.trouble: UserError | None = None
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No trial is stopped by itself."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether to end."""
-        return self._stop.is_set() or self.trouble is not None
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Hear a worker; Tune asks before it has it go on, and that is the time to talk to it."""
+        goes_on = self._dispatcher.hear(trial, result)
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)

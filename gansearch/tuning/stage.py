@@ -85,17 +85,17 @@ def run_trials(
     ledger = Ledger(source, directory, journal, tracker, keep=keep)
     finished = False
     try:
-        scheduler = engine.make_scheduler(spec, ledger)
-        slots = _slots(stage)
+        pruning = engine.make_pruning(spec, ledger)
         progress = Progress(ledger, stage.console, journal.steps)
         with progress, _interruptible(stage.console) as stop:
             journal.heed(stop.is_set)
             engine.fit(
                 spec,
                 ledger,
-                scheduler,
+                pruning,
                 nodes=stage.nodes,
-                slots=slots,
+                slots=_slots(stage),
+                most=where.concurrency,
                 on_end=progress.ended,
                 on_step=[ledger.tick, progress.tick],
                 stop=stop,
@@ -123,7 +123,7 @@ def run_trials(
 
 
 def _slots(stage: Stage) -> Callable[[], int]:
-    """How many trials may be live now."""
+    """How many workers there may be now."""
     fitting, most = stage.nodes.slots, stage.where.concurrency
     return (lambda: min(fitting(), most)) if most else fitting
 

@@ -66,8 +66,9 @@ def value_of(chance, case, number, step):
 
 def simulate(seed):
     """The events of one case, each [number, step, value, outcome, reason to stop or ""]."""
-    from gansearch.study.records import Outcome, Report, TrialRecord, better
     from gansearch.tuning.scheduler import STOP, PruningScheduler
+
+    from gansearch.study.records import Outcome, Report, TrialRecord, better
 
     case, chance = make_case(seed), random.Random(seed + 1000)
     ledger, events = Recorder(case["goal"]), []

@@ -24,7 +24,7 @@ from processes import reports
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
 from ray.tune.search import Searcher
-from test_trainable import begin, config, digits, exact, reference, run_out, told  # noqa: F401
+from test_trainable import begin, config, digits, exact, reference, run_out, worker  # noqa: F401
 
 import gansearch
 from gansearch import files
@@ -33,10 +33,11 @@ from gansearch.journal.directory import LOG, StudyDirectory
 from gansearch.study.plan import Resources
 from gansearch.study.records import Best, Outcome
 from gansearch.training import checkpoint
-from gansearch.tuning import nodes, trainable
+from gansearch.tuning import nodes, trial_folder
 from gansearch.tuning.connection import connected
 from gansearch.tuning.deaths import Deaths, every_loss_told
-from gansearch.tuning.engine import Interruption, Proposals
+from gansearch.tuning.dispatcher import Dispatcher, Interruption
+from gansearch.tuning.engine import Workers
 
 # The disk
 
@@ -62,45 +63,43 @@ def folder(tmp_path):
 def test_a_trial_waits_for_room_and_goes_on_as_if_nothing_had_been(begin, config, folder):
     whole = run_out(begin(config(room=99), number=1))
     trial = begin(config(room=99))
-    trial.step()
+    trial.next()
     with refusing() as relent:
         threading.Timer(0.5, relent).start()
         begun = time.monotonic()
-        trial.step()
+        trial.next()
         assert time.monotonic() - begun >= 0.5
     results = run_out(trial)
     assert checkpoint.steps(folder)[-1] == 20
-    assert [exact(r["report"]) for r in results.values()] == [
-        exact(whole[step]["report"]) for step in results
-    ]
+    assert [exact(r) for r in results.values()] == [exact(whole[step]) for step in results]
 
 
 def test_where_there_is_no_room_it_is_not_the_configuration_s_doing(begin, config, folder, monkeypatch):
     monkeypatch.setattr(files, "PATIENCE", 0.1)
     trial = begin(config(room=99))
-    trial.step()
+    trial.next()
     with (
         refusing(),
         pytest.raises(StorageError, match=f"cannot save checkpoints in {folder}: File too"),
     ):
-        trial.step()
+        trial.next()
     assert checkpoint.steps(folder) == [5]
     assert not list(folder.glob("*.part-*")), "what was half written takes no room"
     results = run_out(begin(config(room=99)))  # another worker
     assert list(results) == [5, 10, 15, 20]
-    assert results[20]["outcome"] is Outcome.COMPLETED
+    assert results[20].outcome is Outcome.COMPLETED
 
 
 def test_what_is_only_to_look_at_may_be_missing(begin, config, folder, monkeypatch, caplog):
     def unable(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(trainable, "write_grid", unable)
+    monkeypatch.setattr(trial_folder, "write_grid", unable)
     monkeypatch.setattr(checkpoint, "keep", unable)
-    assert run_out(begin(config(room=99)))[20]["outcome"] is Outcome.COMPLETED
+    assert run_out(begin(config(room=99)))[20].outcome is Outcome.COMPLETED
     assert "a sample grid: [Errno 28]" in caplog.text
     monkeypatch.setattr(files, "write", unable)
-    assert begin(config(room=1), number=1).step()["reason"] == "out of memory"
+    assert begin(config(room=1), number=1).next().failure == "out of memory"
 
 
 def test_a_log_that_cannot_be_kept_ends_no_trial(begin, config, folder, monkeypatch):
@@ -114,7 +113,7 @@ def test_a_log_that_cannot_be_kept_ends_no_trial(begin, config, folder, monkeypa
         return make(config)
 
     trial._make = talkative
-    assert run_out(trial)[20]["outcome"] is Outcome.COMPLETED
+    assert run_out(trial)[20].outcome is Outcome.COMPLETED
 
 
 # A damaged checkpoint
@@ -137,41 +136,33 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     def report_of(reports, *_):
         return Best(reports[best].step, 1.0, {})
 
-    monkeypatch.setattr(trainable, "best_report", report_of)
+    monkeypatch.setattr(trial_folder, "best_report", report_of)
     setting = config(room=99)
     whole = run_out(begin(setting, number=1))
     first = begin(setting)
     for _ in range(3):
-        first.step()
+        first.next()
     assert checkpoint.steps(folder) == ([5, 10, 15] if best == 0 else [10, 15])
     newest = checkpoint.path_of(folder, 15)
     newest.write_bytes(damage(newest.read_bytes()))
-    second = begin(setting)
-    second.reset_config(told(setting) | {"step": 15})
-    results = run_out(second)
-    assert list(results) == [10, 15, 20]
-    assert [exact(r["report"]) for r in results.values()] == [
-        exact(whole[step]["report"]) for step in results
-    ]
+    results = run_out(begin(setting, heard=15))
+    assert list(results) == [15, 20]
+    assert [exact(r) for r in results.values()] == [exact(whole[step]) for step in results]
     assert checkpoint.load(newest)["step"] == 15, "mended on the way"
 
 
-@pytest.mark.parametrize(
-    ("heard", "expected"), [(0, [5, 10, 15, 20]), (5, [10, 15, 20]), (15, [15, 20])]
-)
+@pytest.mark.parametrize(("heard", "expected"), [(0, [5, 10, 15, 20]), (5, [10, 15, 20]), (15, [20])])
 def test_what_no_driver_has_written_down_is_told_again(begin, config, heard, expected):
     """A driver that stops, or is killed, may not have written what its workers have gone on from."""
     setting = config(room=99)
     first = begin(setting)
-    known = {result["step"]: result for result in (first.step() for _ in range(3))}
-    second = begin(setting)
-    second.reset_config(told(setting) | {"step": heard})
-    results = run_out(second)
+    known = [first.next().report for _ in range(3)]
+    results = run_out(begin(setting, heard=heard))
     assert list(results) == expected
-    for step in expected[:-1]:
-        assert exact(results[step]["report"]) == exact(known[step]["report"])
-        assert results[step]["objective"] == known[step]["objective"], "the best so far"
-        assert not results[step]["done"]
+    for report in known:
+        if report.step in expected:
+            assert exact(results[report.step]) == exact(report)
+            assert results[report.step].usage == report.usage
 
 
 # Whose doing it was
@@ -334,10 +325,14 @@ def test_tune_does_not_wait_for_a_trial_that_cannot_be_written_down():
         raise StudyError("cannot write journal.log: No space left on device")
 
     ledger = SimpleNamespace(remaining=3, live=set(), next=full)
-    interruption = Interruption(threading.Event())
-    proposals = Proposals(ledger, SimpleNamespace(avoided=list), lambda: 1, interruption)
+    interruption = Interruption(lambda: False)
+    around = SimpleNamespace(avoided=list, leaving={}, took=None)
+    dispatcher = Dispatcher(ledger, None, around, Resources(), lambda: 1, None, None, [], interruption)
+    workers = Workers(dispatcher, around)
     assert not interruption.stop_all()
-    assert proposals.suggest("a") == proposals.suggest("b") == Searcher.FINISHED
+    assert workers.suggest("a") == {"worker": 1, "avoided": []}
+    dispatcher.on_trial_start(trial=SimpleNamespace(trial_id="a"))
+    assert workers.suggest("b") == Searcher.FINISHED
     assert interruption.stop_all()
     assert "No space left" in str(interruption.trouble)
 

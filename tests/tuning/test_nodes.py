@@ -389,7 +389,9 @@ def test_trials_survive_nodes_that_die_that_leave_and_that_join(folder, machines
         alone = Trainer(TrialConfig.model_validate(trial.config), images, reference)
         while not alone.finished:
             if alone.advance().step == kept:
-                assert_same(checkpoint.latest(folder), alone.state())
+                saved = checkpoint.latest(folder)
+                assert saved.pop("usage").keys() >= {kept}
+                assert_same(saved, alone.state())
         assert_same([exact(r) for r in trial.reports], [exact(r) for r in alone.reports])
         _, files = places("moved", trial.number)
         assert "py_modules" in files[-1], "sent, not found"

@@ -18,13 +18,13 @@ from gansearch.data.load import load
 from gansearch.journal.directory import ERROR, LOG, StudyDirectory
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Outcome, Report
-from gansearch.training import checkpoint
+from gansearch.training import checkpoint, pack
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
 from gansearch.training.validation import complete
-from gansearch.tuning import trainable
-from gansearch.tuning.stage import TRAINER
-from gansearch.tuning.trainable import CONTEXT, Trial, describe, is_out_of_memory
+from gansearch.tuning.memory import CONTEXT, describe, is_out_of_memory
+from gansearch.tuning.trainable import Begin, Told, Worker
+from gansearch.tuning.where import TRAINER
 
 
 @pytest.fixture(scope="module")
@@ -59,28 +59,58 @@ def reference(config, digits):
     return prepare(config(), digits, LocalPaths(Path(), Path()))
 
 
+class Alone(Worker):
+    """A worker with one trial, without Tune."""
+
+    def __init__(self, **shared):  # Tune's own asks for its storage
+        self.setup({}, **shared)
+        self._queue = []
+
+    def take(self, config, number=0, heard=0) -> None:
+        """Have this trial and no other."""
+        self.reset_config({})
+        self.tell([handed(config, number, heard)])
+
+    def next(self) -> Told:
+        """What it tells next."""
+        while not self._queue:
+            self._queue += self.step()["told"]
+        return self._queue.pop(0)
+
+
+def handed(config, number=0, heard=0):
+    return Begin(number, json.dumps(config.plain()), heard)
+
+
 @pytest.fixture
-def begin(tmp_path, digits, reference):
-    def make(config, number=0, **options) -> Trial:
-        trial = Trial.__new__(Trial)  # Tune's own constructor asks for its storage
+def worker(tmp_path, digits, reference):
+    """A worker on the study in `tmp_path`; options replace what it is set up with."""
+
+    def make(**options) -> Alone:
         known = {"data": digits, "reference": reference, "trainer": TRAINER}
-        shared = known | {"directory": str(tmp_path / "study")} | options
-        trial.setup(told(config, number), **shared)
-        return trial
+        return Alone(**known | {"directory": str(tmp_path / "study")} | options)
 
     return make
 
 
-def told(config, number=0):
-    return {"number": number, "config": json.dumps(config.plain())}
+@pytest.fixture
+def begin(worker):
+    def make(config, number=0, heard=0, **options) -> Alone:
+        alone = worker(**options)
+        alone.take(config, number, heard)
+        return alone
+
+    return make
 
 
-def run_out(trial):
-    """All that a trial tells, each report once."""
-    results = [trial.step()]
-    while not results[-1]["done"]:
-        results.append(trial.step())
-    return {result["step"]: result for result in results}
+def run_out(alone):
+    """All the reports that a trial tells, by step; it ends without an error."""
+    found = {}
+    while not (found and found[max(found)].outcome):
+        told = alone.next()
+        assert not told.failure
+        found[told.report.step] = told.report
+    return found
 
 
 def exact(report):
@@ -90,12 +120,12 @@ def exact(report):
 
 def test_a_report_says_what_the_machine_was_used_for_also_after_the_worker_has_died(begin, config):
     told_first = run_out(begin(config(room=16), number=6))
-    for result in told_first.values():
-        usage = result["report"].usage
+    for report in told_first.values():
+        usage = report.usage
         assert usage["images_per_second"] > 0
         assert usage["process_cpu_utilization_percentage"] > 0
-    again = run_out(begin(config(room=16), number=6))[20]["report"]  # of the checkpoint
-    assert again.usage == told_first[20]["report"].usage
+    again = run_out(begin(config(room=16), number=6))[20]  # of the checkpoint
+    assert again.usage == told_first[20].usage
 
 
 class Leaky(Trainer):
@@ -109,8 +139,8 @@ class Leaky(Trainer):
 
 def test_what_a_trial_prints_and_how_it_fails_show_no_secret(begin, config, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "s3same-0pen")
-    told_last = begin(config(room=16), number=7, trainer=f"{__name__}:Leaky").step()
-    assert told_last["reason"] == "OSError: cannot get http://weights.example/x with ***"
+    told_last = begin(config(room=16), number=7, trainer=f"{__name__}:Leaky").next()
+    assert told_last.failure == "OSError: cannot get http://weights.example/x with ***"
     folder = tmp_path / "study" / "trials" / "0007"
     assert "from http://weights.example/x with ***" in (folder / "log.txt").read_text()
     error = (folder / "error.txt").read_text()
@@ -122,15 +152,15 @@ def test_out_of_memory_from_the_start_it_trains_in_smaller_pieces(begin, config,
     results = run_out(begin(config(room=4), halve_batch=2))
     assert list(results) == [5, 10, 15, 20]
     last = results[20]
-    assert last["outcome"] is Outcome.COMPLETED
-    assert last["report"].reason == "its batches of 16 were computed in 4 pieces"
-    assert "microbatches" in last["provenance"]
+    assert last.outcome is Outcome.COMPLETED
+    assert last.reason == "its batches of 16 were computed in 4 pieces"
+    assert last.metrics["microbatches"] == 4
 
     known = Trainer(config(room=4), digits, reference)
     known.split(4)
     while not known.finished:
         known.advance()
-    assert [exact(r["report"]) for r in results.values()] == [exact(r) for r in known.reports]
+    assert [exact(r) for r in results.values()] == [exact(r) for r in known.reports]
 
 
 def test_out_of_memory_later_it_goes_on_from_its_last_checkpoint(begin, config, caplog):
@@ -140,26 +170,26 @@ def test_out_of_memory_later_it_goes_on_from_its_last_checkpoint(begin, config, 
         results = run_out(trial)
     assert "trial 3 is out of memory" in caplog.text
     assert list(results) == [5, 10, 15, 20]
-    found = [r["report"].metrics.get("microbatches") for r in results.values()]
+    found = [r.metrics.get("microbatches") for r in results.values()]
     assert found == [None, 2.0, 2.0, 2.0]
-    assert results[20]["outcome"] is Outcome.COMPLETED
+    assert results[20].outcome is Outcome.COMPLETED
 
     whole = run_out(begin(config(room=16, calls=calls), number=4))
-    assert exact(results[5]["report"]) == exact(whole[5]["report"])
-    assert exact(results[10]["report"]) != exact(whole[10]["report"])
+    assert exact(results[5]) == exact(whole[5])
+    assert exact(results[10]) != exact(whole[10])
 
 
 def test_another_worker_goes_on_in_the_same_pieces(begin, config, tmp_path):
     setting = config(room=8)
     first = begin(setting, halve_batch=3)
-    first.step()
+    first.next()
     second = begin(setting)  # one that would not halve by itself
     results = run_out(second)
-    assert results[20]["report"].metrics["microbatches"] == 2.0
+    assert results[20].metrics["microbatches"] == 2.0
     folder = StudyDirectory(tmp_path / "study").trial(0)
     assert checkpoint.latest(folder)["microbatches"] == 2
-    assert [exact(r["report"]) for r in results.values()] == [
-        exact(r["report"]) for r in run_out(begin(setting, number=1, halve_batch=3)).values()
+    assert [exact(r) for r in results.values()] == [
+        exact(r) for r in run_out(begin(setting, number=1, halve_batch=3)).values()
     ]
 
 
@@ -182,15 +212,15 @@ def test_at_most_so_often(begin, config, monkeypatch, options, sections, attempt
     trial = begin(config(room=1, **sections), **options)
     make = trial._make
     trial._make = lambda config: made.append(1) or make(config)
-    result = trial.step()
-    assert (result["outcome"], result["done"], len(made)) == (Outcome.FAILED, True, attempts)
-    assert result["reason"].startswith(reason)
+    told = trial.next()
+    assert (told.report, len(made)) == (None, attempts)
+    assert told.failure.startswith(reason)
     trace = StudyDirectory(tmp_path / "study").trial(0) / "error.txt"
     assert "Tried to allocate 1 GiB" in trace.read_text()
-    trial.reset_config(told(config(room=99), number=1))
+    trial.take(config(room=99), number=1)
     again = run_out(trial)[20]
-    assert again["outcome"] is Outcome.COMPLETED
-    assert "microbatches" not in again["report"].metrics, "the next trial begins anew"
+    assert again.outcome is Outcome.COMPLETED
+    assert "microbatches" not in again.metrics, "the next trial begins anew"
 
 
 def test_what_was_too_large_is_gone_when_memory_is_given_back(begin, config, monkeypatch):
@@ -209,15 +239,15 @@ def test_what_was_too_large_is_gone_when_memory_is_given_back(begin, config, mon
 
     trial._make = watched
     monkeypatch.setattr(gc, "collect", collected)
-    trial.step()
+    trial.next()
     assert left == [0, 0]
     assert len(made) > 3 * 6
 
 
 def test_a_checkpoint_that_does_not_fit_is_not_tried_for_ever(begin, config, monkeypatch):
     trial = begin(config(room=99), halve_batch=2)
-    trial.step()
-    trial.reset_config(told(config(room=99)))
+    trial.next()
+    trial.take(config(room=99))
     attempts = []
 
     def load(self, state):
@@ -225,7 +255,7 @@ def test_a_checkpoint_that_does_not_fit_is_not_tried_for_ever(begin, config, mon
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Trainer, "load", load)
-    assert trial.step()["reason"] == "out of memory, even with its batches in 4 pieces"
+    assert trial.next().failure == "out of memory, even with its batches in 4 pieces"
     assert len(attempts) == 3
 
 
@@ -242,9 +272,9 @@ class Plain:
 
 
 def test_a_trainer_that_cannot_divide_its_batches_fails_at_once(begin, config, monkeypatch):
-    monkeypatch.setattr(trainable, "Plain", Plain, raising=False)
-    trial = begin(config(), halve_batch=5, trainer="gansearch.tuning.trainable:Plain")
-    assert trial.step()["reason"] == "out of memory"
+    monkeypatch.setattr(pack, "Plain", Plain, raising=False)
+    trial = begin(config(), halve_batch=5, trainer="gansearch.training.pack:Plain")
+    assert trial.next().failure == "out of memory"
 
 
 def test_a_model_that_does_not_fit_at_all_fails_at_once(begin, config):
@@ -256,7 +286,7 @@ def test_a_model_that_does_not_fit_at_all_fails_at_once(begin, config):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     trial._make = make
-    assert trial.step()["reason"] == "out of memory"
+    assert trial.next().failure == "out of memory"
     assert made == [1]
 
 
@@ -293,7 +323,7 @@ def test_a_lost_gpu_is_a_matter_for_another_worker(begin, config):
 
     trial._make = make
     with pytest.raises(torch.AcceleratorError):
-        trial.step()
+        trial.next()
 
 
 GIB = 2**30
@@ -331,13 +361,13 @@ def test_what_a_trial_prints_is_in_its_log_and_nowhere_else(begin, config, monke
         print("a warning", file=sys.stderr)
         return genuine(trainer)
 
-    trial.step()
+    trial.next()
     log = trial._directory.trial(0) / LOG
     assert not log.exists(), "nothing was printed"
     monkeypatch.setattr(Trainer, "advance", talkative)
-    trial.step()
+    trial.next()
     assert log.read_text() == "step 5\na warning\n"
-    trial.step()
+    trial.next()
     assert log.read_text().count("a warning") == 2
     assert capsys.readouterr() == ("", "")
     print("mine again")
@@ -360,13 +390,13 @@ def test_in_an_object_store_a_trial_is_as_on_a_disk_its_log_and_error_too(
     for place in (tmp_path / "study", files.place(f"{bucket}/study")):
         directory = StudyDirectory(place)
         first = begin(config(room=16), directory=str(directory.path))
-        assert exact(first.step()["report"])[0] == 5
+        assert first.next().report.step == 5
         second = begin(config(room=16), directory=str(directory.path))  # the first one's worker died
-        results = run_out(second)
-        assert results[10]["outcome"] is Outcome.FAILED
+        results = [second.next() for _ in range(3)]
+        assert results[-1].failure == "RuntimeError: a bug of the user's"
         folder = directory.trial(0)
         assert files.read(folder / LOG) == b"step 0\nstep 5\nstep 10\n"
         assert files.read(folder / ERROR).decode().endswith("RuntimeError: a bug of the user's\n")
         names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-        found.append((names, [exact(result["report"]) for result in results.values()]))
+        found.append((names, [exact(told.report) for told in results[:-1]]))
     assert found[0] == found[1]

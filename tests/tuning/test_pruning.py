@@ -1,54 +1,37 @@
-"""Pruning in a running study: what Ray Tune and the ledger hear, and the rungs after a crash.
+"""Pruning in a running study: what the ledger hears, and the rungs after a crash.
 
 Whom a pruner stops is tested in tests/search/test_pruners.py.
 """
 
 import math
 import random
-from types import SimpleNamespace
 
 import pytest
 
 from gansearch.errors import StudyError
 from gansearch.search.pruners import Decision, Verdict
 from gansearch.study.records import Outcome, Report
-from gansearch.tuning.scheduler import make_scheduler
+from gansearch.tuning.pruning import make_pruning
 
 CONTINUE, STOP = "CONTINUE", "STOP"
 
 
-def tune_trial(number):
-    return SimpleNamespace(trial_id=f"tune-{random.random()}", config={"number": number})
-
-
 class Play:
-    """Shows a scheduler and a ledger what Ray Tune would, in Tune's order of calls."""
+    """Shows a pruner and a ledger what workers tell, as the dispatcher does."""
 
-    def __init__(self, ledger, scheduler, report):
-        self.ledger, self.scheduler, self.report = ledger, scheduler, report
-        self.trials = {}
+    def __init__(self, ledger, pruning, report):
+        self.ledger, self.pruning, self.report = ledger, pruning, report
 
     def start(self):
-        number = self.ledger.next().number
-        self.resume(number)
-        return number
-
-    def resume(self, number):
-        self.trials[number] = tune_trial(number)
-        self.scheduler.on_trial_add(None, self.trials[number])
+        return self.ledger.next().number
 
     def tell(self, number, step, value, outcome=None):
-        trial, report = self.trials[number], self.report(step, value, outcome)
-        result = {"step": step, "report": report, "outcome": outcome}
-        decision = STOP
-        if outcome is None:
-            decision = self.scheduler.on_trial_result(None, trial, result)
+        report = self.report(step, value, outcome)
         self.ledger.report(number, report)
-        if decision == STOP:
-            self.scheduler.on_trial_complete(None, trial, result)
+        stopped = self.pruning.judge(number, report)
+        if stopped or outcome:
             self.ledger.end(number)
-        self.scheduler.check()
-        return decision
+        return STOP if stopped or outcome else CONTINUE
 
 
 @pytest.fixture
@@ -56,13 +39,13 @@ def play(make_ledger, spec, report):
     def make(changes="search: {trials: 60}"):
         study = spec(changes)
         ledger = make_ledger(study)
-        return Play(ledger, make_scheduler(study, ledger), report)
+        return Play(ledger, make_pruning(study, ledger), report)
 
     return make
 
 
-def rungs(scheduler):
-    return {step: list(rung.rewards) for step, rung in scheduler.pruning.pruner.rungs.items()}
+def rungs(pruning):
+    return {step: list(rung.rewards) for step, rung in pruning.pruner.rungs.items()}
 
 
 def test_who_falls_behind_is_stopped_and_says_why(play):
@@ -80,24 +63,14 @@ def test_a_failed_trial_keeps_its_outcome_and_leaves_no_mark(play, outcome):
     p = play()
     for value in (0.001, math.nan):
         p.tell(p.start(), 10, value, outcome)
-    assert not any(rungs(p.scheduler).values())
+    assert not any(rungs(p.pruning).values())
     assert [p.ledger.records[n].outcome for n in (0, 1)] == [outcome, outcome]
 
 
 def test_a_completed_trial_counts_whether_or_not_its_report_is_written_first(play):
     p = play()
     p.tell(p.start(), 90, 2.0, Outcome.COMPLETED)
-    assert rungs(p.scheduler) == {90: [-2.0], 30: [], 10: []}
-
-
-def test_an_error_is_no_report(play):
-    p = play()
-    number = p.start()
-    for step in (0, 10):  # its trainer may have got further than was told
-        result = {"step": step, "report": p.report(step, 1.0), "outcome": Outcome.FAILED}
-        p.scheduler.on_trial_complete(None, p.trials[number], result)
-    p.scheduler.on_trial_complete(None, p.trials[number], {})
-    assert not any(rungs(p.scheduler).values())
+    assert rungs(p.pruning) == {90: [-2.0], 30: [], 10: []}
 
 
 def test_a_report_that_comes_twice_is_judged_once(play):
@@ -129,35 +102,35 @@ class Blunt:
         ("pause", "asked about trial 0 at step 20, answers with pause: nothing can wake"),
         (
             "fail",
-            r"'test_scheduler:Blunt'.*fails: KeyError: 'no such thing' \(.*test_scheduler.py, line",
+            r"'test_pruning:Blunt'.*fails: KeyError: 'no such thing' \(.*test_pruning.py, line",
         ),
     ],
 )
 def test_a_pruner_that_cannot_be_followed_ends_the_study_resumably(
     make_ledger, spec, report, how, message
 ):
-    study = spec(f"pruner: {{name: 'test_scheduler:Blunt', how: {how}}}")
+    study = spec(f"pruner: {{name: 'test_pruning:Blunt', how: {how}}}")
     ledger = make_ledger(study)
-    p = Play(ledger, make_scheduler(study, ledger), report)
+    p = Play(ledger, make_pruning(study, ledger), report)
     number = p.start()
     p.tell(number, 10, 1.0)
     with pytest.raises(StudyError, match=message):
         p.tell(number, 20, 1.0)
     with pytest.raises(StudyError, match=message):  # again, as long as it is not mended
-        make_scheduler(study, make_ledger(study))
+        make_pruning(study, make_ledger(study))
     mended = spec("pruner: none")
     again = make_ledger(mended)
-    make_scheduler(mended, again)
+    make_pruning(mended, again)
     assert again.next().number == number
 
 
 def test_a_stop_without_a_reason_gets_one(make_ledger, spec, report):
-    study = spec("pruner: {name: 'test_scheduler:Blunt', how: stop}")
+    study = spec("pruner: {name: 'test_pruning:Blunt', how: stop}")
     ledger = make_ledger(study)
-    p = Play(ledger, make_scheduler(study, ledger), report)
+    p = Play(ledger, make_pruning(study, ledger), report)
     number = p.start()
     assert p.tell(number, 20, 1.0) == STOP
-    assert ledger.records[number].reason == "stopped by the pruner 'test_scheduler:Blunt', at step 20"
+    assert ledger.records[number].reason == "stopped by the pruner 'test_pruning:Blunt', at step 20"
 
 
 def history(p, events, chance, numbers=None):
@@ -191,22 +164,21 @@ def test_a_killed_driver_s_rungs_come_back_and_judge_alike(
         if target.exists():
             target.rename(tmp_path / "runs" / name)
         ledger = make_ledger(study)
-        return Play(ledger, make_scheduler(study, ledger), report)
+        return Play(ledger, make_pruning(study, ledger), report)
 
     whole, live = fresh("first"), {}
     chance = random.Random(seed)
     history(whole, cut, chance, live)
-    state, at_cut, live_at_cut = chance.getstate(), rungs(whole.scheduler), dict(live)
+    state, at_cut, live_at_cut = chance.getstate(), rungs(whole.pruning), dict(live)
     expected = history(whole, 40, chance, live)
 
     killed, live = fresh("second"), {}
     history(killed, cut, random.Random(seed), live)
     ledger = make_ledger(study)  # the same journal, another driver
-    resumed = Play(ledger, make_scheduler(study, ledger), report)
-    assert rungs(resumed.scheduler) == at_cut
+    resumed = Play(ledger, make_pruning(study, ledger), report)
+    assert rungs(resumed.pruning) == at_cut
     for number in sorted(live):
         assert ledger.next().number == number
-        resumed.resume(number)
     assert live == live_at_cut
     chance.setstate(state)
     assert history(resumed, 40, chance, live) == expected
@@ -215,7 +187,7 @@ def test_a_killed_driver_s_rungs_come_back_and_judge_alike(
 def test_a_sentence_that_the_driver_did_not_live_to_write_is_carried_out(make_ledger, spec, report):
     study = spec("search: {trials: 60}")
     p = Play(make_ledger(study), None, report)
-    p.scheduler = make_scheduler(study, p.ledger)
+    p.pruning = make_pruning(study, p.ledger)
     for value in (1.0, 2.0, 3.0):
         p.tell(p.start(), 10, value)
     number = p.start()
@@ -224,7 +196,7 @@ def test_a_sentence_that_the_driver_did_not_live_to_write_is_carried_out(make_le
     p.ledger.report(done, report(90, 1.0, Outcome.COMPLETED))  # killed before its end was noted
 
     ledger = make_ledger(study)
-    make_scheduler(study, ledger)
+    make_pruning(study, ledger)
     assert ledger.records[number].outcome is Outcome.PRUNED
     assert ledger.records[done].outcome is Outcome.COMPLETED
     assert ledger.next().number == 0, "the trials that were under way go on first"

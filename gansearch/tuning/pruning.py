@@ -1,18 +1,15 @@
-"""A study's pruner at work, and the few lines by which Ray Tune hears of it.
+"""A study's pruner at work: it is shown each report once, and its verdicts go into the ledger.
 
-Ray's own schedulers (2.60) forget what they know when a study is restored, and let a trial whose metric
-is NaN run on for ever, since every comparison with NaN is false. Here Tune's part is to start trials in
-their order; who is stopped is the pruner's to say (`gansearch.search.pruners`), which is shown each
-report once and gets its knowledge back from the journal.
+Who is stopped is the pruner's to say (`gansearch.search.pruners`); its knowledge comes back from the
+journal. Ray's own schedulers (2.60) forget what they know when a study is restored, let a trial whose
+metric is NaN run on for ever, since every comparison with NaN is false, and can stop only a whole
+worker, not one trial of those that it carries.
 """
 
 from __future__ import annotations
 
 import traceback
 from dataclasses import replace
-from typing import Any
-
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from gansearch.errors import StudyError
 from gansearch.search import PRUNERS
@@ -20,15 +17,6 @@ from gansearch.search.pruners import Decision, Pruner
 from gansearch.study.records import Outcome, Report, TrialRecord
 from gansearch.study.spec import StudySpec
 from gansearch.tuning.ledger import Ledger
-
-
-class NotSaved:
-    """Something that Tune pickles with a Tuner so as to restore it. Nothing here is ever restored so:
-    a study resumes from its journal.
-    """
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return (object, ())
 
 
 class Pruning:
@@ -90,49 +78,7 @@ class Pruning:
         return f"the pruner '{self.name}', asked about trial {trial.number} at step {trial.step},"
 
 
-class Scheduler(NotSaved, FIFOScheduler):  # type: ignore[misc]
-    """Starts trials in the order in which they came, and stops those that the pruner names.
-
-    Tune's own look for a trial to start among all that there ever were, at every event. Without
-    their advice Tune starts the oldest of those that wait; and gives a worker that has become free to
-    the newest, not to one whose own worker is already about to start, and then for nothing.
-    """
-
-    def __init__(self, pruning: Pruning) -> None:
-        super().__init__()
-        self.pruning = pruning
-        self._trouble: StudyError | None = None
-
-    def choose_trial_to_run(self, tune_controller: Any) -> None:  # noqa: ARG002
-        """No advice."""
-        return
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
-        """Judge a report of a trial that could go on."""
-        stops = self._judge(trial.config["number"], result["report"])
-        return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
-        """Show the pruner the last report of a trial that ended by itself."""
-        if result.get("outcome") not in (None, Outcome.FAILED):  # without a report of its own
-            self._judge(trial.config["number"], result["report"])
-
-    def _judge(self, number: int, report: Report) -> bool:
-        """Tune would make a `TuneError` of what is raised here, with the traceback for its text."""
-        try:
-            return self._trouble is None and self.pruning.judge(number, report)
-        except StudyError as error:
-            self._trouble = error
-            return False
-
-    def check(self) -> None:
-        """Raise the `StudyError` that a judgement met: the study cannot go on."""
-        if self._trouble is not None:
-            raise self._trouble
-
-
-def make_scheduler(spec: StudySpec, ledger: Ledger) -> Scheduler:
-    """The scheduler that a study asks for, whose pruner has seen what has run already."""
+def make_pruning(spec: StudySpec, ledger: Ledger) -> Pruning:
+    """The pruner that a study asks for, which has seen what has run already."""
     part = spec.plan.pruner
-    pruner = PRUNERS.build(part.name, part.options, spec.corner())
-    return Scheduler(Pruning(pruner, part.name, ledger))
+    return Pruning(PRUNERS.build(part.name, part.options, spec.corner()), part.name, ledger)

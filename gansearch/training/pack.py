@@ -1,0 +1,196 @@
+"""Several trainings in one process: a pack, in which each is what it would have been alone.
+
+A pack knows numbers, configurations and reports. Where checkpoints lie, who is pruned and what is
+written down is the business of whoever drives it (`gansearch.tuning.trainable`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from gansearch.study.config import TrialConfig
+from gansearch.study.records import Report
+
+
+class TrainerLike(Protocol):
+    """What a pack asks of a trainer."""
+
+    reports: list[Report]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last report was the last."""
+        ...
+
+    def advance(self) -> Report:
+        """Train to the next report."""
+        ...
+
+    def provenance(self) -> dict[str, dict[str, Any]]:
+        """How the metrics are made."""
+        ...
+
+    def grid(self) -> torch.Tensor | None:
+        """Samples to show, if any."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What continuing needs; empty: nothing to save."""
+        ...
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        ...
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A trainer that can do with less memory."""
+
+    microbatches: int
+
+    def split(self, microbatches: int) -> None:
+        """Compute each batch in so many pieces."""
+        ...
+
+
+@dataclass(frozen=True)
+class Start:
+    """A training for a pack to take in.
+
+    Attributes:
+        number: by which the pack speaks of it.
+        config: what to train.
+        heard: the last step whose report is known; later ones in its state are told again.
+        latest: gives the state to continue from, if any; called when the trainer is built.
+        pieces: in which each batch is computed, at least.
+    """
+
+    number: int
+    config: TrialConfig
+    heard: int = 0
+    latest: Callable[[], Mapping[str, Any] | None] = lambda: None
+    pieces: int = 1
+
+
+class Pack(Protocol):
+    """Trainings that a process carries at a time.
+
+    Whether they are trained in turn or as one is the pack's own affair: a training's reports and states
+    are those that it would have alone.
+    """
+
+    def begin(self, starts: Sequence[Start]) -> None:
+        """Take trainings in; they are built when `advance` comes to them."""
+        ...
+
+    def due(self) -> list[int]:
+        """The trainings that the next `advance` works on: an error that it raises is theirs."""
+        ...
+
+    def advance(self) -> list[tuple[int, Report]]:
+        """Train those that are due to their next report, and return the reports that are new."""
+        ...
+
+    def stop(self, numbers: Collection[int]) -> None:
+        """Let trainings go, ended or not."""
+        ...
+
+    def release(self) -> bool:
+        """Want of memory: hold no more than one training at a time from now on.
+
+        They all go on from their states. Returns False where it was so already: nothing is won.
+        """
+        ...
+
+    def trainer(self, number: int) -> TrainerLike | None:
+        """A training as it is now; None where it is not built."""
+        ...
+
+    def state(self, number: int) -> dict[str, Any]:
+        """What continuing a training needs; empty: nothing to save."""
+        ...
+
+
+@dataclass
+class _Lane:
+    start: Start
+    heard: int
+    trainer: TrainerLike | None = None
+
+
+class SequentialPack:
+    """Trains one training after another, each to its next report, in turn.
+
+    Args:
+        make: builds the trainer of a configuration.
+    """
+
+    def __init__(self, make: Callable[[TrialConfig], TrainerLike]) -> None:
+        self._make = make
+        self._lanes: dict[int, _Lane] = {}  # in the order of their turns
+        self._cramped = False
+
+    def begin(self, starts: Sequence[Start]) -> None:
+        """Take trainings in, as the last in turn."""
+        for start in starts:
+            self._lanes[start.number] = _Lane(start, start.heard)
+
+    def due(self) -> list[int]:
+        """The one whose turn it is."""
+        return list(self._lanes)[:1]
+
+    def advance(self) -> list[tuple[int, Report]]:
+        """Train the one whose turn it is, or tell what its state knows and nobody has heard."""
+        (number,) = self.due()
+        lane = self._lanes[number]
+        reports = self._restore(lane) if lane.trainer is None else []
+        if not reports:
+            assert lane.trainer is not None
+            reports = [lane.trainer.advance()]
+        lane.heard = reports[-1].step
+        if not self._cramped:
+            self._lanes[number] = self._lanes.pop(number)
+        return [(number, report) for report in reports]
+
+    def _restore(self, lane: _Lane) -> list[Report]:
+        """Build a trainer; returns the reports of its state that are to be told."""
+        # Known before it has loaded: one that has no room for its state can do with less.
+        trainer = lane.trainer = self._make(lane.start.config)
+        state = lane.start.latest()
+        if state is not None:
+            trainer.load(dict(state))
+        divisible: object = trainer
+        if isinstance(divisible, Divisible) and lane.start.pieces > divisible.microbatches:
+            divisible.split(lane.start.pieces)
+        unheard = [report for report in trainer.reports if report.step > lane.heard]
+        return unheard or (trainer.reports[-1:] if trainer.finished else [])
+
+    def stop(self, numbers: Collection[int]) -> None:
+        """Let trainings go."""
+        for number in numbers:
+            self._lanes.pop(number, None)
+        self._cramped = self._cramped and bool(self._lanes)
+
+    def release(self) -> bool:
+        """Hold one training at a time, and train it to its end before the next."""
+        built = [lane for lane in self._lanes.values() if lane.trainer is not None]
+        if self._cramped or len(built) < 2:
+            return False
+        self._cramped = True
+        for lane in built:
+            lane.trainer = None
+        return True
+
+    def trainer(self, number: int) -> TrainerLike | None:
+        """A training as it is now; None where it is not built."""
+        return self._lanes[number].trainer
+
+    def state(self, number: int) -> dict[str, Any]:
+        """What continuing a training needs."""
+        trainer = self._lanes[number].trainer
+        return trainer.state() if trainer else {}

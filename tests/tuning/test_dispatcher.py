@@ -1,0 +1,289 @@
+"""Who trains what: workers filled and refilled, deaths, nodes that leave. Called as Tune would, without
+Ray.
+"""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+from ray.exceptions import ActorDiedError, RayActorError
+
+from gansearch.study.plan import Resources
+from gansearch.study.records import Outcome
+from gansearch.tuning import dispatcher as module
+from gansearch.tuning.dispatcher import Dispatcher, Interruption
+from gansearch.tuning.engine import Workers
+from gansearch.tuning.pruning import make_pruning
+from gansearch.tuning.trainable import Told
+
+UNPRUNED = "search: {trials: 10, sampler: random}\npruner: none"
+
+
+class Actor:
+    """A worker's handle: what it was told."""
+
+    def __init__(self, name):
+        self._actor_id = SimpleNamespace(hex=lambda: name)
+        self.numbers: list[int] = []
+        self.tell = SimpleNamespace(remote=self._tell)
+
+    def _tell(self, begin, stop):
+        assert begin or stop, "an empty message"
+        assert not {one.number for one in begin} & set(self.numbers)
+        self.numbers = [n for n in self.numbers if n not in stop] + [one.number for one in begin]
+
+
+class Study:
+    """A dispatcher over a real ledger, and workers that tell what a test has them tell."""
+
+    def __init__(self, ledger, pruning, report, lanes, slots, most, retries):
+        self.ledger, self.report, self.ended, self.workers = ledger, report, [], {}
+        self.nodes = SimpleNamespace(
+            leaving={}, avoided=list, took=lambda actor: False, doubted=[], node_of=lambda actor: "node"
+        )
+        self.nodes.doubt = self.nodes.doubted.append
+        self.interruption = Interruption(threading.Event().is_set)
+        self.dispatcher = Dispatcher(
+            *(
+                ledger,
+                pruning,
+                self.nodes,
+                Resources(lanes=lanes, retries=retries),
+                lambda: slots,
+                most,
+            ),
+            *(self.ended.append, [], self.interruption),
+        )
+        self.searcher = Workers(self.dispatcher, self.nodes)
+
+    def start(self, name):
+        """A worker begins, as Tune asks for it; returns what it carries, or None: there is none."""
+        if not isinstance(self.searcher.suggest(name), dict):
+            return None
+        actor, metadata = Actor(name), SimpleNamespace()
+        state = SimpleNamespace(ray_actor=actor)
+        trial = SimpleNamespace(trial_id=name, temporary_state=state, run_metadata=metadata)
+        self.workers[name] = trial
+        self.dispatcher.on_trial_start(trial=trial)
+        return actor.numbers
+
+    def carries(self, name):
+        return self.workers[name].temporary_state.ray_actor.numbers
+
+    def tell(self, name, *told, due=()):
+        """A worker's step: (number, step, value), or with an outcome, or (number, error)."""
+        actor = self.workers[name].temporary_state.ray_actor
+        sent = []
+        for number, *what in told:
+            ended = len(what) == 1 or what[2:]
+            sent.append(Told(number, None if len(what) == 1 else self.report(*what), {}, str(what[0])))
+            if ended:
+                actor.numbers = [n for n in actor.numbers if n != number]
+        goes_on = self.dispatcher.hear(self.workers[name], {"told": sent, "due": list(due)})
+        if not goes_on:
+            self.dispatcher.on_trial_complete(trial=self.workers.pop(name))
+            self.searcher.on_trial_complete(name)
+        return goes_on
+
+    def die(self, name, error=None):
+        trial = self.workers.pop(name)
+        self.searcher.on_trial_complete(name, error=True)
+        if error is None:
+            error = RayActorError(name, "its worker process has died")
+            error.__class__ = ActorDiedError
+        trial.error = error
+        self.dispatcher.on_trial_error(trial=trial)
+
+
+@pytest.fixture
+def study(make_ledger, spec, report, monkeypatch):
+    monkeypatch.setattr(module, "error_of", lambda trial: trial.error)
+    monkeypatch.setattr(module.ray, "kill", lambda actor: None)
+
+    def make(changes=UNPRUNED, lanes=4, slots=1, most=None, retries=2):
+        asked = spec(changes)
+        ledger = make_ledger(asked)
+        return Study(ledger, make_pruning(asked, ledger), report, lanes, slots, most, retries)
+
+    return make
+
+
+def outcomes(study):
+    return {n: str(r.outcome) for n, r in study.ledger.records.items()}
+
+
+def test_a_worker_carries_as_many_as_it_has_lanes_and_is_refilled(study):
+    s = study()
+    assert s.start("a") == [0, 1, 2, 3]
+    assert s.start("b") is None, "there is room for one worker"
+    assert s.tell("a", (0, 10, 1.0))
+    assert s.carries("a") == [0, 1, 2, 3]
+    s.tell("a", (1, "KeyError: 'a bug'"))
+    s.tell("a", (0, 90, 1.0, Outcome.COMPLETED))
+    assert s.carries("a") == [2, 3, 4, 5]
+    for number in (2, 3, 4, 5, 6, 7, 8):
+        assert s.tell("a", (number, 90, 1.0, Outcome.COMPLETED))
+    assert not s.dispatcher.finished
+    assert not s.tell("a", (9, 90, 1.0, Outcome.COMPLETED))
+    assert s.dispatcher.finished
+    assert s.ended == [1, 0, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert outcomes(s) == {n: "failed" if n == 1 else "completed" for n in range(10)}
+    assert s.ledger.records[1].reason == "KeyError: 'a bug'"
+    assert s.start("b") is None
+
+
+def test_with_one_lane_workers_take_one_trial_after_another(study):
+    s = study(lanes=1, slots=2)
+    assert (s.start("a"), s.start("b"), s.start("c")) == ([0], [1], None)
+    s.tell("b", (1, 90, 1.0, Outcome.COMPLETED))
+    assert (s.carries("a"), s.carries("b")) == ([0], [2])
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"slots": 3}, [4, 4, 2]),
+        ({"slots": 4}, [3, 3, 3, 1]),
+        ({"slots": 2, "most": 2}, [1, 1]),
+        ({"slots": 2, "most": 5}, [3, 2]),
+        ({"slots": 1, "most": 1}, [1]),
+        ({"lanes": 1, "slots": 20}, [1] * 10),
+        ({"lanes": 100, "slots": 2}, [5, 5]),
+    ],
+)
+def test_few_trials_are_spread_over_all_workers(study, options, expected):
+    s = study(**options)
+    carried = []
+    while (numbers := s.start(f"worker {len(carried)}")) is not None:
+        carried.append(len(numbers))
+    assert carried == expected
+    assert len(s.ledger.live) == sum(expected)
+
+
+def test_a_worker_that_waits_for_room_has_no_trials_yet(study):
+    """Tune has it ready for a node that may join: its proposals are made when it is there."""
+    s = study(slots=2)
+    assert isinstance(s.searcher.suggest("waiting"), dict)
+    assert len(s.start("a")) == 4
+    for number in range(10):
+        s.tell("a", (number, 90, 1.0, Outcome.COMPLETED))
+    assert s.dispatcher.finished, "and it is not waited for"
+
+
+def test_one_that_is_pruned_makes_room_and_the_others_stay(study):
+    s = study("search: {trials: 60, sampler: random}", lanes=4)
+    s.start("a")
+    for number, value in enumerate((1.0, 2.0, 3.0)):
+        s.tell("a", (number, 10, value))
+    assert s.carries("a") == [0, 3, 4, 5], "ASHA: 1 and 2 are not the best third"
+    assert outcomes(s)[1] == outcomes(s)[2] == "pruned"
+    assert "not among the best 1/3" in s.ledger.records[2].reason
+    s.tell("a", (3, 10, 9.0), (3, 20, 0.1), (4, 10, 0.5))
+    assert s.ledger.records[3].step == 10, "what comes after the verdict is not heard"
+    assert s.carries("a") == [0, 4, 5, 6]
+
+
+def test_only_the_one_that_was_being_trained_is_blamed_for_a_death(study):
+    s = study(retries=0)
+    s.start("a")
+    for number in (0, 1):
+        s.tell("a", (number, 10, 1.0), due=[number + 1])
+    s.die("a")
+    assert outcomes(s)[2] == "failed"
+    assert s.ledger.records[2].reason.startswith("its worker died 1 times at step 0: it crashed")
+    assert s.start("b") == [0, 1, 3, 4], "the others go on first, in their order"
+    assert s.ledger.live == {0, 1, 3, 4}
+    s.die("b")
+    assert outcomes(s)[0] == "failed", "it was the first in turn"
+    assert s.start("c") == [1, 3, 4, 5]
+
+
+def test_who_gets_on_between_deaths_goes_on(study):
+    s = study(retries=1)
+    s.start("a")
+    s.tell("a", (0, 10, 1.0), due=[1])
+    s.die("a")
+    assert s.start("b") == [0, 1, 2, 3]
+    s.tell("b", (0, 20, 1.0), due=[1])
+    s.tell("b", (1, 10, 1.0), due=[2])
+    s.die("b")
+    assert s.start("c") == [0, 1, 2, 3]
+    s.tell("c", (0, 30, 1.0), due=[1])
+    s.die("c")
+    assert "failed" not in outcomes(s).values(), "1 had come further, 2 has died once"
+    s.start("d")
+    s.tell("d", due=[2])
+    s.die("d")
+    assert s.ledger.records[2].reason.startswith("its worker died 2 times at step 0")
+    assert {outcomes(s)[n] for n in (0, 1, 3)} == {"running"}
+
+
+def test_a_worker_that_must_move_takes_nobody_with_it(study):
+    s = study(retries=0)
+    s.start("a")
+    s.nodes.leaving = {"node": 1e12}
+    s.nodes.hurries = lambda node: False
+    s.tell("a", (0, 90, 1.0, Outcome.COMPLETED), due=[1])
+    assert s.carries("a") == [1, 2, 3], "no more for a node that is to end"
+    s.die("a")
+    assert "failed" not in outcomes(s).values()
+    s.nodes.leaving = {}
+    assert s.start("b") == [1, 2, 3, 4]
+
+
+def test_a_node_that_is_avoided_gets_no_more(study):
+    s = study()
+    s.start("a")
+    s.nodes.avoided = lambda: ["node"]
+    s.tell("a", (0, 90, 1.0, Outcome.COMPLETED))
+    assert s.carries("a") == [1, 2, 3]
+
+
+def begin_failed(name):
+    error = RayActorError(name, "x\nImportError: no libcuda", actor_init_failed=True)
+    error.__class__ = ActorDiedError
+    return error
+
+
+def test_where_no_worker_can_begin_no_trial_is_lost_and_the_study_says_so(study):
+    s = study(retries=2, slots=2)
+    for name in "abc":
+        assert isinstance(s.searcher.suggest(name), dict)
+        s.workers[name] = SimpleNamespace(trial_id=name, run_metadata=SimpleNamespace())
+        s.die(name, begin_failed(name))
+    assert s.nodes.doubted == ["a", "b", "c"]
+    assert str(s.interruption.trouble) == (
+        "no trial goes on: a worker died 3 times before it had one: it could not begin: "
+        "ImportError: no libcuda. When that is mended, `gansearch resume` goes on"
+    )
+    assert outcomes(s) == {}
+
+
+def test_while_others_go_on_workers_that_cannot_begin_are_tried_again(study):
+    s = study(retries=1, slots=2)
+    s.start("a")
+    for at in range(1, 7):
+        assert isinstance(s.searcher.suggest(f"w{at}"), dict)
+        s.workers["w"] = SimpleNamespace(trial_id=f"w{at}", run_metadata=SimpleNamespace())
+        s.tell("a", (0, 10 * at, 1.0))
+        s.searcher.on_trial_complete(f"w{at}")
+        s.die("w", begin_failed("w"))
+    assert s.interruption.trouble is None
+    assert "failed" not in outcomes(s).values()
+
+
+def test_what_nobody_can_write_down_puts_all_of_a_pack_back(study):
+    from ray.exceptions import RayTaskError
+
+    from gansearch.errors import StorageError
+
+    s = study(retries=0)
+    s.start("a")
+    refused = RayTaskError("step", "", StorageError("cannot save checkpoints: no space left"))
+    s.die("a", refused)
+    assert str(s.interruption.trouble).startswith("no trial goes on: trial 0's worker died 1 times")
+    assert s.ledger.live == set()
+    s.ledger.interrupt()
+    assert outcomes(s) == dict.fromkeys(range(4), "interrupted")
