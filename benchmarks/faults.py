@@ -1,6 +1,6 @@
 """What a study survives: faults at random times, on a real cluster, and what is left afterwards.
 
-    python -m benchmarks.faults [--rounds 20] [--only worker node ...] [--seed 0] [--log faults.jsonl]
+    python -m benchmarks.faults [--rounds 20] [--only worker node ...] [--lanes 1] [--log faults.jsonl]
     python -m benchmarks.faults --table faults.jsonl
 
 Each round is a study of 30 small trials that really train (an `mlp` on the digits, a report every fifth
@@ -115,7 +115,7 @@ def processes(*words: str) -> list[psutil.Process]:
 def trainers() -> list[psutil.Process]:
     """The processes in which trials train, one at least; Ray calls them by what they are at."""
     for _ in range(200):
-        if found := processes("ray::Trial") + processes("ray::ResourceTrainable"):
+        if found := processes("ray::Worker") + processes("ray::ResourceTrainable"):
             return found
         time.sleep(0.05)
     raise RuntimeError("there is no worker to kill")
@@ -313,10 +313,13 @@ class Study:
         name: its own.
         sequential: one trial at a time.
         storage: of PostgreSQL; None: a journal file.
+        lanes: trials that a worker carries.
     """
 
-    def __init__(self, world: World, name: str, *, sequential: bool, storage: bool) -> None:
-        self.world, self.name, self.sequential = world, name, sequential
+    def __init__(
+        self, world: World, name: str, *, sequential: bool, storage: bool, lanes: int = 1
+    ) -> None:
+        self.world, self.name, self.sequential, self.lanes = world, name, sequential, lanes
         self.runs = world.folder / "runs" / name  # each in a runs directory of its own
         self.runs.mkdir(parents=True)
         self.path = self.runs / name
@@ -325,7 +328,8 @@ class Study:
         self.said: list[str] = []
 
     def run(self) -> None:
-        self.launch("run", str(self.world.folder / "study.yaml"), "--name", self.name)
+        lanes = ["--set", f"resources.lanes={self.lanes}"]
+        self.launch("run", str(self.world.folder / "study.yaml"), "--name", self.name, *lanes)
 
     def resume(self) -> None:
         self.resumes += 1
@@ -338,7 +342,7 @@ class Study:
             environment["GANSEARCH_STORAGE"] = self.storage
         options = ["--runs-dir", str(self.runs), "--address", self.world.machines.address]
         options += ["--tracking", self.world.server.url]
-        options += ["--concurrency", "1" if self.sequential else str(AT_ONCE)]
+        options += ["--concurrency", "1" if self.sequential else str(AT_ONCE * self.lanes)]
         self.log = (self.runs / f"driver-{self.resumes}.txt").open("wb")
         self.driver = subprocess.Popen(
             [sys.executable, "-m", "gansearch", *words, *options],
@@ -603,13 +607,22 @@ class Round:
 
 
 def play(
-    world: World, fault: str, seed: int, *, sequential: bool, known: list[Any], reports: int
+    world: World,
+    fault: str,
+    seed: int,
+    *,
+    sequential: bool,
+    known: list[Any],
+    reports: int,
+    lanes: int = 1,
 ) -> Round:
     """One round."""
     chance = random.Random(seed)
     begun = time.monotonic()
     line = Round(fault, sequential, seed)
-    study = Study(world, f"{fault}-{seed}", sequential=sequential, storage=fault == "postgresql")
+    study = Study(
+        world, f"{fault}-{seed}", sequential=sequential, storage=fault == "postgresql", lanes=lanes
+    )
     study.begin_counting()
     before: dict[int, Any] = {}
     with disks(study, fault):
@@ -808,7 +821,15 @@ def inside(arguments: argparse.Namespace) -> None:
                 world.mend()
                 sequential = (number + at) % 2 == 0
                 try:
-                    line = play(world, fault, seed, sequential=sequential, known=known, reports=reports)
+                    line = play(
+                        world,
+                        fault,
+                        seed,
+                        sequential=sequential,
+                        known=known,
+                        reports=reports,
+                        lanes=arguments.lanes,
+                    )
                 except Exception:  # of this benchmark, not of what it tests
                     traceback.print_exc()
                     kill(processes("-m gansearch"))
@@ -829,6 +850,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20, help="of each fault, the faults in turn")
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lanes", type=int, default=1, help="trials that a worker carries")
     parser.add_argument("--log", type=Path, default=Path("faults.jsonl"), help="a line a round")
     parser.add_argument("--table", type=Path, help="print what a log holds")
     arguments = parser.parse_args()
