@@ -17,9 +17,10 @@ a journal file, and of a database the reports of its last tenth of a second; a m
 power loses such reports of either. The worker's checkpoint has them, and tells them again. A trial is
 durable before it begins to train, and its end before its checkpoints are thinned out.
 
-A trial that a health rule ended also violates a constraint, the more the earlier it failed. Optuna's
-samplers rank infeasible trials behind all others, whatever value they reached, and so learn to avoid
-where training fails, while FAIL would be ignored and a made-up bad value would be a lie.
+A trial that a health rule ended also violates a constraint, the more the earlier it failed: Optuna's
+samplers rank infeasible trials behind all others, while FAIL would be ignored and a made-up bad value
+would be a lie. (The study's own sampler is told the value of one that had a value before it failed, see
+`gansearch.search.view`.)
 """
 
 from __future__ import annotations
@@ -336,11 +337,12 @@ class Journal:
             value = trial.intermediate_values[max(trial.intermediate_values)]
         unhealthy = outcome.unhealthy or (outcome is Outcome.COMPLETED and best is None)
         violation = 2 - min(record.step / self.steps, 1)
-        constraints = {f"constraints:{CONSTRAINT}": violation} if unhealthy else {}
+        marks = {CONSTRAINT: violation} if unhealthy else {}
+        told_so = optuna.trial.create_trial(state=TrialState.RUNNING, constraints=marks)
         self._change(
             record.number,
             user_attrs=told,
-            system_attrs=constraints,
+            system_attrs=told_so.system_attrs,
             state=state,
             values=None if value is None else [value],
         )

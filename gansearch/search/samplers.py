@@ -80,7 +80,8 @@ def tpe(
     """Multivariate tree-structured Parzen estimators (Bergstra et al. 2011; Falkner et al. 2018).
 
     Trials that still run count as bad ones near which nothing new is proposed (constant liar), and
-    those that a health rule ended rank behind all others (constraints, arXiv 2211.14411).
+    those that failed without ever having a value rank behind all others (constraints, arXiv
+    2211.14411).
 
     Args:
         seed: of this proposal.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -34,6 +35,7 @@ class View:
     """
 
     def __init__(self, direction: StudyDirection) -> None:
+        self._minimize = direction == StudyDirection.MINIMIZE
         self._history = History(direction)
         self._study = optuna.create_study(storage=self._history, direction=direction)
 
@@ -44,7 +46,7 @@ class View:
 
     def add(self, trial: FrozenTrial) -> None:
         """Show the trial of the next number."""
-        self._study.add_trial(_as_seen(trial))
+        self._study.add_trial(_as_seen(trial, self._minimize))
 
     def ask(self, sampler: AnySampler) -> int:
         """Begin the trial of the next number, whose point a sampler is to propose."""
@@ -66,9 +68,11 @@ class View:
 
     def end(self, trial: FrozenTrial) -> None:
         """Show how a trial has ended."""
-        own, seen = self._id(trial.number), _as_seen(trial)
+        own, seen = self._id(trial.number), _as_seen(trial, self._minimize)
         for key, value in seen.system_attrs.items():
             self._history.set_trial_system_attr(own, key, value)
+        for key, value in seen.user_attrs.items():
+            self._history.set_trial_user_attr(own, key, value)
         for step, value in seen.intermediate_values.items():
             self._history.set_trial_intermediate_value(own, step, value)
         self._history.set_trial_state_values(own, seen.state, seen.values)
@@ -126,17 +130,18 @@ class _Shown:
 
 def tried(trial: FrozenTrial, minimize: bool) -> Tried:
     """A trial of Optuna's as a sampler sees it that does not know Optuna."""
-    running = not trial.state.is_finished()
-    values = [*trial.intermediate_values.values(), *(trial.values or [])]
-    finite = [value for value in values if math.isfinite(value)]
-    best = (min if minimize else max)(finite) if finite and not running else None
-    pruned = trial.state == TrialState.PRUNED and not has_failed(trial)
-    return Tried(trial.number, dict(trial.params), running, best, has_failed(trial), pruned)
+    running, failed = not trial.state.is_finished(), has_failed(trial)
+    best = None if running else next(reversed(_bests(trial, minimize).values()), None)
+    if trial.state == TrialState.COMPLETE:
+        best = trial.value
+    pruned = trial.state == TrialState.PRUNED and not failed
+    return Tried(trial.number, dict(trial.params), running, best, failed, pruned)
 
 
 def has_failed(trial: FrozenTrial) -> bool:
     """Whether a health rule or an error ended a trial, or it completed without a finite objective."""
-    return trial.state == TrialState.FAIL or any(v > 0 for v in trial.constraints.values())
+    violated = any(v > 0 for v in trial.constraints.values())
+    return trial.state == TrialState.FAIL or violated or trial.user_attrs.get(FAILED, False)
 
 
 class NotInSpace(ValueError):
@@ -170,14 +175,37 @@ def distribution(axis: Axis) -> BaseDistribution:
     return FloatDistribution(axis.low, axis.high, log=axis.log)
 
 
-def _as_seen(trial: FrozenTrial) -> FrozenTrial:
-    """A trial of the journal as the sampler sees it: an interrupted one runs and has no reports yet."""
-    ended = trial.state.is_finished()
+FAILED = "failed"
+"""The attribute of a trial that is shown with its value although a health rule ended it."""
+
+
+def _as_seen(trial: FrozenTrial, minimize: bool) -> FrozenTrial:
+    """A trial of the journal as the sampler sees it.
+
+    A trial is worth its best report, however it ended: one that a health rule ended after it had a
+    value is shown with that value, like one that completed, and only `Feasibility` learns from its end.
+    One that failed without a value violates a constraint, by which it ranks behind all others. Pruned
+    trials TPE ranks by how far they came and then by their last intermediate value: these are shown as
+    the best so far, by which a pruner judges. An interrupted one runs, and has no reports yet.
+    """
+    ended, bests = trial.state.is_finished(), _bests(trial, minimize)
+    best = next(reversed(bests.values()), None)
+    collapsed = ended and best is not None and any(v > 0 for v in trial.constraints.values())
+    state = TrialState.COMPLETE if collapsed else trial.state if ended else TrialState.RUNNING
+    value = best if collapsed or state == TrialState.PRUNED else trial.value
     return optuna.trial.create_trial(
-        state=trial.state if ended else TrialState.RUNNING,
-        values=trial.values,
+        state=state,
+        value=value,
         params=trial.params,
         distributions=trial.distributions,
-        constraints=trial.constraints,
-        intermediate_values=trial.intermediate_values if ended else {},
+        user_attrs={FAILED: True} if collapsed else {},
+        constraints={} if collapsed else trial.constraints,
+        intermediate_values=bests if ended else {},
     )
+
+
+def _bests(trial: FrozenTrial, minimize: bool) -> dict[int, float]:
+    """The best objective so far at each report that has a finite one, by step."""
+    better = min if minimize else max
+    finite = {s: v for s, v in sorted(trial.intermediate_values.items()) if math.isfinite(v)}
+    return dict(zip(finite, itertools.accumulate(finite.values(), better), strict=True))

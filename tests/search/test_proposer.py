@@ -3,10 +3,12 @@
 import math
 import random
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from optuna.samplers import TPESampler
+from optuna.samplers._tpe.sampler import _split_trials
 
 from gansearch.errors import StudyError
 from gansearch.search import SAMPLERS
@@ -327,3 +329,108 @@ def test_what_a_sampler_sees_of_a_trial(make_ledger, spec, report):
     assert [trial.failed for trial in trials] == [False, True, True, False, False]
     assert [trial.pruned for trial in trials] == [False, False, False, True, False]
     assert [trial.running for trial in trials] == [False, False, False, False, True]
+
+
+def curve(ledger, report, number, values, outcome):
+    """Reports a trial's values, the last of them with its outcome, or pruned; then ends it."""
+    for i, value in enumerate(values, start=1):
+        told = outcome if i == len(values) and outcome is not Outcome.PRUNED else None
+        ledger.report(number, report(10 * i, value, told))
+    if outcome is Outcome.PRUNED:
+        ledger.prune(number, "behind")
+    ledger.end(number)
+
+
+ENDS = [
+    ([9.0, 5.0, 6.0], Outcome.COMPLETED),
+    ([9.0, 1.0, 40.0], Outcome.COLLAPSED),  # the best of all, though it collapsed
+    ([9.0, 3.0, 8.0], Outcome.PRUNED),
+    ([9.0, 4.0, 4.5], Outcome.PRUNED),  # a better last value than the one before, a worse best
+    ([math.nan, math.nan], Outcome.DIVERGED),
+    ([math.nan], Outcome.DIVERGED),
+    ([20.0, math.nan], Outcome.DIVERGED),  # had a value, and a bad one
+]
+RANKED = [1, 0, 6, 2, 3, 4, 5]
+"""Completed and failed ones by their best, pruned ones by their best, then the later failure first."""
+
+
+@pytest.mark.parametrize("goal", ["min", "max"])
+def test_what_is_told_to_the_sampler_is_a_trial_s_best(make_ledger, spec, report, goal):
+    sign = 1 if goal == "min" else -1
+    metrics = "evaluation: {samples: 50, metrics: [fd_classifier, is_classifier]}"
+    other = f"{metrics}\nobjective: {{metric: is_classifier}}"
+    study = spec("search: {trials: 60}" if goal == "min" else other)
+    if goal == "max":
+        report = in_the_other_metric(report)
+    ledger = make_ledger(study)
+    for values, outcome in ENDS:
+        curve(ledger, report, ledger.next().number, [sign * value for value in values], outcome)
+    for source in (ledger.source, make_ledger(study).source):  # and when it is resumed
+        view = source._view
+        view.ask(SAMPLERS.build("tpe", {}, 0, True))
+        trials = [trial for trial in view.trials if trial.state.is_finished()]
+        for count in range(len(RANKED) + 1):
+            below, _ = _split_trials(view._study, trials, count)
+            assert {trial.number for trial in below} == set(RANKED[:count])
+        ranks = sorted((view._history._rank(trial), trial.number) for trial in trials)
+        assert [number for _, number in ranks] == RANKED, "shown of a long search in the same order"
+        assert trials[2].intermediate_values == {10: sign * 9.0, 20: sign * 3.0, 30: sign * 3.0}
+        seen = [tried(trial, minimize=goal == "min") for trial in trials]
+        assert [each.value and sign * each.value for each in seen] == [
+            5.0,
+            1.0,
+            3.0,
+            4.0,
+            None,
+            None,
+            20,
+        ]
+        assert [each.failed for each in seen] == [False, True, False, False, True, True, True]
+        assert [each.pruned for each in seen] == [False, False, True, True, False, False, False]
+
+
+def in_the_other_metric(report):
+    def make(*args):
+        told = report(*args)
+        return replace(told, metrics={"is_classifier": told.metrics["fd_classifier"]})
+
+    return make
+
+
+def near(record, point):
+    """Within a factor of four of a generator's learning rate of 1e-3, with this loss."""
+    return abs(math.log10(rate(record)) + 3) < math.log10(4) and record.params["loss"] == point
+
+
+def test_the_sampler_proposes_near_a_late_collapser_that_was_best(
+    make_ledger, spec, report, monkeypatch
+):
+    """The risk of another collapse is left out here, which would keep away from it in its own right."""
+    shares = []
+    for outcome in (Outcome.COLLAPSED, Outcome.COMPLETED):
+        study = spec("search: {trials: 60, seed: 3, sampler: {name: tpe, startup_trials: 30}}")
+        ledger = make_ledger(study)
+        monkeypatch.setattr(ledger.source._feasibility, "risk", lambda point: 0.0)
+        records = []
+        for _ in range(60):
+            record = ledger.next()
+            records.append(record)
+            if near(record, "hinge"):
+                curve(ledger, report, record.number, [9.0, 1.0, 30.0], outcome)
+            else:
+                curve(ledger, report, record.number, [9.0, 6.0, 7.0], Outcome.COMPLETED)
+        shares.append(statistics.fmean(near(record, "hinge") for record in records[30:]))
+        ledger.directory.path.rename(ledger.directory.path.with_name(outcome.value))
+    assert shares[0] == shares[1], "its end makes no difference to what it is worth"
+    assert shares[0] > 0.4, "by chance it is 0.15"
+
+
+def test_the_risk_of_collapse_is_learnt_from_the_end(make_ledger, spec, report):
+    ledger = make_ledger(spec("search: {trials: 40, sampler: random}"))
+    for _ in range(30):
+        record = ledger.next()
+        outcome = Outcome.COLLAPSED if rate(record) > 1e-3 else Outcome.COMPLETED
+        curve(ledger, report, record.number, [9.0, 1.0, 30.0], outcome)
+    points = {rate(r) > 1e-3: r.params for r in ledger.records.values()}
+    risk = ledger.source._feasibility.risk
+    assert risk(points[True]) > 0.5 > risk(points[False])
