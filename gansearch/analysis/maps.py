@@ -1,9 +1,11 @@
 """Where training succeeds: maps of the probability of success, and how large a learning rate may be.
 
-The probability at a point is that of a trial with these coordinates whose other axes are drawn as the
-search drew them: its trials alone are counted by default, because the seeds of a stability study were
-chosen for their success. A sampler such as TPE looks away from where training fails, which makes a
-map less sure there, and moves the other axes towards what works: random search makes the cleanest.
+The probability at a point is that of a training with these coordinates whose other axes are drawn as
+those of the counted trainings were: the search's trials, and the seeds of the stability study, each at
+its configuration's place. (The configurations were chosen for their success, but their seeds were not:
+at that place they are evidence like any other. `seeds=False` leaves them out.) A sampler such as TPE
+looks away from where training fails, which makes a map less sure there, and moves the other axes
+towards what works: random search makes the cleanest.
 
 Estimator: a Beta posterior with Jeffreys' prior, whose counts are weighted by a Gaussian kernel, 1 at
 its centre, on the unit square of the axes' own scales:
@@ -56,6 +58,10 @@ UNDERSMOOTHING = 0.7
 JUDGED = 1000
 """Trials at most on which a bandwidth is judged, each predicted from all the others."""
 
+FEWEST = 3.0
+"""Sum of the kernel's weights below which a place has too few trials to say that nine in ten succeed,
+or that they do not: if all of three do, Jeffreys' posterior gives that a probability of 0.59."""
+
 TAIL = 0.025
 RATE_NODES = 201
 
@@ -75,7 +81,7 @@ def stability_map(
     family: str | None = None,
     grid: int = 40,
     *,
-    seeds: bool = False,
+    seeds: bool = True,
 ) -> pd.DataFrame:
     """The probability of success over two numeric axes.
 
@@ -91,8 +97,9 @@ def stability_map(
     Returns:
         grid x grid rows, y fastest: `x`, `y`, `p`, `low`, `high` (95 %), `n_effective` (the kernel's
         sum of weights). In `attrs`: `x`, `y`, `x_log`, `y_log`, `family`, `bandwidth`, the counts
-        `counted`, `succeeded`, `failed`, `pruned`, `uncounted`, and `words`. Empty, with a reason in
-        `words`, where there are no two numeric axes or no trial counts.
+        `counted`, `succeeded`, `failed`, `pruned`, `uncounted`, `enough` (whether any place has trials
+        enough, see `FEWEST`), and `words`. Empty, with a reason in `words`, where there are no two
+        numeric axes or no trial counts.
 
     Raises:
         ValueError: `x` or `y` is named and is no numeric axis.
@@ -104,7 +111,7 @@ def stability_map(
     sample = Sample.of(records, pair, evidence)
     attributes = _attributes(pair, family) | _counts(records, sample)
     if not len(sample):
-        return table_of([], _MAP, **attributes | {"words": _NO_TRIAL})
+        return table_of([], _MAP, **attributes | {"words": _NO_TRIAL, "enough": False})
     bandwidth = _bandwidth(sample)
     nodes = np.linspace(0, 1, grid)
     along_x, along_y = (_kernel(nodes, sample.unit[:, i], bandwidth) for i in (0, 1))
@@ -114,7 +121,10 @@ def stability_map(
     low, high = _bounds(won, lost)
     xs, ys = (np.asarray(axis.values(nodes)) for axis in pair)
     columns = [np.repeat(xs, grid), np.tile(ys, grid), (won + 0.5) / (total + 1), low, high, total]
-    return table_of(np.column_stack(columns), _MAP, **attributes, bandwidth=bandwidth)
+    attributes |= {"bandwidth": bandwidth, "enough": _has_enough(sample, bandwidth)}
+    if not attributes["enough"]:
+        attributes["words"] = _not_enough(sample)
+    return table_of(np.column_stack(columns), _MAP, **attributes)
 
 
 def map_points(
@@ -123,7 +133,7 @@ def map_points(
     y: str | None = None,
     family: str | None = None,
     *,
-    seeds: bool = False,
+    seeds: bool = True,
 ) -> pd.DataFrame:
     """The trials of a map, to be drawn on it.
 
@@ -147,10 +157,11 @@ def map_points(
     return table_of(rows, _POINTS, **_attributes(pair, family) | counts)
 
 
-def safe_rates(evidence: Evidence, level: float = 0.9) -> pd.DataFrame:
+def safe_rates(evidence: Evidence, level: float = 0.9, *, seeds: bool = True) -> pd.DataFrame:
     """The largest learning rate at which training is safe: it succeeds with probability `level`.
 
-    For each family and each learning rate by itself, over the other axes as the search drew them. Too
+    For each family and each learning rate by itself, over the other axes as the counted trials have
+    them: the search's, and (`seeds`) those of the stability study. Too
     small a rate can fail as well as too large a one (a network that hardly learns loses), so nothing
     is assumed to be monotone: the safe range is the widest run of rates at each of which the
     probability is, more likely than not, at least `level` (the posterior's median is). The largest
@@ -163,20 +174,22 @@ def safe_rates(evidence: Evidence, level: float = 0.9) -> pd.DataFrame:
 
     Returns:
         `family`, `axis`, `rate`, `low`, `high`, `safe_from`, `trials` (that counted), `words`. None
-        where there is no such rate: `rate`, where none is likely to be safe; `low`, where none is
-        almost surely; `high`, where it is all but excluded that any is.
+        where there is no such rate: `rate`, where none is likely to be safe, or no rate has trials
+        enough near it to tell (`FEWEST`; `words` says which); `low`, where none is almost surely;
+        `high`, where it is all but excluded that any is.
     """
     rows = []
     paths = {place(name, evidence.axes)[0] for name in numeric(evidence.axes)}
     others = sorted(path for path in paths if path.endswith(".lr") and path not in RATES)
     rates = [*(path for path in RATES if path in paths), *others]
-    for family in families(evidence.search):
+    records = _records(evidence, seeds)
+    for family in families(records):
         for rate in rates:
             axis = Coordinate.of(rate, evidence.axes)
-            sample = Sample.of(of_family(evidence.search, family), [axis], evidence)
+            sample = Sample.of(of_family(records, family), [axis], evidence)
             rows.append({"family": family, "axis": rate} | _safe_rate(axis, sample, level))
     if not rows:
-        words = "no learning rate is an axis" if evidence.search else _NO_TRIAL
+        words = "no learning rate is an axis" if records else _NO_TRIAL
         return table_of([], _RATES, words=words)
     return table_of(rows, _RATES, dtype=object)
 
@@ -190,13 +203,17 @@ def _safe_rate(axis: Coordinate, sample: Sample, level: float) -> dict[str, obje
     kernel = _kernel(nodes, sample.unit[:, 0], _bandwidth(sample)) * sample.weight
     won, lost = kernel @ sample.success, kernel @ (1 - sample.success)
     safe = betaincc(won + 0.5, lost + 0.5, level)
+    enough = won + lost >= FEWEST
     rates = [float(rate) for rate in axis.values(nodes)]
-    likely = _widest(safe >= 0.5)
+    likely = _widest((safe >= 0.5) & enough)
     if likely is None:
-        p = (won + 0.5) / (won + lost + 1)
         possible = _widest(safe >= TAIL)
         found["high"] = rates[possible[1]] if possible else None
-        return found | {"words": f"nowhere: at best {100 * p.max():.0f} %, at {rates[p.argmax()]:.2g}"}
+        if not enough.any():
+            return found | {"words": _not_enough(sample)}
+        p = np.where(enough, (won + 0.5) / (won + lost + 1), 0.0)
+        where = "nowhere" if enough.all() else "nowhere that has trials enough"
+        return found | {"words": f"{where}: at best {100 * p.max():.0f} %, at {rates[p.argmax()]:.2g}"}
     start, stop = likely
     within = (nodes >= nodes[start]) & (nodes <= nodes[stop])
     surely = _widest((safe >= 1 - TAIL) & within)
@@ -208,6 +225,17 @@ def _safe_rate(axis: Coordinate, sample: Sample, level: float) -> dict[str, obje
         "safe_from": rates[start],
         "words": _safe_words(start == 0, stop == RATE_NODES - 1),
     }
+
+
+def _has_enough(sample: Sample, bandwidth: float) -> bool:
+    """Whether any trial has trials enough around it, itself among them."""
+    centres = sample.unit[:JUDGED]
+    near = [_kernel(centres[:, i], sample.unit[:, i], bandwidth) for i in range(sample.unit.shape[1])]
+    return bool((np.prod(near, axis=0) @ sample.weight >= FEWEST).any())
+
+
+def _not_enough(sample: Sample) -> str:
+    return f"not enough trials ({len(sample)})"
 
 
 def _safe_words(from_low_end: bool, to_high_end: bool) -> str:

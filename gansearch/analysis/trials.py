@@ -169,10 +169,15 @@ def reading(record: TrialRecord, name: str, axes: Mapping[str, Axis]) -> Any:
     """A trial's value of an axis (of a choice: the label), or at a path; None if it has none."""
     if name in record.params:
         return record.params[name]
+    return value_at(record.config, name, axes)
+
+
+def value_at(config: Mapping[str, Any], name: str, axes: Mapping[str, Axis]) -> Any:
+    """A configuration's value of an axis, or at a path; None if it has none."""
     path, options = place(name, axes)
-    if any(not _is_option(_at(record.config, at), label) for at, label in options):
+    if any(not _is_option(_at(config, at), label) for at, label in options):
         return None
-    value = _at(record.config, path)
+    value = _at(config, path)
     axis = axes.get(name)
     if isinstance(axis, Choice):
         return next((label for label in axis.options if _is_option(value, str(label))), None)

@@ -160,6 +160,11 @@ class StudyDirectory:
         return self.path / "reference.safetensors"
 
     @property
+    def real_images(self) -> Place:
+        """A grid of real images, to be shown beside samples; studies of version 0.1.0 have none."""
+        return self.path / "real.png"
+
+    @property
     def modules(self) -> Place:
         """The user's own modules that the study names, as they were when it was launched."""
         return self.path / "modules"

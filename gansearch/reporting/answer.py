@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gansearch.analysis.rows import Row, rows_of
-from gansearch.analysis.wording import count, interval, listed, missing, number, probability, share
+from gansearch.analysis.trials import place, value_at
+from gansearch.analysis.wording import (
+    count,
+    interval,
+    listed,
+    missing,
+    number,
+    probability,
+    share,
+    words,
+)
 from gansearch.reporting.findings import Findings
 from gansearch.study.config import loss_family
 from gansearch.study.records import Outcome, ranked
+from gansearch.study.space import Axis
 
 FEW, MANY = 3, 10
 """Seeds: below `FEW` nothing can be said of their spread; from `MANY` on, intervals are good."""
@@ -36,7 +48,7 @@ def answer(found: Findings) -> Answer:
         return Answer(
             [f"No configuration works: none of {runs} of {tried} trained to the end."], cautions
         )
-    parts = (_recommendation, _rivals, _certainty, _promise)
+    parts = (_recommendation, _values, _rivals, _certainty, _promise)
     cautions = [*_chosen(found, best), *cautions]
     return Answer([sentence for part in parts for sentence in part(found, best)], cautions)
 
@@ -51,6 +63,34 @@ def _recommendation(found: Findings, best: Row) -> Iterator[str]:
         f"{best['successes']:.0f} of {count(int(best['seeds']), 'seed')} (success rate {rate}), and "
         f"reached an interquartile mean of {e.metric} of {value} ({better}; brackets: 95 % interval)."
     )
+
+
+def _values(found: Findings, best: Row) -> Iterator[str]:
+    """What the winner sets the searched axes to: without it nobody could take it."""
+    candidate = found.evidence.roster[best["configuration"]]
+    if told := values_of(candidate.config, candidate.params or {}, found.evidence.axes):
+        yield f"Its values of what was searched: {told}."
+
+
+def values_of(config: Mapping[str, Any], params: Mapping[str, Any], axes: Mapping[str, Axis]) -> str:
+    """The searched axes' values of a configuration, learning rates first: `loss = hinge, ...`.
+
+    Args:
+        config: the configuration as plain values.
+        params: values by the axes' names, where it comes from the search.
+        axes: the search space's; one that the configuration does not have is not told.
+    """
+    names = sorted(axes, key=lambda name: (not name.endswith(".lr"), name.count(".") > 0, name))
+    values = {name: params.get(name, value_at(config, name, axes)) for name in names}
+    told = {place(name, axes)[0]: value for name, value in values.items() if value is not None}
+    return ", ".join(f"{path} = {_plain(value)}" for path, value in told.items())
+
+
+def _plain(value: Any) -> str:
+    """A setting as one would type it into a study file."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return words(value)
+    return str(value) if isinstance(value, int) else number(float(f"{value:.3g}"))
 
 
 def _rivals(found: Findings, best: Row) -> Iterator[str]:
@@ -125,12 +165,18 @@ def _unconfirmed(found: Findings) -> Iterator[str]:
     else:
         yield (
             f"No configuration is confirmed yet. The search's best run is trial {best.number} "
-            f"({loss_family(best.config)}), {e.metric} {number(value.value)} at step {value.step:,}: "
-            f"the best of {count(len(e.search), 'trial')}, and so a lucky one. How it does on other "
-            "seeds is not known."
+            f"({loss_family(best.config)}), {e.metric} {number(value.value)} at step {value.step:,}"
+            f"{_luck(len(e.search))}. How it does on other seeds is not known."
         )
+        if told := values_of(best.config, best.params, e.axes):
+            yield f"Its values of what was searched: {told}."
     if not e.roster.entries:
         yield f"Train the best ones on fresh seeds by: gansearch stability {e.name}"
+
+
+def _luck(trials: int) -> str:
+    """The best of one is no choice, and so no luck."""
+    return f": the best of {trials:,} trials, and so probably a lucky one" if trials > 1 else ""
 
 
 def _cautions(found: Findings) -> Iterator[str]:

@@ -39,7 +39,7 @@ def sections(found: Findings, samples: Mapping[str, Place]) -> list[Section]:
 
     Args:
         found: the study's tables.
-        samples: configuration -> a PNG of samples.
+        samples: configuration -> a PNG of samples; real images by `stability.REAL`.
     """
     candidates = found.evidence.roster.candidates
     palette = Palette.of([*found.families, *(candidate.family for candidate in candidates)])
@@ -280,7 +280,10 @@ TERMS = (
     ("performance profile", "the share of runs at least as good as a threshold, for every threshold"),
     ("late collapse", "a run whose last value is far worse than its best one"),
     ("winner's curse", "the best of many noisy results is better than what will be seen again"),
-    ("stability map", "the probability of success over two hyperparameters, from the search's trials"),
+    (
+        "stability map",
+        "the probability of success over two hyperparameters, from the search's trials and the seeds",
+    ),
     ("pruned", "stopped by the search because others were better at that step; no failure"),
     ("diverged", "a loss, gradient or weight became infinite, or grew beyond all bounds"),
     ("collapsed", "the generator lost its modes"),

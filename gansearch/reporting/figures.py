@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from gansearch import files
 from gansearch.analysis.rows import rows_of
@@ -175,7 +176,13 @@ def _square(pairs: pd.DataFrame, order: Sequence[str]) -> tuple[Array, Array]:
 
 
 def training_curves(
-    curves: pd.DataFrame, title: str, colour: str, metric: str, *, counts: tuple[int, int]
+    curves: pd.DataFrame,
+    title: str,
+    colour: str,
+    metric: str,
+    *,
+    counts: tuple[int, int],
+    scale: ArrayLike,
 ) -> Figure:
     """One configuration's metric over training: median and 10-90 % of its successes, failures alone.
 
@@ -185,6 +192,7 @@ def training_curves(
         colour: its family's.
         metric: the objective's name.
         counts: (successes, seeds).
+        scale: values of all the curves that are compared: the vertical axis holds the finite ones.
     """
     figure, axes = panel(HEIGHT - 0.2)
     known = curves[np.isfinite(curves["value"].to_numpy(float))]
@@ -198,11 +206,22 @@ def training_curves(
         steps, values = run["step"].to_numpy(float), run["value"].to_numpy(float)
         axes.plot(steps, values, color=FAILURE, lw=0.7, alpha=0.7)
         axes.plot(steps[-1], values[-1], "x", color=FAILURE, ms=6, mew=1.4)
-    log_if_wide(axes, "y", known["value"])
+    log_if_wide(axes, "y", scale)
+    axes.set_ylim(*_around(axes, scale))
     axes.set_xlabel("generator updates")
     axes.set_ylabel(metric)
     axes.set_title(f"{short(title, 34)}: {counts[0]} of {counts[1]} seeds succeeded")
     return figure
+
+
+def _around(axes: Axes, values: ArrayLike) -> tuple[float, float]:
+    """Limits of the vertical axis a little beyond the finite values, on its own scale."""
+    to, known = axes.yaxis.get_transform(), np.asarray(values, float)
+    known = known[np.isfinite(known)]
+    ends = to.transform(np.array([known.min(), known.max()]))
+    margin = 0.04 * (ends[1] - ends[0]) or 0.5
+    low, high = to.inverted().transform(ends + np.array([-margin, margin]))
+    return float(low), float(high)
 
 
 def winners_curse(table: pd.DataFrame, palette: Palette, metric: str, goal: Goal) -> Figure:

@@ -102,12 +102,14 @@ class Findings:
     @cached_property
     def maps(self) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
         """Of each family, the probability of success over two axes, and its trials."""
+        records = [*self.evidence.search, *self.evidence.stability]
         return {
             family: (
                 landscape.stability_map(self.evidence, family=family),
                 landscape.map_points(self.evidence, family=family),
             )
-            for family in self.families
+            for family in families(records)
+            if family != ALL
         }
 
     @cached_property

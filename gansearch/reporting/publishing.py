@@ -13,6 +13,7 @@ from gansearch.analysis.evidence import Evidence
 from gansearch.errors import UserError
 from gansearch.files import Place
 from gansearch.journal.stored import StoredStudy
+from gansearch.reporting.stability import REAL
 from gansearch.reporting.writing import write_report
 from gansearch.study.records import Outcome, ranked
 
@@ -77,8 +78,10 @@ def publish(
 
 
 def best_samples(study: StoredStudy, evidence: Evidence) -> dict[str, Place]:
-    """The sample grid of each configuration's best seed, of that seed's best report."""
+    """The sample grid of each configuration's best seed, of its best report; and real images."""
     samples: dict[str, Place] = {}
+    if study.directory.real_images.is_file():
+        samples[REAL] = study.directory.real_images
     for record in ranked(evidence.stability, evidence.metric, evidence.goal):
         best = record.best(evidence.metric, evidence.goal)
         if best and record.outcome is Outcome.COMPLETED and record.configuration not in samples:

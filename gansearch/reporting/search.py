@@ -38,7 +38,8 @@ def sections(found: Findings, palette: Palette) -> list[Section | None]:
 
 def maps(found: Findings) -> Section | None:
     """Stability maps and the largest safe learning rates."""
-    drawn = {family: pair for family, pair in found.maps.items() if len(pair[0])}
+    drawn = {family: pair for family, pair in found.maps.items() if pair[0].attrs.get("enough")}
+    scarce = {family: str(grid.attrs["words"]) for family, (grid, _) in found.maps.items() if len(grid)}
     shown = list(drawn.items())[:MAPS_SHOWN]
     pictures = [
         _map(place, family, grid, points)
@@ -49,6 +50,8 @@ def maps(found: Findings) -> Section | None:
         return None
     words = {str(grid.attrs.get("words", "")) for grid, _ in drawn.values()}
     said = [_sentence(text) for text in sorted(words) if text]
+    if missed := [f"{family}: {text}" for family, text in scarce.items() if family not in drawn]:
+        said.append(f"No map of {'; '.join(missed)}.")
     if len(drawn) > len(shown):
         said.append(f"Maps of the {len(shown)} most tried losses; stability_map.csv has the others'.")
     return Section("maps", "Stability maps", said, tables=tables, pictures=pictures)
@@ -58,8 +61,8 @@ def _map(place: int, family: str, grid: pd.DataFrame, points: pd.DataFrame) -> P
     facts = {str(key): value for key, value in grid.attrs.items()}
     counts = _counts(facts)
     caption = (
-        f"{family}: probability that a trial with these values succeeds, the other axes as the search "
-        f"drew them; line: 90 %; pale and hatched: few trials near. {counts}."
+        f"{family}: probability that a training with these values succeeds, the other axes as these "
+        f"trainings have them; line: 90 %; pale and hatched: few near. {counts}."
     )
     alt = f"Stability map of {family} over {facts['x']} and {facts['y']}: {counts}."
     figure = figures.stability_map(grid, points, family)
@@ -69,7 +72,7 @@ def _map(place: int, family: str, grid: pd.DataFrame, points: pd.DataFrame) -> P
 def _counts(facts: Mapping[str, Any]) -> str:
     kinds = ("succeeded", "failed", "pruned")
     parts = [f"{facts[kind]} {kind}" for kind in kinds if facts.get(kind)]
-    return f"{count(facts['counted'], 'trial')}: {listed(parts)}"
+    return f"{count(facts['counted'], 'training')}, of search and confirmation: {listed(parts)}"
 
 
 def _rates(found: Findings) -> Table:
@@ -86,8 +89,8 @@ def _rates(found: Findings) -> Table:
     ]
     note = (
         "The largest rate at which, more likely than not, nine trainings in ten succeed, the other "
-        "axes as the search drew them. [Up to the first it is almost surely safe, beyond the second "
-        "almost surely not]; a dash: these trials do not tell."
+        "axes as the search's trials and the confirming seeds have them. [Up to the first it is almost "
+        "surely safe, beyond the second almost surely not]; a dash: these trials do not tell."
     )
     headings = ["loss", "learning rate", "largest safe at 90 %>", "safe from>", "trials>", "in words~"]
     return Table.of("Largest safe learning rates", headings, rows, note)

@@ -39,7 +39,7 @@ def write_report(
         by: the score by which configurations are ranked: one of `confirmation.SCORES`.
         threshold: a value of the objective that counts as reached, for the time to it; None: the
             median of the confirmed values.
-        samples: configuration -> a PNG of its best seed's samples.
+        samples: configuration -> a PNG of its best seed's samples; real images by `stability.REAL`.
 
     Raises:
         UserError: `out` holds files that are not a report's, or an unknown score.

@@ -128,7 +128,7 @@ class Evaluation(Section):
 
 
 class Diverged(Section):
-    """When training has blown up. A non-finite loss, gradient or weight always counts.
+    """When training has blown up. A non-finite loss, gradient, weight or sample always counts.
 
     Attributes:
         weight_growth: root mean square of a network's weights, as a multiple of its start.
@@ -147,20 +147,24 @@ class Collapsed(Section):
             generator does not hear its noise.
         min_diversity: the same share; below it modes are lost, where it has been above it.
         worsening: an objective to be minimised has grown to this multiple of the trial's best
-            (to be maximised: shrunk by it); only for metrics that cannot be negative.
+            (to be maximised: shrunk by it), and by more than twice its usual ups and downs, over 6 %
+            of the budget; only for metrics that cannot be negative.
         warmup: share of the budget in which nothing is called a collapse.
         patience: reports in a row that must show it.
     """
 
     deaf: Annotated[float, Field(ge=0)] = 0.0002
     min_diversity: Annotated[float, Field(ge=0)] = 0.05
-    worsening: Annotated[float, Field(gt=1)] | None = 5.0
+    worsening: Annotated[float, Field(gt=1)] | None = 1.5
     warmup: Share = 0.1
     patience: Positive = 2
 
 
 class Stalled(Section):
     """When one network has won and the other no longer learns.
+
+    While the objective improves by a twentieth nothing is called stalled, and what is must have
+    lasted over 8 % of the budget.
 
     Attributes:
         min_doubt: the discriminator has won where its `d_doubt`, its loss as a share of an undecided

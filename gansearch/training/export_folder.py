@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import math
 import platform
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError
@@ -32,7 +34,9 @@ from gansearch.study.config import TrialConfig
 from gansearch.study.document import read_document, write_document
 from gansearch.study.records import Report, strict_json
 from gansearch.training.building import Shape, build_generator
-from gansearch.training.sampling import GRID_SEED, GRID_SIZE, generate
+from gansearch.training.sampling import GRID_SEED, GRID_SIZE, NonFiniteSamples, generate
+
+log = logging.getLogger(__name__)
 
 VERSIONS = ("gansearch", "torch", "ray", "optuna", "mlflow", "numpy")
 
@@ -46,10 +50,17 @@ class Model:
     facts: dict[str, Any]
 
     def sample(self, count: int, seed: int, device: str = "cpu") -> Tensor:
-        """Images: uint8, count x C x H x W; a seed, the same images."""
+        """Images: uint8, count x C x H x W; a seed, the same images.
+
+        Raises:
+            UserError: the generator makes NaN or infinity of this noise.
+        """
         where = torch.device(device)
         network = self.generator.to(where).eval()
-        return generate(network, count, self.config.latent_size, seed, where)
+        try:
+            return generate(network, count, self.config.latent_size, seed, where)
+        except NonFiniteSamples as error:
+            raise UserError(f"{error}: nothing can be drawn of seed {seed}") from error
 
 
 def write_model(
@@ -80,8 +91,12 @@ def write_model(
     content = known | dict(facts) | {"versions": versions()}
     text = json.dumps(strict_json(content), indent=2, ensure_ascii=False)
     (folder / "model.json").write_text(text + "\n", encoding="utf-8")
-    samples = read_model(folder).sample(GRID_SIZE, config.seed + GRID_SEED)
-    write_grid(samples, folder / "samples.png")
+    try:
+        samples = read_model(folder).sample(GRID_SIZE, config.seed + GRID_SEED)
+    except UserError as error:  # what was measured was finite, and this noise is other noise
+        log.warning("no samples.png: %s", error)
+    else:
+        write_grid(samples, folder / "samples.png")
     return folder
 
 
@@ -141,6 +156,14 @@ def _tiled(images: Tensor) -> Tensor:
         top, left = i // columns * (height + 1) + 1, i % columns * (width + 1) + 1
         grid[:, top : top + height, left : left + width] = image
     return grid
+
+
+def write_real_grid(images: np.ndarray, path: Place) -> None:
+    """Write some of a data set's images (uint8, N x C x H x W) as a grid, from all over the set, since
+    many a set is ordered by class; as many as a grid of samples has.
+    """
+    places = np.linspace(0, len(images) - 1, min(GRID_SIZE, len(images))).round().astype(int)
+    write_grid(torch.from_numpy(images[places]), path)
 
 
 def versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median
 from typing import Protocol
 
 from gansearch.study.config import Collapsed, Diverged, Stalled, TrialConfig
@@ -37,23 +38,30 @@ class Rule(Protocol):
 
 
 class Patience:
-    """Turns symptoms into a verdict: so many reports in a row must show one, after a warm-up."""
+    """Turns symptoms into a verdict: so many reports in a row must show one, after a warm-up, and the
+    first of them at least `lasting` steps before the last.
+    """
 
-    def __init__(self, outcome: Outcome, reports: int, warmup_steps: float) -> None:
+    def __init__(
+        self, outcome: Outcome, reports: int, warmup_steps: float, lasting: float = 0.0
+    ) -> None:
         self.outcome, self.reports, self.warmup_steps = outcome, reports, warmup_steps
-        self.bad = 0
+        self.lasting = lasting
+        self.bad, self.since = 0, 0
 
     def judge(self, report: Report, symptom: str) -> Verdict:
         """The verdict on a report and the symptom that it shows, if any."""
         self.bad = self.bad + 1 if symptom and report.step >= self.warmup_steps else 0
-        if self.bad < self.reports:
+        if self.bad == 1:
+            self.since = report.step
+        if self.bad < self.reports or report.step - self.since < self.lasting:
             return CONTINUE
         times = f", {self.bad} reports in a row" if self.bad > 1 else ""
         return Verdict(self.outcome, f"{symptom}{times}, at step {report.step}")
 
 
 class Divergence:
-    """Non-finite or exploding losses, gradients, weights."""
+    """Non-finite or exploding losses, gradients, weights; samples that are not finite."""
 
     def __init__(self, options: Diverged) -> None:
         self.options = options
@@ -69,6 +77,8 @@ class Divergence:
                 value = report.metrics[f"{side}_{key}"]
                 if not math.isfinite(value):
                     return self._stop(report, f"the {network}'s {what}: {value}")
+        if math.isnan(report.metrics["diversity"]):
+            return self._stop(report, "the generator's samples are not finite")
         for side, network in NETWORKS.items():
             if why := self._explosion(network, side, report):
                 return self._stop(report, why)
@@ -88,53 +98,108 @@ class Divergence:
         return Verdict(Outcome.DIVERGED, f"{why}, at step {report.step}")
 
 
-class Collapse:
-    """Lost modes: hardly any variety left, or an objective far worse than it has been."""
+LASTING = 0.06
+"""Share of the budget over which an objective must stay worsened, besides `patience` reports."""
 
-    def __init__(self, options: Collapsed, metric: str, goal: Goal, warmup_steps: float) -> None:
+NOISE = 2.0
+"""A worsening counts where it is more than so many times what is usual between two reports."""
+
+
+class Collapse:
+    """Lost modes: hardly any variety left, or an objective far worse than it has been.
+
+    A metric of few samples has a constant bias, which makes any ratio of values smaller, and noise,
+    which makes single reports worse: so the ratio that counts is small, and it must last.
+    """
+
+    def __init__(self, options: Collapsed, metric: str, goal: Goal, budget: int) -> None:
         self.options = options
         self.metric = metric
         self.goal = goal
-        self.patience = Patience(Outcome.COLLAPSED, options.patience, warmup_steps)
+        warmup = options.warmup * budget
+        self.modes = Patience(Outcome.COLLAPSED, options.patience, warmup)
+        self.worse = Patience(Outcome.COLLAPSED, options.patience, warmup, LASTING * budget)
         self.best: float | None = None
         self.most = 0.0
+        self.rises: list[float] = []  # from one report to the next, all of them
+        self.noise = 0.0  # the median rise up to the best report: what recovered
+        self.last = math.nan
 
     def observe(self, report: Report) -> Verdict:
         """Stops at the `patience`-th report in a row that shows it, after the warm-up."""
         value = report.metrics.get(self.metric, math.nan)
+        rise = (value - self.last) * (1 if self.goal == "min" else -1)
+        self.last = value
+        if rise > 0:
+            self.rises.append(rise)
         if better(value, self.best, self.goal):
             self.best = value
+            self.noise = median(self.rises) if self.rises else 0.0
         diversity = report.metrics["diversity"]
         self.most = max(self.most, diversity)
-        why = self._symptom(diversity, value)
-        return self.patience.judge(report, why)
+        lost = self.modes.judge(report, self._lost_modes(diversity))
+        worse = self.worse.judge(report, self._worsened(value))
+        return lost if lost.outcome else worse
 
-    def _symptom(self, diversity: float, value: float) -> str:
+    def _lost_modes(self, diversity: float) -> str:
         if diversity < self.options.deaf:
             return f"the samples hardly differ: {diversity:.2g} of the real images' variance"
         # A generator that is still learning has little variety too: only a loss of it is a collapse.
         if diversity < self.options.min_diversity <= self.most:
             was = f"down from {self.most:.2g}"
             return f"the samples have {diversity:.2g} of the real images' variance, {was}"
+        return ""
+
+    def _worsened(self, value: float) -> str:
         factor, best = self.options.worsening, self.best
         if factor is None or best is None or best <= 0 or not math.isfinite(value):
             return ""
         worse = value > best * factor if self.goal == "min" else value < best / factor
-        return f"{self.metric} went from {best:.4g} to {value:.4g}" if worse else ""
+        if not worse or abs(value - best) <= NOISE * self.noise:
+            return ""
+        return f"{self.metric} went from {best:.4g} to {value:.4g}"
+
+
+STUCK = 0.08
+"""Share of the budget over which one network must have won, besides `patience` reports in a row."""
+
+LEARNS = 0.05
+"""An objective that is better by this share than when it last was so is still being learnt."""
 
 
 class Stall:
-    """One network has won, and there is nothing left that the other could learn from."""
+    """One network has won, and there is nothing left that the other could learn from.
 
-    def __init__(self, options: Stalled, warmup_steps: float) -> None:
+    Whatever the discriminator's loss says, a generator whose objective improves has not stalled: the
+    symptom must hold, and the objective not improve, for `patience` reports and a share of the budget.
+    """
+
+    def __init__(self, options: Stalled, metric: str, goal: Goal, budget: int) -> None:
         self.options = options
-        self.patience = Patience(Outcome.STALLED, options.patience, warmup_steps)
+        self.metric = metric
+        self.goal = goal
+        warmup, lasting = options.warmup * budget, STUCK * budget
+        self.patience = Patience(Outcome.STALLED, options.patience, warmup, lasting)
         self.steepest = 0.0
+        self.level: float | None = None
 
     def observe(self, report: Report) -> Verdict:
         """Stops at the `patience`-th report in a row that shows it, after the warm-up."""
         why = self._symptom(report, self._gradient_share(report))
-        return self.patience.judge(report, why)
+        return self.patience.judge(report, "" if self._learns(report) else why)
+
+    def _learns(self, report: Report) -> bool:
+        """Whether the objective is clearly better than when it last was."""
+        value = report.metrics.get(self.metric, math.nan)
+        if not math.isfinite(value):
+            return False
+        first = self.level is None
+        level = value if self.level is None else self.level
+        gain = abs(level) * LEARNS * (-1 if self.goal == "min" else 1)
+        learns = better(value, level + gain, self.goal)
+        if first or learns:
+            self.level = value
+        return learns
 
     def _gradient_share(self, report: Report) -> float:
         norm = report.metrics["d_grad_norm"]
@@ -157,15 +222,14 @@ class Health:
 
     def __init__(self, config: TrialConfig) -> None:
         health, steps = config.health, config.budget.steps
+        goal = config.objective.goal or "min"
         self.rules: list[Rule] = []
         if health.diverged:
             self.rules.append(Divergence(health.diverged))
         if health.collapsed:
-            warmup = health.collapsed.warmup * steps
-            goal = config.objective.goal or "min"
-            self.rules.append(Collapse(health.collapsed, config.objective.metric, goal, warmup))
+            self.rules.append(Collapse(health.collapsed, config.objective.metric, goal, steps))
         if health.stalled:
-            self.rules.append(Stall(health.stalled, health.stalled.warmup * steps))
+            self.rules.append(Stall(health.stalled, config.objective.metric, goal, steps))
 
     def observe(self, report: Report) -> Verdict:
         """The first verdict to stop, in the order diverged, collapsed, stalled; every rule sees

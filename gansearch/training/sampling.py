@@ -9,6 +9,10 @@ AT_ONCE = 256
 """Images generated in one pass where no gradient is wanted."""
 
 
+class NonFiniteSamples(ArithmeticError):
+    """A generator made NaN or infinity. As bytes that would be black images, and look like a result."""
+
+
 GRID_SIZE = 64
 """Images in the fixed-noise sample grid."""
 
@@ -29,13 +33,22 @@ def generate(
 ) -> Tensor:
     """Images of a generator in evaluation mode: uint8, count x C x H x W; a seed, the same images,
     up to rounding however many are made `at_once`.
+
+    Raises:
+        NonFiniteSamples: some value is NaN or infinite.
     """
     noise = torch.Generator(device).manual_seed(seed)
+    finite = torch.ones((), dtype=torch.bool, device=device)
     batches = []
     for start in range(0, count, AT_ONCE):
         size = (min(AT_ONCE, count - start), latent_size)
         latents = torch.randn(size, generator=noise, device=device)
-        batches += [unscale(network(part)) for part in torch.split(latents, at_once)]
+        for part in torch.split(latents, at_once):
+            images = network(part)
+            finite &= images.isfinite().all()
+            batches.append(unscale(images))
+    if not finite:  # asked once: it waits for the device
+        raise NonFiniteSamples("the generator's samples are not finite")
     return torch.cat(batches)
 
 

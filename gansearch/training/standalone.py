@@ -59,7 +59,8 @@ def train(
         best = _best(trainer)
         checkpoint.save(folder, report.step, trainer.state())
         checkpoint.keep(folder, {report.step, best.step if best else report.step}, tidy=True)
-        write_grid(trainer.grid(), out / "samples" / f"step-{report.step:06d}.png")
+        if (grid := trainer.grid()) is not None:
+            write_grid(grid, out / "samples" / f"step-{report.step:06d}.png")
         write_reports(out / "reports.csv", trainer.reports)
         on_report(report)
     best = _best(trainer)

@@ -27,6 +27,7 @@ from gansearch.losses.draws import Draws, drawing_from
 from gansearch.metrics.reference import Evaluator, Reference
 from gansearch.study.config import TrialConfig, trial_seed
 from gansearch.study.records import Outcome, Report
+from gansearch.training.averaging import settle, statistics_words
 from gansearch.training.building import (
     build_discriminator,
     build_generator,
@@ -50,6 +51,7 @@ from gansearch.training.sampling import (
     EVALUATION_SEED,
     GRID_SEED,
     GRID_SIZE,
+    NonFiniteSamples,
     generate,
     scale,
     update_average,
@@ -94,6 +96,7 @@ class Trainer:
         self.averaged.eval()
         check_first_output(self.generator, "generator", data.shape, config, self.device)
         check_first_output(self.discriminator, "discriminator", (), config, self.device)
+        self._settled = -1  # the step whose averaged weights have their statistics
         sides = config.optimizer
         self._g_optimizer = build_optimizer(sides.generator, self.generator)
         self._d_optimizer = build_optimizer(sides.discriminator, self.discriminator)
@@ -124,6 +127,8 @@ class Trainer:
         """Metric name -> features, their hash, sample counts, split, EMA or not."""
         samples = self.config.evaluation.samples
         evaluated = self._evaluator.provenance(samples, ema=self.config.ema is not None)
+        how = statistics_words(self.averaged, self.config)
+        evaluated = {name: origin | how for name, origin in evaluated.items()}
         own = MEASURED | SPLIT if self.microbatches > 1 else MEASURED
         return {name: {"features": None, "over": over} for name, over in own.items()} | evaluated
 
@@ -175,14 +180,28 @@ class Trainer:
 
     @torch.no_grad()
     def generate(self, count: int, seed: int) -> Tensor:
-        """Images from the evaluated generator: uint8, count x C x H x W, on the trainer's device."""
-        network, at_once = self._evaluated(), max(AT_ONCE // self.microbatches, 1)
-        with seeded(seed, self.device), deterministic_algorithms(self.config.deterministic):
-            return generate(network, count, self.config.latent_size, seed, self.device, at_once)
+        """Images from the evaluated generator: uint8, count x C x H x W, on the trainer's device.
 
-    def grid(self) -> Tensor:
-        """The fixed-noise samples that an image series shows: uint8, GRID_SIZE x C x H x W."""
-        return self.generate(GRID_SIZE, self.config.seed + GRID_SEED)
+        Raises `NonFiniteSamples`.
+        """
+        at_once = max(AT_ONCE // self.microbatches, 1)
+        with deterministic_algorithms(self.config.deterministic):
+            network = self._evaluated()
+            with seeded(seed, self.device):
+                return generate(network, count, self.config.latent_size, seed, self.device, at_once)
+
+    def grid(self) -> Tensor | None:
+        """The fixed-noise samples that an image series shows: uint8, GRID_SIZE x C x H x W; None where
+        they are not finite.
+        """
+        return self._finite(GRID_SIZE, self.config.seed + GRID_SEED)
+
+    def _finite(self, count: int, seed: int) -> Tensor | None:
+        """What `generate` makes; None where it is not finite."""
+        try:
+            return self.generate(count, seed)
+        except NonFiniteSamples:
+            return None
 
     def state(self) -> dict[str, Any]:
         """All that continuing needs, as tensors and plain values (`torch.load(weights_only=True)`
@@ -208,8 +227,11 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` gave; raises `ValueError` if another configuration made it."""
-        if TrialConfig.model_validate(state["config"]) != self.config:
+        """Continue from what `state` gave; raises `ValueError` if another configuration made it. Health
+        rules may be others: they judge a training, and do not change it.
+        """
+        made = TrialConfig.model_validate(state["config"])
+        if made.model_copy(update={"health": self.config.health}) != self.config:
             raise ValueError("the checkpoint was made by another configuration")
         if state["device"] != self.device.type:
             raise ValueError(f"the checkpoint was made on {state['device']}, not {self.device.type}")
@@ -222,6 +244,7 @@ class Trainer:
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
         self.averaged.load_state_dict(state["averaged"])
+        self._settled = -1
         self._g_optimizer.load_state_dict(state["g_optimizer"])
         self._d_optimizer.load_state_dict(state["d_optimizer"])
         self._start_scale = state["start_scale"]
@@ -336,21 +359,22 @@ class Trainer:
         """The generator that metrics and samples are made with, in evaluation mode."""
         if self.config.ema is None:
             return self.generator.eval()
-        for ours, live in zip(self.averaged.buffers(), self.generator.buffers(), strict=True):
-            ours.copy_(live)  # running statistics are averages already
+        if self._settled != self.step:
+            settle(self.averaged, self.generator, self.config, self.device, self.microbatches)
+            self._settled = self.step
         return self.averaged
 
     def _measure(self, window: Window) -> dict[str, float]:
-        """The report's metrics. A network that is no longer finite is not evaluated: NaN says so."""
+        """The report's metrics. Where samples are not finite nothing is measured: NaN says so."""
         metrics = window.metrics(self._loss)
         for key, network in (("d", self.discriminator), ("g", self.generator)):
             growth = weight_scale(network) / max(self._start_scale[key], 1e-3)
             metrics[f"{key}_weight_growth"] = growth
-        if math.isfinite(metrics["g_weight_growth"]):
-            samples = self.config.evaluation.samples
-            images = self.generate(samples, self.config.seed + EVALUATION_SEED)
+        evaluation, seed = self.config.evaluation, self.config.seed + EVALUATION_SEED
+        alive = math.isfinite(metrics["g_weight_growth"])
+        if alive and (images := self._finite(evaluation.samples, seed)) is not None:
             return metrics | self._evaluator.evaluate(images)
-        names = [part.name for part in self.config.evaluation.metrics]
+        names = [part.name for part in evaluation.metrics]
         return metrics | dict.fromkeys([*names, "diversity"], math.nan)
 
     def _judge(self, metrics: dict[str, float]) -> Report:

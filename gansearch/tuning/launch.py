@@ -16,6 +16,7 @@ from rich.console import Console
 from gansearch import files
 from gansearch.data.images import ImageData
 from gansearch.errors import StudyError, UserError
+from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import DASHBOARD, Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.metrics.reference import Reference, load_reference
@@ -35,6 +36,7 @@ from gansearch.study.plan import Stability
 from gansearch.study.roster import Candidate, Roster
 from gansearch.study.spec import StudySpec
 from gansearch.tracking import store_of
+from gansearch.training.export_folder import write_real_grid
 from gansearch.training.prepare import load_real, load_weights, prepare
 from gansearch.training.validation import load_study
 from gansearch.tuning.connection import connected, dashboard
@@ -69,6 +71,7 @@ def run(
         with created(spec, study, reference):
             keep(modules, directory.modules)
             nodes.share(directory.path)
+            _draw_real(directory, data)
             shared = (data_ref, data.shape, ray.put(reference))
             del data
             stage = Stage(nodes, spec, study, where, *shared, console)
@@ -185,10 +188,19 @@ def _staged(study: StoredStudy, journal: Journal, where: Where, console: Console
             nodes.check_shared(directory.path)
             keep(where.modules, directory.modules)
             nodes.share(directory.path)
+            _draw_real(directory, data)
             shared = (ray.put(data), data.shape, ray.put(reference))
             del data  # the object store has it
             _note_dashboard(ray, journal, console)
             yield Stage(nodes, spec, study, where, *shared, console)
+
+
+def _draw_real(directory: StudyDirectory, data: ImageData) -> None:
+    """Draw real images for the report, which may be made where the data set is not."""
+    with files.reachable(directory.path):
+        drawn = directory.real_images.exists()
+    if not drawn:
+        write_real_grid(data.images, directory.real_images)
 
 
 def _note_dashboard(ray: Any, journal: Journal, console: Console) -> None:

@@ -68,16 +68,17 @@ def test_a_map_of_a_family_of_the_seeds_and_of_other_axes():
     ]
     evidence = study(search, axes, stability=seeds)
     counted = {
-        "all": stability_map(evidence).attrs["counted"],
-        "hinge": stability_map(evidence, family="hinge").attrs["counted"],
-        "seeds": stability_map(evidence, family="hinge", seeds=True).attrs["counted"],
+        "all": stability_map(evidence, seeds=False).attrs["counted"],
+        "hinge": stability_map(evidence, family="hinge", seeds=False).attrs["counted"],
+        "seeds": stability_map(evidence, family="hinge").attrs["counted"],
+        "points": len(map_points(evidence, family="hinge")),
     }
-    assert counted == {"all": 2, "hinge": 1, "seeds": 4}
+    assert counted == {"all": 2, "hinge": 1, "seeds": 4, "points": 4}
     other = stability_map(evidence, G, "loss.penalty.weight")
     assert (other.attrs["y"], other.attrs["counted"], other.attrs["uncounted"]) == (
         "loss.penalty.weight",
         1,
-        1,
+        4,
     )
     with pytest.raises(ValueError, match="no numeric axis"):
         stability_map(evidence, "loss")
@@ -211,6 +212,40 @@ def test_words_for_everywhere_and_few():
     running = safe_rates(study([trial(0, rates(0, 0), Outcome.RUNNING)])).iloc[0]
     assert running["words"] == "no trial counts yet"
     assert running[["rate", "low", "high", "safe_from"]].tolist() == [None] * 4
+
+
+# --- too little evidence --------------------------------------------------------------------------
+
+
+def test_two_trials_that_succeeded_are_not_a_rate_that_is_safe_nowhere():
+    few = study([trial(0, rates(0.2, 0.2)), trial(1, rates(0.8, 0.8))])
+    assert set(safe_rates(few)["words"]) == {"not enough trials (2)"}
+    assert set(safe_rates(few)["trials"]) == {2}
+    table = stability_map(few)
+    assert (table.attrs["words"], table.attrs["enough"]) == ("not enough trials (2)", False)
+
+
+def test_failures_enough_say_nowhere_and_too_few_do_not():
+    failed = [trial(i, rates(0.5, 0.5), Outcome.DIVERGED) for i in range(6)]
+    assert set(safe_rates(study(failed[:2]))["words"]) == {"not enough trials (2)"}
+    said = safe_rates(study(failed))["words"]
+    assert all(words.startswith("nowhere that has trials enough: at best ") for words in said)
+    assert stability_map(study(failed)).attrs["enough"]
+
+
+def test_confirmed_seeds_are_evidence():
+    at = {"optimizer": {"generator": {"lr": 2e-4}, "discriminator": {"lr": 2e-4}}}
+    kind = {"loss": {"name": "minimax", "penalty": None}}
+    seeds = [trial(i, {}, config=at | kind) for i in range(5)]
+    search = [trial(i, rates(0.5, 0.5), loss="hinge") for i in range(3)]
+    table = safe_rates(study(search, stability=seeds)).set_index(["family", "axis"])
+    row = table.loc[("minimax", G)]
+    assert row["trials"] == 5
+    assert row["safe_from"] < 2e-4 < row["rate"]
+    assert "minimax" not in set(safe_rates(study(search, stability=seeds), seeds=False)["family"])
+    failed = [trial(i, {}, Outcome.COLLAPSED, config=at | kind) for i in range(5)]
+    lost = safe_rates(study(search, stability=failed)).set_index(["family", "axis"])
+    assert lost.loc[("minimax", G), "words"].startswith("nowhere")
 
 
 def test_no_rate_is_an_axis():

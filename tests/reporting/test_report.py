@@ -22,10 +22,13 @@ from gansearch.errors import UserError
 from gansearch.reporting import figures
 from gansearch.reporting import style as drawing
 from gansearch.reporting import writing as report_module
-from gansearch.reporting.answer import answer, told_apart
+from gansearch.reporting.answer import answer, told_apart, values_of
 from gansearch.reporting.contents import sections
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Section, page
+from gansearch.reporting.search import maps
+from gansearch.reporting.stability import REAL, curse, training
+from gansearch.reporting.stability import drawn as drawn_samples
 from gansearch.reporting.style import OUTCOME_COLOURS, Palette, styled
 from gansearch.reporting.writing import write_report
 from gansearch.study.records import Outcome
@@ -468,3 +471,98 @@ def test_a_large_study_stays_under_10_mb(tmp_path):
 
 def test_a_section_without_anything_is_a_heading_alone():
     assert "Only a heading" in page("", "", [Section("x", "Only a heading")])
+
+
+# --- sentences that follow the numbers ------------------------------------------------------------
+
+
+def test_the_answer_names_the_winners_learning_rates_and_what_else_was_searched(study):
+    found = Findings(study)
+    best = found.rows[0]["configuration"]
+    params = study.roster[best].params
+    said = next(s for s in answer(found).sentences if "what was searched" in s)
+    for side in ("generator", "discriminator"):
+        path = f"optimizer.{side}.lr"
+        told = re.search(rf"{re.escape(path)} = ([\d.e-]+)", said)
+        assert float(told[1]) == pytest.approx(params[path], rel=0.005)
+    assert said.index("optimizer") < said.index("loss = ")
+    assert f"loss = {params['loss']}" in said
+    assert f"generator.depth = {params['generator.depth']}" in said
+    assert ("loss.penalty.weight" in said) == (params["loss"] == "wasserstein")
+
+
+def test_a_default_s_values_are_read_from_its_configuration(study):
+    default = next(c for c in study.roster.candidates if c.kind == "default")
+    said = values_of(default.config, {}, study.axes)
+    assert said.startswith("optimizer.discriminator.lr = 0.0002, optimizer.generator.lr = 0.0002, ")
+    assert "loss = minimax" in said
+    assert "penalty.weight" not in said
+
+
+def test_an_unconfirmed_answer_names_them_too():
+    alone = evidence(**SMALL)
+    alone = replace(alone, stability=[], roster=Roster())
+    assert any("optimizer.generator.lr = " in s for s in answer(Findings(alone)).sentences)
+    one = replace(alone, search=[next(r for r in alone.search if r.outcome is Outcome.COMPLETED)])
+    assert "lucky" in " ".join(answer(Findings(alone)).sentences)
+    assert "lucky" not in " ".join(answer(Findings(one)).sentences)
+
+
+@pytest.mark.parametrize(("shift", "cursed"), [(50.0, True), (-50.0, False)])
+def test_the_winners_curse_is_drawn_only_where_most_did_worse(shift, cursed):
+    found = evidence(trials=30, top=3, seeds=4, reports=5)
+    moved = [
+        replace(
+            run,
+            reports=[
+                replace(r, metrics=r.metrics | {"fd_classifier": r.metrics["fd_classifier"] + shift})
+                for r in run.reports
+            ],
+        )
+        for run in found.stability
+    ]
+    said = curse(Findings(replace(found, stability=moved)), Palette.of(["hinge"]))
+    assert ("lucky one, and not what to report" in said.paragraphs[0]) is cursed
+    assert ("was not lucky" in said.paragraphs[0]) is not cursed
+    assert said.title == ("The winner's curse" if cursed else "Search and confirmation")
+
+
+def test_training_curves_of_configurations_share_one_scale(study):
+    with styled():
+        found = Findings(study)
+        shown = training(found, Palette.of(found.families))
+        limits = [picture.figure.axes[0].get_ylim() for picture in shown.pictures]
+        scales = {picture.figure.axes[0].get_yscale() for picture in shown.pictures}
+    assert len(limits) > 1
+    assert len(set(limits)) == len(scales) == 1
+    labels = [row["configuration"] for row in found.rows]
+    values = [
+        report.metrics["fd_classifier"]
+        for run in found.main.stability
+        if run.configuration in labels
+        for report in run.reports
+        if math.isfinite(report.metrics["fd_classifier"])
+    ]
+    assert limits[0][0] <= min(values)
+    assert limits[0][1] >= max(values)
+
+
+def test_real_images_stand_before_samples(study, tmp_path):
+    best = confirmation.configurations(study).index[0]
+    for name, colour in (("real", "green"), ("made", "red")):
+        Image.new("RGB", (64, 64), colour).save(tmp_path / f"{name}.png")
+    made = drawn_samples(Findings(study), {best: tmp_path / "made.png", REAL: tmp_path / "real.png"})
+    assert [picture.name for picture in made.pictures] == ["samples-real", "samples-1"]
+    assert "Real images of fashion-mnist" in made.pictures[0].caption
+    old = drawn_samples(Findings(study), {best: tmp_path / "made.png"})
+    assert [picture.name for picture in old.pictures] == ["samples-1"]
+
+
+def test_a_map_of_too_few_trials_is_a_sentence_not_a_picture():
+    few = evidence(trials=3, top=1, seeds=1, reports=4, default=False)
+    said = maps(Findings(few))
+    assert not said.pictures
+    assert re.search(r"No map of .*not enough trials \(\d\)", " ".join(said.paragraphs))
+    table = said.tables[0]
+    assert "not enough trials" in str(table)
+    assert "nowhere" not in str(table)

@@ -75,6 +75,31 @@ TABLE = {
         {"fd_classifier": late(200.0, 7, 20.0)},
         (9, "collapsed", "fd_classifier went from 20 to 200"),
     ),
+    "a late collapse, from a best that is not tiny": (
+        {"fd_classifier": [60.0, 40.0, 30.0, 25.0, 22.0, 20.0, 35.0, 36.0, 37.0, 38.0]},
+        (8, "collapsed", "fd_classifier went from 20 to 36"),
+    ),
+    "a late collapse, with a constant in the metric": (
+        {"fd_classifier": [130.0, 110.0, 100.0, 95.0, 92.0, 90.0, 145.0, 146.0, 147.0, 148.0]},
+        (8, "collapsed", "fd_classifier went from 90 to 146"),
+    ),
+    "two bad reports that recover, as at the start of noisy training": (
+        {"fd_classifier": [40.0, 20.0, 40.0, 19.0, 38.0, 18.0, 39.0, 38.0, 39.0, 17.0]},
+        None,
+    ),
+    "one report of half as much again": ({"fd_classifier": [20.0] * 5 + [40.0] + [20.0] * 4}, None),
+    "the discriminator is sure, and the generator still learns": (
+        {"d_doubt": 0.001, "fd_classifier": [100.0 * 0.9**i for i in range(10)]},
+        None,
+    ),
+    "the discriminator is sure, and the generator learns no longer": (
+        {"d_doubt": 0.001, "fd_classifier": [100.0, 80.0, 60.0, 50.0] + [49.0] * 6},
+        (6, "stalled", "sure of every image"),
+    ),
+    "the discriminator is sure, and the objective is no number": (
+        {"d_doubt": 0.001, "fd_classifier": math.nan},
+        (2, "stalled", "sure of every image"),
+    ),
     "discriminator is sure of everything": (
         {"d_doubt": late(0.001, 4, 0.8)},
         (6, "stalled", "sure of every image"),
@@ -127,6 +152,28 @@ def test_thresholds_patience_and_warm_up_are_the_study_s():
     assert judge(tolerant, curve(g_weight_growth=500.0)) is None
     loose = config(health={"collapsed": {"worsening": None}})
     assert judge(loose, curve(fd_classifier=late(9999.0, 5, 1.0))) is None
+
+
+def many(values, **columns):
+    """A hundred reports, one for each per cent of the budget of `config()`."""
+    for i, value in enumerate(values):
+        row = {"fd_classifier": value} | columns
+        yield Report((i + 1) * 10, 0, 0.0, HEALTHY | row, 0.0)
+
+
+def test_patience_is_a_share_of_the_budget_where_reports_are_many():
+    worse = [20.0] * 50 + [40.0] * 50
+    assert judge(config(), many(worse))[0] == 50 + 7, "over six per cent, seven reports"
+    brief = [20.0] * 50 + [40.0] * 5 + [20.0] * 45
+    assert judge(config(), many(brief)) is None
+    assert judge(config(), many([20.0] * 100, d_doubt=0.001))[0] == 5 + 8
+
+
+def test_an_objective_to_be_maximised_that_rises_has_not_stalled():
+    upwards = config(objective={"metric": "is_classifier", "goal": "max"})
+    rising = [1.0 + 0.2 * i for i in range(10)]
+    assert judge(upwards, curve(is_classifier=rising, d_doubt=0.001)) is None
+    assert judge(upwards, curve(is_classifier=2.0, d_doubt=0.001))[1] is Outcome.STALLED
 
 
 def test_worsening_knows_which_way_is_up():
