@@ -41,6 +41,9 @@ def show_study(out: Console, study: api.Study) -> None:
     grid = Table.grid(padding=(0, 2))
     for key, value in facts.items():
         grid.add_row(f"[dim]{key}[/]", escape(value))
+        if key == "data":
+            for note in study.data.notes:
+                grid.add_row("", escape(note))
     out.print(grid)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
+import warnings
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
 
+from gansearch.data.decoding import Unreadable, decode
 from gansearch.data.images import ImageData
+from gansearch.data.layout import Layout, arrange
+from gansearch.data.walk import Walk, shown, walk
 from gansearch.errors import DataError
-
-TEST_SHARE = 10
-"""One image in so many is a test image."""
 
 
 def image_folder(
@@ -26,12 +26,14 @@ def image_folder(
     path: str,
     channels: Literal[1, 3] = 3,
 ) -> ImageData:
-    """All images of a folder in any format that Pillow reads, centre-cropped square and resized.
+    """All images of a folder in any format that Pillow decodes, centre-cropped square and resized.
 
     Subfolders are classes, numbered in the order of their names; a flat folder has no labels.
-    About one image in ten is for testing, chosen by a hash of its path below the folder: adding
-    images moves none from one split to the other, and every machine makes the same split. Files
-    with other suffixes and hidden ones are passed over; transparency is dropped.
+    Folders `train/` and `test/` (or `val/`, `valid/`, ...), at the top or in every class folder, are
+    the splits. Without them about one image in ten is for testing, chosen by a hash of its path below
+    the folder: adding images moves none from one split to the other, and every machine makes the same
+    split. Links are followed, and no folder is read twice. What is passed over (hidden files, other
+    suffixes) and what is lost (further frames, bits beyond the eighth, transparency) stands in `notes`.
 
     Args:
         root: the folder that holds all data sets.
@@ -41,85 +43,98 @@ def image_folder(
         channels: 3 for RGB, 1 for gray.
 
     Raises:
-        DataError: no such folder, no images in it, no `image_size`, or images that cannot be read.
+        DataError: no such folder, no images in it, no `image_size`, folders that can be read in two
+            ways, or files that cannot be read.
     """
-    folder = root / Path(path).expanduser()
+    folder = _folder(root, path)
     if image_size is None:
         raise DataError("data set 'image-folder' has no size of its own: set data.image_size")
-    files = _find(folder)
-    classes = _classes(folder, files)
-    here = [file for file in files if _is_test(file) == (split == "test")]
+    found = walk(folder)
+    if found.wrong:
+        raise DataError(_listed(f"{len(found.wrong)} entries of {folder} cannot be read", found.wrong))
+    if not found.images:
+        passed = f"; passed over: {found.passed_over}" if found.passed else ""
+        raise DataError(f"data set 'image-folder': there are no images in {folder.absolute()}{passed}")
+    layout = arrange(folder, found.images)
+    here = layout.test if split == "test" else layout.train
     if not here:
-        raise DataError(f"none of the {len(files)} images in {folder} is a {split} image: add some")
-    images = _read_all(folder, here, image_size, channels)
-    labels = np.array([classes.index(file.parts[0]) for file in here], np.int64) if classes else None
-    return ImageData("image-folder", split, images, labels, len(classes))
-
-
-def _find(folder: Path) -> list[Path]:
-    """The image files of a folder and all below it, relative to it, in order."""
-    if not folder.is_dir():
         raise DataError(
-            f"data set 'image-folder': there is no folder {folder.absolute()}; "
-            "data.path is absolute or lies below --data DIR (or GANSEARCH_DATA)"
+            f"none of the {len(found.images)} images in {folder} is a {split} image: add some"
         )
-    suffixes = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    below = (file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file())
-    found = [
-        file
-        for file in below
-        if file.suffix.lower() in suffixes and not any(p.startswith(".") for p in file.parts)
-    ]
-    if not found:
-        raise DataError(f"data set 'image-folder': there are no images in {folder.absolute()}")
-    return found
+    images, lost = _read_all(folder, here, image_size, channels)
+    names = [layout.class_of(file) for file in here] if layout.classes else []
+    if None in names:  # labelled for training, and loose for testing
+        labels, classes = None, []
+    else:
+        number = {name: index for index, name in enumerate(layout.classes)}
+        labels = np.array([number[name] for name in names if name], np.int64) if names else None
+        classes = list(layout.classes)
+    notes = (*_notes(found, layout), *lost)
+    return ImageData("image-folder", split, images, labels, len(classes), notes=notes)
 
 
-def _classes(folder: Path, files: Sequence[Path]) -> list[str]:
-    """The names of the subfolders that hold images; empty for a flat folder."""
-    classes = sorted({file.parts[0] for file in files if len(file.parts) > 1})
-    loose = [file for file in files if len(file.parts) == 1]
-    if classes and loose:
-        raise DataError(
-            f"data set 'image-folder': {folder.absolute()} has both images ({loose[0]}) and "
-            f"subfolders with images ({classes[0]}/): use one or the other"
-        )
-    return classes
+def _folder(root: Path, path: str) -> Path:
+    try:
+        folder = root / Path(path).expanduser()
+        if folder.is_dir():
+            return folder
+        place = shown(folder.absolute())
+        if folder.exists():
+            raise DataError(f"data set 'image-folder': {place} is a file, no folder: unpack it first")
+    except (OSError, RuntimeError, ValueError) as error:  # no permission, no such user, no such name
+        raise DataError(f"data set 'image-folder': data.path {path!r}: {error}") from error
+    raise DataError(
+        f"data set 'image-folder': there is no folder {place}; "
+        "data.path is absolute or lies below --data DIR (or GANSEARCH_DATA)"
+    )
 
 
-def _is_test(file: Path) -> bool:
-    seen = hashlib.sha256(file.as_posix().encode()).digest()
-    return int.from_bytes(seen[:8], "big") % TEST_SHARE == 0
+def _notes(found: Walk, layout: Layout) -> list[str]:
+    """What was found: files, splits, classes, and what is passed over."""
+    counts = f"{len(layout.train):,} for training + {len(layout.test):,} for testing"
+    notes = [f"{len(found.images):,} files of images: {counts}; {layout.words}"]
+    if layout.classes:
+        told = layout.counts()
+        more = f", and {len(told) - 12} more" if len(told) > 12 else ""
+        notes.append(f"{len(told)} classes (training + testing): {', '.join(told[:12])}{more}")
+    else:
+        notes.append("no class folders: no labels")
+    notes.append(f"passed over: {found.passed_over or 'nothing'}")
+    return notes
 
 
-def _read_all(folder: Path, files: Sequence[Path], size: int, channels: int) -> np.ndarray:
-    """uint8 [N, channels, size, size]; a `DataError` lists the first ten images of bad ones."""
+def _read_all(
+    folder: Path, files: Sequence[Path], size: int, channels: int
+) -> tuple[np.ndarray, list[str]]:
+    """uint8 [N, channels, size, size], and what was lost of how many, with an example of each."""
     images = np.empty((len(files), channels, size, size), np.uint8)
     bad: list[str] = []
+    lost: dict[str, list[str]] = defaultdict(list)
 
     def read(index: int) -> None:
+        name = shown(files[index])
         try:
-            images[index] = _read(folder / files[index], size, channels)
-        except Exception as error:  # each format has failures of its own
-            bad.append(f"{files[index]}: {error}")
+            images[index], losses = decode(folder / files[index], size, channels)
+        except Unreadable as error:
+            bad.append(f"{name}: {error}")
+            return
+        for loss in losses:
+            lost[loss].append(name)
 
-    with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without the interpreter's lock
-        list(pool.map(read, range(len(files))))
+    with warnings.catch_warnings():  # Pillow's words on large images, damaged EXIF data, ...
+        warnings.simplefilter("ignore")
+        with ThreadPoolExecutor() as pool:  # Pillow decodes without the interpreter's lock
+            list(pool.map(read, range(len(files))))
     if bad:
-        bad.sort()
-        lines = [
-            f"data set 'image-folder': {len(bad)} images in {folder} cannot be read",
-            *bad[:10],
-        ]
-        more = [f"and {len(bad) - 10} more"] if len(bad) > 10 else []
-        raise DataError("\n  ".join(lines + more))
-    return images
+        raise DataError(_listed(f"{len(bad)} images in {folder} cannot be read", bad))
+    return images, [
+        f"{len(names):,} of the {len(files):,} images read {loss} ({min(names)})"
+        for loss, names in sorted(lost.items())
+    ]
 
 
-def _read(file: Path, size: int, channels: int) -> np.ndarray:
-    with Image.open(file) as image:
-        if image.mode.startswith(("I", "F")):  # Pillow would clip them at 255 without a word
-            raise ValueError(f"more than 8 bits a channel (mode {image.mode})")
-        upright = ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L")
-        square = ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR)
-    return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1)
+def _listed(head: str, lines: list[str]) -> str:
+    """A message with the first ten lines and the number of the others."""
+    lines = sorted(lines)
+    more = [f"and {len(lines) - 10} more"] if len(lines) > 10 else []
+    return "\n  ".join([f"data set 'image-folder': {head}", *lines[:10], *more])

@@ -18,6 +18,7 @@ class ImageData:
         images: uint8, N x C x H x W, C is 1 or 3, H = W, values 0..255.
         labels: int64, N, values 0..classes-1; None where the data set has none.
         classes: how many classes there are; 0 without labels.
+        notes: what the loader found and passed over, a line each; `gansearch check` prints them.
     """
 
     name: str
@@ -25,6 +26,7 @@ class ImageData:
     images: np.ndarray
     labels: np.ndarray | None
     classes: int
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
