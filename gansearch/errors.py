@@ -7,6 +7,7 @@ GansearchError
     ├── DataError           a data set that is not there, or is not what it should be
     ├── WeightsError        network weights that are missing, damaged or of the wrong kind
     ├── StudyError          a study directory: not found, name taken, busy, changed since
+    ├── ClusterError        a Ray cluster that does not answer, refuses, or lacks what a trial needs
     └── StorageError        a disk, an object store or a database that is full, away or refuses
 """
 
@@ -61,6 +62,10 @@ class WeightsError(UserError):
 
 class StudyError(UserError):
     """A study directory that is missing, taken, busy or changed."""
+
+
+class ClusterError(UserError):
+    """A Ray cluster that does not answer, refuses, or lacks what a trial needs."""
 
 
 class StorageError(UserError):

@@ -14,7 +14,7 @@ from gansearch.errors import StudyError, UserError
 from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.stored import StoredStudy
-from gansearch.study.records import Best, Outcome, TrialRecord, ranked
+from gansearch.study.records import Best, TrialRecord, ranked
 from gansearch.training import checkpoint
 from gansearch.training.export_folder import write_model
 
@@ -101,7 +101,7 @@ def _choose(picks: list[Pick], evidence: Evidence, top: int) -> list[Pick]:
         raise StudyError(f"no trial of '{evidence.name}' has a finite {evidence.metric} yet")
     if len(picks) < top:
         what = "configurations have a seed that succeeded" if picks[0].facts else "trials have a value"
-        raise StudyError(f"--top {top}: only {len(picks)} {what}")
+        raise UserError(f"--top {top}: only {len(picks)} {what}")
     for pick in picks[:top]:
         if not pick.weights(evidence).is_file():
             raise StudyError(
@@ -124,7 +124,7 @@ def _confirmed(directory: StudyDirectory, evidence: Evidence, by: str) -> list[P
     rows = table.astype(object).where(table.notna(), None).to_dict("index")
     successes: dict[str, list[TrialRecord]] = {}
     for record in ranked(evidence.stability, evidence.metric, evidence.goal):
-        if record.outcome is Outcome.COMPLETED and record.best(evidence.metric, evidence.goal):
+        if record.succeeded(evidence.metric, evidence.goal):
             successes.setdefault(record.configuration, []).append(record)
     picks = []
     placed = sum(row["rank"] is not None for row in rows.values())

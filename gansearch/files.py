@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from gansearch.errors import StudyError, UserError, seconds_of
+from gansearch.errors import StorageError, UserError, seconds_of
 from gansearch.masking import without_password
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def reachable(path: Place) -> Iterator[None]:
     except Exception as error:  # each driver has its own kinds
         if isinstance(path, Path):
             raise
-        raise UserError(f"cannot use {path}: {_first_line(error)}") from error
+        raise StorageError(f"cannot use {path}: {_first_line(error)}") from error
 
 
 def check_writable(folder: Place) -> None:
@@ -212,9 +212,9 @@ def check_writable(folder: Place) -> None:
     while not existing.exists():
         existing = existing.parent
     if not existing.is_dir():
-        raise StudyError(f"{existing} is a file: take another --runs-dir")
+        raise UserError(f"{existing} is a file: take another --runs-dir")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise StudyError(f"{existing} is not yours to write in: take another --runs-dir")
+        raise UserError(f"{existing} is not yours to write in: take another --runs-dir")
 
 
 def patiently(path: Place, action: Callable[[], _T]) -> _T:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gansearch import api
+from gansearch.study.records import cost
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,9 +63,8 @@ def show_status(out: Console, found: dict[str, Any], top: int) -> None:
         out.print(f"trained again: {whom}: {ended or 'none yet'}", highlight=False)
     if found["costs"]["words"]:
         out.print(found["costs"]["words"], style="dim", highlight=False)
-    sign = 1 if goal == "min" else -1
     valued = [trial for trial in found["trials"] if trial["best"]]
-    valued.sort(key=lambda trial: sign * trial["best"]["value"])
+    valued.sort(key=lambda trial: cost(trial["best"]["value"], goal))
     _show_failures(out, found["trials"])
     if not valued:
         return

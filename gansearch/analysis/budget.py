@@ -21,7 +21,7 @@ import pandas as pd
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.statistics import expected_best
 from gansearch.analysis.trials import Array, families, of_family, table_of
-from gansearch.study.records import TrialRecord
+from gansearch.study.records import TrialRecord, cost
 
 NODES = 60
 """Points of a curve at most."""
@@ -93,10 +93,9 @@ def _upto(n: int) -> Array:
 
 def _ended(records: Sequence[TrialRecord], evidence: Evidence) -> tuple[Array, Array]:
     """Costs (small is good, infinite: no value), best first; and the device-seconds of each trial."""
-    sign = 1 if evidence.goal == "min" else -1
     ended = [record for record in records if record.outcome.ended and not record.blameless]
     bests = [record.best(evidence.metric, evidence.goal) for record in ended]
-    costs = np.array([sign * best.value if best else math.inf for best in bests])
+    costs = np.array([cost(best.value, evidence.goal) if best else math.inf for best in bests])
     seconds = evidence.devices * np.array([record.seconds for record in ended])
     order = np.argsort(costs, kind="stable")
     return costs[order], seconds[order]

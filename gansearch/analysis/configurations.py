@@ -29,7 +29,7 @@ from gansearch.analysis.statistics import (
 )
 from gansearch.analysis.wording import listed
 from gansearch.errors import UserError, nearest
-from gansearch.study.records import Best, Goal, Outcome, TrialRecord, ranked
+from gansearch.study.records import Best, Goal, Outcome, TrialRecord, cost, ranked, worse_by
 
 SCORES = {
     "iqm": "interquartile mean over all seeds: half of the seeds decide, so neither one lucky seed nor "
@@ -174,7 +174,7 @@ def _score(group: Group, rank: Rank | None, by: str) -> float | None:
         return group.rate.value
     if rank is None or rank.score is None:
         return None
-    return rank.score if group.goal == "min" else -rank.score
+    return cost(rank.score, group.goal)
 
 
 def _late_collapses(group: Group) -> Interval:
@@ -189,7 +189,7 @@ def _late_collapses(group: Group) -> Interval:
 def _fell(seed: Seed, best: float, goal: Goal) -> bool:
     if seed.record.outcome in (Outcome.COLLAPSED, Outcome.DIVERGED) or not math.isfinite(seed.last):
         return True
-    return seed.last > best * LATE if goal == "min" else seed.last < best / LATE
+    return worse_by(seed.last, best, LATE, goal)
 
 
 def _failures(failures: Sequence[Seed]) -> str:
@@ -244,11 +244,10 @@ def profiles(evidence: Evidence) -> pd.DataFrame:
         thresholds = thresholds[places]
     if not len(thresholds):
         return frame([], columns)
-    sign = 1.0 if evidence.goal == "min" else -1.0
     parts = []
     for group in groups:
         share, low, high = performance_profile(group.costs, thresholds)
-        part = {"threshold": sign * thresholds, "share": share, "low": low, "high": high}
+        part = {"threshold": cost(thresholds, evidence.goal), "share": share, "low": low, "high": high}
         parts.append(pd.DataFrame({"configuration": group.label, **part}))
     return pd.concat(parts, ignore_index=True).astype(columns)
 
@@ -305,9 +304,7 @@ def _time(group: Group, evidence: Evidence, threshold: float) -> dict[str, Any]:
 def _first_reach(record: TrialRecord, evidence: Evidence, threshold: float) -> tuple[int, float] | None:
     for report in record.reports:
         value = report.metrics.get(evidence.metric, math.nan)
-        if math.isfinite(value) and (
-            value <= threshold if evidence.goal == "min" else value >= threshold
-        ):
+        if math.isfinite(value) and cost(value, evidence.goal) <= cost(threshold, evidence.goal):
             return report.step, report.seconds
     return None
 
@@ -339,7 +336,7 @@ def _curse(group: Group, searched: Best | None) -> dict[str, Any]:
     median, iqm = group.interval(group.bests, "median"), group.interval(group.bests, "iqm")
     value = searched.value if searched else None
     known = value is not None and median.value is not None
-    cost = math.inf if value is None else value if group.goal == "min" else -value
+    aimed = math.inf if value is None else cost(value, group.goal)
     return {
         "configuration": group.label,
         "trial": group.candidate.trial,
@@ -347,7 +344,7 @@ def _curse(group: Group, searched: Best | None) -> dict[str, Any]:
         **spread("median", median),
         **spread("iqm", iqm),
         "difference": median.value - value if known else None,  # type: ignore[operator]
-        "share_of_seeds_as_good": float(np.mean(group.costs <= cost))
+        "share_of_seeds_as_good": float(np.mean(group.costs <= aimed))
         if value is not None and group.counted
         else None,
         "seeds": group.counted,

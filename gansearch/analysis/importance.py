@@ -27,7 +27,7 @@ from scipy.stats import rankdata
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.trials import Coordinate, reading, table_of, verdict
 from gansearch.study.config import loss_family
-from gansearch.study.records import Outcome, TrialRecord, ranked
+from gansearch.study.records import Outcome, TrialRecord, cost, ranked
 from gansearch.study.space import Axis, Choice, Float, Int
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def importance(evidence: Evidence) -> pd.DataFrame:
     counted = [(record, j[0]) for record, j in judged if j is not None]
     bests = [(record, record.best(evidence.metric, evidence.goal)) for record, _ in counted]
     values = [(record, best.value) for record, best in bests if best is not None]
-    ranks = rankdata([value if evidence.goal == "min" else -value for _, value in values])
+    ranks = rankdata([cost(value, evidence.goal) for _, value in values])
     targets = {
         "value": [(record, float(rank)) for (record, _), rank in zip(values, ranks, strict=True)],
         "failure": [(record, float(success)) for record, success in counted],

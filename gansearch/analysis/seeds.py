@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,11 +22,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.statistics import STATISTICS, Interval, interval, success_rate
-from gansearch.study.records import Best, Goal, Outcome, TrialRecord
+from gansearch.study.records import Best, Goal, Standing, TrialRecord, cost
 from gansearch.study.roster import Candidate
 
 Array = NDArray[np.float64]
-Standing = Literal["success", "failure", "blameless", "missing"]
 
 
 @dataclass(frozen=True)
@@ -114,8 +113,7 @@ class Group:
     @cached_property
     def costs(self) -> Array:
         """Of all counted seeds: smaller is better, a failure inf."""
-        sign = 1.0 if self.goal == "min" else -1.0
-        return np.append(sign * self.bests, np.full(len(self.failures), math.inf))
+        return np.append(cost(self.bests, self.goal), np.full(len(self.failures), math.inf))
 
 
 def grouped(evidence: Evidence) -> list[Group]:
@@ -144,15 +142,7 @@ def _floor(evidence: Evidence) -> float:
 def _seed(record: TrialRecord, metric: str, goal: Goal) -> Seed:
     best = record.best(metric, goal)
     last = record.last.metrics.get(metric, math.nan) if record.last else math.nan
-    return Seed(record, best, last, _standing(record, best))
-
-
-def _standing(record: TrialRecord, best: Best | None) -> Standing:
-    if not record.outcome.ended or record.outcome is Outcome.PRUNED:
-        return "missing"
-    if record.outcome is Outcome.COMPLETED:
-        return "success" if best else "failure"
-    return "blameless" if record.blameless else "failure"
+    return Seed(record, best, last, record.standing(metric, goal))
 
 
 def frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:

@@ -52,14 +52,11 @@ def of_family(records: Sequence[TrialRecord], family: str | None) -> list[TrialR
 
 def verdict(record: TrialRecord, evidence: Evidence) -> tuple[bool, float] | None:
     """Whether a trial succeeded, and its weight in (0, 1]; None where it does not count."""
-    if record.blameless or not record.outcome.ended:
-        return None
     if record.outcome is Outcome.PRUNED:
         share = min(record.step / evidence.steps, 1.0)
         return (True, share) if share > 0 else None
-    if record.outcome is Outcome.COMPLETED:
-        return record.best(evidence.metric, evidence.goal) is not None, 1.0
-    return False, 1.0
+    standing = record.standing(evidence.metric, evidence.goal)
+    return (standing == "success", 1.0) if standing in ("success", "failure") else None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from gansearch.errors import StudyError
+from gansearch.errors import StorageError
 from gansearch.files import Place, on_disk
 from gansearch.journal.urls import IN_A_DATABASE, NOTICED, cause_of, parse_url, shown
 
@@ -197,7 +197,9 @@ def _connect(url: URL, session: str = "gansearch") -> Connection:
         connection = engine.connect()
         connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{SILENCE}s'"))
     except SQLAlchemyError as error:
-        raise StudyError(f"the database at {shown(url)} does not answer: {cause_of(error)}") from error
+        raise StorageError(
+            f"the database at {shown(url)} does not answer: {cause_of(error)}"
+        ) from error
     return connection
 
 

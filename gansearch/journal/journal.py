@@ -48,7 +48,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch import files
-from gansearch.errors import StorageError, StudyError
+from gansearch.errors import StorageError, StudyError, UserError
 from gansearch.files import Place
 from gansearch.journal.changes import Change, patience
 from gansearch.journal.database import DatabaseStorage
@@ -282,15 +282,11 @@ class Journal:
 
     def report(self, number: int, report: Report) -> None:
         """Add a report, or replace the one of that step: a continued trial may repeat its last."""
-        content = {
-            "images": report.images,
-            "seconds": report.seconds,
-            "time": report.time,
-            "outcome": report.outcome.value if report.outcome else None,
-            "reason": report.reason,
-            "metrics": {name: _to_json(value) for name, value in report.metrics.items()},
-            **({"usage": dict(report.usage)} if report.usage else {}),
-        }
+        content = report.plain()
+        del content["step"]
+        content["metrics"] = {name: _to_json(value) for name, value in report.metrics.items()}
+        if not report.usage:
+            del content["usage"]
         value = report.metrics.get(self.metric, math.nan)
         self._change(
             number,
@@ -331,7 +327,7 @@ class Journal:
             state = TrialState.WAITING
         elif outcome is Outcome.FAILED:
             state = TrialState.FAIL
-        elif outcome is Outcome.COMPLETED and best is not None:
+        elif best is not None and record.succeeded(self.metric, self.goal):
             state, value = TrialState.COMPLETE, best.value
         elif trial.intermediate_values:  # as Optuna has it of a pruned trial
             value = trial.intermediate_values[max(trial.intermediate_values)]
@@ -436,11 +432,11 @@ def _open_storage(directory: Place, url: str | None) -> Storage:
     parsed = parse_url(url)
     try:
         return DatabaseStorage(parsed.render_as_string(hide_password=False))
-    except StudyError:
+    except UserError:
         raise
     except Exception as error:  # whatever the database's driver raises
         cause = cause_of(error, parsed.password)
-        raise StudyError(f"cannot open the Optuna storage: {cause}") from error
+        raise StorageError(f"cannot open the Optuna storage: {cause}") from error
 
 
 def _open_file(path: Path) -> FileStorage:
@@ -468,7 +464,7 @@ def _mend(path: Path) -> None:
 def _record(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
     attributes = trial.user_attrs
     reports = [
-        _report(int(key.partition(":")[2]), content)
+        Report.of_plain({"step": int(key.partition(":")[2]), **content})
         for key, content in attributes.items()
         if key.startswith("report:")
     ]
@@ -485,19 +481,6 @@ def _record(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
         mlflow_run_id=run_id,
         configuration=attributes.get("configuration", ""),
         blameless=attributes.get("blameless", False),
-    )
-
-
-def _report(step: int, content: Mapping[str, Any]) -> Report:
-    return Report(
-        step=step,
-        images=content["images"],
-        seconds=content["seconds"],
-        metrics={name: float(value) for name, value in content["metrics"].items()},
-        time=content["time"],
-        outcome=Outcome(content["outcome"]) if content["outcome"] else None,
-        reason=content["reason"],
-        usage=content.get("usage", {}),  # once there was none
     )
 
 

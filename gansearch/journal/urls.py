@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from gansearch.errors import StudyError
+from gansearch.errors import UserError
 from gansearch.masking import without_password
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _POSTGRESQL = ("postgresql", "postgres")
 def parse_url(text: str) -> URL:
     """The URL of a storage, with a driver that is installed.
 
-    Raises `StudyError` where it is no URL, or PostgreSQL's driver is not there.
+    Raises `UserError` where it is no URL, or PostgreSQL's driver is not there.
     """
     from sqlalchemy import make_url  # noqa: PLC0415  a quarter of a second that a journal file need not wait
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
@@ -39,13 +39,13 @@ def parse_url(text: str) -> URL:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
         example = "postgresql://HOST/DATABASE"
-        raise StudyError(f"cannot open the Optuna storage: it is no URL such as {example}") from error
+        raise UserError(f"cannot open the Optuna storage: it is no URL such as {example}") from error
     if url.drivername not in _POSTGRESQL:
         return url
     # Which of its drivers is meant depends on the version of SQLAlchemy, not on what is installed.
     drivers = [name for name in ("psycopg", "psycopg2") if find_spec(name)]
     if not drivers:
-        raise StudyError(
+        raise UserError(
             "cannot open the Optuna storage: pip install 'gansearch[postgresql]', which is its driver"
         )
     return url.set(drivername=f"postgresql+{drivers[0]}")

@@ -20,7 +20,7 @@ from gansearch.analysis.wording import (
 )
 from gansearch.reporting.findings import Findings
 from gansearch.study.config import loss_family
-from gansearch.study.records import Outcome, ranked
+from gansearch.study.records import BETTER, Outcome, ranked
 from gansearch.study.space import Axis
 
 FEW, MANY = 3, 10
@@ -56,7 +56,7 @@ def answer(found: Findings) -> Answer:
 def _recommendation(found: Findings, best: Row) -> Iterator[str]:
     e = found.evidence
     rate = share(best["success_rate"], best["success_low"], best["success_high"])
-    better = "lower is better" if e.goal == "min" else "higher is better"
+    better = BETTER[e.goal]
     value = interval(best["iqm"], best["iqm_low"], best["iqm_high"])
     yield (
         f"Take {best['configuration']} ({best['family']}). It trained to the end on "

@@ -50,7 +50,7 @@ from gansearch.reporting.style import (
     ticks,
     whole_numbers,
 )
-from gansearch.study.records import Goal, Outcome
+from gansearch.study.records import Goal, Outcome, cost
 from gansearch.study.space import Axis, Choice, Float, Int
 
 if TYPE_CHECKING:
@@ -564,13 +564,14 @@ def scaled(values: pd.Series, axis: Axis) -> tuple[Array, Ticks]:
 
 def scaled_values(values: Array, goal: Goal) -> tuple[Array, Ticks]:
     """Values of the objective by their rank, the best at 1, with ticks at the ends and the median."""
-    sign = 1 if goal == "min" else -1
-    costs = sign * values
+    costs = cost(values, goal)
     finite = np.sort(costs[np.isfinite(costs)])
     if not len(finite):
         return np.full(len(costs), math.nan), []
     places = 1 - np.searchsorted(finite, costs, "left") / max(len(finite) - 1, 1)
-    marks = [(1 - q, number(sign * float(f"{np.quantile(finite, q):.3g}"))) for q in (0.0, 0.5, 1.0)]
+    marks = [
+        (1 - q, number(cost(float(f"{np.quantile(finite, q):.3g}"), goal))) for q in (0.0, 0.5, 1.0)
+    ]
     return np.where(np.isfinite(costs), np.clip(places, 0, 1), math.nan), marks
 
 

@@ -15,7 +15,7 @@ from gansearch.files import Place
 from gansearch.journal.stored import StoredStudy
 from gansearch.reporting.stability import REAL
 from gansearch.reporting.writing import write_report
-from gansearch.study.records import Outcome, ranked
+from gansearch.study.records import ranked
 
 Summaries = dict[str, dict[str, float]]
 """The numbers of each configuration, by its label."""
@@ -84,7 +84,8 @@ def best_samples(study: StoredStudy, evidence: Evidence) -> dict[str, Place]:
         samples[REAL] = study.directory.real_images
     for record in ranked(evidence.stability, evidence.metric, evidence.goal):
         best = record.best(evidence.metric, evidence.goal)
-        if best and record.outcome is Outcome.COMPLETED and record.configuration not in samples:
+        succeeded = record.succeeded(evidence.metric, evidence.goal)
+        if best and succeeded and record.configuration not in samples:
             path = study.directory.stability.sample(record.number, best.step)
             if path.is_file():
                 samples[record.configuration] = path

@@ -29,6 +29,7 @@ from gansearch.reporting.answer import FEW, told_apart
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Picture, Section, Table
 from gansearch.reporting.style import Palette
+from gansearch.study.records import cost
 
 ROWS_SHOWN, CURVES_SHOWN, PROFILES_SHOWN, MATRIX_SHOWN, SAMPLES_SHOWN = 40, 6, 3, 12, 8
 """Configurations in a figure, or with one, at most; the tables have all of them."""
@@ -251,7 +252,7 @@ def curse(found: Findings, palette: Palette) -> Section | None:
     if table.empty:
         return None
     table = table.assign(family=found.configurations["family"].reindex(table.index))
-    worse = int(((table["iqm"] - table["searched"]) * (1 if e.goal == "min" else -1) > 0).sum())
+    worse = int((cost(table["iqm"] - table["searched"], e.goal) > 0).sum())
     cursed = 2 * worse > len(table)
     moral = (
         "a search's best value is a lucky one, and not what to report"

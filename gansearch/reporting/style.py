@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gansearch.analysis.rows import Row
-from gansearch.study.records import Goal, Outcome
+from gansearch.study.records import BETTER, Goal, Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -323,7 +323,7 @@ def whole_numbers(axes: Axes) -> None:
 
 def better(goal: Goal) -> str:
     """Which way is better, in words."""
-    return "lower is better" if goal == "min" else "higher is better"
+    return BETTER[goal]
 
 
 # --- legends and labels ---------------------------------------------------------------------------

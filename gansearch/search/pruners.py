@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from gansearch.study.config import Positive, TrialConfig
-from gansearch.study.records import Goal, Outcome, Report, TrialRecord
+from gansearch.study.records import Goal, Outcome, Report, TrialRecord, cost
 
 
 class Decision(StrEnum):
@@ -197,7 +197,7 @@ class Median:
         median = quantile(others, 0.5)
         if reward >= median:
             return GO_ON
-        goal = self._config.objective.goal or "min"
+        goal = self._config.objective.towards
         best, usual = (f"{_signed(value, goal):.4g}" for value in (reward, median))
         why = f"its best, {best}, is worse than {usual}, the median of {len(others)} trials' averages"
         return Verdict(Decision.STOP, f"{why}, at step {report.step}")
@@ -228,7 +228,7 @@ def first_judgement(config: TrialConfig, min_steps: int | None) -> int:
 
 def best_reward(trial: TrialRecord, config: TrialConfig) -> float | None:
     """The best objective so far, negated where lower is better; None while none is finite."""
-    goal = config.objective.goal or "min"
+    goal = config.objective.towards
     best = trial.best(config.objective.metric, goal)
     return _signed(best.value, goal) if best else None
 
@@ -257,11 +257,11 @@ def _running_averages(trial: TrialRecord, config: TrialConfig) -> Iterator[tuple
     for report in trial.reports:
         value = report.metrics.get(objective.metric, math.nan)
         if math.isfinite(value):
-            total, count = total + _signed(value, objective.goal or "min"), count + 1
+            total, count = total + _signed(value, objective.towards), count + 1
         if count:
             yield report.step, total / count
 
 
 def _signed(value: float, goal: Goal) -> float:
     """An objective as a reward, and a reward as an objective."""
-    return -value if goal == "min" else value
+    return -cost(value, goal)

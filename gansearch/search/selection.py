@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gansearch.errors import InvalidInput, Problem, StudyError, nearest
+from gansearch.errors import InvalidInput, Problem, UserError, nearest
 from gansearch.study.config import AXES_ALLOWED, TrialConfig, flatten, loss_family
 from gansearch.study.document import dotted
 from gansearch.study.plan import Stability
@@ -88,7 +88,7 @@ def _best(
 
 
 def find_centre(around: Around, roster: Roster, records: Sequence[TrialRecord], best: str) -> Candidate:
-    """The configuration whose neighbours are asked for; raises `StudyError` if there is none such.
+    """The configuration whose neighbours are asked for; raises `UserError` if there is none such.
 
     Args:
         around: what was asked.
@@ -105,8 +105,8 @@ def find_centre(around: Around, roster: Roster, records: Sequence[TrialRecord], 
     if number in numbers:
         return of_trial(numbers[number])
     if not asked:
-        raise StudyError("there is no configuration yet that has a value: say one by --of")
-    raise StudyError(f"--of {asked}: no trial and no configuration{nearest(asked, labels)}")
+        raise UserError("there is no configuration yet that has a value: say one by --of")
+    raise UserError(f"--of {asked}: no trial and no configuration{nearest(asked, labels)}")
 
 
 def neighbours(
@@ -124,7 +124,7 @@ def neighbours(
         The neighbours, and in words those that cannot be built.
 
     Raises:
-        StudyError: an axis that is no number of this configuration, or none to change.
+        UserError: an axis that is no number of this configuration, or none to change.
     """
     found: list[Candidate] = []
     left_out: list[str] = []
@@ -159,12 +159,12 @@ def _numbers(spec: StudySpec, centre: Candidate, wanted: Sequence[str]) -> dict[
     numeric = {k for k, v in flat.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     if unknown := [axis for axis in wanted if axis not in numeric]:
         hint = nearest(unknown[0], numeric)
-        raise StudyError(f"--axes {unknown[0]}: is no number of '{centre.label}'{hint}")
+        raise UserError(f"--axes {unknown[0]}: is no number of '{centre.label}'{hint}")
     by_axis = _search_axes(spec, centre)
     usual = [k for k in flat if k in numeric and (k.endswith(".lr") or k.startswith("loss."))]
     chosen = list(wanted) or list(by_axis) or usual
     if not chosen:
-        raise StudyError(f"'{centre.label}' has no number to change: say which by --axes")
+        raise UserError(f"'{centre.label}' has no number to change: say which by --axes")
     return {path: by_axis.get(path) or _put_at(centre.config, path, flat[path]) for path in chosen}
 
 

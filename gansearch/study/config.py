@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from gansearch.study.records import Best, Goal, Report, best_report
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -203,6 +205,11 @@ class Objective(Section):
     metric: str = "fd_classifier"
     goal: Literal["min", "max"] | None = None
 
+    @property
+    def towards(self) -> Goal:
+        """Which way is better; one that the metric has not filled in yet means `min`."""
+        return self.goal or "min"
+
 
 class TrialConfig(Section):
     """All that training one GAN needs to know.
@@ -243,6 +250,10 @@ class TrialConfig(Section):
     def plain(self) -> dict[str, Any]:
         """Plain values, ready for YAML or JSON, from which the same configuration can be read."""
         return self.model_dump(mode="json")
+
+    def best(self, reports: Sequence[Report]) -> Best | None:
+        """The best of a trial's reports by the objective; None where none has a finite value."""
+        return best_report(reports, self.objective.metric, self.objective.towards)
 
 
 AXES_ALLOWED = (

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 Goal = Literal["min", "max"]
+"""Which way a metric is better."""
+
+Standing = Literal["success", "failure", "blameless", "missing"]
+"""What a trial counts as: it reached its budget with a finite value; it did not; it did not through no
+fault of its configuration; it has not ended, or was pruned, so that nobody knows."""
+
+BETTER: dict[Goal, str] = {"min": "lower is better", "max": "higher is better"}
+"""A goal in words."""
+
+
+Value = TypeVar("Value", bound=Any)
 
 
 class Outcome(StrEnum):
@@ -57,6 +68,33 @@ class Report:
     outcome: Outcome | None = None
     reason: str = ""
     usage: Mapping[str, float] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """Itself as values that can be written down, NaN and infinities among them."""
+        return {
+            "step": self.step,
+            "images": self.images,
+            "seconds": self.seconds,
+            "time": self.time,
+            "outcome": self.outcome.value if self.outcome else None,
+            "reason": self.reason,
+            "metrics": dict(self.metrics),
+            "usage": dict(self.usage),
+        }
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> Report:
+        """What `plain` gave; a metric may be a word, as NaN is in JSON."""
+        return cls(
+            step=plain["step"],
+            images=plain["images"],
+            seconds=plain["seconds"],
+            metrics={name: float(value) for name, value in plain["metrics"].items()},
+            time=plain["time"],
+            outcome=Outcome(plain["outcome"]) if plain["outcome"] else None,
+            reason=plain["reason"],
+            usage=plain.get("usage", {}),  # once there was none
+        )
 
 
 @dataclass(frozen=True)
@@ -111,30 +149,52 @@ class TrialRecord:
         """The best report by a metric; None where no report has a finite value of it."""
         return best_report(self.reports, metric, goal)
 
+    def standing(self, metric: str, goal: Goal) -> Standing:
+        """What the trial counts as: here it is said what a success is."""
+        if not self.outcome.ended or self.outcome is Outcome.PRUNED:
+            return "missing"
+        if self.outcome is Outcome.COMPLETED:
+            return "success" if self.best(metric, goal) else "failure"
+        return "blameless" if self.blameless else "failure"
 
-def best_report(reports: list[Report], metric: str, goal: Goal) -> Best | None:
+    def succeeded(self, metric: str, goal: Goal) -> bool:
+        """Whether the trial reached its budget with a finite value."""
+        return self.standing(metric, goal) == "success"
+
+
+def best_report(reports: Sequence[Report], metric: str, goal: Goal) -> Best | None:
     """The first of the reports whose metric is best; None where none is finite."""
     finite = [r for r in reports if math.isfinite(r.metrics.get(metric, math.nan))]
     if not finite:
         return None
-    chosen = (min if goal == "min" else max)(finite, key=lambda r: r.metrics[metric])
+    chosen = min(finite, key=lambda r: cost(r.metrics[metric], goal))
     return Best(chosen.step, chosen.metrics[metric], chosen.metrics)
+
+
+def cost(value: Value, goal: Goal) -> Value:
+    """A value, or an array of values, as a cost: smaller is better, whatever the goal."""
+    negative: Value = -value
+    return value if goal == "min" else negative
 
 
 def better(value: float, than: float | None, goal: Goal) -> bool:
     """Whether a finite value improves on another (or on nothing)."""
     if not math.isfinite(value):
         return False
-    return than is None or (value < than if goal == "min" else value > than)
+    return than is None or cost(value, goal) < cost(than, goal)
+
+
+def worse_by(value: float, than: float, factor: float, goal: Goal) -> bool:
+    """Whether a value is so many times worse than a positive one: larger, or smaller, by the factor."""
+    return value > than * factor if goal == "min" else value < than / factor
 
 
 def ranked(trials: list[TrialRecord], metric: str, goal: Goal) -> list[TrialRecord]:
     """Best first by each trial's best report; trials without a finite value last, by number."""
-    sign = 1.0 if goal == "min" else -1.0
 
     def key(trial: TrialRecord) -> tuple[float, int]:
         best = trial.best(metric, goal)
-        return (sign * best.value if best else math.inf, trial.number)
+        return (cost(best.value, goal) if best else math.inf, trial.number)
 
     return sorted(trials, key=key)
 

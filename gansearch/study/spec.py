@@ -18,6 +18,7 @@ from gansearch.study.config import (
 from gansearch.study.document import Document, Path_, write_document
 from gansearch.study.mistakes import AXIS, Mistakes, apart, origin_of, place_all, starts_with, validate
 from gansearch.study.plan import Plan
+from gansearch.study.records import Goal
 from gansearch.study.space import (
     Choice,
     Space,
@@ -66,9 +67,9 @@ class StudySpec:
         return self.trial(0, first_end)
 
     @property
-    def goal(self) -> str:
-        """`min` or `max`."""
-        return self.corner().objective.goal or "min"
+    def goal(self) -> Goal:
+        """Which way is better."""
+        return self.corner().objective.towards
 
     def configuration(self, label: str) -> TrialConfig:
         """One of the configurations that `stability.configurations` names."""

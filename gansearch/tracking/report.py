@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gansearch.errors import UserError
+from gansearch.errors import StorageError, UserError
 from gansearch.masking import without_password
 from gansearch.tracking.runs import (
     find_configurations,
@@ -73,7 +73,7 @@ def log_report(
         raise
     except Exception as error:  # whatever it is, the report itself is there
         place = without_password(uri)
-        raise UserError(f"MLflow at {place} does not take the report: {one_line(error)}") from error
+        raise StorageError(f"MLflow at {place} does not take the report: {one_line(error)}") from error
     present = {run.data.tags[CONFIGURATION] for run in found}
     return [label for label in summaries or {} if short_label(label) not in present]
 

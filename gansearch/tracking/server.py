@@ -17,7 +17,7 @@ from types import TracebackType
 
 import psutil
 
-from gansearch.errors import UserError
+from gansearch.errors import StorageError, UserError
 from gansearch.files import Place, on_disk
 from gansearch.masking import without_password
 from gansearch.tracking.runs import VIEW, one_line, open_client, view_key
@@ -173,7 +173,7 @@ def comparison_url(
         found = open_client(uri).get_experiment_by_name(study)
     except (MlflowException, OSError) as error:
         place = without_password(uri)
-        raise UserError(f"MLflow at {place} does not answer: {one_line(error)}") from error
+        raise StorageError(f"MLflow at {place} does not answer: {one_line(error)}") from error
     if found is None:
         raise UserError(f"MLflow has no study '{study}' yet; `gansearch sync` sends it")
     view = view_key(identity or study, part)

@@ -13,7 +13,7 @@ from statistics import median
 from typing import Protocol
 
 from gansearch.study.config import Collapsed, Diverged, Stalled, TrialConfig
-from gansearch.study.records import Goal, Outcome, Report, better
+from gansearch.study.records import Goal, Outcome, Report, better, worse_by
 
 NETWORKS = {"d": "discriminator", "g": "generator"}
 
@@ -154,8 +154,7 @@ class Collapse:
         factor, best = self.options.worsening, self.best
         if factor is None or best is None or best <= 0 or not math.isfinite(value):
             return ""
-        worse = value > best * factor if self.goal == "min" else value < best / factor
-        if not worse or abs(value - best) <= NOISE * self.noise:
+        if not worse_by(value, best, factor, self.goal) or abs(value - best) <= NOISE * self.noise:
             return ""
         return f"{self.metric} went from {best:.4g} to {value:.4g}"
 
@@ -222,7 +221,7 @@ class Health:
 
     def __init__(self, config: TrialConfig) -> None:
         health, steps = config.health, config.budget.steps
-        goal = config.objective.goal or "min"
+        goal = config.objective.towards
         self.rules: list[Rule] = []
         if health.diverged:
             self.rules.append(Divergence(health.diverged))

@@ -9,7 +9,7 @@ from pathlib import Path
 from gansearch.data.images import ImageData
 from gansearch.errors import Doubt, UserError
 from gansearch.study.config import TrialConfig
-from gansearch.study.records import Best, Report, best_report
+from gansearch.study.records import Report
 from gansearch.training import checkpoint
 from gansearch.training.blame import blaming
 from gansearch.training.export_folder import write_grid, write_model, write_reports
@@ -56,14 +56,14 @@ def train(
     while not trainer.finished:
         with blaming(config):
             report = trainer.advance()
-        best = _best(trainer)
+        best = config.best(trainer.reports)
         checkpoint.save(folder, report.step, trainer.state())
         checkpoint.keep(folder, {report.step, best.step if best else report.step}, tidy=True)
         if (grid := trainer.grid()) is not None:
             write_grid(grid, out / "samples" / f"step-{report.step:06d}.png")
         write_reports(out / "reports.csv", trainer.reports)
         on_report(report)
-    best = _best(trainer)
+    best = config.best(trainer.reports)
     last = trainer.reports[-1]
     if best is None:
         raise UserError(f"nothing to keep: the trial {last.outcome} ({last.reason})")
@@ -78,11 +78,6 @@ def train(
     state = checkpoint.load(checkpoint.path_of(folder, best.step))
     write_model(out, state, data.shape, trainer.reports, facts)
     return trainer.reports
-
-
-def _best(trainer: Trainer) -> Best | None:
-    objective = trainer.config.objective
-    return best_report(trainer.reports, objective.metric, objective.goal or "min")
 
 
 def _check_free(out: Path, folder: Path) -> None:

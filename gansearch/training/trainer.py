@@ -13,7 +13,6 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -213,7 +212,7 @@ class Trainer:
             "step": self.step,
             "microbatches": self.microbatches,
             "seconds": self._seconds,
-            "reports": [asdict(report) | {"outcome": _text(report.outcome)} for report in self.reports],
+            "reports": [report.plain() for report in self.reports],
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -237,10 +236,7 @@ class Trainer:
             raise ValueError(f"the checkpoint was made on {state['device']}, not {self.device.type}")
         self.step, self._seconds = state["step"], state["seconds"]
         self.split(state.get("microbatches", 1))  # once there was no such key
-        self.reports = [
-            Report(**r | {"outcome": Outcome(r["outcome"]) if r["outcome"] else None})
-            for r in state["reports"]
-        ]
+        self.reports = [Report.of_plain(each) for each in state["reports"]]
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
         self.averaged.load_state_dict(state["averaged"])
@@ -421,7 +417,3 @@ def _as_tensor(pixels: np.ndarray) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable")
         return torch.from_numpy(pixels)
-
-
-def _text(outcome: Outcome | None) -> str | None:
-    return outcome.value if outcome else None

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gansearch.errors import StudyError
+from gansearch.errors import ClusterError
 from gansearch.masking import without_password
 
 _QUIET_TUNE = {
@@ -38,7 +38,7 @@ def connected(address: str | None, modules: Sequence[Path] = ()) -> Iterator[Any
         modules: of the user's own, which the nodes of a cluster are sent, and a local Ray finds.
 
     Raises:
-        StudyError: no cluster answers.
+        ClusterError: no cluster answers.
     """
     for key, value in _QUIET_TUNE.items():
         os.environ.setdefault(key, value)
@@ -50,21 +50,23 @@ def connected(address: str | None, modules: Sequence[Path] = ()) -> Iterator[Any
 
     if ray.is_initialized():
         if address:
-            raise StudyError("Ray is connected already: leave the address out, or ray.shutdown() first")
+            raise ClusterError(
+                "Ray is connected already: leave the address out, or ray.shutdown() first"
+            )
         yield ray
         return
     address = address or os.environ.get("RAY_ADDRESS")
     if address and address.startswith("ray://"):
-        raise StudyError(
+        raise ClusterError(
             "Ray Client (ray://) cannot hold a driver: run on the head, with --address auto"
         )
     try:
         _join(ray, address, modules) if address else _start(ray, modules)
     except ray.exceptions.AuthenticationError as error:
-        raise StudyError(wants_token(f"'{address}'", error)) from error
+        raise ClusterError(wants_token(f"'{address}'", error)) from error
     except Exception as error:  # Ray raises a bare one where a node does not start in time
         where = f"the Ray cluster at '{address}'" if address else "a local Ray"
-        raise StudyError(f"cannot connect to {where}: {error}") from error
+        raise ClusterError(f"cannot connect to {where}: {error}") from error
     try:
         yield ray
     finally:

@@ -28,7 +28,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gansearch
-from gansearch.errors import StudyError, UserError
+from gansearch.errors import ClusterError, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory, check_name
 from gansearch.masking import shows_password, without_password
 from gansearch.study.document import Document, read_document
@@ -165,7 +165,8 @@ def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
         follow: go on until the job ends.
 
     Raises:
-        StudyError: there is no such job, or the cluster was lost while its log was followed.
+        StudyError: there is no such job.
+        ClusterError: the cluster does not answer, or was lost while its log was followed.
     """
     with _client(address) as client:
         job = _find(client, name)
@@ -194,7 +195,7 @@ def remote(
         timeout: seconds, after which the command is stopped.
 
     Raises:
-        StudyError: the cluster could not run it, or not in time.
+        ClusterError: the cluster could not run it, or not in time.
     """
     check_name(arguments[1])
     mark = f"--- {secrets.token_hex(8)} ---"
@@ -204,7 +205,9 @@ def remote(
         try:
             job = _wait(client, id_, timeout)
             if job.exit_code is None:
-                raise StudyError(f"the cluster could not run `gansearch {arguments[0]}`: {job.message}")
+                raise ClusterError(
+                    f"the cluster could not run `gansearch {arguments[0]}`: {job.message}"
+                )
             _, stdout, stderr = client.get_job_logs(id_).split(f"{mark}\n", 2)
         finally:
             _forget(client, id_)
@@ -357,7 +360,7 @@ def _wait(client: Any, id_: str, timeout: float) -> Job:
     deadline = time.monotonic() + timeout
     while (job := _job(client.get_job_info(id_))).state not in DONE:
         if time.monotonic() > deadline:
-            raise StudyError(f"the cluster did not answer within {timeout:g} seconds: {job.message}")
+            raise ClusterError(f"the cluster did not answer within {timeout:g} seconds: {job.message}")
         time.sleep(POLL)
     return job
 
@@ -376,7 +379,7 @@ def _client(address: str) -> Iterator[Any]:
     url = urlsplit(address)
     if url.scheme not in ("http", "https") or not url.hostname:
         shown = without_password(address)
-        raise StudyError(f"'{shown}' is no address of a cluster's dashboard: give http://HEAD:8265")
+        raise UserError(f"'{shown}' is no address of a cluster's dashboard: give http://HEAD:8265")
     from aiohttp import ClientError  # noqa: PLC0415
     from ray.exceptions import AuthenticationError  # noqa: PLC0415
 
@@ -384,14 +387,14 @@ def _client(address: str) -> Iterator[Any]:
     try:
         yield _open(address)
     except AuthenticationError as error:
-        raise StudyError(wants_token(place, error)) from error
+        raise ClusterError(wants_token(place, error)) from error
     except (OSError, ClientError) as error:  # those of `requests` are OSErrors
-        raise StudyError(
+        raise ClusterError(
             f"no Ray cluster answers at {place}: its dashboard listens on the head's loopback, so "
             f"`ray dashboard cluster.yaml` or `kubectl port-forward` must run ({_first_line(error)})"
         ) from error
     except RuntimeError as error:
-        raise StudyError(f"the Ray cluster at {place}: {_first_line(error)}") from error
+        raise ClusterError(f"the Ray cluster at {place}: {_first_line(error)}") from error
 
 
 def _open(address: str) -> Any:

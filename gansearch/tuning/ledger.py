@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
 from gansearch.masking import without_password
-from gansearch.study.records import Outcome, Report, TrialRecord, table_row
+from gansearch.study.records import Outcome, Report, TrialRecord, cost, table_row
 from gansearch.tuning.upkeep import Upkeep
 
 
@@ -225,11 +225,10 @@ class Ledger:
     def _keep_if_best(self, record: TrialRecord) -> None:
         """Keep the best checkpoint of the best trials, and nothing of the others."""
         best = record.best(self.metric, self.goal)
-        if record.configuration and record.outcome is not Outcome.COMPLETED:
+        if record.configuration and not record.succeeded(self.metric, self.goal):
             best = None  # a seed that failed does not stand for its configuration
-        sign = 1.0 if self.goal == "min" else -1.0
         kept = self._kept.setdefault(record.configuration, [])
-        bisect.insort(kept, (sign * best.value if best else math.inf, record.number))
+        bisect.insort(kept, (cost(best.value, self.goal) if best else math.inf, record.number))
         if best:
             self._upkeep.keep(record.number, {best.step})
         while len(kept) > self.keep or (kept and kept[-1][0] == math.inf):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gansearch import files
-from gansearch.errors import StudyError
+from gansearch.errors import ClusterError
 from gansearch.files import Place
 from gansearch.study.plan import Resources
 
@@ -71,13 +71,13 @@ class Nodes:
     # What they take
 
     def check_resources(self) -> None:
-        """Raise `StudyError` where no node could ever run one trial, telling all that it lacks."""
+        """Raise `ClusterError` where no node could ever run one trial, telling all that it lacks."""
         nodes = [node["Resources"] for node in self._alive.values()]
         wrong = lacking(self._wanted, nodes, "the largest node")
         if not wrong:
             return
         if not (self._elastic and _is_autoscaled()):
-            raise StudyError("\n".join(wrong))
+            raise ClusterError("\n".join(wrong))
         self._say("\n".join(wrong) + "; waiting for the autoscaler to add one")
 
     def slots(self) -> int:
@@ -111,7 +111,7 @@ class Nodes:
         self._silent.clear()
         self._alive = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
         if self._own not in self._alive:  # nothing that Ray is asked is answered from here any more
-            raise StudyError(
+            raise ClusterError(
                 "the Ray node that this process is on has died: `gansearch resume` goes on when there "
                 "is one again"
             )
@@ -165,7 +165,7 @@ class Nodes:
     # What they see
 
     def check_shared(self, folder: Place) -> None:
-        """Raise `StudyError` where a node that would run trials does not see what is in `folder`."""
+        """Raise `ClusterError` where a node that would run trials does not see what is in `folder`."""
         others = [id_ for id_ in self._alive if id_ != self._own and self._could_run(id_)]
         if not others:
             return
@@ -183,7 +183,7 @@ class Nodes:
             files.remove(mark)
         wrong = {self._name(id_): what for id_, what in found.items() if what}
         if wrong:
-            raise StudyError(_unshared(str(folder), wrong))
+            raise ClusterError(_unshared(str(folder), wrong))
 
     def share(self, folder: Place) -> None:
         """Have every node that joins asked whether it sees a study's directory."""

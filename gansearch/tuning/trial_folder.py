@@ -16,7 +16,7 @@ from gansearch.errors import StorageError
 from gansearch.journal.directory import ERROR, LOG, StudyDirectory
 from gansearch.masking import without_password
 from gansearch.study.config import TrialConfig
-from gansearch.study.records import Report, best_report
+from gansearch.study.records import Report
 from gansearch.training import checkpoint
 from gansearch.training.export_folder import write_grid
 from gansearch.tuning.log import TrialLog
@@ -68,8 +68,7 @@ class TrialFolder:
         whole = {**state, USAGE: {s: dict(used) for s, used in self.usage.items()}}
         self._patiently(lambda: checkpoint.save(self.path, step, whole), "save")
         self.saved = step
-        objective = self._config.objective
-        best = best_report(reports, objective.metric, objective.goal or "min")
+        best = self._config.best(reports)
         # The one before the newest is there for when the newest turns out to be damaged.
         wanted = {one.step for one in reports[-2:]} | ({best.step} if best else set())
         with _forgiving("an old checkpoint"):

@@ -19,7 +19,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from gansearch.errors import StorageError, StudyError
+from gansearch.errors import StorageError, StudyError, UserError
 from gansearch.journal.journal import CONSTRAINT, FLUSH_EVERY, JOURNAL_FILE, Journal, write_table
 from gansearch.study.records import Outcome, Report, TrialRecord, table_row
 from gansearch.study.roster import Candidate, Roster
@@ -245,7 +245,7 @@ def test_what_is_not_there_says_so(tmp_path):
     ],
 )
 def test_a_password_is_in_no_message(tmp_path, url):
-    with pytest.raises(StudyError, match="cannot open the Optuna storage") as caught:
+    with pytest.raises(UserError, match="cannot open the Optuna storage") as caught:
         Journal.create(tmp_path, "s", FACTS, url)
     if "@" in url:
         assert "s3cr3t" not in str(caught.value)

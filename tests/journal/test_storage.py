@@ -250,7 +250,7 @@ def test_it_gives_up_resumably(running, name, tmp_path):
     with pytest.raises(StorageError, match="gansearch resume"):
         journal.note_runs({0: "x"}), journal.flush()
     assert time.monotonic() - begun < 5, "on the way out it does not wait again"
-    with pytest.raises(StudyError, match="cannot open the Optuna storage"):
+    with pytest.raises(StorageError, match="cannot open the Optuna storage"):
         Journal.open(tmp_path, name, running.url)
 
 

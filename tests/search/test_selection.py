@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from gansearch.errors import InvalidInput, StudyError
+from gansearch.errors import InvalidInput, UserError
 from gansearch.search.selection import (
     Around,
     check_comparable,
@@ -120,9 +120,9 @@ def test_the_centre_is_found_by_label_by_number_or_is_the_best(searched):
     assert find_centre(Around(0.5, of="3"), roster, records, "trial 1").trial == 3
     assert find_centre(Around(0.5), roster, records, "trial 1") == roster["trial 1"]
     assert find_centre(Around(0.5), Roster(), records, "2").trial == 2
-    with pytest.raises(StudyError, match="no trial and no configuration"):
+    with pytest.raises(UserError, match="no trial and no configuration"):
         find_centre(Around(0.5, of="defualt"), roster, records, "")
-    with pytest.raises(StudyError, match="say one by --of"):
+    with pytest.raises(UserError, match="say one by --of"):
         find_centre(Around(0.5), Roster(), [], "")
 
 

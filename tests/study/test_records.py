@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,9 +17,11 @@ from gansearch.study.records import (
     TrialRecord,
     best_report,
     better,
+    cost,
     ranked,
     strict_json,
     table_row,
+    worse_by,
 )
 
 NAN, INF = math.nan, math.inf
@@ -100,3 +103,45 @@ def test_strict_json_is_json_and_changes_nothing_finite(value):
 def test_outcomes():
     assert {o for o in Outcome if not o.ended} == {Outcome.RUNNING, Outcome.INTERRUPTED}
     assert {o for o in Outcome if o.unhealthy} == {Outcome.DIVERGED, Outcome.COLLAPSED, Outcome.STALLED}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "values", "blameless", "standing"),
+    [
+        (Outcome.COMPLETED, (2.0,), False, "success"),
+        (Outcome.COMPLETED, (NAN,), False, "failure"),
+        (Outcome.COMPLETED, (), False, "failure"),
+        (Outcome.COLLAPSED, (2.0,), False, "failure"),
+        (Outcome.FAILED, (2.0,), False, "failure"),
+        (Outcome.FAILED, (2.0,), True, "blameless"),
+        (Outcome.PRUNED, (2.0,), False, "missing"),
+        (Outcome.INTERRUPTED, (2.0,), False, "missing"),
+        (Outcome.RUNNING, (2.0,), False, "missing"),
+    ],
+)
+def test_what_a_trial_counts_as(outcome, values, blameless, standing):
+    trial = TrialRecord(0, {}, {}, outcome, "", curve(*values), blameless=blameless)
+    assert trial.standing("m", "min") == standing
+    assert trial.succeeded("m", "max") == (standing == "success")
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.sampled_from(["min", "max"]))
+def test_a_better_value_costs_less(one, other, goal):
+    assert better(one, other, goal) == (cost(one, goal) < cost(other, goal))
+    assert better(one, other, "min") == better(other, one, "max")
+
+
+def test_so_many_times_worse():
+    assert worse_by(4.1, 2.0, 2.0, "min")
+    assert not worse_by(3.9, 2.0, 2.0, "min")
+    assert worse_by(0.9, 2.0, 2.0, "max")
+    assert not worse_by(1.1, 2.0, 2.0, "max")
+
+
+@pytest.mark.parametrize("outcome", [None, Outcome.DIVERGED])
+def test_a_report_is_read_back_from_what_is_written_down(outcome):
+    report = Report(10, 640, 1.5, {"m": 0.1, "n": INF}, 7.0, outcome, "why", {"cpu": 50.0})
+    assert Report.of_plain(report.plain()) == report
+    words = report.plain() | {"metrics": {"m": 0.1, "n": "inf"}}
+    del words["usage"]  # once there was none
+    assert Report.of_plain(json.loads(json.dumps(words))) == replace(report, usage={})

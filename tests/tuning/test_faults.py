@@ -28,7 +28,7 @@ from test_trainable import begin, config, digits, exact, reference, run_out, wor
 
 import gansearch
 from gansearch import files
-from gansearch.errors import StorageError, StudyError
+from gansearch.errors import ClusterError, StorageError, StudyError
 from gansearch.journal.directory import LOG, StudyDirectory
 from gansearch.study.plan import Resources
 from gansearch.study.records import Best, Outcome
@@ -283,7 +283,7 @@ def test_a_driver_whose_node_has_died_says_so(monkeypatch):
     found.look()
     own["Alive"] = False
     time.sleep(0.1)
-    with pytest.raises(StudyError, match="the Ray node that this process is on has died"):
+    with pytest.raises(ClusterError, match="the Ray node that this process is on has died"):
         found.look()
 
 

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from gansearch import api
-from gansearch.errors import InvalidInput, StudyError, UserError
+from gansearch.errors import ClusterError, InvalidInput, StudyError, UserError
 from gansearch.tuning import jobs, modules
 from gansearch.tuning.where import OPTIONS, Where
 
@@ -84,7 +84,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("address", ["auto", "head:6379", "ray://head:10001", "", "http://"])
     def test_addresses_of_something_else(self, folder, address):
-        with pytest.raises(StudyError, match="http://HEAD:8265"):
+        with pytest.raises(UserError, match="http://HEAD:8265"):
             jobs.submit("study.yaml", address)
 
     @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ class TestRefusals:
             api.submit("study.yaml", NOBODY, modules=["missing.py"])
 
     def test_a_cluster_that_does_not_answer(self, folder):
-        with pytest.raises(StudyError, match=f"no Ray cluster answers at {NOBODY}") as told:
+        with pytest.raises(ClusterError, match=f"no Ray cluster answers at {NOBODY}") as told:
             jobs.job_status("http://me:hunter2@127.0.0.1:9", "study")
         assert "hunter2" not in str(told.value)
 
@@ -431,10 +431,10 @@ print(json.dumps([log, vars(job), vars(status), vars(missing), vars(trial), list
 
     refused, _ = laptop(
         f"""
-from gansearch.errors import StudyError
+from gansearch.errors import ClusterError
 try:
     jobs.list_jobs({address!r})
-except StudyError as error:
+except ClusterError as error:
     print(json.dumps(str(error)))
 """,
         folder,
@@ -455,11 +455,11 @@ except StudyError as error:
 
 JOINS = """
 import sys
-from gansearch.errors import StudyError
+from gansearch.errors import ClusterError
 from gansearch.tuning.connection import connected
 try:
     with connected(sys.argv[1]):
         print("joined")
-except StudyError as error:
+except ClusterError as error:
     print(error)
 """

@@ -29,7 +29,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 import gansearch
 from gansearch.data.images import ImageData
 from gansearch.data.load import load
-from gansearch.errors import StudyError, UserError
+from gansearch.errors import ClusterError, UserError
 from gansearch.journal.directory import LOG
 from gansearch.metrics.reference import load_reference
 from gansearch.study.config import TrialConfig
@@ -311,7 +311,7 @@ def test_four_trials_on_a_gpu_each_on_one_device(machines, ray):
     assert not started[8][1].wait(0.5), "no share of two devices, and none where there are none"
     assert none.node_id not in {node for node, _ in places}
     lacking = Nodes(ray, Resources(gpus=3), elastic=True, say=print)
-    with pytest.raises(StudyError, match=r"resources.gpus: a trial asks for 3 GPUs"):
+    with pytest.raises(ClusterError, match=r"resources.gpus: a trial asks for 3 GPUs"):
         lacking.check_resources()
 
 
