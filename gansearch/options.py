@@ -34,6 +34,8 @@ Trials = Annotated[int | None, typer.Option(min=1, help="Short for --set search.
 
 Command = Callable[..., Any]
 
+_KINDS = typing.get_type_hints(Where)  # read once: it takes a millisecond of `gansearch --help`
+
 
 def takes(*names: str, elsewhere: bool = False) -> Callable[[Command], Command]:
     """Give a command, which takes a `where`, the options of `Where` in its place.
@@ -68,7 +70,7 @@ def takes(*names: str, elsewhere: bool = False) -> Callable[[Command], Command]:
 
 def _parameter(name: str, elsewhere: bool) -> inspect.Parameter:
     """A field of `Where` as Typer wants it."""
-    option, kind = OPTIONS[name], typing.get_type_hints(Where)[name]
+    option, kind = OPTIONS[name], _KINDS[name]
     default = None if elsewhere else option.default
     there = elsewhere and (option.is_path or bool(option.secret))
     said = typer.Option(
