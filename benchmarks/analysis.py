@@ -35,7 +35,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from gansearch.journal.journal import JOURNAL_FILE, Journal
+from gansearch.journal.directory import JOURNAL_FILE
+from gansearch.journal.journal import Journal
 from gansearch.study.config import Loss, Optimizer, Optimizers, Part, TrialConfig
 from gansearch.study.records import Outcome, Report, TrialRecord, ranked
 from gansearch.study.roster import Candidate, Roster

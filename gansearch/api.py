@@ -193,28 +193,36 @@ def run(
     del study  # of what was loaded here there is to be one copy soon, in Ray's object store
     if trials is not None:
         spec = spec.with_trials(trials)
-    stored = StoredStudy.new(name, stem, where.runs, where.storage)
-    finished = launch.run(spec, images.pop(), stored, where, console or Console(stderr=True))
+    with StoredStudy.launching(name, stem, where.runs, where.storage) as stored:
+        finished = launch.run(spec, images.pop(), stored, where, console or Console(stderr=True))
     return _result(stored, finished)
 
 
 def resume(
     name: StudyLike,
     *,
+    trials: int | None = None,
     console: Console | None = None,
     where: Where | None = None,
     **options: Unpack[WhereOptions],
 ) -> StudyResult:
-    """Go on with a study after any interruption; arguments as for `run`.
+    """Go on with a study after any interruption, or with a finished one for more trials.
+
+    Args:
+        name: the study.
+        trials: how many its search is to have in all, as if it had been asked for them from the
+            beginning; None: as many as it was launched with.
+        console, where, options: as for `run`.
 
     Raises:
-        StudyError: there is no such study, it is being run, or its file has changed.
+        StudyError: there is no such study, it is being run, its file has changed, or its search has
+            more trials already.
     """
     from gansearch.tuning import launch  # noqa: PLC0415
 
     where = combined(where, options)
     study = find(name, where=where)
-    return _result(study, launch.resume(study, where, console or Console(stderr=True)))
+    return _result(study, launch.resume(study, where, console or Console(stderr=True), trials))
 
 
 def submit(
@@ -234,12 +242,17 @@ def submit(
 
 
 def submit_resume(
-    name: str, address: str, *, where: Where | None = None, **options: Unpack[JobOptions]
+    name: str,
+    address: str,
+    *,
+    trials: int | None = None,
+    where: Where | None = None,
+    **options: Unpack[JobOptions],
 ) -> Job:
     """Go on with such a study; see `gansearch.tuning.jobs.submit_resume`."""
     from gansearch.tuning import jobs  # noqa: PLC0415
 
-    return jobs.submit_resume(name, address, combined(where, options, JobOptions))
+    return jobs.submit_resume(name, address, combined(where, options, JobOptions), trials)
 
 
 def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
@@ -643,8 +656,10 @@ def sample(folder: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -
 
 
 def _here(out: PathLike) -> Path:
-    """Where to write what is taken home; raises `UserError` for a place in an object store."""
-    return files.on_disk(files.place(out), "what is exported", "say a path on this machine")
+    """Where to write what is taken home; raises `UserError` for a place that cannot be written."""
+    path = files.on_disk(files.place(out), "what is exported", "say a path on this machine")
+    files.check_writable(path.absolute().parent, "--out")
+    return path
 
 
 def _result(study: StoredStudy, finished: bool) -> StudyResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from gansearch import __version__, api, terminal
-from gansearch.errors import Doubt, GansearchError, UserError
+from gansearch.errors import Doubt, GansearchError, Interrupted, UserError
 from gansearch.masking import without_password
 from gansearch.options import (
     By,
@@ -35,7 +36,8 @@ from gansearch.options import (
     takes,
 )
 from gansearch.study.records import strict_json
-from gansearch.tuning.where import OPTIONS, RUNS, Where
+from gansearch.tuning.extension import wanted_trials
+from gansearch.tuning.where import RUNS, JobOptions, Where
 
 app = typer.Typer(
     name="gansearch",
@@ -112,7 +114,7 @@ def run(
 
 
 @app.command()
-@takes(*(name for name in OPTIONS if name != "address"), elsewhere=True)
+@takes(*JobOptions.__optional_keys__, elsewhere=True)
 def submit(
     study: StudyFile,
     address: Annotated[str, typer.Option(metavar="http://HEAD:8265", help="The cluster's dashboard.")],
@@ -124,7 +126,7 @@ def submit(
     """Run a study on a cluster elsewhere, as a Ray job that goes on when this machine is closed."""
     job = api.submit(study, address, name=name, overrides=overrides(set_, trials), where=where)
     out.print(f"{job.study}: job {job.id}", highlight=False)
-    there = f"{job.study} --address {address}"
+    there = f"{shlex.quote(job.study)} --address {shlex.quote(address)}"
     _say_next(f"gansearch logs {there} --follow", f"gansearch status {there}")
 
 
@@ -156,14 +158,23 @@ def logs(
 
 @app.command()
 @takes()
-def resume(ctx: typer.Context, name: Name, where: Where) -> None:
+def resume(
+    ctx: typer.Context,
+    name: Name,
+    where: Where,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="In all: also a finished search goes on for more.")
+    ] = None,
+    set_: Set = None,
+) -> None:
     """Go on with a study after any kind of interruption; http://HEAD:8265 does so as a Ray job."""
+    wanted = wanted_trials(overrides(set_, trials))
     if where.address and where.address.startswith("http"):
-        job = api.submit_resume(name, where.address, where=as_said(ctx, where))
+        job = api.submit_resume(name, where.address, trials=wanted, where=as_said(ctx, where))
         out.print(f"{job.study}: job {job.id}", highlight=False)
         return
     _import_from(where.modules)
-    _finish(api.resume(name, console=err, where=where))
+    _finish(api.resume(name, trials=wanted, console=err, where=where))
 
 
 @app.command()
@@ -334,7 +345,7 @@ def repair(
     done = api.repair(name, dry_run=dry_run, where=where)
     terminal.show_repairs(out, done)
     if not dry_run and any(each.original for each in done.values()):
-        _say_next(f"gansearch status {name}", f"gansearch resume {name}")
+        _say_next(*(f"gansearch {command} {shlex.quote(name)}" for command in ("status", "resume")))
 
 
 @app.command()
@@ -386,7 +397,7 @@ def train(
     )
     outcome, reason = curve["outcome"].iloc[-1], curve["reason"].iloc[-1]
     out.print(f"{target}: {outcome}{f' ({reason})' if reason else ''}", highlight=False)
-    _say_next(f"gansearch sample {target} --out grid.png")
+    _say_next(f"gansearch sample {shlex.quote(target)} --out grid.png")
 
 
 @app.command()
@@ -400,6 +411,21 @@ def sample(
     out.print(f"{api.sample(folder, target, count=n, seed=seed)}", highlight=False)
 
 
+OF_THE_MACHINE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EIO,
+}
+"""What a disk or its owner refuses: the user's to mend, and no mistake of ours."""
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one message and exit code 2."""
     here = os.getcwd()  # noqa: PTH109
@@ -408,11 +434,17 @@ def main() -> None:
     warnings.showwarning = partial(_show_warning, warnings.showwarning)
     try:
         app()
+    except Interrupted as interruption:
+        err.print(str(interruption), markup=False, highlight=False, soft_wrap=True, style="yellow")
+        sys.exit(interruption.exit_code)
     except GansearchError as error:
         _refuse(str(error))
     except Exception as error:
         if words := _fault_of_a_part(error):
             _refuse(words)
+        if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+            where = f"cannot use {error.filename}: " if error.filename else ""
+            _refuse(f"{where}{error.strerror}")
         # Else a bug of ours, whose trace may quote a secret, to be read in a job's log.
         sys.stderr.write(without_password(traceback.format_exc()))
         sys.exit(1)
@@ -460,7 +492,7 @@ def _finish(result: api.StudyResult) -> None:
     if confirmed:
         terminal.show_configurations(out, result.configurations)
     here = result.directory.parent == Path(RUNS).resolve()
-    name = result.directory.name if here else result.directory
+    name = shlex.quote(result.directory.name if here else str(result.directory))
     if not result.finished:
         _say_next(f"gansearch resume {name}")
         sys.exit(130)

@@ -78,6 +78,12 @@ class Doubt(UserWarning):
     """Something that works, and is probably not what was meant."""
 
 
+class Interrupted(GansearchError):
+    """Ctrl-C that ended a study at once; the message says what was kept and how to go on."""
+
+    exit_code = 130
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: ` (did you mean 'hinge'?)`, or the list of what exists."""
     names = sorted(known)

@@ -7,14 +7,15 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 from gansearch.analysis.configurations import configurations
 from gansearch.analysis.evidence import Evidence, gather
-from gansearch.errors import StudyError, UserError
+from gansearch.errors import Doubt, StudyError, UserError
 from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.stored import StoredStudy
-from gansearch.study.records import Best, TrialRecord, ranked
+from gansearch.study.records import Best, Outcome, TrialRecord, ranked
 from gansearch.training import checkpoint
 from gansearch.training.export_folder import write_model
 
@@ -61,7 +62,8 @@ def export(
     """Write the best configurations' models, each in a folder of its own where `top` is more than 1.
 
     Where configurations were trained again, they are chosen by their confirmed rank, and the weights
-    are those of the best seed; else by the search's own values.
+    are those of the best seed; else by the search's own values. Warns with a `Doubt` of each exported
+    trial that did not end well.
 
     Args:
         study: which one.
@@ -93,7 +95,21 @@ def export(
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+    for pick in picks:
+        if words := _ended_badly(pick.record, pick.best(evidence)):
+            warn(words, Doubt, stacklevel=2)
     return [out / folder.relative_to(part) for folder in folders]
+
+
+def _ended_badly(record: TrialRecord, best: Best) -> str:
+    """What is to be known of a trial whose best report came before a bad end; "" for any other."""
+    if record.outcome in (Outcome.COMPLETED, Outcome.PRUNED):
+        return ""
+    why = f" ({record.reason})" if record.reason else ""
+    return (
+        f"trial {record.number} is {record.outcome}{why}: what is exported is its best report, of step "
+        f"{best.step}; expect training it again to end as badly"
+    )
 
 
 def _choose(picks: list[Pick], evidence: Evidence, top: int) -> list[Pick]:
@@ -183,7 +199,7 @@ def _export(pick: Pick, evidence: Evidence, rank: int, folder: Path) -> Path:
         "provenance": record.provenance,
         "outcome": record.outcome,
         "reason": record.reason,
-        "evidence": LUCKY,
+        "evidence": "; ".join(filter(None, [_ended_badly(record, best), LUCKY])),
         "mlflow_run_id": record.mlflow_run_id,
         **pick.facts,
     }

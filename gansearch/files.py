@@ -200,21 +200,30 @@ def reachable(path: Place) -> Iterator[None]:
         raise StorageError(f"cannot use {path}: {_first_line(error)}") from error
 
 
-def check_writable(folder: Place) -> None:
-    """Raise `UserError` where a folder of studies cannot be written in, or could not be made."""
+def check_writable(folder: Place, option: str = "--runs-dir") -> None:
+    """Raise `UserError` where a folder cannot be written in, or could not be made.
+
+    Args:
+        folder: need not exist.
+        option: how the user said it.
+    """
     if not isinstance(folder, Path):
         probe = folder / f".gansearch-{uuid.uuid4().hex}"
         with reachable(folder):
             probe.fs.pipe_file(probe.path, b"")
             probe.fs.rm_file(probe.path)
         return
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
-    if not existing.is_dir():
-        raise UserError(f"{existing} is a file: take another --runs-dir")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"{existing} is not yours to write in: take another --runs-dir")
+    try:
+        existing = folder.absolute()
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir():
+            raise UserError(f"{existing} is a file: take another {option}")
+        with tempfile.TemporaryFile(dir=existing):  # root may do all but what the disk refuses
+            pass
+    except OSError as error:
+        words = f"cannot write in {folder}: {error.strerror}; take another {option}"
+        raise UserError(words) from error
 
 
 def patiently(path: Place, action: Callable[[], _T]) -> _T:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 import gansearch
 from gansearch.data.load import load as load_images
-from gansearch.errors import StudyError, UserError, WeightsError
+from gansearch.errors import Doubt, StudyError, UserError, WeightsError
 from gansearch.exporting import export
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
@@ -273,6 +273,17 @@ def study(study_made, tmp_path):
 def best_of(journal):
     valued = [(r.best("d_loss", "min"), r.number) for r in journal.trials() if r.reports]
     return sorted((best.value, number, best.step) for best, number in valued)
+
+
+def test_a_trial_that_ended_badly_is_exported_with_a_word(study, tmp_path):
+    directory, journal = study
+    number = best_of(journal)[0][1]
+    with pytest.warns(
+        Doubt, match=rf"trial {number} is collapsed \(lost its modes\): .* its best report"
+    ):
+        gansearch.export(str(directory.path), tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert facts["evidence"].startswith(f"trial {number} is collapsed")
 
 
 def test_the_best_is_exported_with_its_evidence(study, tmp_path):

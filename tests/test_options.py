@@ -19,7 +19,7 @@ TAKEN = {
     "check": {"data", "inception"},
     "parts": set(),
     "run": OPTIONS.keys(),
-    "submit": OPTIONS.keys(),
+    "submit": OPTIONS.keys() - {"nice"},  # a local Ray's
     "logs": {"runs_dir"},
     "resume": OPTIONS.keys(),
     "stability": OPTIONS.keys(),
@@ -84,6 +84,8 @@ def test_keywords_take_the_place_of_an_object_s_fields(tmp_path):
 def test_what_a_where_cannot_be(tmp_path):
     with pytest.raises(UserError, match="concurrency must be at least 1, not 0"):
         Where(concurrency=0)
+    with pytest.raises(UserError, match="nice must lie between 0 and 19, not 20"):
+        Where(nice=20)
     with pytest.raises(UserError, match="neither the folder of a package"):
         Where(modules=(tmp_path / "none.py",))
     with pytest.raises(TypeError, match="unexpected keyword argument 'concurency'"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import re
 import sys
@@ -60,7 +62,7 @@ class StudyDirectory:
         places = [runs_dir / name, files.place(name)] if plain else [files.place(name)]
         for path in places:
             with files.reachable(path):
-                if (path / "study.yaml").is_file():
+                if (path / "study.yaml").is_file() or _restored(path):
                     return cls(path.resolve())
         known = [path.name for path in _studies(runs_dir)]
         raise StudyError(f"there is no study '{name}' in {runs_dir}{nearest(name, known)}")
@@ -219,6 +221,30 @@ class StudyDirectory:
             flush=True,
         )
         os._exit(2)
+
+
+def _restored(folder: Place) -> bool:
+    """Whether a folder without its study file is a study's all the same: then its journal has the text,
+    which is put back.
+    """
+    journal = folder / JOURNAL_FILE
+    if not isinstance(journal, Path) or not journal.is_file():
+        return False
+    text = None
+    with journal.open("rb") as lines:
+        for line in lines:
+            if b'"study"' in line:
+                with contextlib.suppress(ValueError, TypeError, AttributeError):  # a damaged line
+                    text = (
+                        json.loads(line)["user_attr"].get("study", text)
+                        if b"user_attr" in line
+                        else text
+                    )
+    if not isinstance(text, str):
+        return False
+    files.write(folder / "study.yaml", text)
+    print(f"{folder / 'study.yaml'} was gone: restored from the journal", file=sys.stderr, flush=True)
+    return True
 
 
 def _studies(runs_dir: Place) -> list[Place]:

@@ -219,6 +219,12 @@ class Journal:
         tree: dict[str, Any] = parse_document(self.study.user_attrs["study"], "study.yaml").tree
         return tree
 
+    def set_facts(self, facts: Mapping[str, Any]) -> None:
+        """Write down what is to be known of the study from now on: all of it or nothing, durably."""
+        self.storage.note(self.study._study_id, facts)
+        self.flush()
+        vars(self).pop("asked", None)  # which is read once
+
     @property
     def wants_stability(self) -> bool:
         """Whether the study file asks for configurations to be trained again."""

@@ -43,9 +43,13 @@ class StoredStudy:
         return cls(found, _of_environment())
 
     @classmethod
-    def new(cls, name: str | None, stem: str, runs: Place, storage: str | None = None) -> StoredStudy:
-        """A study that is to be made; see `StudyDirectory.new`."""
-        return cls(StudyDirectory.new(name, stem, runs), storage or _of_environment())
+    @contextmanager
+    def launching(
+        cls, name: str | None, stem: str, runs: Place, storage: str | None = None
+    ) -> Iterator[StoredStudy]:
+        """A study that is to be made; see `StudyDirectory.launching`."""
+        with StudyDirectory.launching(name, stem, runs) as directory:
+            yield cls(directory, storage or _of_environment())
 
     @property
     def name(self) -> str:

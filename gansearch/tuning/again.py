@@ -88,8 +88,8 @@ def train_again(
     if study is None:
         spec, images = from_configs.study_of(given, _section(wish.section), 0, where.paths)
         stem = f"{next(iter(given))}-stability" if len(given) == 1 else "stability"
-        study = StoredStudy.new(wish.name, stem, where.runs, where.storage)
-        return study, launch.run(spec, images, study, where, console)
+        with StoredStudy.launching(wish.name, stem, where.runs, where.storage) as study:
+            return study, launch.run(spec, images, study, where, console)
     planned = study.journal().asked.get("stability") or {}
     files_alone = {"top": 0, "default": False} if given and not wish.choosing else {}
     wanted = _section(planned | wish.section | files_alone)

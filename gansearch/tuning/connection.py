@@ -28,14 +28,21 @@ _QUIET_TUNE = {
 }
 
 
+NICENESS = "RAY_worker_niceness"
+"""Ray's setting, in the environment, for the workers of a node that is started here."""
+
+
 @contextmanager
-def connected(address: str | None, modules: Sequence[Path] = ()) -> Iterator[Any]:
+def connected(
+    address: str | None, modules: Sequence[Path] = (), nice: int | None = None
+) -> Iterator[Any]:
     """Ray, joined at an address or started here on loopback; left as it was found.
 
     Args:
         address: of a cluster; None takes RAY_ADDRESS if that is set (as in a Ray job), else starts a
             local Ray.
         modules: of the user's own, which the nodes of a cluster are sent, and a local Ray finds.
+        nice: niceness of the workers of a local Ray; None: as RAY_worker_niceness says, else 0.
 
     Raises:
         ClusterError: no cluster answers.
@@ -61,7 +68,7 @@ def connected(address: str | None, modules: Sequence[Path] = ()) -> Iterator[Any
             "Ray Client (ray://) cannot hold a driver: run on the head, with --address auto"
         )
     try:
-        _join(ray, address, modules) if address else _start(ray, modules)
+        _join(ray, address, modules) if address else _start(ray, modules, nice)
     except ray.exceptions.AuthenticationError as error:
         raise ClusterError(wants_token(f"'{address}'", error)) from error
     except Exception as error:  # Ray raises a bare one where a node does not start in time
@@ -119,13 +126,14 @@ def _check_token(address: str) -> None:
         GcsClient(address=place)
 
 
-def _start(ray: Any, modules: Sequence[Path]) -> None:
+def _start(ray: Any, modules: Sequence[Path], nice: int | None) -> None:
     # Workers must find the parts that a study names in the user's own folder.
     paths = [os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]  # noqa: PTH109
     paths += [str(path.parent) for path in modules]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))
-    # Ray's workers run at niceness 15, and would stand still beside any other job on the machine.
-    os.environ.setdefault("RAY_worker_niceness", "0")
+    # Ray's own workers run at niceness 15, and would stand still beside any other job on the machine.
+    if nice is not None or NICENESS not in os.environ:
+        os.environ[NICENESS] = str(nice or 0)
     ray.init(
         address="local",
         include_dashboard=False,

@@ -131,8 +131,10 @@ def submit(
         return _give(client, arguments, where, {"study": name, "command": "run"}, folder)
 
 
-def submit_resume(name: str, address: str, where: Where | None = None) -> Job:
-    """Go on with a study on a cluster; arguments as for `submit`.
+def submit_resume(
+    name: str, address: str, where: Where | None = None, trials: int | None = None
+) -> Job:
+    """Go on with a study on a cluster; arguments as for `submit`, `trials` as for `resume`.
 
     The modules that the study names lie in its directory since it was launched; `where.modules` are
     the others that it needs, and newer versions.
@@ -141,7 +143,8 @@ def submit_resume(name: str, address: str, where: Where | None = None) -> Job:
     where = where or Where()
     with _folder_of(where.modules) as folder, _client(address) as client:
         about = {"study": name, "command": "resume"}
-        return _give(client, ["resume", name], where, about, folder)
+        more = [] if trials is None else ["--trials", str(trials)]
+        return _give(client, ["resume", name, *more], where, about, folder)
 
 
 def list_jobs(address: str) -> list[Job]:

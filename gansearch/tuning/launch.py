@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
 
 from gansearch import files
 from gansearch.data.images import ImageData
-from gansearch.errors import StudyError, UserError
+from gansearch.errors import Interrupted, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import DASHBOARD, Journal
 from gansearch.journal.stored import StoredStudy
@@ -41,6 +42,7 @@ from gansearch.training.prepare import load_real, load_weights, prepare
 from gansearch.training.validation import load_study
 from gansearch.tuning.connection import connected, dashboard
 from gansearch.tuning.creation import created, versions_in_use
+from gansearch.tuning.extension import catch_up, extend
 from gansearch.tuning.mirroring import mirror
 from gansearch.tuning.modules import differing, keep, kept, own_modules
 from gansearch.tuning.nodes import Nodes
@@ -62,7 +64,7 @@ def run(
     """
     _check_storable(study, where)
     modules, directory = _modules(spec, where), study.directory
-    with connected(where.address, modules) as ray:
+    with _interrupted_in_words(study), connected(where.address, modules, where.nice) as ray:
         nodes = _nodes(ray, spec, where, console)
         nodes.check_shared(study.runs_dir)
         console.print(f"study '{study.name}' in {directory.path}", highlight=False)
@@ -80,15 +82,24 @@ def run(
             return _go_on(stage, journal)
 
 
-def resume(study: StoredStudy, where: Where, console: Console) -> bool:
+def resume(study: StoredStudy, where: Where, console: Console, trials: int | None = None) -> bool:
     """Go on with a study after any interruption; returns False if it was interrupted again.
+
+    Args:
+        study: which one.
+        where: it runs, and with what.
+        console: where progress is shown.
+        trials: how many its search is to have in all; None: as many as it was launched with.
 
     Raises:
         StudyError: it is being run, its file has changed since it was launched, or its images have.
     """
-    with _held(study, where):
+    with _interrupted_in_words(study), _held(study, where):
         journal = study.journal(writer=True)
+        catch_up(study.directory, journal, _same_study)
         _check_unchanged(study, journal)
+        if trials is not None:
+            extend(study.directory, journal, trials)
         if is_finished(study, journal):
             if where.tracking != "off":
                 _mirror(study, journal, where)
@@ -120,7 +131,7 @@ def confirm(study: StoredStudy, request: Request, where: Where, console: Console
     Raises:
         StudyError: as for `resume`, or there is nothing to train again.
     """
-    with _held(study, where):
+    with _interrupted_in_words(study), _held(study, where):
         journal = study.journal(writer=True)
         _check_unchanged(study, journal)
         if not journal.finished:
@@ -156,6 +167,20 @@ def _held(study: StoredStudy, where: Where) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _interrupted_in_words(study: StoredStudy) -> Iterator[None]:
+    """Have Ctrl-C, where nothing ends the study gently any more or yet, say what was kept."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        if study.directory.study_file.exists():
+            kept = "every trial that has ended and every report so far is kept"
+            words = f"stopped at once: {kept}; go on with `gansearch resume {quote(study.name)}`"
+        else:
+            words = "stopped before the study was made: nothing was kept, run it again"
+        raise Interrupted(words) from interruption
+
+
 def _check_storable(study: StoredStudy, where: Where) -> None:
     """Raise `StudyError` for all that cannot be where the study is and is not said to be elsewhere."""
     checks: list[Callable[[], object]] = [study.check_holdable]
@@ -183,7 +208,7 @@ def _staged(study: StoredStudy, journal: Journal, where: Where, console: Console
         for path in differing(modules, there):
             words = f"{path} is used, and is not what the study began with ({directory.modules})"
             console.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
-        with connected(where.address, modules) as ray:
+        with connected(where.address, modules, where.nice) as ray:
             nodes = _nodes(ray, spec, where, console)
             nodes.check_shared(directory.path)
             keep(where.modules, directory.modules)
@@ -304,8 +329,7 @@ def _check_unchanged(study: StoredStudy, journal: Journal) -> None:
     file, launched = study.directory.study_file, journal.facts["study"]
     with files.reachable(file):
         now = files.read(file).decode()
-    asked = parse_document(now, "study.yaml").tree
-    if _binding(asked) == _binding(journal.asked):
+    if _same_study(now, launched):
         return
     lines = difflib.unified_diff(
         launched.splitlines(), now.splitlines(), "as launched", "now", lineterm="", n=1
@@ -317,7 +341,12 @@ def _check_unchanged(study: StoredStudy, journal: Journal) -> None:
     )
 
 
-def _binding(tree: Mapping[str, Any]) -> dict[str, Any]:
+def _same_study(one: str, other: str) -> bool:
+    return _binding(one) == _binding(other)
+
+
+def _binding(text: str) -> dict[str, Any]:
+    tree = parse_document(text, "study.yaml").tree
     return {key: value for key, value in tree.items() if key != "resources"}
 
 

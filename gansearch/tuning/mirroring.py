@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from rich.console import Console
 
 from gansearch.errors import StudyError
@@ -74,8 +76,14 @@ def close_tracker(
     """Send what MLflow does not have yet, and say so if it cannot be; returns how many trials."""
     unsent = tracker.finish("FINISHED" if finished else "KILLED", timeout=timeout)
     if unsent:
-        message = f"MLflow does not have {unsent} trials yet: `gansearch sync {name}` sends them"
-        console.print(message, markup=False, highlight=False)
+        why = next(iter(tracker.unsent().values()), "its parent run could not be ended")
+        sends = f"`gansearch sync {quote(name)}` sends them"
+        console.print(
+            f"MLflow does not have {unsent} trials yet ({why}): {sends}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     return unsent
 
 

@@ -89,6 +89,7 @@ class WhereOptions(JobOptions, total=False):
     """Keywords of a function that trains: see `Where`."""
 
     address: str | None
+    nice: int | None
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class Where:
         runs_dir: the folder of studies, or a URI such as s3://bucket/runs; None: `runs`.
         address: of a Ray cluster; None starts a local Ray, or joins RAY_ADDRESS.
         concurrency: trials at once at most; None: as many as fit.
+        nice: niceness of the workers of a Ray that is started here, 0 to 19; None: 0. A cluster's own
+            is set where its nodes are started (RAY_worker_niceness).
         data: the folder of all data sets; None: GANSEARCH_DATA.
         inception: a file of Inception weights; None: GANSEARCH_INCEPTION.
         storage: an Optuna storage URL; None: the journal file in the study's directory.
@@ -123,6 +126,10 @@ class Where:
     ] = None
     address: Annotated[str | None, Option("A Ray cluster; default: a local Ray.")] = None
     concurrency: Annotated[int | None, Option("Trials at once, at most.", least=1)] = None
+    nice: Annotated[
+        int | None,
+        Option("Niceness of local workers, to 19: give way to other jobs [0].", least=0),
+    ] = None
     data: Annotated[
         str | None,
         Option("The folder of all data sets.", env="GANSEARCH_DATA", metavar="PATH", is_path=True),
@@ -150,6 +157,8 @@ class Where:
     def __post_init__(self) -> None:
         if self.concurrency is not None and self.concurrency < 1:
             raise UserError(f"concurrency must be at least 1, not {self.concurrency}")
+        if self.nice is not None and not 0 <= self.nice <= 19:
+            raise UserError(f"nice must lie between 0 and 19, not {self.nice}")
         for name in ("runs_dir", "data", "inception"):
             said = getattr(self, name)
             object.__setattr__(self, name, None if said is None else str(said))

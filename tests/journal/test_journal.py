@@ -20,7 +20,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from gansearch.errors import StorageError, StudyError, UserError
-from gansearch.journal.journal import CONSTRAINT, FLUSH_EVERY, JOURNAL_FILE, Journal, write_table
+from gansearch.journal.directory import JOURNAL_FILE
+from gansearch.journal.journal import CONSTRAINT, FLUSH_EVERY, Journal, write_table
 from gansearch.study.records import Outcome, Report, TrialRecord, table_row
 from gansearch.study.roster import Candidate, Roster
 

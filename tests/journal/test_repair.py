@@ -10,7 +10,8 @@ from optuna.storages.journal._storage import JournalOperation
 
 from gansearch.cli import main
 from gansearch.errors import StorageError, StudyError
-from gansearch.journal.journal import JOURNAL_FILE, Journal
+from gansearch.journal.directory import JOURNAL_FILE
+from gansearch.journal.journal import Journal
 from gansearch.journal.repair import explain, repair
 from gansearch.study.config import trial_seed
 from gansearch.study.records import Outcome, Report

@@ -38,8 +38,10 @@ def test_a_study_is_found_with_its_storage(study, tmp_path, monkeypatch):
     assert StoredStudy.find(None, runs) == study, "the newest"
     (study.directory.path / "journal.log").unlink()
     assert StoredStudy.find("s", runs).storage == team
-    assert StoredStudy.new("t", "", runs).storage == team
-    assert StoredStudy.new("t", "", runs, said).storage == said
+    with StoredStudy.launching("t", "", runs) as new:
+        assert new.storage == team
+    with StoredStudy.launching("t", "", runs, said) as new:
+        assert new.storage == said
     monkeypatch.delenv("GANSEARCH_STORAGE")
     assert StoredStudy.find("s", runs).storage is None
     with pytest.raises(StudyError, match="there is no study 'x'"):

@@ -128,6 +128,26 @@ def test_a_study_killed_again_and_again_is_the_study_never_killed(folder):
     assert kept == {f"{number:04d}" for number in table.index[:2]}
     assert not list(Path("runs/killed").glob("tune*")), "what Tune wrote is gone"
 
+    sequential = ("--concurrency", "1", "--tracking", "off")
+    assert finish(launch("run", "study.yaml", "--name", "longer", "--trials", "4", *sequential))[0] == 0
+    assert gansearch.status("longer")["state"] == "finished"
+    code, out, err = finish(launch("resume", "longer", "--trials", "7", *sequential))
+    assert code == 0, err
+    assert exact("longer") == exact("whole"), "as if it had been asked for seven from the beginning"
+    assert curves("longer").equals(curves("whole"))
+    assert Path("runs/longer/study.yaml").read_text() == Path("runs/whole/study.yaml").read_text()
+    assert gansearch.evidence("longer").facts["digest"] == gansearch.evidence("whole").facts["digest"]
+
+    Path("runs/longer/study.yaml").unlink()
+    again = subprocess.run(
+        [sys.executable, "-m", "gansearch", "status", "longer"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "was gone: restored from the journal" in again.stderr
+    assert Path("runs/longer/study.yaml").read_text() == Path("runs/whole/study.yaml").read_text()
+
 
 def test_ctrl_c_ends_cleanly_and_resumably(folder):
     longer = {"budget.steps": 9000, "budget.report_every": 300, "pruner.min_steps": 3000}
@@ -174,6 +194,34 @@ def test_ctrl_c_ends_cleanly_and_resumably(folder):
     assert "-batch_size: 32" in err
     assert "+batch_size: 64" in err
     assert "Traceback" not in err
+
+
+def test_ctrl_c_while_the_images_are_measured_says_that_nothing_was_kept(folder):
+    process = launch("run", "study.yaml", "--tracking", "off")
+    read = []
+    while "measuring" not in (line := process.stderr.readline()):
+        read.append(line)
+        assert line, read
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process, timeout=60)
+    assert code == 130, err
+    assert "stopped before the study was made: nothing was kept" in err
+    assert "Traceback" not in err
+    assert not Path("runs/study").exists()
+
+
+def test_ctrl_c_twice_says_what_was_kept_and_how_to_go_on(folder):
+    process = launch("run", "study.yaml", "--tracking", "off", "--name", "twice")
+    wait_for_reports("twice", 2, process)
+    process.send_signal(signal.SIGINT)
+    while "once more to stop at once" not in (line := process.stderr.readline()):
+        assert line
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process, timeout=60)
+    assert code == 130, err
+    assert "gansearch resume twice" in out + err
+    assert "Traceback" not in err
+    assert gansearch.status("twice")["state"] == "interrupted"
 
 
 def toys(kinds, trials):

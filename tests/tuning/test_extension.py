@@ -1,0 +1,67 @@
+"""A search asked for more trials: what may change after a launch, and a driver killed in between."""
+
+import pytest
+
+from gansearch.errors import StudyError, UserError
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import Journal
+from gansearch.journal.stored import StoredStudy
+from gansearch.study.document import read_document
+from gansearch.tuning.creation import create
+from gansearch.tuning.extension import catch_up, extend, wanted_trials
+from gansearch.tuning.launch import _same_study as same
+
+
+@pytest.fixture
+def study(tmp_path, spec):
+    directory = StudyDirectory(tmp_path / "runs" / "study")
+    create(spec(), StoredStudy(directory), None)
+    return directory
+
+
+def opened(directory):
+    return Journal.open(directory.path, directory.name, writer=True)
+
+
+def asked(directory):
+    return read_document(directory.study_file).tree["search"]["trials"]
+
+
+def test_file_and_journal_say_what_was_asked_for(study, spec):
+    extend(study, opened(study), 12)
+    journal = opened(study)
+    assert journal.planned == asked(study) == 12
+    longer = spec("search: {trials: 12}")
+    assert journal.facts["digest"] == longer.digest
+    assert study.study_file.read_text() == journal.facts["study"] == longer.to_yaml()
+
+
+def test_as_many_as_there_are_changes_nothing_and_fewer_are_refused(study):
+    before = (study.path / "journal.log").read_bytes()
+    extend(study, opened(study), 8)
+    with pytest.raises(StudyError, match="has 8 trials: --trials says how many in all, so at least 8"):
+        extend(study, opened(study), 7)
+    assert (study.path / "journal.log").read_bytes() == before
+
+
+def test_a_driver_killed_between_journal_and_file_is_caught_up_with(study):
+    before = study.study_file.read_text()
+    extend(study, opened(study), 12)
+    study.study_file.write_text(before)
+    catch_up(study, opened(study), same)
+    assert asked(study) == 12
+    study.study_file.write_text(before.replace("batch_size: 16", "batch_size: 8"))
+    catch_up(study, opened(study), same)
+    assert asked(study) == 8, "another change is the user's own, and refused elsewhere"
+
+
+def test_only_what_no_number_depends_on_may_change():
+    assert wanted_trials({}) is None
+    assert wanted_trials({"search.trials": 9}) == 9
+    with pytest.raises(
+        UserError, match=r"--set budget\.steps: of a launched study only search\.trials"
+    ):
+        wanted_trials({"search.trials": 9, "budget.steps": 3})
+    for wrong in ("many", 0, -1, 2.5, True):
+        with pytest.raises(UserError, match="whole number from 1 on"):
+            wanted_trials({"search.trials": wrong})
