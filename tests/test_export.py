@@ -341,7 +341,7 @@ def test_a_failed_export_leaves_nothing(study, tmp_path, top, spoil, message):
     if spoil:
         spoil(path)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises((StudyError, WeightsError), match=message):
+    with pytest.raises((UserError, WeightsError), match=message):
         export(StoredStudy(directory), tmp_path / "best", top=top)
     assert sorted(tmp_path.rglob("*")) == before
 
