@@ -159,7 +159,7 @@ class Collapse:
         return f"{self.metric} went from {best:.4g} to {value:.4g}"
 
 
-STUCK = 0.08
+STUCK = 0.05
 """Share of the budget over which one network must have won, besides `patience` reports in a row."""
 
 LEARNS = 0.05

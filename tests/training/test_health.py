@@ -166,7 +166,7 @@ def test_patience_is_a_share_of_the_budget_where_reports_are_many():
     assert judge(config(), many(worse))[0] == 50 + 7, "over six per cent, seven reports"
     brief = [20.0] * 50 + [40.0] * 5 + [20.0] * 45
     assert judge(config(), many(brief)) is None
-    assert judge(config(), many([20.0] * 100, d_doubt=0.001))[0] == 5 + 8
+    assert judge(config(), many([20.0] * 100, d_doubt=0.001))[0] == 5 + 5
 
 
 def test_an_objective_to_be_maximised_that_rises_has_not_stalled():
