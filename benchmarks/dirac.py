@@ -53,18 +53,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gansearch.data.images import ImageData
+from gansearch.data.domain import Domain
 from gansearch.study.records import Outcome, TrialRecord
-from gansearch.training.sampling import scale
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from gansearch.analysis.evidence import Evidence
-
-PIXEL = 127
-TARGET = scale(torch.tensor(PIXEL, dtype=torch.uint8)).item()
-"""Where the data's point lies in -1 to 1: 0 itself is between two pixel values."""
 
 START = 0.05
 """Of both parameters: near the equilibrium, of which the boundary tells."""
@@ -73,7 +68,7 @@ RATES, WEIGHTS = (0.05, 10.0), (0.1, 100.0)
 
 STUDY = f"""
 question: Where does the Dirac-GAN converge?
-data: {{name: "benchmarks.dirac:point"}}
+data: dirac
 generator: {{name: "benchmarks.dirac:Generator"}}
 discriminator: {{name: "benchmarks.dirac:Discriminator"}}
 loss: {{name: non-saturating, penalty: {{name: r1, weight: {{log: {[*WEIGHTS]}}}}}}}
@@ -93,43 +88,26 @@ keep: 1
 """
 
 
-def point(_root: Path, split: str, _image_size: int | None) -> ImageData:
-    """The data: one pixel of three channels, of which the first is always the same.
-
-    The others vary, because a data set whose images are all the same is refused; the networks do not
-    look at them.
-    """
-    chance = np.random.default_rng(split == "test")
-    images = chance.integers(0, 256, (64, 3, 1, 1), dtype=np.uint8)
-    images[:, 0] = PIXEL
-    return ImageData("point", split, images, None, 0)
-
-
 class Generator(nn.Module):
-    """Latents [B, L], which it ignores -> images [B, 3, 1, 1], the first channel theta off the data."""
+    """Latents [B, L], which it ignores -> points [B, 1], all of them theta: the data are at 0."""
 
-    first: Tensor
-
-    def __init__(
-        self, _image_shape: tuple[int, int, int], _latent_size: int, *, start: float = START
-    ) -> None:
+    def __init__(self, _domain: Domain, _latent_size: int, *, start: float = START) -> None:
         super().__init__()
         self.theta = nn.Parameter(torch.tensor(start))
-        self.register_buffer("first", torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1))
 
     def forward(self, latents: Tensor) -> Tensor:
-        return ((self.theta + TARGET) * self.first).expand(len(latents), 3, 1, 1)
+        return self.theta.expand(len(latents), 1)
 
 
 class Discriminator(nn.Module):
-    """Images [B, 3, 1, 1] -> logits [B]: psi times the first channel's distance from the data's."""
+    """Points [B, 1] -> logits [B]: psi times the point."""
 
-    def __init__(self, _image_shape: tuple[int, int, int], *, start: float = START) -> None:
+    def __init__(self, _domain: Domain, *, start: float = START) -> None:
         super().__init__()
         self.psi = nn.Parameter(torch.tensor(start))
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.psi * (images[:, 0, 0, 0] - TARGET)
+    def forward(self, points: Tensor) -> Tensor:
+        return self.psi * points[:, 0]
 
 
 def step_matrix(rate: float, weight: float) -> np.ndarray:

@@ -92,8 +92,8 @@ class BareLoop:
         self.batch, self.latent, self.reuse_fakes = config.batch_size, config.latent_size, reuse_fakes
         device = torch.device("cpu")
         torch.manual_seed(config.seed)
-        self.generator = build_generator(config, data.shape, device)
-        self.discriminator = build_discriminator(config, data.shape, device)
+        self.generator = build_generator(config, data.domain, device)
+        self.discriminator = build_discriminator(config, data.domain, device)
         self.average = [p.detach().clone() for p in self.generator.parameters()]
         self.g_optimizer = _adam(self.generator)
         self.d_optimizer = _adam(self.discriminator)

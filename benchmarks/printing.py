@@ -41,7 +41,7 @@ TREE = {
 def step_seconds() -> float:
     """Processor time of a step that prints nothing."""
     data = load("digits", {}, root=Path(), split="train")
-    config, _ = complete(TrialConfig.model_validate(TREE), data.shape)
+    config, _ = complete(TrialConfig.model_validate(TREE), data.domain)
     trainer = Trainer(config, data, prepare(config, data, LocalPaths(Path(), Path())))
     begun = time.process_time()
     trainer.advance()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gansearch.analysis.evidence import Evidence
-    from gansearch.data.images import ImageData
+    from gansearch.data import DataSet
     from gansearch.journal.repair import Repair
     from gansearch.reporting.publishing import ReportResult
     from gansearch.tracking import Server
@@ -56,7 +56,7 @@ class Study:
     """
 
     spec: StudySpec
-    data: ImageData
+    data: DataSet
     stem: str
 
 
@@ -640,18 +640,36 @@ def train(
     return pd.DataFrame(rows)
 
 
-def sample(folder: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -> Path:
-    """Write a grid of images from an exported generator as a PNG; a seed, the same images.
+def sample(
+    folder: PathLike, out: PathLike, *, count: int = 64, seed: int = 0, label: str | int | None = None
+) -> Path:
+    """Write samples from an exported generator; a seed, the same samples.
+
+    Args:
+        folder: the exported model.
+        out: a file: `.npy` gets the samples themselves (images: uint8, N x C x H x W; points: float32,
+            N x D), any other a PNG of them, a grid of images or a scatter of points.
+        count: how many.
+        seed: of their noise.
+        label: of a conditional model: the class, by name or number; None: all, as often as in the data.
 
     Raises:
-        UserError: the folder is not a model's.
+        UserError: the folder is not a model's, or the model has no such class.
     """
-    from gansearch.training.export_folder import read_model, write_grid  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
+    from gansearch.training.export_folder import read_model, write_picture  # noqa: PLC0415
 
     path = _here(out)
     if path.is_dir():
         raise UserError(f"{out} is a folder: --out must name a PNG")
-    write_grid(read_model(Path(folder)).sample(count, seed), path)
+    model = read_model(Path(folder))
+    samples = model.sample(count, seed, label=None if label is None else str(label))
+    if path.suffix == ".npy":
+        with files.writing(path) as file:
+            np.save(file, samples.numpy())
+    else:
+        write_picture(model.domain.draw(samples), path)
     return path
 
 

@@ -403,12 +403,15 @@ def train(
 @app.command()
 def sample(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="An exported model.")],
-    target: Annotated[str, typer.Option("--out", help="The PNG to write.")],
-    n: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
-    seed: Annotated[int, typer.Option(help="A seed, the same images.")] = 0,
+    target: Annotated[str, typer.Option("--out", help="The PNG to write, or .npy.")],
+    n: Annotated[int, typer.Option(min=1, help="How many samples.")] = 64,
+    seed: Annotated[int, typer.Option(help="A seed, the same samples.")] = 0,
+    label: Annotated[
+        str | None, typer.Option("--class", help="Only this class, by name or number.")
+    ] = None,
 ) -> None:
-    """Images from an exported generator."""
-    out.print(f"{api.sample(folder, target, count=n, seed=seed)}", highlight=False)
+    """Samples from an exported generator."""
+    out.print(f"{api.sample(folder, target, count=n, seed=seed, label=label)}", highlight=False)
 
 
 OF_THE_MACHINE = {

@@ -203,9 +203,4 @@ def _export(pick: Pick, evidence: Evidence, rank: int, folder: Path) -> Path:
         "mlflow_run_id": record.mlflow_run_id,
         **pick.facts,
     }
-    return write_model(folder, state, _shape(state), record.reports, facts)
-
-
-def _shape(state: dict[str, Any]) -> tuple[int, int, int]:
-    channels, height, width = state["image_shape"]
-    return channels, height, width
+    return write_model(folder, state, record.reports, facts)

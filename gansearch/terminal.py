@@ -27,11 +27,10 @@ def show_study(out: Console, study: api.Study) -> None:
     for axis, described in spec.space.describe():
         table.add_row(axis, escape(described))
     out.print(table)
-    channels, height, width = study.data.shape
     budget, search = config.budget, spec.plan.search
     images = budget.steps * config.discriminator_steps * config.batch_size
     facts = {
-        "data": f"{study.data.name}, {len(study.data.images):,} images {channels}x{height}x{width}",
+        "data": f"{study.data.name}, {study.data.domain.words(len(study.data.samples))}",
         "budget": f"{search.trials} trials of at most {budget.steps:,} steps, a report every "
         f"{budget.report_every} (up to {images * search.trials:,} images)",
         "objective": f"{config.objective.metric}, {spec.goal}",

@@ -23,11 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from gansearch.conformance import check_metric, check_optimizer, check_pruner, check_sampler
-from gansearch.data.images import ImageData
+from gansearch.data import DataSet, ImageData
+from gansearch.data.domain import Domain, as_domain
 from gansearch.data.load import validate
 from gansearch.errors import DataError
 from gansearch.losses import Constraint, Loss, Penalty
 from gansearch.losses.draws import Draws, drawing_from, takes_draws
+from gansearch.training.building import described, is_conditional
 
 __all__ = [
     "check_dataset",
@@ -42,6 +44,9 @@ __all__ = [
 ]
 
 Shape = tuple[int, int, int]
+
+SHAPES: tuple[Shape | Domain, ...] = ((1, 16, 16), (3, 32, 32))
+"""Of images that networks are checked with, if nothing else is said."""
 
 HOW_TO_DRAW = "write `draws.rand_like(x)` where it says `torch.rand_like(x)`"
 
@@ -79,7 +84,7 @@ def check_loss(factory: Callable[[], Loss]) -> None:
 
 
 def check_penalty(factory: Callable[[], Penalty]) -> None:
-    """A penalty: (critic, [..., B, C, H, W] twice) -> [...], reaching the critic's parameters, by its
+    """A penalty: (critic, samples twice) -> [...], reaching the critic's parameters, by its
     gradient or by constraining them.
 
     Where it takes its random numbers as the keyword `draws`, it must draw from there alone, and the
@@ -89,12 +94,14 @@ def check_penalty(factory: Callable[[], Penalty]) -> None:
     made = factory()
     chance = torch.Generator()
     penalty = drawing_from(Draws(chance), made)
-    weight = _seeded(3, 8, 8).requires_grad_()
+    # One for any data is given numbers in a row, another what images are.
+    shape = (12,) if getattr(made, "flat", False) else (3, 8, 8)
+    weight = _seeded(*shape).requires_grad_()
 
-    def critic(images: Tensor) -> Tensor:
-        return (weight * images.square()).flatten(-3).sum(-1)
+    def critic(samples: Tensor) -> Tensor:
+        return (weight * samples.square()).flatten(-len(shape)).sum(-1)
 
-    real, fake = _seeded(2, 5, 3, 8, 8), _seeded(2, 5, 3, 8, 8, seed=1)
+    real, fake = _seeded(2, 5, *shape), _seeded(2, 5, *shape, seed=1)
     before = real.clone(), fake.clone()
     torch.manual_seed(0)
     chance.manual_seed(0)
@@ -104,7 +111,7 @@ def check_penalty(factory: Callable[[], Penalty]) -> None:
         why = "the penalty draws from torch's global generator"
         assert not takes_draws(made), f"{why}, and not from its `draws` alone"
         warnings.warn(f"{why}: take the keyword `draws`, and {HOW_TO_DRAW}", stacklevel=2)
-    assert value.shape == (2,), f"[2, 5, C, H, W] must give [2], not {[*value.shape]}"
+    assert value.shape == (2,), f"[2, 5, ...] must give [2], not {[*value.shape]}"
     assert value.isfinite().all(), "the penalty is not finite"
     assert weight.grad is None, "a penalty must not call backward"
     for images in (real, fake):
@@ -141,29 +148,68 @@ def _check_constraint(penalty: Constraint) -> None:
 
 
 def check_generator(
-    factory: Callable[[Shape, int], nn.Module],
-    shapes: tuple[Shape, ...] = ((1, 16, 16), (3, 32, 32)),
+    factory: Callable[..., nn.Module], shapes: tuple[Shape | Domain, ...] = SHAPES
 ) -> None:
-    """A generator: [B, latent] -> images [B, C, H, W] in [-1, 1], seeded, differentiable."""
+    """A generator: [B, latent] -> samples [B, ...], images in [-1, 1], seeded, differentiable.
+
+    Args:
+        factory: the class, or a function as a study would name it, its options filled in.
+        shapes: what it is to make: domains, or (C, H, W) of images. One that is conditional needs
+            domains with classes.
+    """
     for shape in shapes:
-        network = _check_network(partial(factory, shape, 10), _seeded(4, 10), (4, *shape))
-        images = network(_seeded(4, 10) * 100)
-        assert images.abs().max() <= 1, f"{shape}: images must lie in [-1, 1]"
-        assert not torch.equal(images[0], images[1]), f"{shape}: two latents give one image"
+        domain = as_domain(shape)
+        build = partial(factory, described(factory, "the generator", domain), 10)
+        labels = _labels(build, domain)
+        network = _check_network(build, (_seeded(4, 10), *labels), (4, *domain.shape))
+        samples = network(_seeded(4, 10) * 100, *labels)
+        if domain.kind == "images":
+            assert samples.abs().max() <= 1, f"{shape}: images must lie in [-1, 1]"
+        assert not torch.equal(samples[0], samples[1]), f"{shape}: two latents give one {domain.noun}"
+        _check_labels(network, _seeded(4, 10), labels)
 
 
 def check_discriminator(
-    factory: Callable[[Shape], nn.Module], shapes: tuple[Shape, ...] = ((1, 16, 16), (3, 32, 32))
+    factory: Callable[..., nn.Module], shapes: tuple[Shape | Domain, ...] = SHAPES
 ) -> None:
-    """A discriminator: images [B, C, H, W] -> logits [B], seeded, differentiable."""
+    """A discriminator: samples [B, ...] -> logits [B], seeded, differentiable.
+
+    Args:
+        factory: as for `check_generator`.
+        shapes: what it is to judge, as there.
+    """
     for shape in shapes:
-        images = _seeded(4, *shape).tanh()
-        network = _check_network(partial(factory, shape), images, (4,))
-        images.requires_grad_()
-        _reaches(network(images).sum(), images, f"{shape}: the gradient by the images")
+        domain = as_domain(shape)
+        build = partial(factory, described(factory, "the discriminator", domain))
+        samples = _seeded(4, *domain.shape).tanh()
+        labels = _labels(build, domain)
+        network = _check_network(build, (samples, *labels), (4,))
+        _check_labels(network, samples, labels)
+        samples.requires_grad_()
+        logits = network(samples, *labels).sum()
+        _reaches(logits, samples, f"{shape}: the gradient by the samples")
 
 
-def _check_network(build: Callable[[], nn.Module], inputs: Tensor, shape: tuple[int, ...]) -> nn.Module:
+def _labels(build: Callable[[], nn.Module], domain: Domain) -> tuple[Tensor, ...]:
+    """Four labels, for a network that takes any."""
+    with torch.device("meta"):
+        conditional = is_conditional(build())
+    if not conditional:
+        return ()
+    assert len(domain.classes) > 1, "a conditional network is checked with a domain that has classes"
+    return (torch.arange(4) % len(domain.classes),)
+
+
+def _check_labels(network: nn.Module, inputs: Tensor, labels: tuple[Tensor, ...]) -> None:
+    if labels:
+        same = network.eval()(inputs, torch.zeros_like(labels[0]))
+        assert not torch.equal(same, network(inputs, labels[0])), "the labels change nothing"
+        network.train()
+
+
+def _check_network(
+    build: Callable[[], nn.Module], inputs: tuple[Tensor, ...], shape: tuple[int, ...]
+) -> nn.Module:
     with torch.device("meta"):
         away = {t.device.type for t in build().state_dict().values()} - {"meta"}
     assert not away, f"under torch.device('meta') tensors were made on {sorted(away)}"
@@ -173,9 +219,11 @@ def _check_network(build: Callable[[], nn.Module], inputs: Tensor, shape: tuple[
     for name, tensor in network.state_dict().items():
         _same(tensor, twin.state_dict()[name], f"'{name}' is not the same under the same seed")
 
-    outputs = network(inputs)
+    outputs = network(*inputs)
     assert outputs.shape == shape, f"the output must be {[*shape]}, not {[*outputs.shape]}"
-    assert outputs.dtype == inputs.dtype, f"the output must be {inputs.dtype}, not {outputs.dtype}"
+    assert outputs.dtype == inputs[0].dtype, (
+        f"the output must be {inputs[0].dtype}, not {outputs.dtype}"
+    )
     assert outputs.isfinite().all(), "the output is not finite"
     # Random weights on the outputs: a plain sum may cancel in a normalisation.
     (outputs * _seeded(*shape, seed=1)).sum().backward()
@@ -184,7 +232,7 @@ def _check_network(build: Callable[[], nn.Module], inputs: Tensor, shape: tuple[
         assert parameter.grad.isfinite().all(), f"the gradient of '{name}' is not finite"
 
     twin.load_state_dict(network.state_dict())
-    _same(twin.eval()(inputs), network.eval()(inputs), "a loaded state_dict gives other outputs")
+    _same(twin.eval()(*inputs), network.eval()(*inputs), "a loaded state_dict gives other outputs")
     return network.train()
 
 
@@ -194,13 +242,13 @@ def _built(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def check_dataset(
-    loader: Callable[..., ImageData],
+    loader: Callable[..., DataSet],
     *,
     root: Path = Path(),
     image_size: int | None = None,
     **options: Any,
 ) -> None:
-    """A data set: both splits keep the promises of `ImageData`, agree, differ and repeat.
+    """A data set: both splits keep what `ImageData` or `PointData` promises, agree, differ and repeat.
 
     Args:
         loader: the loader function.
@@ -217,13 +265,21 @@ def check_dataset(
         assert data.split == split, f"asked for split '{split}', got '{data.split}'"
         again = loader(root, split, image_size, **options)
         assert again.digest == data.digest, f"loading the {split} split twice gives two digests"
-        # A wrong scale shows here: pixels in 0..1 or 0..16 look like a black image.
-        assert np.ptp(data.images) > 127, f"{split} pixels span only {np.ptp(data.images)} of 255"
+        if isinstance(data, ImageData):
+            # A wrong scale shows here: pixels in 0..1 or 0..16 look like a black image.
+            span = np.ptp(data.images)
+            assert span > 127, f"{split} pixels span only {span} of 255"
+        else:
+            size = float(np.abs(data.domain.encode(torch.from_numpy(data.points))).max())
+            assert size <= 10, f"{split} points divided by their scale reach {size:.3g}, not about 1"
     train, test = splits["train"], splits["test"]
     assert train.shape == test.shape, f"shapes differ: train {train.shape}, test {test.shape}"
     assert train.classes == test.classes, f"classes differ: {train.classes}, {test.classes}"
+    assert train.names == test.names, f"class names differ: {train.names}, {test.names}"
+    if not isinstance(train, ImageData) and not isinstance(test, ImageData):
+        assert train.scale == test.scale, f"scales differ: {train.scale}, {test.scale}"
     assert train.name == test.name, f"names differ: {train.name}, {test.name}"
-    assert train.digest != test.digest, "train and test are the same images"
+    assert train.digest != test.digest, f"train and test are the same {train.domain.kind}"
 
 
 def _reaches(value: Tensor, source: Tensor, what: str) -> None:

@@ -13,6 +13,7 @@ from gansearch.data.images import ImageData
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST = ("test_batch",)
 RECORD = 1 + 3 * 32 * 32
+NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 def cifar10(root: Path, split: str, _image_size: int | None) -> ImageData:
@@ -27,7 +28,7 @@ def cifar10(root: Path, split: str, _image_size: int | None) -> ImageData:
         images, labels = _read_binary(binary, batches)
     else:
         images, labels = _read_python(root, split)
-    return ImageData("cifar10", split, images, labels, 10)
+    return ImageData("cifar10", split, images, labels, 10, NAMES)
 
 
 def _read_binary(folder: Path, batches: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -70,7 +70,9 @@ def image_folder(
         labels = np.array([number[name] for name in names if name], np.int64) if names else None
         classes = list(layout.classes)
     notes = (*_notes(found, layout), *lost)
-    return ImageData("image-folder", split, images, labels, len(classes), notes=notes)
+    return ImageData(
+        "image-folder", split, images, labels, len(classes), notes=notes, names=tuple(classes)
+    )
 
 
 def _folder(root: Path, path: str) -> Path:

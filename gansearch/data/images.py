@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from gansearch.data.domain import Images, class_counts, class_names
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class ImageData:
         labels: int64, N, values 0..classes-1; None where the data set has none.
         classes: how many classes there are; 0 without labels.
         notes: what the loader found and passed over, a line each; `gansearch check` prints them.
+        names: of the classes; empty: their numbers.
     """
 
     name: str
@@ -27,6 +30,18 @@ class ImageData:
     labels: np.ndarray | None
     classes: int
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @property
+    def samples(self) -> np.ndarray:
+        """The images, as every kind of data calls its samples."""
+        return self.images
+
+    @property
+    def domain(self) -> Images:
+        """What is learnt."""
+        names = class_names(self.names, self.classes)
+        return Images(self.shape, names, class_counts(self.labels, self.classes))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -42,3 +57,8 @@ class ImageData:
         if self.labels is not None:
             seen.update(np.ascontiguousarray(self.labels).data)
         return seen.hexdigest()[:16]
+
+    def pick(self, rows: np.ndarray) -> ImageData:
+        """Some of it."""
+        labels = None if self.labels is None else self.labels[rows]
+        return replace(self, images=self.images[rows], labels=labels)

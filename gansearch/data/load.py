@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from gansearch.data import DATASETS, ImageData
+from gansearch.data import DATASETS, DataSet, ImageData, PointData
 from gansearch.errors import DataError
 
 
@@ -22,7 +22,7 @@ def load(
     root: Path,
     split: Literal["train", "test"],
     image_size: int | None = None,
-) -> ImageData:
+) -> DataSet:
     """One split of a data set, whole and in memory.
 
     Args:
@@ -30,15 +30,20 @@ def load(
         options: the loader's own options.
         root: the folder that holds all data sets; missing ones are downloaded into it.
         split: which part of the data.
-        image_size: height and width in pixels; None keeps the data set's own.
+        image_size: height and width of images in pixels; None keeps the data set's own.
 
     Raises:
         UnknownPart: no data set of that name.
-        DataError: the files are missing, damaged, or not square images of 1 or 3 channels.
+        DataError: the files are missing, damaged, or hold neither square images of 1 or 3
+            channels nor points, or points are to be resized.
         ValueError: an option that the loader does not have, or a value it does not take.
     """
     data = DATASETS.build(name, options, Path(root).expanduser(), split, image_size)
     validate(data)
+    if isinstance(data, PointData):
+        if image_size is not None:
+            raise DataError(f"data set '{name}' holds points: data.image_size is for images")
+        return data
     if image_size is None or image_size == data.shape[1]:
         return data
     return replace(data, images=resize(data.images, image_size))
@@ -58,9 +63,12 @@ def resize(images: np.ndarray, size: int, *, chunk: int = 4096) -> np.ndarray:
     return resized
 
 
-def validate(data: ImageData) -> None:
-    """Raise `DataError` with all that `ImageData` promises and this one does not keep."""
-    wrong = [*_wrong_images(data.images), *_wrong_labels(data)]
+def validate(data: DataSet) -> None:
+    """Raise `DataError` with all that `ImageData` or `PointData` promises and this one breaks."""
+    if isinstance(data, ImageData):
+        wrong = [*_wrong_images(data.images), *_wrong_labels(data)]
+    else:
+        wrong = [*_wrong_points(data), *_wrong_labels(data)]
     if wrong:
         raise DataError(f"data set '{data.name}' ({data.split}): {'; '.join(wrong)}")
 
@@ -81,12 +89,33 @@ def _wrong_images(images: np.ndarray) -> list[str]:
     return wrong
 
 
-def _wrong_labels(data: ImageData) -> list[str]:
+def _wrong_points(data: PointData) -> list[str]:
+    points, mixture = data.points, data.mixture
+    if points.ndim != 2 or not points.shape[1]:
+        return [f"points have shape {points.shape}, not N x D"]
+    wrong = []
+    if points.dtype != np.float32:
+        wrong.append(f"points are {points.dtype}, not float32")
+    if not len(points):
+        wrong.append("there are no points")
+    if not np.isfinite(points).all():
+        wrong.append("points are not finite")
+    if not (np.isfinite(data.scale) and data.scale > 0):
+        wrong.append(f"the scale is {data.scale}, not above 0")
+    if mixture and mixture.centres.shape != (len(mixture.weights), points.shape[1]):
+        wrong.append(f"the mixture's centres have shape {mixture.centres.shape}, not K x D")
+    return wrong
+
+
+def _wrong_labels(data: DataSet) -> list[str]:
     labels, classes = data.labels, data.classes
     if labels is None:
         return [] if classes == 0 else [f"{classes} classes but no labels"]
-    if labels.dtype != np.int64 or labels.shape != data.images.shape[:1]:
-        return [f"labels are {labels.dtype} {labels.shape}, not int64, one for each image"]
+    if labels.dtype != np.int64 or labels.shape != data.samples.shape[:1]:
+        one = data.domain.noun
+        return [f"labels are {labels.dtype} {labels.shape}, not int64, one for each {one}"]
+    if data.names and len(data.names) != classes:
+        return [f"{len(data.names)} names for {classes} classes"]
     if labels.size and not 0 <= labels.min() <= labels.max() < classes:
         return [f"labels lie in {labels.min()}..{labels.max()}, not in 0..{classes - 1}"]
     return []

@@ -41,4 +41,5 @@ def _load(name: str, kind: type[datasets.MNIST], root: Path, split: str) -> Imag
     ensure(name, root, [f"{folder}/{file}" for file in FILES], lambda into: kind(into, download=True))
     with reading(name, root / folder):
         found = kind(root, train=split == "train")
-    return ImageData(name, split, found.data[:, None].numpy(), found.targets.numpy(), 10)
+    names = tuple(found.classes) if name == "fashion-mnist" else ()
+    return ImageData(name, split, found.data[:, None].numpy(), found.targets.numpy(), 10, names)

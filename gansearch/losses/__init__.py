@@ -47,9 +47,13 @@ class Loss(Protocol):
 class Penalty(Protocol):
     """A term added to the discriminator's loss, already weighted.
 
-    Takes the critic as a callable from images [..., B, C, H, W] to logits [..., B], and real and
-    fake images of one shape; returns [...]. It is differentiable in the critic's parameters and
-    sends no gradient into the images. One that is a `Constraint` too may be constant.
+    Takes the critic as a callable from samples to logits [..., B], and real and fake samples of one
+    shape; returns [...]. It is differentiable in the critic's parameters and sends no gradient into
+    the samples. One that is a `Constraint` too may be constant. Where classes are learnt, the critic
+    holds those of the batch: a real and a fake sample in one place are of one class.
+
+    Samples are given as the data have them, images [..., B, C, H, W], points [..., B, D]; to a penalty
+    with the attribute `flat = True` always as [..., B, D], so that it serves for any data.
 
     One that draws random numbers takes them from a keyword `draws: Draws` (`gansearch.losses.draws`),
     and not from torch's global generator, so that a training is the same alone and beside others.

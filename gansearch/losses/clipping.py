@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -23,6 +23,8 @@ class Clipping:
         bound: half the side of the box; c of the paper, 0.01 there.
     """
 
+    flat: ClassVar[bool] = True
+
     def __init__(self, *, bound: Annotated[float, Field(gt=0)] = 0.01) -> None:
         self.bound = bound
 
@@ -32,8 +34,8 @@ class Clipping:
         real: Tensor,
         fake: Tensor,  # noqa: ARG002
     ) -> Tensor:
-        """Images [..., B, C, H, W] twice, neither of which is used -> zeros [...]."""
-        return real.new_zeros(real.shape[:-4])
+        """Samples [..., B, D] twice, neither of which is used -> zeros [...]."""
+        return real.new_zeros(real.shape[:-2])
 
     def constrain(self, parameters: Sequence[Tensor]) -> None:
         """Clip the parameters in place."""

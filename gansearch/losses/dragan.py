@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -31,6 +31,8 @@ class DRAGAN:
         weight: lambda of the paper, 10 there.
     """
 
+    flat: ClassVar[bool] = True
+
     def __init__(self, *, weight: Annotated[float, Field(ge=0)] = 10.0) -> None:
         self.weight = weight
 
@@ -42,10 +44,10 @@ class DRAGAN:
         *,
         draws: Draws = GLOBAL,
     ) -> Tensor:
-        """Images [..., B, C, H, W] twice, of which the fake are not used -> [...], at least 0."""
+        """Samples [..., B, D] twice, of which the fake are not used -> [...], at least 0."""
         real = real.detach()
-        spread = real.std(dim=(-4, -3, -2, -1), correction=0, keepdim=True)
-        share = draws.rand_like(real[..., :1, :1, :1])
+        spread = real.std(dim=(-2, -1), correction=0, keepdim=True)
+        share = draws.rand_like(real[..., :1])
         around = real + share * spread / 2 * draws.rand_like(real)
         norm: Tensor = torch.linalg.vector_norm(slope(critic, around), dim=-1)
         return self.weight * (norm - 1).square().mean(-1)

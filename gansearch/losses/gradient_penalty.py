@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -18,13 +18,15 @@ class GradientPenalty:
 
     Gulrajani et al. 2017 (arXiv 1704.00028), equation 3: weight * E[(|grad C(x^)| - 1)^2].
 
-    x^ lies at a uniformly random point between a real and a fake image, one draw for each pair. Batch
+    x^ lies at a uniformly random point between a real and a fake sample, one draw for each pair. Batch
     norm in the critic would tie the samples of a batch together and void the penalty (section 4
     there): use `none`, `layer` or `spectral`.
 
     Args:
         weight: lambda of the paper, 10 there.
     """
+
+    flat: ClassVar[bool] = True
 
     def __init__(self, *, weight: Annotated[float, Field(ge=0)] = 10.0) -> None:
         self.weight = weight
@@ -37,8 +39,8 @@ class GradientPenalty:
         *,
         draws: Draws = GLOBAL,
     ) -> Tensor:
-        """Images [..., B, C, H, W] twice -> [...], at least 0."""
-        share = draws.rand_like(real[..., :1, :1, :1])
+        """Samples [..., B, D] twice -> [...], at least 0."""
+        share = draws.rand_like(real[..., :1])
         between = torch.lerp(real.detach(), fake.detach(), share)
         norm: Tensor = torch.linalg.vector_norm(slope(critic, between), dim=-1)
         return self.weight * (norm - 1).square().mean(-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -22,6 +22,8 @@ class R1:
         weight: gamma of the paper, 10 there; 0.1 to 100 is worth searching, and less for small images.
     """
 
+    flat: ClassVar[bool] = True
+
     def __init__(self, *, weight: Annotated[float, Field(ge=0)] = 10.0) -> None:
         self.weight = weight
 
@@ -31,5 +33,5 @@ class R1:
         real: Tensor,
         fake: Tensor,  # noqa: ARG002
     ) -> Tensor:
-        """Images [..., B, C, H, W] twice, of which the fake are not used -> [...], at least 0."""
+        """Samples [..., B, D] twice, of which the fake are not used -> [...], at least 0."""
         return self.weight / 2 * slope(critic, real).square().sum(-1).mean(-1)

@@ -1,4 +1,4 @@
-"""The discriminator's slope at given images, which every gradient penalty is made of."""
+"""The discriminator's slope at given samples, which every gradient penalty is made of."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 
-def slope(critic: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """The gradient of each logit by its own image: [..., B, C, H, W] -> [..., B, C * H * W].
+def slope(critic: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
+    """The gradient of each logit by its own sample: [..., B, D] -> [..., B, D].
 
     It can be differentiated once more. Samples do not see each other (but for batch norm), so the
     gradient of the sum of the logits holds every sample's own.
     """
-    at = images.detach().requires_grad_()
+    at = samples.detach().requires_grad_()
+    gradient: Tensor
     (gradient,) = torch.autograd.grad(critic(at).sum(), at, create_graph=True)
-    return gradient.flatten(-3)
+    return gradient

@@ -22,6 +22,11 @@ METRICS: Registry[Metric] = Registry(
         "fd_classifier": "gansearch.metrics.frechet:ClassifierDistance",
         "is_classifier": "gansearch.metrics.score:ClassifierScore",
         "diversity": "gansearch.metrics.diversity:Diversity",
+        "fd_raw": "gansearch.metrics.frechet:RawDistance",
+        "modes": "gansearch.metrics.modes:Modes",
+        "high_quality": "gansearch.metrics.modes:HighQuality",
+        "reverse_kl": "gansearch.metrics.modes:ReverseKL",
+        "mode_overlap": "gansearch.metrics.modes:ModeOverlap",
     },
 )
 
@@ -30,5 +35,6 @@ FEATURES: Registry[Extractor] = Registry(
     {
         "inception": "gansearch.metrics.inception:Inception",
         "classifier": "gansearch.metrics.classifier:Classifier",
+        "mixture": "gansearch.metrics.modes:Mixture",
     },
 )

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
-from gansearch.data.images import ImageData
+from gansearch.data import DataSet, ImageData
 from gansearch.errors import DataError
 from gansearch.metrics.contract import Activations, Weights, in_batches, to_arrays, to_tensors
 
@@ -38,7 +38,7 @@ class Classifier:
         self._network = _load(weights).to(device)
 
     @staticmethod
-    def obtain(data: ImageData, *, cache_dir: Path, weights_file: Path | None = None) -> Weights:  # noqa: ARG004
+    def obtain(data: DataSet, *, cache_dir: Path, weights_file: Path | None = None) -> Weights:  # noqa: ARG004
         """Train on the data set's labels, on the CPU and from a fixed seed, or read the cache.
 
         The cache is keyed by the data's content; a damaged file is trained anew. `weights_file` is
@@ -47,7 +47,7 @@ class Classifier:
         Raises:
             DataError: for a data set without labels, with one class, or with images below 8 x 8.
         """
-        _check(data)
+        data = _checked(data)
         path = cache_dir / f"classifier-{data.digest}-r{RECIPE}.safetensors"
         cache_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -89,7 +89,12 @@ class _Network(nn.Module):
         return features, self.head(features)
 
 
-def _check(data: ImageData) -> None:
+def _checked(data: DataSet) -> ImageData:
+    if not isinstance(data, ImageData):
+        raise DataError(
+            f"data set '{data.name}' holds points, and fd_classifier and is_classifier look at images: "
+            "ask for fd_raw"
+        )
     if data.labels is None or data.classes < 2:
         lack = "no labels" if data.labels is None else "only one class"
         raise DataError(
@@ -101,6 +106,7 @@ def _check(data: ImageData) -> None:
             f"data set '{data.name}' has images of {data.shape[1]} x {data.shape[2]} pixels; "
             "fd_classifier and is_classifier need at least 8 x 8"
         )
+    return data
 
 
 def _load(weights: Weights) -> _Network:

@@ -12,17 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gansearch.data.images import ImageData
+from gansearch.data import DataSet
 
 Goal = Literal["min", "max"]
 RealStatistics = Mapping[str, Tensor]
 
 
 class Activations(NamedTuple):
-    """What a network sees in N images.
+    """What a network sees in N samples.
 
     Attributes:
-        features: N x d, float32; for metrics of raw pixels uint8, d = C * H * W.
+        features: N x d, float32; for metrics of the raw numbers as
+            they are stored: uint8 pixels, d = C * H * W, or a point's d float32.
         probabilities: N x k, float32, rows sum to 1; None where the network has no classes.
     """
 
@@ -34,10 +35,13 @@ class Metric(Protocol):
     """A number for a set of samples. Options are keyword-only parameters of its constructor.
 
     Attributes:
-        features: the extractor whose activations it reads, as `FEATURES` knows it; None for pixels.
+        features: the extractor whose activations it reads, as `FEATURES` knows it; None for
+            the samples' own numbers.
         goal: whether lower or higher is better.
         compares_real: whether it reads the real images. If not, they are not run through the
             extractor, and `of_real` sees only a few, from which it can tell if they serve.
+
+    One that is for one kind of samples says so by an attribute `kind`, "images" or "points".
     """
 
     features: str | None
@@ -86,12 +90,14 @@ class Extractor(Protocol):
     def __init__(self, weights: Weights, device: torch.device) -> None: ...
 
     @staticmethod
-    def obtain(data: ImageData, *, cache_dir: Path, weights_file: Path | None) -> Weights:
+    def obtain(data: DataSet, *, cache_dir: Path, weights_file: Path | None) -> Weights:
         """Read, fetch or train the weights; raises `WeightsError` or `DataError`."""
         ...
 
     def __call__(self, images: Tensor) -> Activations:
-        """The activations of uint8 images N x C x H x W, wherever they are, on its own device."""
+        """The activations of stored samples, wherever they are, on its own device: images are uint8,
+        N x C x H x W, points float32, N x D.
+        """
         ...
 
 

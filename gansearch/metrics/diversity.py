@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ CHUNK = 1024  # images converted to float64 at a time
 
 
 class Diversity:
-    """The total variance of the fake pixels divided by that of the real ones.
+    """The total variance of the fake samples' numbers divided by that of the real ones'.
 
     About 1 for a healthy generator, 0 for one that ignores its noise, above 1 for one that is
     noisier than the data. It says nothing of quality: read it beside a Frechet distance.
@@ -23,15 +25,18 @@ class Diversity:
     compares_real = True
 
     def of_real(self, real: Activations) -> dict[str, Tensor]:
-        """The total variance; raises `DataError` if all real images are the same."""
+        """The total variance; raises `DataError` if all real images are the same. Of points all of
+        which are one it is 0, and the diversity NaN.
+        """
         variance = total_variance(real.features)
-        if variance == 0:
+        if variance == 0 and not real.features.is_floating_point():
             raise DataError("the data set's images are all the same: diversity has no meaning")
         return {"variance": variance}
 
     def __call__(self, fake: Activations, real: RealStatistics) -> float:
         """0 or more; raises `ValueError` for fewer than 2 samples."""
-        return float(total_variance(fake.features) / real["variance"])
+        made = total_variance(fake.features)
+        return float(made / real["variance"]) if real["variance"] > 0 else math.nan
 
 
 def total_variance(pixels: Tensor) -> Tensor:

@@ -62,12 +62,24 @@ class InceptionDistance(FrechetDistance):
     """
 
     features = "inception"
+    kind = "images"
 
 
 class ClassifierDistance(FrechetDistance):
     """The Frechet distance on a small classifier's features: for CPUs. Not a FID, not comparable."""
 
     features = "classifier"
+    kind = "images"
+
+
+class RawDistance(FrechetDistance):
+    """The Frechet distance on the samples' own numbers: coordinates of points, in their units squared.
+
+    It compares mean and covariance alone, and is blind to all else: a normal distribution of the data's
+    covariance has the distance 0, whatever the data's modes are.
+    """
+
+    features = None
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:

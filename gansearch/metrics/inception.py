@@ -22,7 +22,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import (
     FeatureExtractorInceptionV3,
 )
 
-from gansearch.data.images import ImageData
+from gansearch.data import DataSet
 from gansearch.errors import WeightsError
 from gansearch.metrics.contract import Activations, Weights, in_batches, to_arrays, to_tensors
 
@@ -41,7 +41,7 @@ class Inception:
         self._network = _network(to_tensors(weights.arrays)).to(device)
 
     @staticmethod
-    def obtain(data: ImageData, *, cache_dir: Path, weights_file: Path | None = None) -> Weights:  # noqa: ARG004
+    def obtain(data: DataSet, *, cache_dir: Path, weights_file: Path | None = None) -> Weights:  # noqa: ARG004
         """Read the weights, see `read`."""
         return Inception.read(weights_file)
 

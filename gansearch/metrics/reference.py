@@ -16,7 +16,8 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from gansearch import files
-from gansearch.data.images import ImageData
+from gansearch.data import DataSet
+from gansearch.data.domain import Kind
 from gansearch.errors import DataError, WeightsError
 from gansearch.files import Place
 from gansearch.metrics import FEATURES, METRICS
@@ -39,14 +40,14 @@ class Reference:
 
     Attributes:
         metrics: (name, options) of each metric, defaults filled in.
-        shape: channels, height and width of the images.
+        shape: of one sample.
         weights: extractor name -> its weights.
         real: metric name -> what it knows of the real images.
         origin: metric name -> provenance of its value, but for the fake side.
     """
 
     metrics: tuple[tuple[str, dict[str, Any]], ...]
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     weights: dict[str, Weights]
     real: dict[str, dict[str, np.ndarray]]
     origin: dict[str, dict[str, Any]]
@@ -54,10 +55,10 @@ class Reference:
 
 def prepare(
     metrics: Sequence[tuple[str, Mapping[str, Any]]],
-    data: ImageData,
+    data: DataSet,
     *,
     cache_dir: Path,
-    learn_from: ImageData | None = None,
+    learn_from: DataSet | None = None,
     device: str = "cpu",
     inception_weights: Path | None = None,
     known: Mapping[str, Weights] | None = None,
@@ -93,7 +94,7 @@ def prepare(
         if name is not None
     }
     extractors = _extractors(weights, torch.device(device))
-    images = _choose(data.images, real_samples)
+    images = _choose(data.samples, real_samples)
     real: dict[str, dict[str, np.ndarray]] = {}
     for features in _features(chosen.values()):
         readers = {name: m for name, m in chosen.items() if m.features == features}
@@ -107,7 +108,7 @@ def prepare(
     dataset = {"split": data.split, "dataset": data.name, "dataset_hash": data.digest}
     origin = {
         name: {
-            **_describe(chosen[name].features, weights),
+            **_describe(chosen[name].features, weights, data.domain.kind),
             "options": options,
             "real_samples": len(images) if chosen[name].compares_real else 0,
             **dataset,
@@ -169,10 +170,9 @@ def load_reference(path: Place) -> Reference:
         return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
     metrics = tuple((name, options) for name, options in facts["metrics"])
-    channels, height, width = facts["shape"]
     return Reference(
         metrics,
-        (channels, height, width),
+        tuple(facts["shape"]),
         {
             name: Weights(below(f"weights/{name}/"), known["facts"], known["digest"])
             for name, known in facts["weights"].items()
@@ -193,7 +193,8 @@ class Evaluator:
         self._real = {name: to_tensors(arrays, self._device) for name, arrays in reference.real.items()}
 
     def evaluate(self, images: Tensor) -> dict[str, float]:
-        """Each metric of uint8 images N x C x H x W, values 0..255; each extractor runs once.
+        """Each metric of stored samples (images: uint8, N x C x H x W; points: float32, N x D); each
+        extractor runs once.
 
         Values may be NaN (a network's activations overflowed), never masked.
 
@@ -201,9 +202,11 @@ class Evaluator:
             ValueError: for another type or shape than the data set's, or too few images: every
                 metric here takes 10 or more at its default options.
         """
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self._reference.shape:
+        stored = torch.uint8 if len(self._reference.shape) == 3 else torch.float32
+        if images.dtype != stored or tuple(images.shape[1:]) != self._reference.shape:
+            kind = str(stored).removeprefix("torch.")
             raise ValueError(
-                f"samples must be uint8 N x {' x '.join(map(str, self._reference.shape))}, "
+                f"samples must be {kind} N x {' x '.join(map(str, self._reference.shape))}, "
                 f"not {images.dtype} {' x '.join(map(str, images.shape))}"
             )
         images = images.to(self._device)
@@ -222,7 +225,8 @@ class Evaluator:
     def provenance(self, fake_samples: int, *, ema: bool) -> dict[str, dict[str, Any]]:
         """Per metric, what its value was made of.
 
-        Keys: features ("inception", "classifier", "pixels"), features_hash (None for pixels),
+        Keys: features ("inception", "classifier", "mixture", "pixels", "coordinates"),
+        features_hash (None for the last two),
         features_file or features_accuracy, options, real_samples (0 where none are compared with),
         fake_samples, split, dataset, dataset_hash, ema (whether the samples are of averaged
         weights).
@@ -275,8 +279,8 @@ def _see(extractors: Mapping[str, Extractor], features: str | None, images: Tens
     return Activations(images.flatten(1), None) if features is None else extractors[features](images)
 
 
-def _describe(features: str | None, weights: Mapping[str, Weights]) -> dict[str, Any]:
+def _describe(features: str | None, weights: Mapping[str, Weights], kind: Kind) -> dict[str, Any]:
     if features is None:
-        return {"features": "pixels", "features_hash": None}
+        return {"features": "pixels" if kind == "images" else "coordinates", "features_hash": None}
     facts = {f"features_{key}": value for key, value in weights[features].facts.items()}
     return {"features": features, "features_hash": weights[features].digest, **facts}

@@ -25,6 +25,7 @@ class InceptionScore:
     """
 
     features: str | None = "inception"
+    kind = "images"
     goal: Goal = "max"
     compares_real = False
     ordered = True  # the samples are dealt to the splits

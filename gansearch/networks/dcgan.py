@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
+from gansearch.data.domain import Domain, as_domain
 from gansearch.networks.norms import (
     DiscriminatorNorm,
     GeneratorNorm,
@@ -31,7 +32,7 @@ class Generator(nn.Module):
     Maps latents [B, latent_size] to images [B, C, H, W] in [-1, 1].
 
     Args:
-        image_shape: (C, H, W), H = W a power of two from 8.
+        domain: images C x H x W, H = W a power of two from 8.
         latent_size: length of a latent vector.
         depth: stages of stride 2, 1 to log2(H) - 1; None ends at a map of 4 x 4.
         width: channels of the largest hidden map.
@@ -43,7 +44,7 @@ class Generator(nn.Module):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        domain: Domain | tuple[int, ...],
         latent_size: int,
         *,
         depth: Depth = None,
@@ -51,7 +52,7 @@ class Generator(nn.Module):
         norm: GeneratorNorm = "batch",
     ) -> None:
         super().__init__()
-        channels, size, hidden = _plan(image_shape, depth, width)
+        channels, size, hidden = _plan(as_domain(domain), depth, width)
         hidden.reverse()
         smallest = size >> len(hidden)
         bias = norm == "none"
@@ -85,7 +86,7 @@ class Discriminator(nn.Module):
     Maps images [B, C, H, W] to logits [B].
 
     Args:
-        image_shape: (C, H, W), H = W a power of two from 8.
+        domain: images C x H x W, H = W a power of two from 8.
         depth: stages of stride 2, 1 to log2(H) - 1; None ends at a map of 4 x 4.
         width: channels of the largest hidden map.
         norm: `batch` as in the paper, on all but the first stage, not for gradient penalties;
@@ -97,14 +98,14 @@ class Discriminator(nn.Module):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        domain: Domain | tuple[int, ...],
         *,
         depth: Depth = None,
         width: Width = 64,
         norm: DiscriminatorNorm = "spectral",
     ) -> None:
         super().__init__()
-        channels, size, hidden = _plan(image_shape, depth, width)
+        channels, size, hidden = _plan(as_domain(domain), depth, width)
         smallest = size >> len(hidden)
 
         layers: list[nn.Module] = []
@@ -127,11 +128,11 @@ class Discriminator(nn.Module):
         return logits.squeeze(-1)
 
 
-def _plan(
-    image_shape: tuple[int, int, int], depth: int | None, width: int
-) -> tuple[int, int, list[int]]:
+def _plan(domain: Domain, depth: int | None, width: int) -> tuple[int, int, list[int]]:
     """Image channels, image size, and the channels of the hidden maps, largest map first."""
-    channels, size, other = image_shape
+    if domain.kind != "images":
+        raise ValueError(f"dcgan is for images, and the data are {domain.kind}: take mlp")
+    channels, size, other = domain.shape
     if size != other:
         raise ValueError(f"dcgan: images of {size}x{other} are not square: set data.image_size")
     if size < 8 or size & (size - 1):

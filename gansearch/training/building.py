@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
+from gansearch.data.domain import Domain
 from gansearch.losses import LOSSES, PENALTIES, Loss, Penalty
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.study.config import Optimizer, TrialConfig
 from gansearch.training.optimizers import OPTIMIZERS
 
-Shape = tuple[int, int, int]
 
-
-def build_generator(config: TrialConfig, shape: Shape, device: torch.device) -> nn.Module:
-    """A fresh generator of images of a shape (C, H, W); raises `ValueError` for one it cannot do."""
+def build_generator(config: TrialConfig, domain: Domain, device: torch.device) -> nn.Module:
+    """A fresh generator of a domain's samples; raises `ValueError` for one that it cannot do."""
     part = config.generator
+    about = described(GENERATORS.find(part.name), part.name, domain)
     with _birthplace(device):
-        return GENERATORS.build(part.name, part.options, shape, config.latent_size).to(device)
+        return GENERATORS.build(part.name, part.options, about, config.latent_size).to(device)
 
 
-def build_discriminator(config: TrialConfig, shape: Shape, device: torch.device) -> nn.Module:
-    """A fresh discriminator of images of a shape (C, H, W); raises `ValueError` as above."""
+def build_discriminator(config: TrialConfig, domain: Domain, device: torch.device) -> nn.Module:
+    """A fresh discriminator of a domain's samples; raises `ValueError` as above."""
     part = config.discriminator
+    about = described(DISCRIMINATORS.find(part.name), part.name, domain)
     with _birthplace(device):
-        return DISCRIMINATORS.build(part.name, part.options, shape).to(device)
+        return DISCRIMINATORS.build(part.name, part.options, about).to(device)
+
+
+def described(network: Callable[..., nn.Module], name: str, domain: Domain) -> Domain | tuple[int, ...]:
+    """What a network is told of the samples: all, where its first parameter is called `domain`.
+
+    One of before there were other samples than images takes their shape (C, H, W) there.
+    """
+    first = next(iter(inspect.signature(network).parameters), "")
+    if first.strip("_") == "domain":
+        return domain
+    if domain.kind != "images":
+        raise ValueError(
+            f"{name} is built from the shape of an image, and the data are {domain.kind}: "
+            "take mlp, or have its first parameter be `domain`"
+        )
+    return domain.shape
+
+
+def is_conditional(network: nn.Module) -> bool:
+    """Whether a network is called with labels besides."""
+    return bool(getattr(network, "conditional", False))
 
 
 def _birthplace(device: torch.device) -> torch.device:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gansearch.data.images import ImageData
+from gansearch.data import DataSet
 from gansearch.errors import Doubt, GansearchError, UserError
 from gansearch.study.config import Part, TrialConfig
 from gansearch.study.spec import StudySpec
@@ -28,7 +28,7 @@ LATENTS = 64
 """Images by whose range a generator is judged."""
 
 
-def rehearse(spec: StudySpec, data: ImageData, places: LocalPaths) -> int:
+def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
     """Train a step of one configuration for every option of every choice; returns how many.
 
     The real images and what metrics need are got by the same functions as for a run, so that what is
@@ -101,8 +101,7 @@ def _unsplit(metric: Part) -> Part:
     return Part(name=metric.name, **options)
 
 
-def _few(data: ImageData) -> ImageData:
+def _few(data: DataSet) -> DataSet:
     """A spread of the images, so that most classes are among them."""
-    rows = np.linspace(0, len(data.images) - 1, min(FEW, len(data.images))).astype(int)
-    labels = None if data.labels is None else data.labels[rows]
-    return replace(data, images=data.images[rows], labels=labels)
+    rows = np.linspace(0, len(data.samples) - 1, min(FEW, len(data.samples))).astype(int)
+    return data.pick(rows)

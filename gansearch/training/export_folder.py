@@ -2,8 +2,9 @@
 
 A model's folder holds `config.yaml` (trains it again), `generator.safetensors` and
 `discriminator.safetensors`, `samples.png`, `reports.csv` (its curve) and `model.json` (what it is, how
-good, how that was measured, and with which versions). The weights are those of the best report; the
-generator's are the averaged ones where the configuration averages.
+good, how that was measured, and with which versions); of points also `samples.npy` and `real.npy`, a
+few real ones. The weights are those of the best report; the generator's are the averaged ones where the
+configuration averages.
 """
 
 from __future__ import annotations
@@ -12,29 +13,33 @@ import csv
 import io
 import json
 import logging
-import math
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL.Image import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gansearch import files
+from gansearch.data import drawing
+from gansearch.data.domain import Domain, Points, domain_of
 from gansearch.errors import UserError, WeightsError
 from gansearch.files import Place
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import read_document, write_document
 from gansearch.study.records import Report, strict_json
-from gansearch.training.building import Shape, build_generator
-from gansearch.training.sampling import GRID_SEED, GRID_SIZE, NonFiniteSamples, generate
+from gansearch.training.building import build_generator, is_conditional
+from gansearch.training.sampling import GRID_SEED, GRID_SIZE, NonFiniteSamples, generate, picture_size
+
+REAL = "real.npy"
+"""A few real points, to be drawn beside generated ones."""
 
 log = logging.getLogger(__name__)
 
@@ -43,30 +48,60 @@ VERSIONS = ("gansearch", "torch", "ray", "optuna", "mlflow", "numpy")
 
 @dataclass(frozen=True)
 class Model:
-    """A generator with what is needed to use it."""
+    """A generator with what is needed to use it.
+
+    Attributes:
+        generator: in evaluation mode.
+        config: with which it was trained.
+        facts: what `model.json` says.
+        domain: what it has learnt.
+    """
 
     generator: nn.Module
     config: TrialConfig
     facts: dict[str, Any]
+    domain: Domain
 
-    def sample(self, count: int, seed: int, device: str = "cpu") -> Tensor:
-        """Images: uint8, count x C x H x W; a seed, the same images.
+    def sample(self, count: int, seed: int, device: str = "cpu", label: str | None = None) -> Tensor:
+        """Samples as they are stored (images: uint8, count x C x H x W; points: float32, count x D); a
+        seed, the same samples.
+
+        Args:
+            count: how many.
+            seed: of their noise.
+            device: where to make them.
+            label: of a conditional generator: the class, by name or number; None: all the classes, as
+                often as the data have them.
 
         Raises:
-            UserError: the generator makes NaN or infinity of this noise.
+            UserError: there is no such class, or the generator knows of none, or
+                it makes NaN or infinity of this noise.
         """
         where = torch.device(device)
         network = self.generator.to(where).eval()
+        labels = self._labels(count, seed, label)
+        size = self.config.latent_size
         try:
-            return generate(network, count, self.config.latent_size, seed, where)
+            return generate(network, count, size, seed, where, self.domain, labels=labels)
         except NonFiniteSamples as error:
             raise UserError(f"{error}: nothing can be drawn of seed {seed}") from error
+
+    def _labels(self, count: int, seed: int, label: str | None) -> np.ndarray | None:
+        if not is_conditional(self.generator):
+            if label is not None:
+                raise UserError("this generator knows no classes: it was trained without `conditional`")
+            return None
+        if label is None:
+            return self.domain.labels_as_drawn(count, seed)
+        try:
+            return np.full(count, self.domain.label(label))
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
 
 def write_model(
     folder: Path,
     state: Mapping[str, Any],
-    shape: Shape,
     reports: Iterable[Report],
     facts: Mapping[str, Any],
 ) -> Path:
@@ -75,7 +110,6 @@ def write_model(
     Args:
         folder: where; made if it is not there.
         state: what `Trainer.state` gave.
-        shape: (C, H, W) of the images.
         reports: the whole curve.
         facts: what `model.json` is to say besides.
     """
@@ -87,16 +121,25 @@ def write_model(
     save_file(_contiguous(state["discriminator"]), folder / "discriminator.safetensors")
     (folder / "config.yaml").write_text(write_document(config.plain()), encoding="utf-8")
     write_reports(folder / "reports.csv", reports)
-    known = {"image_shape": list(shape), "step": state["step"], "averaged": averaged}
+    domain = domain_of(state)
+    known = {"domain": domain.plain(), "step": state["step"], "averaged": averaged}
+    known["domain"].pop("shown", None)
+    if domain.kind == "images":  # as version 0.1.0 reads it
+        known["image_shape"] = list(domain.shape)
+    if isinstance(domain, Points):
+        np.save(folder / REAL, np.array(domain.shown, np.float32))
     content = known | dict(facts) | {"versions": versions()}
     text = json.dumps(strict_json(content), indent=2, ensure_ascii=False)
     (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+    model = read_model(folder)
     try:
-        samples = read_model(folder).sample(GRID_SIZE, config.seed + GRID_SEED)
+        samples = model.sample(picture_size(domain), config.seed + GRID_SEED)
     except UserError as error:  # what was measured was finite, and this noise is other noise
         log.warning("no samples.png: %s", error)
-    else:
-        write_grid(samples, folder / "samples.png")
+        return folder
+    write_picture(model.domain.draw(samples), folder / "samples.png")
+    if isinstance(domain, Points):
+        np.save(folder / "samples.npy", samples.numpy())
     return folder
 
 
@@ -112,15 +155,18 @@ def read_model(folder: Path) -> Model:
     try:
         config = TrialConfig.model_validate(read_document(needed[0]).tree)
         facts = json.loads(needed[1].read_text(encoding="utf-8"))
-        channels, height, width = facts["image_shape"]
-        generator = build_generator(config, (channels, height, width), torch.device("cpu"))
+        domain = domain_of(facts)
+        if isinstance(domain, Points) and (folder / REAL).is_file():
+            shown = np.load(folder / REAL, allow_pickle=False)
+            domain = replace(domain, shown=tuple(map(tuple, shown.tolist())))
+        generator = build_generator(config, domain, torch.device("cpu"))
     except (ValueError, KeyError, TypeError) as error:  # pydantic's and json's are ValueErrors
         raise UserError(f"{folder} is not as it was written: {error}") from error
     try:
         generator.load_state_dict(load_file(needed[2]))
     except (SafetensorError, RuntimeError) as error:
         raise WeightsError(f"{needed[2]} does not fit its config.yaml: {error}") from error
-    return Model(generator.eval(), config, facts)
+    return Model(generator.eval(), config, facts, domain)
 
 
 def write_reports(path: Path, reports: Iterable[Report]) -> None:
@@ -134,28 +180,10 @@ def write_reports(path: Path, reports: Iterable[Report]) -> None:
     files.write(path, text.getvalue())
 
 
-def write_grid(images: Tensor, path: Place) -> None:
-    """Write images (uint8, N x C x H x W) as one square PNG grid, enlarged if they are tiny."""
-    grid = _tiled(images.cpu().expand(-1, 3, -1, -1))
-    factor = max(1, 32 // images.shape[-1])
-    picture = Image.fromarray(grid.permute(1, 2, 0).contiguous().numpy())
-    size = (picture.width * factor, picture.height * factor)
+def write_picture(picture: Image, path: Place) -> None:
+    """Write a picture of samples as a PNG."""
     with files.writing(path) as file:
-        picture.resize(size, Image.Resampling.NEAREST).save(file, format="PNG")
-
-
-def _tiled(images: Tensor) -> Tensor:
-    """N x C x H x W -> C x height x width: rows of a square, each image of several in a black line."""
-    count, channels, height, width = images.shape
-    if count == 1:
-        return images[0]
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    grid = images.new_zeros(channels, rows * (height + 1) + 1, columns * (width + 1) + 1)
-    for i, image in enumerate(images):
-        top, left = i // columns * (height + 1) + 1, i % columns * (width + 1) + 1
-        grid[:, top : top + height, left : left + width] = image
-    return grid
+        picture.save(file, format="PNG")
 
 
 def write_real_grid(images: np.ndarray, path: Place) -> None:
@@ -163,7 +191,7 @@ def write_real_grid(images: np.ndarray, path: Place) -> None:
     many a set is ordered by class; as many as a grid of samples has.
     """
     places = np.linspace(0, len(images) - 1, min(GRID_SIZE, len(images))).round().astype(int)
-    write_grid(torch.from_numpy(images[places]), path)
+    write_picture(drawing.grid(torch.from_numpy(images[places])), path)
 
 
 def versions() -> dict[str, str]:

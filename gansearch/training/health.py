@@ -112,8 +112,10 @@ class Collapse:
     which makes single reports worse: so the ratio that counts is small, and it must last.
     """
 
-    def __init__(self, options: Collapsed, metric: str, goal: Goal, budget: int) -> None:
-        self.options = options
+    def __init__(
+        self, options: Collapsed, metric: str, goal: Goal, budget: int, noun: str = "image"
+    ) -> None:
+        self.options, self.noun = options, noun
         self.metric = metric
         self.goal = goal
         warmup = options.warmup * budget
@@ -143,11 +145,11 @@ class Collapse:
 
     def _lost_modes(self, diversity: float) -> str:
         if diversity < self.options.deaf:
-            return f"the samples hardly differ: {diversity:.2g} of the real images' variance"
+            return f"the samples hardly differ: {diversity:.2g} of the real {self.noun}s' variance"
         # A generator that is still learning has little variety too: only a loss of it is a collapse.
         if diversity < self.options.min_diversity <= self.most:
             was = f"down from {self.most:.2g}"
-            return f"the samples have {diversity:.2g} of the real images' variance, {was}"
+            return f"the samples have {diversity:.2g} of the real {self.noun}s' variance, {was}"
         return ""
 
     def _worsened(self, value: float) -> str:
@@ -173,8 +175,10 @@ class Stall:
     symptom must hold, and the objective not improve, for `patience` reports and a share of the budget.
     """
 
-    def __init__(self, options: Stalled, metric: str, goal: Goal, budget: int) -> None:
-        self.options = options
+    def __init__(
+        self, options: Stalled, metric: str, goal: Goal, budget: int, noun: str = "image"
+    ) -> None:
+        self.options, self.noun = options, noun
         self.metric = metric
         self.goal = goal
         warmup, lasting = options.warmup * budget, STUCK * budget
@@ -208,7 +212,9 @@ class Stall:
     def _symptom(self, report: Report, share: float) -> str:
         doubt = report.metrics["d_doubt"]
         if doubt <= self.options.min_doubt:
-            return f"the discriminator is sure of every image: its loss is {doubt:.2g} of a guess's"
+            return (
+                f"the discriminator is sure of every {self.noun}: its loss is {doubt:.2g} of a guess's"
+            )
         errors = (report.metrics["d_error_real"], report.metrics["d_error_fake"])
         guesses = all(abs(error - 0.5) <= self.options.min_error for error in errors)
         if guesses and share <= self.options.min_gradient:
@@ -217,18 +223,23 @@ class Stall:
 
 
 class Health:
-    """The rules that a configuration asks for, as one."""
+    """The rules that a configuration asks for, as one.
 
-    def __init__(self, config: TrialConfig) -> None:
+    Args:
+        config: of the trial.
+        noun: what its samples are called, for reasons in words.
+    """
+
+    def __init__(self, config: TrialConfig, noun: str = "image") -> None:
         health, steps = config.health, config.budget.steps
         goal = config.objective.towards
         self.rules: list[Rule] = []
         if health.diverged:
             self.rules.append(Divergence(health.diverged))
         if health.collapsed:
-            self.rules.append(Collapse(health.collapsed, config.objective.metric, goal, steps))
+            self.rules.append(Collapse(health.collapsed, config.objective.metric, goal, steps, noun))
         if health.stalled:
-            self.rules.append(Stall(health.stalled, config.objective.metric, goal, steps))
+            self.rules.append(Stall(health.stalled, config.objective.metric, goal, steps, noun))
 
     def observe(self, report: Report) -> Verdict:
         """The first verdict to stop, in the order diverged, collapsed, stalled; every rule sees

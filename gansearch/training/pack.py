@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import torch
+from PIL.Image import Image
 
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
@@ -34,8 +34,8 @@ class TrainerLike(Protocol):
         """How the metrics are made."""
         ...
 
-    def grid(self) -> torch.Tensor | None:
-        """Samples to show, if any."""
+    def grid(self) -> Image | None:
+        """A picture of samples, if any."""
         ...
 
     def state(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gansearch.data.images import ImageData
+from gansearch.data import DataSet
 from gansearch.data.load import load as load_images
 from gansearch.errors import DataError
 from gansearch.metrics.contract import Weights
@@ -50,10 +50,10 @@ def _absolute(path: str | Path) -> Path:
 
 def prepare(
     config: TrialConfig,
-    data: ImageData,
+    data: DataSet,
     places: LocalPaths,
     device: str = "cpu",
-    real: ImageData | None = None,
+    real: DataSet | None = None,
     known: Mapping[str, Weights] | None = None,
 ) -> Reference:
     """The reference that every trial of a study is measured against.
@@ -94,7 +94,7 @@ def load_weights(config: TrialConfig, places: LocalPaths) -> dict[str, Weights]:
     return read_weights(metrics, places.inception)
 
 
-def load_real(config: TrialConfig, data: ImageData, places: LocalPaths) -> ImageData:
+def load_real(config: TrialConfig, data: DataSet, places: LocalPaths) -> DataSet:
     """The images that the metrics compare with: the training images, or the other split.
 
     Raises:
@@ -112,10 +112,10 @@ def load_real(config: TrialConfig, data: ImageData, places: LocalPaths) -> Image
                 image_size=part.image_size,
             )
     wanted = evaluation.real_samples
-    if wanted is not None and wanted > len(real.images):
+    if wanted is not None and wanted > len(real.samples):
         raise DataError(
             f"evaluation.real_samples: {wanted} are asked for, and the {real.split} split of "
-            f"{real.name} has {len(real.images)} images"
+            f"{real.name} has {len(real.samples)} {real.domain.kind}"
         )
     return real
 

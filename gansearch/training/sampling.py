@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gansearch.data.domain import Domain
+
 AT_ONCE = 256
-"""Images generated in one pass where no gradient is wanted."""
+"""Samples generated in one pass where no gradient is wanted."""
 
 
 class NonFiniteSamples(ArithmeticError):
@@ -14,12 +17,18 @@ class NonFiniteSamples(ArithmeticError):
 
 
 GRID_SIZE = 64
-"""Images in the fixed-noise sample grid."""
+SCATTER_SIZE = 500
+"""Samples in the fixed-noise picture: of images, of points."""
 
 
 EVALUATION_SEED, GRID_SEED = 1, 2
 """Offsets of the evaluation's noise: the same at every report, so that curves differ by the network
 alone, and apart from the training noise."""
+
+
+def picture_size(domain: Domain) -> int:
+    """Samples in a picture of them."""
+    return GRID_SIZE if domain.kind == "images" else SCATTER_SIZE
 
 
 @torch.no_grad()
@@ -29,10 +38,12 @@ def generate(
     latent_size: int,
     seed: int,
     device: torch.device,
+    domain: Domain,
     at_once: int = AT_ONCE,
+    labels: np.ndarray | None = None,
 ) -> Tensor:
-    """Images of a generator in evaluation mode: uint8, count x C x H x W; a seed, the same images,
-    up to rounding however many are made `at_once`.
+    """Samples of a generator in evaluation mode, as they are stored; a seed, the same samples, up to
+    rounding however many are made `at_once`. Of a conditional one `labels` are the classes, `count`.
 
     Raises:
         NonFiniteSamples: some value is NaN or infinite.
@@ -43,23 +54,17 @@ def generate(
     for start in range(0, count, AT_ONCE):
         size = (min(AT_ONCE, count - start), latent_size)
         latents = torch.randn(size, generator=noise, device=device)
-        for part in torch.split(latents, at_once):
-            images = network(part)
-            finite &= images.isfinite().all()
-            batches.append(unscale(images))
+        inputs = [torch.split(latents, at_once)]
+        if labels is not None:
+            here = torch.from_numpy(labels[start : start + AT_ONCE]).to(device)
+            inputs.append(torch.split(here, at_once))
+        for parts in zip(*inputs, strict=True):
+            samples = network(*parts)
+            finite &= samples.isfinite().all()
+            batches.append(domain.decode(samples))
     if not finite:  # asked once: it waits for the device
         raise NonFiniteSamples("the generator's samples are not finite")
     return torch.cat(batches)
-
-
-def scale(pixels: Tensor) -> Tensor:
-    """uint8 0..255 -> float32 -1..1, the range of tanh."""
-    return pixels.float().mul_(1 / 127.5).sub_(1)
-
-
-def unscale(images: Tensor) -> Tensor:
-    """float -1..1 -> uint8 0..255, rounded; what lies outside is cut off as an image file would."""
-    return images.mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 @torch.no_grad()

@@ -6,20 +6,20 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from gansearch.data.images import ImageData
+from gansearch.data import DataSet
 from gansearch.errors import Doubt, UserError
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
 from gansearch.training import checkpoint
 from gansearch.training.blame import blaming
-from gansearch.training.export_folder import write_grid, write_model, write_reports
+from gansearch.training.export_folder import write_model, write_picture, write_reports
 from gansearch.training.prepare import LocalPaths, prepare, reservations
 from gansearch.training.trainer import Trainer
 
 
 def train(
     config: TrialConfig,
-    data: ImageData,
+    data: DataSet,
     out: Path,
     places: LocalPaths,
     *,
@@ -60,7 +60,7 @@ def train(
         checkpoint.save(folder, report.step, trainer.state())
         checkpoint.keep(folder, {report.step, best.step if best else report.step}, tidy=True)
         if (grid := trainer.grid()) is not None:
-            write_grid(grid, out / "samples" / f"step-{report.step:06d}.png")
+            write_picture(grid, out / "samples" / f"step-{report.step:06d}.png")
         write_reports(out / "reports.csv", trainer.reports)
         on_report(report)
     best = config.best(trainer.reports)
@@ -76,7 +76,7 @@ def train(
         "reason": last.reason,
     }
     state = checkpoint.load(checkpoint.path_of(folder, best.step))
-    write_model(out, state, data.shape, trainer.reports, facts)
+    write_model(out, state, trainer.reports, facts)
     return trainer.reports
 
 

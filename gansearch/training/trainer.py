@@ -11,18 +11,20 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor, nn
 
-from gansearch.data.images import ImageData
-from gansearch.losses import Constraint
+from gansearch.data import DataSet
+from gansearch.losses import Constraint, Penalty
 from gansearch.losses.draws import Draws, drawing_from
+from gansearch.losses.flat import on_samples
 from gansearch.metrics.reference import Evaluator, Reference
 from gansearch.study.config import TrialConfig, trial_seed
 from gansearch.study.records import Outcome, Report
@@ -32,6 +34,7 @@ from gansearch.training.building import (
     build_generator,
     build_loss,
     build_optimizer,
+    is_conditional,
 )
 from gansearch.training.health import Health
 from gansearch.training.measuring import (
@@ -49,10 +52,9 @@ from gansearch.training.sampling import (
     AT_ONCE,
     EVALUATION_SEED,
     GRID_SEED,
-    GRID_SIZE,
     NonFiniteSamples,
     generate,
-    scale,
+    picture_size,
     update_average,
 )
 
@@ -65,7 +67,7 @@ class Trainer:
 
     Args:
         config: what to train, completed (every part's default filled in).
-        data: the training images; their pixels may be read-only and shared between processes.
+        data: the training samples, which may be read-only and shared between processes.
         reference: the real side of the metrics, from `gansearch.metrics.prepare`.
         device: where to train, as torch names it.
 
@@ -76,7 +78,7 @@ class Trainer:
     """
 
     def __init__(
-        self, config: TrialConfig, data: ImageData, reference: Reference, device: str = "cpu"
+        self, config: TrialConfig, data: DataSet, reference: Reference, device: str = "cpu"
     ) -> None:
         self.config = config
         self.device = torch.device(device)
@@ -85,11 +87,13 @@ class Trainer:
         self.microbatches = 1
         self._seconds = 0.0
         self._random = OwnRandomness(config.seed, self.device)
-        self._pixels = _as_tensor(data.images).to(self.device)
+        self.domain = data.domain
+        self._samples = _as_tensor(data.samples).to(self.device)
         with self._random.in_use():
-            self.generator = build_generator(config, data.shape, self.device)
-            self.discriminator = build_discriminator(config, data.shape, self.device)
+            self.generator = build_generator(config, self.domain, self.device)
+            self.discriminator = build_discriminator(config, self.domain, self.device)
             self._loss, penalty = build_loss(config)
+        self._labels = self._labels_of(data)
         self._d_parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
         self.averaged.eval()
@@ -102,11 +106,11 @@ class Trainer:
         part: object = penalty
         self._constraint = part if isinstance(part, Constraint) else None
         self._noise, self._chance = self._stream("noise"), self._stream("penalty")
-        self._penalty = drawing_from(Draws(self._chance), penalty) if penalty else None
-        self._order = DataOrder(len(self._pixels), config.batch_size, config.seed)
+        self._penalty = self._penalty_of(penalty) if penalty else None
+        self._order = DataOrder(len(self._samples), config.batch_size, config.seed)
         self._momenta = batch_norm_momenta(self.generator)
         self._evaluator = Evaluator(reference, device=str(self.device))
-        self._health = Health(config)
+        self._health = Health(config, self.domain.noun)
         self._start_scale = {
             "d": weight_scale(self.discriminator),
             "g": weight_scale(self.generator),
@@ -179,21 +183,35 @@ class Trainer:
 
     @torch.no_grad()
     def generate(self, count: int, seed: int) -> Tensor:
-        """Images from the evaluated generator: uint8, count x C x H x W, on the trainer's device.
+        """Samples from the evaluated generator as they are stored, on the trainer's device; of a
+        conditional one with the classes as often as the data have them.
 
         Raises `NonFiniteSamples`.
         """
-        at_once = max(AT_ONCE // self.microbatches, 1)
-        with deterministic_algorithms(self.config.deterministic):
+        labels = None if self._labels is None else self.domain.labels_as_drawn(count, seed)
+        return self._generate(count, seed, labels)
+
+    def _generate(self, count: int, seed: int, labels: np.ndarray | None) -> Tensor:
+        config, at_once = self.config, max(AT_ONCE // self.microbatches, 1)
+        with deterministic_algorithms(config.deterministic):
             network = self._evaluated()
             with seeded(seed, self.device):
-                return generate(network, count, self.config.latent_size, seed, self.device, at_once)
+                return generate(
+                    network, count, config.latent_size, seed, self.device, self.domain, at_once, labels
+                )
 
-    def grid(self) -> Tensor | None:
-        """The fixed-noise samples that an image series shows: uint8, GRID_SIZE x C x H x W; None where
-        they are not finite.
+    @torch.no_grad()
+    def grid(self) -> Image | None:
+        """The picture of fixed-noise samples that a series shows; of classes, one after another. None
+        where they are not finite.
         """
-        return self._finite(GRID_SIZE, self.config.seed + GRID_SEED)
+        count = picture_size(self.domain)
+        labels = None if self._labels is None else self.domain.labels_in_order(count)
+        try:
+            samples = self._generate(count, self.config.seed + GRID_SEED, labels)
+        except NonFiniteSamples:
+            return None
+        return self.domain.draw(samples)
 
     def _finite(self, count: int, seed: int) -> Tensor | None:
         """What `generate` makes; None where it is not finite."""
@@ -208,7 +226,7 @@ class Trainer:
         """
         return {
             "config": self.config.plain(),
-            "image_shape": list(self._pixels.shape[1:]),
+            "domain": self.domain.plain(),
             "step": self.step,
             "microbatches": self.microbatches,
             "seconds": self._seconds,
@@ -248,7 +266,7 @@ class Trainer:
         if "penalty" in state:  # once penalties drew from the global generators
             self._chance.set_state(state["penalty"].cpu())
         self._random.load(state["random"])
-        self._health = Health(self.config)
+        self._health = Health(self.config, self.domain.noun)
         self._health.replay(self.reports)
 
     # Training
@@ -276,6 +294,9 @@ class Trainer:
         them trains both networks, as is common (PyTorch's DCGAN tutorial does so), which saves a pass
         through the generator. Of several pieces the graphs together would take the memory that
         splitting is to save.
+
+        Where classes are learnt, fakes are asked for those of the real batch beside them: classes are
+        as frequent as in the data, and a pair of a real and a fake sample is of one class.
         """
         generate, judge = partial(self._pass, self.generator), partial(self._pass, self.discriminator)
         whole = self.microbatches == 1
@@ -284,16 +305,18 @@ class Trainer:
         for turn in range(self.config.discriminator_steps):
             keep = whole and turn + 1 == self.config.discriminator_steps
             latents = self._latents(self.config.batch_size)
-            real = scale(self._pixels[next(batches)])
+            rows = next(batches)
+            real = self.domain.encode(self._samples[rows])
+            labels = None if self._labels is None else self._labels[rows]
             self._d_optimizer.zero_grad()
-            for share, reals, origins in self._pieces(real, latents):
+            for share, reals, origins, classes in self._pieces(real, latents, labels):
                 with torch.set_grad_enabled(keep):
-                    fakes = generate(origins)
+                    fakes = generate(origins, classes)
                 seen = fakes.detach()
-                real_logits, fake_logits = judge(reals), judge(seen)
+                real_logits, fake_logits = judge(reals, classes), judge(seen, classes)
                 loss = self._loss.d(real_logits, fake_logits)
                 if self._penalty is not None:  # a slope of bfloat16 is too coarse to be held at 1
-                    loss = loss + self._penalty(self.discriminator, reals, seen)
+                    loss = loss + self._penalty(self._critic(classes), reals, seen)
                 backward(loss, share)
                 window.add_discriminator(loss, share, real_logits, fake_logits)
             if measure:
@@ -306,11 +329,11 @@ class Trainer:
         # The generator answers the discriminator as it is now, on the last of these batches.
         with frozen(self._d_parameters):
             self._g_optimizer.zero_grad()
-            for share, reals, origins in self._pieces(real, latents):
+            for share, reals, origins, classes in self._pieces(real, latents, labels):
                 if not whole:
-                    fakes = generate(origins)
-                fake_logits = judge(fakes)
-                compared = judge(reals) if self._loss.g_uses_real else None
+                    fakes = generate(origins, classes)
+                fake_logits = judge(fakes, classes)
+                compared = judge(reals, classes) if self._loss.g_uses_real else None
                 loss = self._loss.g(compared, fake_logits)
                 backward(loss, share)
                 window.add_generator(loss, share)
@@ -322,22 +345,46 @@ class Trainer:
         if self.config.ema is not None:
             update_average(self.averaged, self.generator, self.config.ema, self.step)
 
-    def _pieces(self, real: Tensor, latents: Tensor) -> Iterable[tuple[float, Tensor, Tensor]]:
-        """A batch and its latents in micro-batches, each after its share of the whole."""
-        if self.microbatches == 1:
-            return [(1.0, real, latents)]
-        pieces = zip(*(t.tensor_split(self.microbatches) for t in (real, latents)), strict=True)
-        return [(len(reals) / len(real), reals, origins) for reals, origins in pieces]
+    def _pieces(
+        self, real: Tensor, latents: Tensor, labels: Tensor | None
+    ) -> Iterable[tuple[float, Tensor, Tensor, Tensor | None]]:
+        """A batch, its latents and its labels in micro-batches, each after its share of the whole."""
+        count = self.microbatches
+        if count == 1:
+            return [(1.0, real, latents, labels)]
+        classes = [None] * count if labels is None else labels.tensor_split(count)
+        pieces = zip(real.tensor_split(count), latents.tensor_split(count), classes, strict=True)
+        return [(len(reals) / len(real), reals, origins, these) for reals, origins, these in pieces]
 
-    def _pass(self, network: nn.Module, batch: Tensor) -> Tensor:
+    def _critic(self, labels: Tensor | None) -> Callable[[Tensor], Tensor]:
+        """The discriminator as a penalty is given it, with the batch's classes in it."""
+        network = self.discriminator
+        return network if labels is None else lambda samples: network(samples, labels)
+
+    def _penalty_of(self, part: Penalty) -> Penalty:
+        """A penalty with this training's random numbers, on samples of its data."""
+        drawing = drawing_from(Draws(self._chance), part)
+        return on_samples(drawing, flat=bool(getattr(part, "flat", False)))
+
+    def _labels_of(self, data: DataSet) -> Tensor | None:
+        """The labels, where the networks want them; raises `ValueError` if only one of them does."""
+        wanted = {is_conditional(self.generator), is_conditional(self.discriminator)}
+        if len(wanted) > 1:
+            raise ValueError("generator and discriminator must both be conditional, or neither")
+        if wanted == {False} or data.labels is None:
+            return None
+        return _as_tensor(data.labels).to(self.device)
+
+    def _pass(self, network: nn.Module, batch: Tensor, labels: Tensor | None = None) -> Tensor:
         """A pass through a network in the configuration's precision; float32 comes out."""
+        inputs = (batch,) if labels is None else (batch, labels)
         if self.config.precision == "float32":
-            passed: Tensor = network(batch)
+            passed: Tensor = network(*inputs)
             return passed
         # One autocast for each pass: it remembers the weights that it has rounded until it closes, and
         # would go on with them after an update, or without the graph of a pass that had no gradient.
         with torch.autocast(self.device.type, torch.bfloat16):
-            passed = network(batch)
+            passed = network(*inputs)
         return passed.float()
 
     def _stream(self, purpose: str) -> torch.Generator:
@@ -412,8 +459,8 @@ def batch_norm_momenta(network: nn.Module) -> dict[nn.modules.batchnorm._BatchNo
     return {m: m.momentum for m in network.modules() if isinstance(m, kind) and m.momentum is not None}
 
 
-def _as_tensor(pixels: np.ndarray) -> Tensor:
+def _as_tensor(array: np.ndarray) -> Tensor:
     """A tensor over the array's own memory, which other processes may share and nobody writes to."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable")
-        return torch.from_numpy(pixels)
+        return torch.from_numpy(array)

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import torch
 
 from gansearch import files
-from gansearch.data import DATASETS
-from gansearch.data.images import ImageData
+from gansearch.data import DATASETS, DataSet
+from gansearch.data.domain import Domain, Points
 from gansearch.data.load import load as load_images
 from gansearch.errors import DataError, InvalidInput, UnknownPart, UserError, nearest
 from gansearch.files import Place
@@ -29,17 +29,21 @@ from gansearch.study.plan import Plan
 from gansearch.study.registry import Registry
 from gansearch.study.spec import Complete, StudySpec, build_study, check_config
 from gansearch.training.blame import PARTS, fault, part_at, whereabouts
-from gansearch.training.building import build_discriminator, build_generator, build_loss
+from gansearch.training.building import (
+    build_discriminator,
+    build_generator,
+    build_loss,
+    is_conditional,
+)
 from gansearch.training.measuring import MEASURED
 
-Shape = tuple[int, int, int]
 T = TypeVar("T")
 P = TypeVar("P", bound=Part)
 
 
 def read_study(
     document: Document, data_root: Path, known: Mistakes | None = None
-) -> tuple[StudySpec, ImageData]:
+) -> tuple[StudySpec, DataSet]:
     """Check a study and load the data that it names.
 
     Args:
@@ -56,7 +60,7 @@ def read_study(
 
 def check_study(document: Document) -> StudySpec:
     """Tell all the mistakes in a study that can be told without its data; raises `InvalidInput`."""
-    completing = functools.partial(complete, shape=None)
+    completing = functools.partial(complete, domain=None)
     return build_study(document, completing, complete_plan, document.secrets())
 
 
@@ -66,7 +70,7 @@ def load_study(
     overrides: Mapping[str, Any] | None = None,
     *,
     launched: bool = False,
-) -> tuple[StudySpec, ImageData]:
+) -> tuple[StudySpec, DataSet]:
     """Read and check a study file, and load its data.
 
     Args:
@@ -86,7 +90,7 @@ def load_study(
 
 def load_config(
     path: str | Path, data_root: str | Path, overrides: Mapping[str, Any] | None = None
-) -> tuple[TrialConfig, ImageData]:
+) -> tuple[TrialConfig, DataSet]:
     """Read and check one trial's configuration file, and load its data; raises `InvalidInput`.
 
     Args:
@@ -102,16 +106,16 @@ def load_config(
 
 def _read(
     document: Document, root: Path, build: Callable[..., T], known: Mistakes
-) -> tuple[T, ImageData]:
+) -> tuple[T, DataSet]:
     data, missing = _find_data(document, root)
-    completing = functools.partial(complete, shape=data.shape if data else None)
+    completing = functools.partial(complete, domain=data.domain if data else None)
     built = build(document, completing, known=[*missing, *known])
     if data is None:
         raise InvalidInput(document.source, place_all(document, missing))
     return built, data
 
 
-def _find_data(document: Document, root: Path) -> tuple[ImageData | None, Mistakes]:
+def _find_data(document: Document, root: Path) -> tuple[DataSet | None, Mistakes]:
     """The data of a file, or why not; what is wrong with the section itself is told elsewhere."""
     found: Mistakes = []
     part = validate(TrialConfig, {"data": document.tree.get("data", {})}, found).data
@@ -142,14 +146,15 @@ def _build_config(document: Document, completing: Complete, known: Mistakes) -> 
     return config
 
 
-def complete(config: TrialConfig, shape: Shape | None) -> tuple[TrialConfig, Mistakes]:
+def complete(config: TrialConfig, domain: Domain | None) -> tuple[TrialConfig, Mistakes]:
     """A configuration with the defaults of all its parts, and what is wrong with it.
 
     Args:
         config: one trial.
-        shape: (C, H, W) of its images; None where the data cannot be had, and then sizes are not
-            checked.
+        domain: what its data are; None where they cannot be had, and then sizes are not checked.
     """
+    if _kind(config, domain) == "points":
+        config = _for_points(config)
     tree: dict[str, Any] = config.model_dump()  # not as JSON, in which NaN would pass for null
     found: Mistakes = []
     for path, registry in PARTS.items():
@@ -161,11 +166,12 @@ def complete(config: TrialConfig, shape: Shape | None) -> tuple[TrialConfig, Mis
         if not any(place[:3] == ("evaluation", "metrics", i) for place, _ in found):
             found += _wrong_metric(metric, ("evaluation", "metrics", i))
     found += _repeated(tree["evaluation"]["metrics"])
+    found += _misplaced(tree["evaluation"]["metrics"], domain, _kind(config, domain))
     found += _too_few_samples(tree["evaluation"])
     found += _complete_objective(tree)
     completed = TrialConfig.model_validate(tree)
     wrong = {path[0] for path, _ in found}
-    found += _check_networks(completed, shape, wrong)
+    found += _check_networks(completed, domain, wrong)
     return completed, found
 
 
@@ -275,38 +281,105 @@ def _own_goal(metric: str) -> str | None:
         return None
 
 
-def _check_networks(config: TrialConfig, shape: Shape | None, wrong: set[Any]) -> Mistakes:
+def _kind(config: TrialConfig, domain: Domain | None) -> str:
+    """What a configuration's data are, as they say or else their loader does."""
+    if domain is not None:
+        return domain.kind
+    try:
+        return getattr(DATASETS.find(config.data.name), "kind", "images")
+    except UnknownPart:
+        return "images"
+
+
+def _for_points(config: TrialConfig) -> TrialConfig:
+    """A configuration of points: what it does not say is not what an image's would be."""
+    changed: dict[str, Any] = {}
+    for side in {"generator", "discriminator"} - config.model_fields_set:
+        changed[side] = Part(name="mlp")
+    evaluation, objective = config.evaluation, config.objective
+    if "metrics" not in evaluation.model_fields_set:
+        changed["evaluation"] = evaluation.model_copy(update={"metrics": [Part(name="fd_raw")]})
+    if "metric" not in objective.model_fields_set:
+        changed["objective"] = objective.model_copy(update={"metric": "fd_raw"})
+    return config.model_copy(update=changed)
+
+
+def _misplaced(metrics: list[dict[str, Any]], domain: Domain | None, kind: str) -> Mistakes:
+    """Metrics that are for other data than these."""
+    found: Mistakes = []
+    for i, name in enumerate(metric["name"] for metric in metrics):
+        try:
+            metric = METRICS.find(name)
+        except UnknownPart:
+            continue
+        wanted, instead = (
+            getattr(metric, "kind", None),
+            "fd_classifier" if kind == "images" else "fd_raw",
+        )
+        if wanted not in (None, kind):
+            why = f"{name} is a measure of {wanted}, and the data are {kind}: ask for {instead}"
+            found.append((("evaluation", "metrics", i), why))
+        elif (
+            isinstance(domain, Points)
+            and not domain.modes
+            and getattr(metric, "features", "") == "mixture"
+        ):
+            why = (
+                f"{name} counts the modes of a known mixture, which these data are not: ask for fd_raw"
+            )
+            found.append((("evaluation", "metrics", i), why))
+    return found
+
+
+def _check_networks(config: TrialConfig, domain: Domain | None, wrong: set[Any]) -> Mistakes:
     """What only building shows: sizes that do not fit, options that exclude each other."""
     sections = [s for s in ("generator", "discriminator", "loss") if s not in wrong]
     relevant = config.model_dump_json(include={"generator", "discriminator", "loss", "latent_size"})
-    failures = ((section, _failure(section, relevant, shape)) for section in sections)
-    return [((section,), message) for section, message in failures if message]
+    failures = ((section, _failure(section, relevant, domain)) for section in sections)
+    found: Mistakes = [((section,), message) for section, message in failures if message]
+    if not found and {"generator", "discriminator"} <= set(sections) and domain is not None:
+        found += _one_sided(relevant, domain)
+    return found
+
+
+@functools.lru_cache(maxsize=4096)
+def _one_sided(relevant: str, domain: Domain) -> Mistakes:
+    """That only one of the two networks is told the classes."""
+    config = TrialConfig.model_validate_json(relevant)
+    told, judging = (
+        is_conditional(_build_somewhere(functools.partial(build, config, domain)))
+        for build in (build_generator, build_discriminator)
+    )
+    if told == judging:
+        return []
+    here, there = ("discriminator", "generator") if told else ("generator", "discriminator")
+    return [((here,), f"the {there} is conditional and the {here} is not: both must be, or neither")]
 
 
 @functools.lru_cache(maxsize=4096)  # the corners of a search space repeat most of their parts
-def _failure(section: str, relevant: str, shape: Shape | None) -> str:
+def _failure(section: str, relevant: str, domain: Domain | None) -> str:
     """Why a section cannot be built, or nothing."""
     config = TrialConfig.model_validate_json(relevant)
     try:
         if section == "loss":
             build_loss(config)
-        elif shape is not None:
+        elif domain is not None:
             build = build_generator if section == "generator" else build_discriminator
-            _build_somewhere(functools.partial(build, config, shape))
+            _build_somewhere(functools.partial(build, config, domain))
     except Exception as error:  # a constructor of the user's own may raise anything
         return _words(error)
     return ""
 
 
-def _build_somewhere(build: Callable[[torch.device], object]) -> None:
+def _build_somewhere(build: Callable[[torch.device], T]) -> T:
     """Build on the meta device, which costs nothing; or for real, where a network cannot be built there
     (it is initialised by NumPy, or looks at its weights).
     """
     try:
-        build(torch.device("meta"))
+        return build(torch.device("meta"))
     except Exception:  # whatever it was, it is told if it happens for real too
         with torch.random.fork_rng(devices=[]):
-            build(torch.device("cpu"))
+            return build(torch.device("cpu"))
 
 
 def _words(error: Exception) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gansearch.data.images import ImageData
+from gansearch.data import DataSet
 from gansearch.errors import UserError
 from gansearch.search.selection import check_comparable, shared_sections
 from gansearch.study.config import AXES_ALLOWED, TrialConfig
@@ -39,7 +39,7 @@ def read_configs(
 
 def study_of(
     configs: Mapping[str, TrialConfig], wanted: Stability, seed: int, places: LocalPaths
-) -> tuple[StudySpec, ImageData]:
+) -> tuple[StudySpec, DataSet]:
     """The study that trains each configuration on the seeds that are wanted, and its data.
 
     Raises:

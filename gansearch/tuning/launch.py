@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from gansearch import files
-from gansearch.data.images import ImageData
+from gansearch.data import DataSet, ImageData
 from gansearch.errors import Interrupted, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import DASHBOARD, Journal
@@ -52,7 +52,7 @@ from gansearch.tuning.where import Where
 
 def run(
     spec: StudySpec,
-    data: ImageData,
+    data: DataSet,
     study: StoredStudy,
     where: Where,
     console: Console,
@@ -74,7 +74,7 @@ def run(
             keep(modules, directory.modules)
             nodes.share(directory.path)
             _draw_real(directory, data)
-            shared = (data_ref, data.shape, ray.put(reference))
+            shared = (data_ref, data.domain, ray.put(reference))
             del data
             stage = Stage(nodes, spec, study, where, *shared, console)
             journal = study.journal(writer=True)
@@ -214,14 +214,18 @@ def _staged(study: StoredStudy, journal: Journal, where: Where, console: Console
             keep(where.modules, directory.modules)
             nodes.share(directory.path)
             _draw_real(directory, data)
-            shared = (ray.put(data), data.shape, ray.put(reference))
+            shared = (ray.put(data), data.domain, ray.put(reference))
             del data  # the object store has it
             _note_dashboard(ray, journal, console)
             yield Stage(nodes, spec, study, where, *shared, console)
 
 
-def _draw_real(directory: StudyDirectory, data: ImageData) -> None:
-    """Draw real images for the report, which may be made where the data set is not."""
+def _draw_real(directory: StudyDirectory, data: DataSet) -> None:
+    """Draw real images for the report, which may be made where the data set is not. Real points are
+    beside the generated ones in each picture.
+    """
+    if not isinstance(data, ImageData):
+        return
     with files.reachable(directory.path):
         drawn = directory.real_images.exists()
     if not drawn:
@@ -350,7 +354,7 @@ def _binding(text: str) -> dict[str, Any]:
     return {key: value for key, value in tree.items() if key != "resources"}
 
 
-def _check_same_images(reference: Reference, real: ImageData) -> None:
+def _check_same_images(reference: Reference, real: DataSet) -> None:
     known = {origin["dataset_hash"] for origin in reference.origin.values()}
     if known != {real.digest}:
         raise StudyError(
@@ -360,7 +364,7 @@ def _check_same_images(reference: Reference, real: ImageData) -> None:
 
 
 def _measure(
-    ray: Any, spec: StudySpec, data: ImageData, data_ref: Any, where: Where, console: Console
+    ray: Any, spec: StudySpec, data: DataSet, data_ref: Any, where: Where, console: Console
 ) -> Reference:
     """Measure the real images, on whichever node has what a trial needs.
 

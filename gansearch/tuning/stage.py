@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from gansearch.data.domain import Domain
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
@@ -38,7 +39,7 @@ class Stage:
         study: the study, held by this process.
         where: it runs, and with what.
         data: reference to the images in the object store.
-        shape: (C, H, W) of an image.
+        domain: what is learnt.
         reference: the real side of the metrics, in the object store.
         console: where progress is shown.
     """
@@ -48,13 +49,13 @@ class Stage:
     study: StoredStudy
     where: Where
     data: Any
-    shape: tuple[int, int, int]
+    domain: Domain
     reference: Any
     console: Console
 
     def complete(self, config: TrialConfig) -> tuple[TrialConfig, Mistakes]:
         """A configuration with its parts' defaults, and why it cannot be built on these images."""
-        return complete(config, self.shape)
+        return complete(config, self.domain)
 
 
 def run_trials(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
+from PIL.Image import Image
 
 from gansearch import files
 from gansearch.errors import StorageError
@@ -18,7 +18,7 @@ from gansearch.masking import without_password
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
 from gansearch.training import checkpoint
-from gansearch.training.export_folder import write_grid
+from gansearch.training.export_folder import write_picture
 from gansearch.tuning.log import TrialLog
 
 log = logging.getLogger(__name__)
@@ -74,10 +74,10 @@ class TrialFolder:
         with _forgiving("an old checkpoint"):
             checkpoint.keep(self.path, wanted, up_to=step)
 
-    def show(self, grid: torch.Tensor, step: int) -> None:
+    def show(self, grid: Image, step: int) -> None:
         """Write a sample grid."""
         with _forgiving("a sample grid"):
-            write_grid(grid, self._directory.sample(self._number, step))
+            write_picture(grid, self._directory.sample(self._number, step))
 
     def write_error(self, error: Exception) -> None:
         """Write down where an error came from."""

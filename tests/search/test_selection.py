@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from gansearch.data.domain import Images
 from gansearch.errors import InvalidInput, UserError
 from gansearch.search.selection import (
     Around,
@@ -72,7 +73,7 @@ def test_the_default_has_every_axis_at_its_default(searched):
 
 def test_neighbours_differ_by_one_number_of_the_search(searched):
     asked, records = searched
-    shape = partial(complete, shape=(1, 8, 8))
+    shape = partial(complete, domain=Images((1, 8, 8)))
     found, left_out = neighbours(asked, of_trial(records[0]), Around(0.5), shape)
     assert not left_out
     by_axis = {}
@@ -94,7 +95,7 @@ def test_neighbours_differ_by_one_number_of_the_search(searched):
 def test_an_old_trial_has_the_same_neighbours(searched):
     """One of a journal from before configurations had a precision."""
     asked, records = searched
-    shape = partial(complete, shape=(1, 8, 8))
+    shape = partial(complete, domain=Images((1, 8, 8)))
     new, _ = neighbours(asked, of_trial(records[0]), Around(0.5), shape)
     for key in ADDED:
         del records[0].config[key]
@@ -106,7 +107,7 @@ def test_an_old_trial_has_the_same_neighbours(searched):
 def test_neighbours_that_cannot_be_built_are_told_and_left_out(searched):
     asked, records = searched
     around = Around(0.9, axes=("optimizer.generator.beta2",))
-    shape = partial(complete, shape=(1, 8, 8))
+    shape = partial(complete, domain=Images((1, 8, 8)))
     found, left_out = neighbours(asked, of_trial(records[1]), around, shape)
     assert [n.factor for n in found] == pytest.approx([0.1, 0.55])
     assert len(left_out) == 2

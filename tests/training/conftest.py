@@ -34,7 +34,7 @@ def tiny(digits):
             "budget": {"steps": 20, "report_every": 5},
             "evaluation": {"samples": 50, "metrics": [{"name": "fd_classifier"}]},
         }
-        config, found = complete(TrialConfig.model_validate(tree | sections), digits.shape)
+        config, found = complete(TrialConfig.model_validate(tree | sections), digits.domain)
         assert not found
         return config
 

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT))
 
 from benchmarks import dirac  # noqa: E402
+from gansearch.data.points import dirac as point  # noqa: E402
 from gansearch.study.config import TrialConfig  # noqa: E402
 from gansearch.study.records import Outcome  # noqa: E402
 from gansearch.training.prepare import prepare  # noqa: E402
@@ -25,7 +26,7 @@ from gansearch.training.validation import complete  # noqa: E402
 @pytest.fixture(scope="module")
 def train(places):
     """Train (psi, theta) from a start for so many steps to the first report; the trainer afterwards."""
-    data = dirac.point(Path(), "train", None)
+    data = point(Path(), "train", None)
     known = {}
 
     def run(rate, weight, steps, start=(dirac.START, dirac.START), reports=1) -> Trainer:
@@ -35,7 +36,7 @@ def train(places):
         tree["optimizer"] = {side: {"name": "sgd", "lr": rate} for side in tree["optimizer"]}
         tree["budget"] = {"steps": reports * steps, "report_every": steps}
         keys = tree.keys() & TrialConfig.model_fields.keys()
-        config, mistakes = complete(TrialConfig.model_validate({k: tree[k] for k in keys}), data.shape)
+        config, mistakes = complete(TrialConfig.model_validate({k: tree[k] for k in keys}), data.domain)
         assert mistakes == []
         if not known:
             known["reference"] = prepare(config, data, places)

@@ -7,13 +7,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gansearch.data.domain import Images
 from gansearch.study.records import Outcome
 from gansearch.training import checkpoint
 from gansearch.training.measuring import MEASURED, gradient_norm, weight_scale
 from gansearch.training.order import DataOrder
-from gansearch.training.sampling import generate, scale, unscale, update_average
+from gansearch.training.sampling import generate, update_average
 
 TIMED = {"images_per_second"}
+IMAGES = Images((1, 8, 8))
 
 
 def exact(report):
@@ -170,8 +172,8 @@ def test_evaluation_is_of_the_averaged_generator(trainer):
     one.advance()
     samples = one.generate(5, seed=1)
     device = torch.device("cpu")
-    assert torch.equal(samples, generate(one.averaged, 5, 8, 1, device))
-    assert not torch.equal(samples, generate(one.generator.eval(), 5, 8, 1, device))
+    assert torch.equal(samples, generate(one.averaged, 5, 8, 1, device, IMAGES))
+    assert not torch.equal(samples, generate(one.generator.eval(), 5, 8, 1, device, IMAGES))
 
 
 def test_read_only_pixels_are_not_copied(tiny, digits, reference, recwarn):
@@ -182,7 +184,7 @@ def test_read_only_pixels_are_not_copied(tiny, digits, reference, recwarn):
     pixels = digits.images.copy()
     pixels.flags.writeable = False
     one = Trainer(tiny(), replace(digits, images=pixels), reference)
-    assert one._pixels.data_ptr() == pixels.ctypes.data
+    assert one._samples.data_ptr() == pixels.ctypes.data
     assert not recwarn.list
 
 
@@ -211,10 +213,10 @@ def test_an_epoch_shows_every_image_once_and_epochs_differ():
 @given(st.lists(st.integers(0, 255), min_size=1))
 def test_pixels_survive_the_way_to_the_network_and_back(values):
     pixels = torch.tensor(values, dtype=torch.uint8)
-    scaled = scale(pixels)
+    scaled = IMAGES.encode(pixels)
     assert scaled.min() >= -1
     assert scaled.max() <= 1
-    assert torch.equal(unscale(scaled), pixels)
+    assert torch.equal(IMAGES.decode(scaled), pixels)
 
 
 def test_the_average_forgets_its_start_and_then_decays_as_told():

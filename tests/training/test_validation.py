@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from gansearch.data.domain import Images
 from gansearch.errors import InvalidInput, UserError
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import parse_document, write_document
 from gansearch.training.dry_run import rehearse
 from gansearch.training.prepare import LocalPaths
 from gansearch.training.validation import complete, load_config, read_study
+
+DIGITS = Images((1, 8, 8))
 
 
 @pytest.fixture
@@ -39,9 +42,9 @@ def test_the_goal_is_the_metrics_own(loaded):
 
 
 def test_completing_again_changes_nothing():
-    config, found = complete(TrialConfig(), (1, 8, 8))
+    config, found = complete(TrialConfig(), DIGITS)
     assert found == []
-    assert complete(config, (1, 8, 8)) == (config, [])
+    assert complete(config, DIGITS) == (config, [])
 
 
 def test_all_mistakes_of_a_configuration_are_told(loaded):

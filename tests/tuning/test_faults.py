@@ -94,7 +94,7 @@ def test_what_is_only_to_look_at_may_be_missing(begin, config, folder, monkeypat
     def unable(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(trial_folder, "write_grid", unable)
+    monkeypatch.setattr(trial_folder, "write_picture", unable)
     monkeypatch.setattr(checkpoint, "keep", unable)
     assert run_out(begin(config(room=99)))[20].outcome is Outcome.COMPLETED
     assert "a sample grid: [Errno 28]" in caplog.text

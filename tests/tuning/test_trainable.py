@@ -47,7 +47,7 @@ def config(digits):
             "objective": {"metric": "diversity", "goal": "max"},
             "health": {"collapsed": False, "stalled": False},
         }
-        completed, found = complete(TrialConfig.model_validate(tree | sections), digits.shape)
+        completed, found = complete(TrialConfig.model_validate(tree | sections), digits.domain)
         assert not found
         return completed
 
@@ -229,7 +229,7 @@ def test_what_was_too_large_is_gone_when_memory_is_given_back(begin, config, mon
 
     def watched(config):
         one = make(config)
-        held = [one, one.generator, one._pixels, *one.discriminator.parameters()]
+        held = [one, one.generator, one._samples, *one.discriminator.parameters()]
         made.extend(map(weakref.ref, held))
         return one
 
