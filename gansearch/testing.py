@@ -270,7 +270,7 @@ def check_dataset(
             span = np.ptp(data.images)
             assert span > 127, f"{split} pixels span only {span} of 255"
         else:
-            size = float(np.abs(data.domain.encode(torch.from_numpy(data.points))).max())
+            size = float(data.domain.encode(torch.from_numpy(data.points)).abs().max())
             assert size <= 10, f"{split} points divided by their scale reach {size:.3g}, not about 1"
     train, test = splits["train"], splits["test"]
     assert train.shape == test.shape, f"shapes differ: train {train.shape}, test {test.shape}"

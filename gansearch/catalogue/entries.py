@@ -53,21 +53,22 @@ KINDS = {
     "data": Kind(
         "Data sets",
         "data",
-        "a function of (root, split, image_size) and keyword-only options that returns an `ImageData`",
+        "a function of (root, split, image_size) and keyword-only options that returns an `ImageData`, or "
+        "a `PointData` (then marked `@of_points`)",
         "check_dataset",
         "gansearch.data:DATASETS",
     ),
     "generator": Kind(
         "Generators",
         "generator",
-        "an `nn.Module` built from (image_shape, latent_size) and keyword-only options",
+        "an `nn.Module` built from (domain, latent_size) and keyword-only options",
         "check_generator",
         "gansearch.networks:GENERATORS",
     ),
     "discriminator": Kind(
         "Discriminators",
         "discriminator",
-        "an `nn.Module` built from (image_shape) and keyword-only options",
+        "an `nn.Module` built from (domain) and keyword-only options",
         "check_discriminator",
         "gansearch.networks:DISCRIMINATORS",
     ),
@@ -104,7 +105,7 @@ KINDS = {
     "features": Kind(
         "Feature extractors",
         "the attribute `features` of a metric",
-        "a class with `obtain(data, ...)` that is built from weights and called with images",
+        "a class with `obtain(data, ...)` that is built from weights and called with samples",
         "",
         "gansearch.metrics:FEATURES",
     ),

@@ -46,11 +46,12 @@ class Part(BaseModel):
 
 
 class Data(Part):
-    """The images to learn.
+    """The samples to learn.
 
     Attributes:
         name: the data set, by name or as `package.module:function`; its own options stand beside.
-        image_size: pixels a side of the square to which images are brought; None: as they are.
+        image_size: pixels a side of the square to which images are brought; None: as they are, and for
+            points.
     """
 
     name: str = "digits"
