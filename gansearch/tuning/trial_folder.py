@@ -51,12 +51,25 @@ class TrialFolder:
         self.usage: dict[int, Mapping[str, float]] = {}
 
     def latest(self) -> dict[str, Any] | None:
-        """The state of the newest checkpoint that can be read; raises `StorageError`."""
+        """The state of the newest checkpoint that can be read; raises `StorageError`.
+
+        None where it is another configuration's: a journal that was cut back has proposed another one
+        for this number since, which begins afresh.
+        """
         state = self._patiently(lambda: checkpoint.latest(self.path), "read")
+        if state is not None and self._is_foreign(state):
+            self.log.write("this folder held checkpoints of another configuration: begun afresh\n")
+            with _forgiving("checkpoints of another configuration"):
+                checkpoint.keep(self.path, set())
+            state = None
         if state is not None:
             self.usage = dict(state.get(USAGE, {}))  # once the reports had it
             self.saved = max(self.usage, default=state.get("step", 0))
         return state
+
+    def _is_foreign(self, state: Mapping[str, Any]) -> bool:
+        made_by = state.get("config")
+        return made_by is not None and TrialConfig.model_validate(made_by) != self._config
 
     def save(self, state: Mapping[str, Any], reports: list[Report]) -> None:
         """Write a checkpoint at the last of a trial's reports; keep that, one before it and the best.

@@ -400,3 +400,17 @@ def test_in_an_object_store_a_trial_is_as_on_a_disk_its_log_and_error_too(
         names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
         found.append((names, [exact(told.report) for told in results[:-1]]))
     assert found[0] == found[1]
+
+
+def test_checkpoints_of_another_configuration_are_left_and_the_trial_begins_afresh(tmp_path, config):
+    from gansearch.tuning.trial_folder import TrialFolder
+
+    directory, mine, other = StudyDirectory(tmp_path), config(), config(latent_size=4)
+    checkpoint.save(directory.trial(3), 5, {"config": other.plain(), "step": 5})
+    folder = TrialFolder(directory, 3, mine)
+    assert folder.latest() is None
+    folder.log.keep()
+    assert "begun afresh" in (directory.trial(3) / LOG).read_text()
+    assert not checkpoint.steps(directory.trial(3)), "nor does a later worker find them"
+    checkpoint.save(directory.trial(3), 5, {"config": mine.plain(), "step": 5})
+    assert TrialFolder(directory, 3, mine).latest()["step"] == 5
