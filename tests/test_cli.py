@@ -381,7 +381,7 @@ def test_check_tells_which_part_fails_in_its_first_step(here, command):
     Path("faulty.yaml").write_text(STUDY + "loss: {choice: [hinge, 'faulty:Faulty']}\n")
     code, _, err = command("check", "faulty.yaml")
     assert code == 2
-    assert "a step failed with generator mlp, discriminator mlp, loss faulty:Faulty: " in err
+    assert "the loss 'faulty:Faulty' raises TypeError: " in err
     assert "TypeError: no [such] thing" in err
 
 

@@ -30,6 +30,7 @@ import gansearch
 from gansearch import files
 from gansearch.errors import ClusterError, StorageError, StudyError
 from gansearch.journal.directory import LOG, StudyDirectory
+from gansearch.study.config import TrialConfig
 from gansearch.study.plan import Resources
 from gansearch.study.records import Best, Outcome
 from gansearch.training import checkpoint
@@ -133,10 +134,10 @@ def spoil(content):
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     begin, config, folder, damage, best, monkeypatch
 ):
-    def report_of(reports, *_):
+    def report_of(_, reports):
         return Best(reports[best].step, 1.0, {})
 
-    monkeypatch.setattr(trial_folder, "best_report", report_of)
+    monkeypatch.setattr(TrialConfig, "best", report_of)
     setting = config(room=99)
     whole = run_out(begin(setting, number=1))
     first = begin(setting)
