@@ -231,6 +231,8 @@ def check_metric(factory: Callable[[], Metric]) -> None:
     )
     pixels = features is None
     real, fake = _activations(600, pixels, 0), _activations(500, pixels, 1)
+    if features == "mixture":
+        real, fake = _of_mixture(real), _of_mixture(fake)
     before = copy.deepcopy((real, fake))
     known = metric.of_real(real)
     assert isinstance(known, dict), f"of_real must return a dict, not {type(known).__name__}"
@@ -262,6 +264,12 @@ def check_metric(factory: Callable[[], Metric]) -> None:
         )
     with contextlib.suppress(ValueError):  # of a single sample, whose value need not be finite
         _value(metric, _each(fake, lambda tensor: tensor[:1]), known)
+
+
+def _of_mixture(seen: Activations) -> Activations:
+    """The same as distances from equal modes, as the extractor `mixture` gives them."""
+    distances = seen.features.abs()
+    return Activations(distances, torch.full_like(distances, 1 / distances.shape[1]))
 
 
 def _value(metric: Metric, fake: Activations, known: dict[str, Tensor]) -> float:
