@@ -26,7 +26,7 @@ class Diversity:
 
     def of_real(self, real: Activations) -> dict[str, Tensor]:
         """The total variance; raises `DataError` if all real images are the same. Of points all of
-        which are one it is 0, and the diversity NaN.
+        which are one it is 0: the diversity is 1 where the samples are one point too, else infinite.
         """
         variance = total_variance(real.features)
         if variance == 0 and not real.features.is_floating_point():
@@ -36,7 +36,9 @@ class Diversity:
     def __call__(self, fake: Activations, real: RealStatistics) -> float:
         """0 or more; raises `ValueError` for fewer than 2 samples."""
         made = total_variance(fake.features)
-        return float(made / real["variance"]) if real["variance"] > 0 else math.nan
+        if real["variance"] > 0 or made.isnan():
+            return float(made / real["variance"])
+        return 1.0 if made == 0 else math.inf
 
 
 def total_variance(pixels: Tensor) -> Tensor:
