@@ -66,7 +66,9 @@ def resize(images: np.ndarray, size: int, *, chunk: int = 4096) -> np.ndarray:
 def validate(data: DataSet) -> None:
     """Raise `DataError` with all that `ImageData` or `PointData` promises and this one breaks."""
     if isinstance(data, ImageData):
-        wrong = [*_wrong_images(data.images), *_wrong_labels(data)]
+        wrong = _wrong_images(data.images)
+        if data.images.ndim == 4:  # else there are no images to which labels could belong
+            wrong += _wrong_labels(data)
     else:
         wrong = [*_wrong_points(data), *_wrong_labels(data)]
     if wrong:

@@ -57,6 +57,18 @@ def _birthplace(device: torch.device) -> torch.device:
     return device if device.type == "meta" else torch.device("cpu")
 
 
+def with_defaults(config: TrialConfig) -> TrialConfig:
+    """A configuration with all options of its networks: one written before an option was added means
+    that option's default.
+    """
+    tree = config.model_dump()
+    for section, registry in (("generator", GENERATORS), ("discriminator", DISCRIMINATORS)):
+        part = getattr(config, section)
+        options = registry.options(part.name).model_validate(part.options)
+        tree[section] |= options.model_dump(mode="json")
+    return TrialConfig.model_validate(tree)
+
+
 def build_loss(config: TrialConfig) -> tuple[Loss, Penalty | None]:
     """The loss and the penalty that a configuration names."""
     loss = LOSSES.build(config.loss.name, config.loss.options)

@@ -35,6 +35,7 @@ from gansearch.training.building import (
     build_loss,
     build_optimizer,
     is_conditional,
+    with_defaults,
 )
 from gansearch.training.health import Health
 from gansearch.training.measuring import (
@@ -248,7 +249,8 @@ class Trainer:
         rules may be others: they judge a training, and do not change it.
         """
         made = TrialConfig.model_validate(state["config"])
-        if made.model_copy(update={"health": self.config.health}) != self.config:
+        made = made.model_copy(update={"health": self.config.health})
+        if made != self.config and with_defaults(made) != with_defaults(self.config):
             raise ValueError("the checkpoint was made by another configuration")
         if state["device"] != self.device.type:
             raise ValueError(f"the checkpoint was made on {state['device']}, not {self.device.type}")

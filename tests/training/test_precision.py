@@ -42,7 +42,8 @@ def test_it_trains_as_float32_does_but_for_rounding(trainer, sections):
         *([r.metrics for r in each.reports] for each in (rough, exact)), strict=True
     ):
         for name in ("d_loss", "g_loss", "d_weight_growth", "g_weight_growth"):
-            assert ours[name] == pytest.approx(theirs[name], rel=0.05, abs=0.05), name
+            # A critic's loss with a gradient penalty swings by more than a bounded one.
+            assert ours[name] == pytest.approx(theirs[name], rel=0.05, abs=0.08), name
         for name in ("d_grad_norm", "g_grad_norm"):
             assert ours[name] == pytest.approx(theirs[name], rel=0.3), name
     assert rough.reports[-1].outcome is Outcome.COMPLETED
