@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 
-_CREDENTIALS = re.compile(r"""//[^/\s'"]*@""")  # http://name:password@host
+_CREDENTIALS = re.compile(r"""(:/|/)/[^/\s'"]*@|:/[^/\s'"]*:[^/\s'"]*@""")
+"""`http://name:password@host`; `s3:/key:secret@bucket` is what a path has made of a URI."""
 
 
 _KEYS = ("password", "passwd", "pwd", "token", "secret", "signature", "sig", "key")
@@ -28,7 +29,7 @@ def without_password(text: str) -> str:
     """A message without secrets: `http://host` for `http://name:password@host`, `***` for what follows
     `password=` and for the values of environment variables such as MLFLOW_TRACKING_PASSWORD.
     """
-    text = _CREDENTIALS.sub("//", text)
+    text = _CREDENTIALS.sub(lambda found: "://" if found[0].startswith(":") else "//", text)
     lowered = text.lower()
     if any(f"{key}=" in lowered for key in _KEYS):  # or a long log would pay for the slower search
         text = _KEYED.sub(r"\1***", text)

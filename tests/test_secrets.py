@@ -220,5 +220,5 @@ def test_no_file_of_weights_is_read_with_the_code_in_it():
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and ast.unparse(call.func) in ("torch.load", "np.load"):
                 found.append((path.name, {k.arg: ast.unparse(k.value) for k in call.keywords}))
-    assert {name for name, _ in found} == {"checkpoint.py", "inception.py"}
+    assert {name for name, _ in found} == {"checkpoint.py", "conformance.py", "inception.py"}
     assert all(options["weights_only"] == "True" for _, options in found)

@@ -19,6 +19,7 @@ from gansearch.data.domain import Domain, Points
 from gansearch.data.load import load as load_images
 from gansearch.errors import DataError, InvalidInput, UnknownPart, UserError, nearest
 from gansearch.files import Place
+from gansearch.masking import without_password
 from gansearch.metrics import METRICS
 from gansearch.metrics.door import check_metric
 from gansearch.search import PRUNERS, SAMPLERS
@@ -126,7 +127,7 @@ def _find_data(document: Document, root: Path) -> tuple[DataSet | None, Mistakes
             part.name, part.options, root=root, split="train", image_size=part.image_size
         ), []
     except DataError as error:
-        return None, [(("data",), str(error))]
+        return None, [(("data",), without_password(str(error)))]
     except Exception as error:  # a loader of the user's own may raise anything
         if not (words := fault(error)):
             raise
