@@ -601,6 +601,7 @@ def train(
     inception: PathLike | None = None,
     device: str | None = None,
     threads: int = 1,
+    trust: bool = False,
     on_report: Callable[[Report], None] = lambda _: None,
 ) -> pd.DataFrame:
     """Train one configuration by itself, without Ray, Optuna or MLflow.
@@ -611,6 +612,7 @@ def train(
         data, inception: places on this machine.
         device: as torch names it; None: the GPU if there is one.
         threads: torch's; as many as a trial had CPUs repeat it to the bit.
+        trust: run the code that an export carries (`modules` beside its config.yaml).
         on_report: called with each report.
 
     Returns:
@@ -619,12 +621,14 @@ def train(
     import pandas as pd  # noqa: PLC0415
     import torch  # noqa: PLC0415
 
+    from gansearch.modules import carried  # noqa: PLC0415
+    from gansearch.study.document import read_document  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.training.standalone import train as train_alone  # noqa: PLC0415
     from gansearch.training.validation import load_config  # noqa: PLC0415
 
     places = LocalPaths.of_environment(data, inception)
-    checked, images = load_config(config, places.data)
+    path = Path(config)
     torch.set_num_threads(threads)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -632,7 +636,12 @@ def train(
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--device {where} cannot be used here: {reason}") from error
-    reports = train_alone(checked, images, _here(out), places, device=where, on_report=on_report)
+    tree = read_document(path).tree
+    with carried(path.parent, tree, trust=trust) as modules:
+        checked, images = load_config(path, places.data)
+        reports = train_alone(
+            checked, images, _here(out), places, device=where, modules=modules, on_report=on_report
+        )
     rows = [
         {"step": r.step, "seconds": r.seconds, "outcome": r.outcome, "reason": r.reason, **r.metrics}
         for r in reports
@@ -641,7 +650,13 @@ def train(
 
 
 def sample(
-    folder: PathLike, out: PathLike, *, count: int = 64, seed: int = 0, label: str | int | None = None
+    folder: PathLike,
+    out: PathLike,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    label: str | int | None = None,
+    trust: bool = False,
 ) -> Path:
     """Write samples from an exported generator; a seed, the same samples.
 
@@ -652,9 +667,11 @@ def sample(
         count: how many.
         seed: of their noise.
         label: of a conditional model: the class, by name or number; None: all, as often as in the data.
+        trust: run the code that the folder carries, where the generator is of its maker's own.
 
     Raises:
-        UserError: the folder is not a model's, or the model has no such class.
+        UserError: the folder is not a model's, the model has no such class, or it needs code that is
+            not trusted.
     """
     import numpy as np  # noqa: PLC0415
 
@@ -663,7 +680,7 @@ def sample(
     path = _here(out)
     if path.is_dir():
         raise UserError(f"{out} is a folder: --out must name a PNG")
-    model = read_model(Path(folder))
+    model = read_model(Path(folder), trust=trust)
     samples = model.sample(count, seed, label=None if label is None else str(label))
     if path.suffix == ".npy":
         with files.writing(path) as file:

@@ -31,6 +31,7 @@ from gansearch.options import (
     Set,
     StudyFile,
     Trials,
+    Trust,
     as_said,
     overrides,
     takes,
@@ -379,6 +380,7 @@ def train(
     where: Where,
     device: Annotated[str | None, typer.Option(help="Default: the GPU if there is one.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="On a CPU; the trial's cpus repeat it.")] = 1,
+    trust: Trust = False,
 ) -> None:
     """Train one configuration by itself: no Ray, no Optuna, no MLflow."""
 
@@ -393,6 +395,7 @@ def train(
         inception=where.inception,
         device=device,
         threads=threads,
+        trust=trust,
         on_report=show,
     )
     outcome, reason = curve["outcome"].iloc[-1], curve["reason"].iloc[-1]
@@ -409,9 +412,11 @@ def sample(
     label: Annotated[
         str | None, typer.Option("--class", help="Only this class, by name or number.")
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Samples from an exported generator."""
-    out.print(f"{api.sample(folder, target, count=n, seed=seed, label=label)}", highlight=False)
+    written = api.sample(folder, target, count=n, seed=seed, label=label, trust=trust)
+    out.print(f"{written}", highlight=False)
 
 
 OF_THE_MACHINE = {

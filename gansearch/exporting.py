@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from gansearch.errors import Doubt, StudyError, UserError
 from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.stored import StoredStudy
+from gansearch.modules import kept
 from gansearch.study.records import Best, Outcome, TrialRecord, ranked
 from gansearch.training import checkpoint
 from gansearch.training.export_folder import write_model
@@ -85,10 +87,13 @@ def export(
     part = whole.with_name(f".{whole.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        folders = [
-            _export(pick, evidence, rank, part / f"{rank:02d}-{pick.name}" if top > 1 else part)
-            for rank, pick in enumerate(picks, start=1)
-        ]
+        with kept(directory.modules) as modules:
+            folders = [
+                _export(
+                    pick, evidence, rank, part / f"{rank:02d}-{pick.name}" if top > 1 else part, modules
+                )
+                for rank, pick in enumerate(picks, start=1)
+            ]
         if out.exists():
             whole.rmdir()
         part.rename(whole)
@@ -183,7 +188,7 @@ def _interval(row: dict[str, Any], name: str, ends: str) -> dict[str, Any]:
     return {"value": row[name], "low": row[f"{ends}_low"], "high": row[f"{ends}_high"]}
 
 
-def _export(pick: Pick, evidence: Evidence, rank: int, folder: Path) -> Path:
+def _export(pick: Pick, evidence: Evidence, rank: int, folder: Path, modules: Sequence[Path]) -> Path:
     record, best = pick.record, pick.best(evidence)
     state = checkpoint.load(pick.weights(evidence))
     facts: dict[str, Any] = {
@@ -203,4 +208,4 @@ def _export(pick: Pick, evidence: Evidence, rank: int, folder: Path) -> Path:
         "mlflow_run_id": record.mlflow_run_id,
         **pick.facts,
     }
-    return write_model(folder, state, record.reports, facts)
+    return write_model(folder, state, record.reports, facts, modules)

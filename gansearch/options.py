@@ -31,6 +31,7 @@ Set = Annotated[
 ]
 By = Annotated[str, typer.Option(help="The score that ranks: iqm, median, mean, q90 or success.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Short for --set search.trials=N.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Run the code that the export carries.")]
 
 Command = Callable[..., Any]
 

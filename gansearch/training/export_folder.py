@@ -3,7 +3,8 @@
 A model's folder holds `config.yaml` (trains it again), `generator.safetensors` and
 `discriminator.safetensors`, `samples.png`, `reports.csv` (its curve) and `model.json` (what it is, how
 good, how that was measured, and with which versions); of points also `samples.npy` and `real.npy`, a
-few real ones. The weights are those of the best report; the generator's are the averaged ones where the
+few real ones; and `modules`, where parts of it are the user's own. The weights are those of the best
+report; the generator's are the averaged ones where the
 configuration averages.
 """
 
@@ -14,7 +15,7 @@ import io
 import json
 import logging
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -32,9 +33,11 @@ from gansearch.data import drawing
 from gansearch.data.domain import Domain, Points, domain_of
 from gansearch.errors import UserError, WeightsError
 from gansearch.files import Place
+from gansearch.modules import CARRIED, carried, keep
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import read_document, write_document
 from gansearch.study.records import Report, strict_json
+from gansearch.training.blame import blaming
 from gansearch.training.building import build_generator, is_conditional
 from gansearch.training.sampling import GRID_SEED, GRID_SIZE, NonFiniteSamples, generate, picture_size
 
@@ -82,7 +85,8 @@ class Model:
         labels = self._labels(count, seed, label)
         size = self.config.latent_size
         try:
-            return generate(network, count, size, seed, where, self.domain, labels=labels)
+            with blaming(self.config):
+                return generate(network, count, size, seed, where, self.domain, labels=labels)
         except NonFiniteSamples as error:
             raise UserError(f"{error}: nothing can be drawn of seed {seed}") from error
 
@@ -104,6 +108,7 @@ def write_model(
     state: Mapping[str, Any],
     reports: Iterable[Report],
     facts: Mapping[str, Any],
+    modules: Sequence[Path] = (),
 ) -> Path:
     """Write a model's folder from a checkpoint.
 
@@ -112,6 +117,7 @@ def write_model(
         state: what `Trainer.state` gave.
         reports: the whole curve.
         facts: what `model.json` is to say besides.
+        modules: of the user's, that its parts are in: they go along.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = TrialConfig.model_validate(state["config"])
@@ -131,7 +137,8 @@ def write_model(
     content = known | dict(facts) | {"versions": versions()}
     text = json.dumps(strict_json(content), indent=2, ensure_ascii=False)
     (folder / "model.json").write_text(text + "\n", encoding="utf-8")
-    model = read_model(folder)
+    keep(modules, folder / CARRIED)
+    model = read_model(folder, trust=True)
     try:
         samples = model.sample(picture_size(domain), config.seed + GRID_SEED)
     except UserError as error:  # what was measured was finite, and this noise is other noise
@@ -143,8 +150,13 @@ def write_model(
     return folder
 
 
-def read_model(folder: Path) -> Model:
-    """Read a model's folder, running no code from it; raises `UserError` or `WeightsError`."""
+def read_model(folder: Path, *, trust: bool = False) -> Model:
+    """Read a model's folder, running no code from it unless it is trusted.
+
+    Raises:
+        UserError: it is none, or its generator is code that only it has and that is not trusted.
+        WeightsError: the weights do not fit.
+    """
     needed = [folder / name for name in ("config.yaml", "model.json", "generator.safetensors")]
     missing = [path.name for path in needed if not path.is_file()]
     if missing:
@@ -159,7 +171,8 @@ def read_model(folder: Path) -> Model:
         if isinstance(domain, Points) and (folder / REAL).is_file():
             shown = np.load(folder / REAL, allow_pickle=False)
             domain = replace(domain, shown=tuple(map(tuple, shown.tolist())))
-        generator = build_generator(config, domain, torch.device("cpu"))
+        with carried(folder, config.generator.model_dump(), trust=trust), blaming(config):
+            generator = build_generator(config, domain, torch.device("cpu"))
     except (ValueError, KeyError, TypeError) as error:  # pydantic's and json's are ValueErrors
         raise UserError(f"{folder} is not as it was written: {error}") from error
     try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gansearch.data import DataSet
 from gansearch.errors import Doubt, UserError
+from gansearch.modules import own_modules
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
 from gansearch.training import checkpoint
@@ -24,6 +25,7 @@ def train(
     places: LocalPaths,
     *,
     device: str = "cpu",
+    modules: Sequence[Path] = (),
     on_report: Callable[[Report], None] = lambda _: None,
 ) -> list[Report]:
     """Train a configuration and write its model's folder; what was begun there is gone on with.
@@ -34,6 +36,7 @@ def train(
         out: the model's folder; checkpoints and samples of every report are in it too.
         places: data, cache, Inception's weights.
         device: where to train, as torch names it.
+        modules: of the user's, to go along with the model besides those that it names.
         on_report: called with each new report.
 
     Returns:
@@ -76,7 +79,8 @@ def train(
         "reason": last.reason,
     }
     state = checkpoint.load(checkpoint.path_of(folder, best.step))
-    write_model(out, state, trainer.reports, facts)
+    own = {path.name: path for path in (*modules, *own_modules(config.plain()))}
+    write_model(out, state, trainer.reports, facts, list(own.values()))
     return trainer.reports
 
 

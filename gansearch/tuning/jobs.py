@@ -31,9 +31,9 @@ import gansearch
 from gansearch.errors import ClusterError, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory, check_name
 from gansearch.masking import shows_password, without_password
+from gansearch.modules import own_modules
 from gansearch.study.document import Document, read_document
 from gansearch.tuning.connection import wants_token
-from gansearch.tuning.modules import own_modules
 from gansearch.tuning.where import OPTIONS, Option, Where
 
 _TALKATIVE = (

@@ -21,6 +21,7 @@ from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import DASHBOARD, Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.metrics.reference import Reference, load_reference
+from gansearch.modules import differing, keep, kept, own_modules
 from gansearch.search.proposer import Proposer
 from gansearch.search.repeats import Repeats
 from gansearch.search.selection import (
@@ -44,7 +45,6 @@ from gansearch.tuning.connection import connected, dashboard
 from gansearch.tuning.creation import created, versions_in_use
 from gansearch.tuning.extension import catch_up, extend
 from gansearch.tuning.mirroring import mirror
-from gansearch.tuning.modules import differing, keep, kept, own_modules
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.stage import Stage, run_trials
 from gansearch.tuning.where import Where

@@ -23,7 +23,7 @@ from typing import (
 from gansearch import files
 from gansearch.errors import UserError
 from gansearch.files import Place
-from gansearch.tuning.modules import existing
+from gansearch.modules import existing
 
 if TYPE_CHECKING:
     from gansearch.training.prepare import LocalPaths

@@ -8,8 +8,8 @@ import pytest
 
 from gansearch.errors import UserError
 from gansearch.files import place
+from gansearch.modules import differing, existing, keep, kept
 from gansearch.tuning.launch import _modules
-from gansearch.tuning.modules import differing, existing, keep, kept
 from gansearch.tuning.where import Where
 
 

@@ -1,7 +1,8 @@
 """The user's own modules, which a study names as `my_losses:Tempered`: found, sent along, kept with it.
 
 Every node of a cluster needs them, by Ray's `py_modules` or a job's working folder; and so does whoever
-resumes the study somewhere else, for whom a copy lies in its directory.
+resumes the study somewhere else, for whom a copy lies in its directory; and whoever is given an export.
+There they are a stranger's code, and are imported only by those who say that they trust it.
 """
 
 from __future__ import annotations
@@ -28,8 +29,50 @@ def own_modules(tree: Any) -> list[Path]:
 
     What is installed on this machine must be installed on the cluster too: it does not travel.
     """
+    return [path for name in _named(tree) if (path := _source(name)) and not _is_installed(path)]
+
+
+def _named(tree: Any) -> list[str]:
+    """The packages and modules of the parts that are named otherwise than by a short name."""
     names = {found[1] for text in _texts(tree) if (found := _PART.fullmatch(text))} - {"gansearch"}
-    return [path for name in sorted(names) if (path := _source(name)) and not _is_installed(path)]
+    return sorted(names)
+
+
+CARRIED = "modules"
+"""The folder of an export in which they lie."""
+
+
+@contextmanager
+def carried(folder: Path, tree: Any, *, trust: bool) -> Iterator[list[Path]]:
+    """What an export carries can be imported, where that is needed and trusted.
+
+    What can be imported anyway goes before what is carried.
+
+    Args:
+        folder: the export.
+        tree: what is to be built of it: the parts that it names are looked for.
+        trust: whether code from there may run.
+
+    Yields:
+        The modules that are carried and in use.
+
+    Raises:
+        UserError: there is such code, it is needed, and it is not trusted.
+    """
+    there = folder / CARRIED
+    lacking = [name for name in _named(tree) if _source(name) is None]
+    found = [name for name in lacking if (there / name).is_dir() or (there / f"{name}.py").is_file()]
+    if not found:
+        yield []
+        return
+    if not trust:
+        names = ", ".join(found)
+        raise UserError(
+            f"{folder} needs {names}, code of whoever made it, which lies in {there} and is not run "
+            "unasked: look at it, then say --trust; or put it where Python finds it"
+        )
+    with kept(there) as modules:
+        yield modules
 
 
 def existing(module: str | Path) -> Path:
