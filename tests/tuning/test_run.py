@@ -1,5 +1,6 @@
 """Whole studies on a real Ray, with drivers and workers killed for real."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from processes import finish, launch, wait_for_reports
 
 import gansearch
@@ -328,3 +330,72 @@ def test_out_of_memory_a_trial_goes_on_in_smaller_pieces(folder):
         16: {("completed", "its batches of 16 were computed in 2 pieces")},
         64: {("failed", "out of memory, even with its batches in 4 pieces")},
     }
+
+
+LANES = """
+data: {name: digits}
+generator:
+  choice: ["toys:BuggyGenerator", {name: "toys:BuggyGenerator", kind: bug}, {name: mlp, depth: 1}]
+discriminator: {name: mlp, depth: 1, width: 16}
+loss: {choice: [hinge, {name: wasserstein, penalty: {name: gradient-penalty}}]}
+optimizer: {generator: {lr: {log: [1e-4, 1e3]}}}
+batch_size: 32
+budget: {steps: 600, report_every: 50}
+evaluation: {samples: 50, metrics: [fd_classifier]}
+search: {trials: 8, sampler: random, seed: 2}
+pruner: {name: none}
+health: {collapsed: false, stalled: false}
+keep: 8
+"""
+
+
+def worker_processes(pid):
+    import psutil
+
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error, IndexError):
+            if child.cmdline()[0].startswith(("ray::Worker", "ray::ResourceTrainable")):
+                yield child
+
+
+@pytest.mark.timeout(900)
+def test_packs_killed_again_and_again_are_as_trials_alone(folder):
+    """Four to a worker, worker and driver killed (-9), on with other numbers of lanes."""
+    Path("lanes.yaml").write_text(LANES)
+    whole = gansearch.run("lanes.yaml", name="whole", tracking="off")
+    assert {"completed", "failed", "diverged"} <= set(whole.trials["outcome"])
+
+    process = launch("run", "lanes.yaml", "--name", "packs", "--set", "resources.lanes=4")
+    wait_for_reports("packs", 6, process, 400)
+    assert gansearch.status("packs")["counts"]["running"] > 2, "more than one worker has CPUs for"
+    workers = list(worker_processes(process.pid))
+    assert workers
+    for worker in workers:
+        worker.kill()
+    wait_for_reports("packs", 20, process, 400)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    lanes = Path("runs/packs/study.yaml")
+    lanes.write_text(lanes.read_text().replace("lanes: 4", "lanes: 3"))
+    process = launch("resume", "packs")
+    wait_for_reports("packs", 40, process, 400)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    lanes.write_text(lanes.read_text().replace("lanes: 3", "lanes: 1"))
+    code, _, err = finish(launch("resume", "packs"))
+    assert code == 0, err
+
+    assert exact("packs") == exact("whole")
+    assert curves("packs").equals(curves("whole"))
+    runs = mlflow_runs("packs")
+    assert [int(number) for number, _ in runs] == list(range(8)), "one run for each trial"
+    assert "RUNNING" not in {status for _, status in runs}
+    for number in range(8):
+        ours, theirs = (Path("runs", name, "trials", f"{number:04d}") for name in ("packs", "whole"))
+        assert checkpoint.steps(ours) == checkpoint.steps(theirs)
+        for step in checkpoint.steps(ours):
+            left, right = (checkpoint.load(checkpoint.path_of(f, step)) for f in (ours, theirs))
+            for network in ("generator", "discriminator", "averaged"):
+                for key, weights in right[network].items():
+                    assert torch.equal(left[network][key], weights)
+        assert (ours / "error.txt").exists() is (theirs / "error.txt").exists()
