@@ -16,9 +16,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from gansearch import api
+from gansearch import api, modules
 from gansearch.errors import ClusterError, InvalidInput, StudyError, UserError
-from gansearch.tuning import jobs, modules
+from gansearch.tuning import jobs
 from gansearch.tuning.where import OPTIONS, Where
 
 NOBODY = "http://127.0.0.1:9"
