@@ -147,7 +147,7 @@ def test_a_driver_killed_in_the_middle_leaves_one_run_per_trial(tracker, uri, tm
     artifacts = tmp_path.as_uri()
     code = f"""
 import time
-from gansearch.tracking import Tracker, mirror as module
+from gansearch.tracking import Tracker, tracker as module
 from tracking.helpers import STUDY, Outcome, trial
 module.TOGETHER = 2
 mirror = Tracker({uri!r}, STUDY, metric="fd", goal="min", interval=0.01, artifacts={artifacts!r})

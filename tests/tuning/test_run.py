@@ -359,6 +359,7 @@ def worker_processes(pid):
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_packs_killed_again_and_again_are_as_trials_alone(folder):
     """Four to a worker, worker and driver killed (-9), on with other numbers of lanes."""
     Path("lanes.yaml").write_text(LANES)

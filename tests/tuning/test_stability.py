@@ -129,9 +129,9 @@ def test_a_study_is_confirmed_later_extended_and_exported_by_what_was_confirmed(
         if c.axis == "optimizer.generator.lr"
     }
     assert moved == pytest.approx({f: rate * f for f in (0.5, 0.75, 1.25, 1.5)})
-    with pytest.raises(StudyError, match="no trial and no configuration"):
+    with pytest.raises(UserError, match="no trial and no configuration"):
         gansearch.stability("s", around=0.5, of="trial 99")
-    with pytest.raises(StudyError, match=r"did you mean 'optimizer.generator.lr'"):
+    with pytest.raises(UserError, match=r"did you mean 'optimizer.generator.lr'"):
         gansearch.stability("s", around=0.5, of="trial 1", axes=["optimizer.generator.rl"])
 
     (exported,) = gansearch.export("s", "best")
