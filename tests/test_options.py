@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,7 @@ def test_what_a_where_cannot_be(tmp_path):
 
 def test_a_module_is_said_to_stability(tmp_path, monkeypatch):
     (tmp_path / "mine.py").touch()
+    monkeypatch.setattr("sys.path", [*sys.path])  # to which the command adds
     seen = []
 
     def stability(*what, where, **_):
