@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from gansearch.data.domain import Domain
 from gansearch.study.config import TrialConfig, trial_seed
+from gansearch.training.building import is_conditional
 from gansearch.training.randomness import seeded
 
 BATCHES = 8
@@ -29,7 +31,12 @@ def counting_layers(network: nn.Module) -> list[_NormBase]:
 
 @torch.no_grad()
 def settle(
-    average: nn.Module, live: nn.Module, config: TrialConfig, device: torch.device, pieces: int = 1
+    average: nn.Module,
+    live: nn.Module,
+    config: TrialConfig,
+    domain: Domain,
+    device: torch.device,
+    pieces: int = 1,
 ) -> None:
     """Give averaged weights the buffers that they are evaluated with.
 
@@ -41,6 +48,8 @@ def settle(
         average: the averaged generator, in evaluation mode.
         live: the generator in training.
         config: the trial's.
+        domain: what is learnt; a conditional generator is asked for its classes as often as the data
+            have them.
         device: where both networks are.
         pieces: micro-batches in which the training computes each batch.
     """
@@ -49,7 +58,8 @@ def settle(
     if layers := counting_layers(average):
         seed = trial_seed(config.seed, 0, "statistics")
         with seeded(seed, device):  # for a network that draws by itself
-            count_statistics(average, layers, _noise(config, seed, device, pieces))
+            inputs = _inputs(config, domain if is_conditional(average) else None, seed, device, pieces)
+            count_statistics(average, layers, inputs)
 
 
 def count_statistics(
@@ -79,14 +89,19 @@ def count_statistics(
             layer.eval()
 
 
-def _noise(
-    config: TrialConfig, seed: int, device: torch.device, pieces: int
-) -> Iterator[tuple[Tensor]]:
+def _inputs(
+    config: TrialConfig, classes: Domain | None, seed: int, device: torch.device, pieces: int
+) -> Iterator[tuple[Tensor, ...]]:
+    """Latents of the fixed batches, and labels beside them where there are classes, piece by piece."""
     noise = torch.Generator(device).manual_seed(seed)
-    for _ in range(BATCHES):
+    labels = classes.labels_as_drawn(BATCHES * config.batch_size, seed) if classes else None
+    for number in range(BATCHES):
         size = (config.batch_size, config.latent_size)
-        batch = torch.randn(size, generator=noise, device=device)
-        yield from ((part,) for part in batch.tensor_split(pieces))
+        whole = [torch.randn(size, generator=noise, device=device)]
+        if labels is not None:
+            here = labels[number * config.batch_size :][: config.batch_size]
+            whole.append(torch.from_numpy(here).to(device))
+        yield from zip(*(each.tensor_split(pieces) for each in whole), strict=True)
 
 
 def statistics_words(network: nn.Module, config: TrialConfig) -> dict[str, str]:

@@ -405,7 +405,8 @@ class Trainer:
         if self.config.ema is None:
             return self.generator.eval()
         if self._settled != self.step:
-            settle(self.averaged, self.generator, self.config, self.device, self.microbatches)
+            live, pieces = self.generator, self.microbatches
+            settle(self.averaged, live, self.config, self.domain, self.device, pieces)
             self._settled = self.step
         return self.averaged
 

@@ -13,6 +13,7 @@ from gansearch.training.averaging import BATCHES, count_statistics, counting_lay
 from gansearch.training.sampling import NonFiniteSamples, generate
 
 CPU = torch.device("cpu")
+DOMAIN = Images((1, 2, 2))
 CONFIG = TrialConfig.model_validate({"batch_size": 64, "latent_size": 8, "seed": 3})
 
 
@@ -23,7 +24,7 @@ def network(norm=nn.BatchNorm1d, dropout=0.0):
 def test_statistics_are_those_of_the_averaged_weights():
     live, average = network(), network().eval()
     live(torch.randn(256, 8) * 5)  # statistics that fit neither
-    settle(average, live, CONFIG, CPU)
+    settle(average, live, CONFIG, DOMAIN, CPU)
     noise = torch.Generator().manual_seed(7)
     hidden = average[0](torch.randn((100_000, 8), generator=noise))
     assert torch.allclose(average[1].running_mean, hidden.mean(0), atol=0.1)
@@ -48,17 +49,17 @@ def test_settling_is_repeatable_and_touches_nothing_else():
     before = {name: value.clone() for name, value in live.state_dict().items()}
     weights = [p.clone() for p in average.parameters()]
     drawn = torch.get_rng_state()
-    settle(average, live, CONFIG, CPU)
+    settle(average, live, CONFIG, DOMAIN, CPU)
     first = [b.clone() for b in average.buffers()]
     torch.randn(10)
     average[1].running_mean.fill_(math.nan)
-    settle(average, live, CONFIG, CPU)
+    settle(average, live, CONFIG, DOMAIN, CPU)
     assert all(torch.equal(a, b) for a, b in zip(first, average.buffers(), strict=True))
     assert all(torch.equal(value, live.state_dict()[name]) for name, value in before.items())
     assert all(torch.equal(a, b) for a, b in zip(weights, average.parameters(), strict=True))
     torch.set_rng_state(drawn)
     state = torch.get_rng_state()
-    settle(average, live, CONFIG, CPU)
+    settle(average, live, CONFIG, DOMAIN, CPU)
     assert torch.equal(state, torch.get_rng_state())
     assert live.training
 
@@ -69,7 +70,7 @@ def test_without_running_statistics_nothing_is_passed_through(norm):
     average.forward = lambda *_: pytest.fail("a pass")
     average.register_buffer("own", torch.zeros(2))
     live.register_buffer("own", torch.ones(2))
-    settle(average, live, CONFIG, CPU)
+    settle(average, live, CONFIG, DOMAIN, CPU)
     assert average.own.tolist() == [1, 1], "other buffers are the live network's"
 
 
@@ -77,7 +78,7 @@ def test_instance_norm_that_tracks_counts_too():
     live = nn.Sequential(nn.Unflatten(1, (2, 4)), nn.InstanceNorm1d(2, track_running_stats=True))
     average = nn.Sequential(nn.Unflatten(1, (2, 4)), nn.InstanceNorm1d(2, track_running_stats=True))
     live[1].running_mean.fill_(50)
-    settle(average.eval(), live, CONFIG, CPU)
+    settle(average.eval(), live, CONFIG, DOMAIN, CPU)
     assert average[1].running_mean.abs().max() < 0.5
 
 
