@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -33,23 +34,40 @@ CONFIGURATIONS = {
 }
 
 
+SEEDS = range(5)
+TOLERANCES = [  # relative, and at least
+    *((name, 0.05, 0.02) for name in ("d_loss", "g_loss", "d_weight_growth", "g_weight_growth")),
+    *((name, 0.2, 0.0) for name in ("d_grad_norm", "g_grad_norm")),
+]
+
+
 @pytest.mark.parametrize("sections", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def test_it_trains_as_float32_does_but_for_rounding(trainer, sections):
-    exact, rough = (
-        run_out(trainer(**sections, health=HEALTH, precision=p)) for p in ("float32", "bfloat16")
-    )
-    for ours, theirs in zip(
-        *([r.metrics for r in each.reports] for each in (rough, exact)), strict=True
-    ):
-        for name in ("d_loss", "g_loss", "d_weight_growth", "g_weight_growth"):
-            # A critic's loss with a gradient penalty swings by more than a bounded one.
-            assert ours[name] == pytest.approx(theirs[name], rel=0.05, abs=0.08), name
-        for name in ("d_grad_norm", "g_grad_norm"):
-            assert ours[name] == pytest.approx(theirs[name], rel=0.3), name
-    assert rough.reports[-1].outcome is Outcome.COMPLETED
-    assert [r.metrics["d_loss"] for r in rough.reports] != [r.metrics["d_loss"] for r in exact.reports]
-    held = [*_weights(rough), *_of(rough._g_optimizer), *_of(rough._d_optimizer)]
-    assert {tensor.dtype for tensor in held if tensor.is_floating_point()} == {torch.float32}
+    """Of five seeds the median: a sample that rounding carries over a kink of the critic moves its
+    slope, and the penalty on it, by more than rounding would.
+    """
+
+    def pair(seed):
+        return [
+            run_out(trainer(**sections, seed=seed, health=HEALTH, precision=precision))
+            for precision in ("bfloat16", "float32")
+        ]
+
+    pairs = [pair(seed) for seed in SEEDS]
+    for name, share, least in TOLERANCES:
+        ours, theirs = (
+            np.array([[report.metrics[name] for report in each.reports] for each in side])
+            for side in zip(*pairs, strict=True)
+        )
+        off = np.abs(ours - theirs) / np.maximum(np.abs(theirs) * share, least)
+        assert (np.median(off, axis=0) < 1).all(), name
+    for rough, exact in pairs:
+        assert rough.reports[-1].outcome is Outcome.COMPLETED
+        assert [r.metrics["d_loss"] for r in rough.reports] != [
+            r.metrics["d_loss"] for r in exact.reports
+        ]
+        held = [*_weights(rough), *_of(rough._g_optimizer), *_of(rough._d_optimizer)]
+        assert {tensor.dtype for tensor in held if tensor.is_floating_point()} == {torch.float32}
 
 
 def run_out(trainer):
