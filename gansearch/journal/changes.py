@@ -11,6 +11,7 @@ such as a note made in optuna-dashboard, it is seen.)
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,7 +23,6 @@ from gansearch.errors import seconds_of
 
 PATIENCE = 600.0
 """Seconds for which a study waits for its database, where GANSEARCH_STORAGE_PATIENCE does not say."""
-
 
 PAUSES = (0.1, 5.0)
 """The first and the longest pause between two tries, in seconds; each is twice the one before."""
@@ -66,21 +66,21 @@ class Change:
 class TrialStorage(Protocol):
     """What a journal asks of a storage, besides what Optuna's all have."""
 
+    @abstractmethod
     def begin(self, study_id: int, number: int, template: FrozenTrial) -> int:
         """Enter the trial of the next free number, durably; returns its id."""
-        ...
 
+    @abstractmethod
     def write(self, change: Change) -> None:
         """Write a change; it may be lost with the machine, until `flush`."""
-        ...
 
+    @abstractmethod
     def note(self, study_id: int, user_attrs: Mapping[str, Any]) -> None:
         """Set user attributes of the study; as for `write`."""
-        ...
 
+    @abstractmethod
     def flush(self) -> None:
         """Make durable all that was written."""
-        ...
 
 
 def patience() -> float:

@@ -25,7 +25,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.errors import StorageError, StudyError
-from gansearch.journal.changes import PAUSES, Change, log
+from gansearch.journal.changes import PAUSES, Change, TrialStorage, log
 from gansearch.journal.urls import NOTICED, cause_of, shown
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _patient(name: str) -> Any:
     return call
 
 
-class DatabaseStorage(RDBStorage):
+class DatabaseStorage(RDBStorage, TrialStorage):
     """A team's trials in a database, as Optuna lays them out there.
 
     On PostgreSQL and SQLite all that was written since the last flush goes in one transaction of a few

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -29,10 +28,7 @@ LOG, ERROR = "log.txt", "error.txt"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
-
-RESERVED = frozenset(
-    {"mlflow.db", "mlflow.db-journal", "mlflow.db-shm", "mlflow.db-wal", "mlartifacts"}
-)
+RESERVED = {"mlflow.db", "mlflow.db-journal", "mlflow.db-shm", "mlflow.db-wal", "mlartifacts"}
 """Names in a runs directory that are MLflow's: a study of such a name would block its store."""
 
 
@@ -230,21 +226,24 @@ def _restored(folder: Place) -> bool:
     journal = folder / JOURNAL_FILE
     if not isinstance(journal, Path) or not journal.is_file():
         return False
-    text = None
     with journal.open("rb") as lines:
-        for line in lines:
-            if b'"study"' in line:
-                with contextlib.suppress(ValueError, TypeError, AttributeError):  # a damaged line
-                    text = (
-                        json.loads(line)["user_attr"].get("study", text)
-                        if b"user_attr" in line
-                        else text
-                    )
-    if not isinstance(text, str):
+        texts = [text for line in lines if (text := _study_text(line)) is not None]
+    if not texts:
         return False
-    files.write(folder / "study.yaml", text)
+    files.write(folder / "study.yaml", texts[-1])
     print(f"{folder / 'study.yaml'} was gone: restored from the journal", file=sys.stderr, flush=True)
     return True
+
+
+def _study_text(line: bytes) -> str | None:
+    """The study file that a journal's line holds; None of any other line, damaged ones among them."""
+    if b'"study"' not in line:
+        return None
+    try:
+        text = json.loads(line)["user_attr"]["study"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return text if isinstance(text, str) else None
 
 
 def _studies(runs_dir: Place) -> list[Place]:

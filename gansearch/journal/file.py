@@ -16,7 +16,7 @@ from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.errors import StorageError, StudyError
-from gansearch.journal.changes import Change
+from gansearch.journal.changes import Change, TrialStorage
 
 
 class JournalFile(JournalFileBackend):
@@ -117,7 +117,7 @@ class JournalFile(JournalFileBackend):
             os.close(self._descriptor)
 
 
-class FileStorage(JournalStorage):
+class FileStorage(JournalStorage, TrialStorage):
     """A study's trials in a journal file."""
 
     def __init__(self, path: Path) -> None:

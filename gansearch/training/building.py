@@ -57,10 +57,17 @@ def _birthplace(device: torch.device) -> torch.device:
     return device if device.type == "meta" else torch.device("cpu")
 
 
-def with_defaults(config: TrialConfig) -> TrialConfig:
-    """A configuration with all options of its networks: one written before an option was added means
-    that option's default.
+def same_training(one: TrialConfig, other: TrialConfig) -> bool:
+    """Whether what was trained under a configuration may go on under another.
+
+    Health rules may differ: they judge a training, and do not change it. An option that a network has
+    got since one of them was written means its default.
     """
+    other = other.model_copy(update={"health": one.health})
+    return one == other or _with_defaults(one) == _with_defaults(other)
+
+
+def _with_defaults(config: TrialConfig) -> TrialConfig:
     tree = config.model_dump()
     for section, registry in (("generator", GENERATORS), ("discriminator", DISCRIMINATORS)):
         part = getattr(config, section)

@@ -35,7 +35,7 @@ from gansearch.training.building import (
     build_loss,
     build_optimizer,
     is_conditional,
-    with_defaults,
+    same_training,
 )
 from gansearch.training.health import Health
 from gansearch.training.measuring import (
@@ -245,12 +245,8 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` gave; raises `ValueError` if another configuration made it. Health
-        rules may be others: they judge a training, and do not change it.
-        """
-        made = TrialConfig.model_validate(state["config"])
-        made = made.model_copy(update={"health": self.config.health})
-        if made != self.config and with_defaults(made) != with_defaults(self.config):
+        """Continue from what `state` gave; raises `ValueError` if another training made it."""
+        if not same_training(TrialConfig.model_validate(state["config"]), self.config):
             raise ValueError("the checkpoint was made by another configuration")
         if state["device"] != self.device.type:
             raise ValueError(f"the checkpoint was made on {state['device']}, not {self.device.type}")

@@ -18,6 +18,7 @@ from gansearch.masking import without_password
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
 from gansearch.training import checkpoint
+from gansearch.training.building import same_training
 from gansearch.training.export_folder import write_picture
 from gansearch.tuning.log import TrialLog
 
@@ -69,7 +70,9 @@ class TrialFolder:
 
     def _is_foreign(self, state: Mapping[str, Any]) -> bool:
         made_by = state.get("config")
-        return made_by is not None and TrialConfig.model_validate(made_by) != self._config
+        if made_by is None:  # a toy trainer's
+            return False
+        return not same_training(TrialConfig.model_validate(made_by), self._config)
 
     def save(self, state: Mapping[str, Any], reports: list[Report]) -> None:
         """Write a checkpoint at the last of a trial's reports; keep that, one before it and the best.

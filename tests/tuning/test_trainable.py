@@ -414,3 +414,16 @@ def test_checkpoints_of_another_configuration_are_left_and_the_trial_begins_afre
     assert not checkpoint.steps(directory.trial(3)), "nor does a later worker find them"
     checkpoint.save(directory.trial(3), 5, {"config": mine.plain(), "step": 5})
     assert TrialFolder(directory, 3, mine).latest()["step"] == 5
+
+
+def test_checkpoints_of_the_same_training_are_kept(tmp_path, config):
+    """Health rules judge a training and do not change it; an option that a network got later is its
+    default in what was written before.
+    """
+    from gansearch.tuning.trial_folder import TrialFolder
+
+    directory, mine = StudyDirectory(tmp_path), config(health={"stalled": False})
+    mine = TrialConfig.model_validate(mine.plain() | {"discriminator": {"name": "mlp", "depth": 3}})
+    older = config().plain() | {"discriminator": {"name": "mlp"}}
+    checkpoint.save(directory.trial(3), 5, {"config": older, "step": 5})
+    assert TrialFolder(directory, 3, mine).latest()["step"] == 5
