@@ -157,7 +157,7 @@ def time_stock(trials: int, steps: int, mlflow: bool) -> dict[str, float]:
         proposer = Proposer(spec, Journal.create(folder, "study", facts))
         records = [proposer.propose(number) for number in range(trials)]
         configs = [{"number": r.number, "config": r.config} for r in records]
-        reference = prepare(spec.corner(), data, places)
+        reference = prepare(spec.example(), data, places)
         callback = MLflowLoggerCallback(f"sqlite:///{folder}/mlflow.db", experiment_name="study")
         parts = tune.with_parameters(
             Plain, data=data, reference=reference, directory=str(folder), trainer=TRAINER

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def show_study(out: Console, study: api.Study) -> None:
     """What a study file asks, before it is run."""
-    spec, config = study.spec, study.spec.corner()
+    spec, config = study.spec, study.spec.example()
     out.print(spec.question or "(no question)", style="bold", highlight=False)
     table = Table("axis", "range", box=None, padding=(0, 2), header_style="dim")
     for axis, described in spec.space.describe():

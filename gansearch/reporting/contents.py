@@ -274,7 +274,7 @@ TERMS = (
     ("95 % interval", "a range made so that it holds the true value in 95 studies of 100"),
     (
         "IQM",
-        "interquartile mean: the mean of the middle half, deaf to the luckiest and unluckiest runs",
+        "interquartile mean: the mean of the middle half, without the luckiest and unluckiest",
     ),
     ("P(A beats B)", "the probability that one run of A is better than one of B; a failure loses"),
     ("performance profile", "the share of runs at least as good as a threshold, for every threshold"),

@@ -62,14 +62,14 @@ class StudySpec:
         seed = trial_seed(self.plan.search.seed, number)
         return TrialConfig.model_validate({"seed": seed, **tree})
 
-    def corner(self) -> TrialConfig:
-        """Some configuration of the study: what all of them share can be read from it."""
+    def example(self) -> TrialConfig:
+        """One configuration of the study, from which what all of them share can be read."""
         return self.trial(0, first_end)
 
     @property
     def goal(self) -> Goal:
         """Which way is better."""
-        return self.corner().objective.towards
+        return self.example().objective.towards
 
     def configuration(self, label: str) -> TrialConfig:
         """One of the configurations that `stability.configurations` names."""

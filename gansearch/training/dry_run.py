@@ -39,7 +39,7 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
         UserError: naming the part that failed, or the configuration in which one did.
     """
     torch.set_num_threads(1)  # steps this small only lose by more
-    config = spec.corner()
+    config = spec.example()
     real = load_real(config, data, places)
     known = load_weights(config, places)
     few = _few(data)

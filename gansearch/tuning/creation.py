@@ -38,7 +38,7 @@ def created(spec: StudySpec, study: StoredStudy, reference: Reference) -> Iterat
 
 def create(spec: StudySpec, study: StoredStudy, reference: Reference | None) -> None:
     """Make a study, whole or not at all."""
-    config = spec.corner()
+    config = spec.example()
     facts = {
         "metric": config.objective.metric,
         "goal": spec.goal,

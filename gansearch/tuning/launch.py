@@ -203,7 +203,7 @@ def _staged(study: StoredStudy, journal: Journal, where: Where, console: Console
     with kept(directory.modules) as there:
         spec, data = load_study(directory.study_file, where.paths.data, launched=True)
         reference = load_reference(directory.reference)
-        _check_same_images(reference, load_real(spec.corner(), data, where.paths))
+        _check_same_images(reference, load_real(spec.example(), data, where.paths))
         modules = _modules(spec, where, there)
         for path in differing(modules, there):
             words = f"{path} is used, and is not what the study began with ({directory.modules})"
@@ -273,7 +273,7 @@ def _candidates(stage: Stage, journal: Journal, request: Request) -> list[Candid
     """Whom a request names; raises `StudyError` where that is nobody."""
     records, around = journal.trials(), request.around
     if around is None:
-        check_comparable(request.given, stage.spec.corner(), "the study")
+        check_comparable(request.given, stage.spec.example(), "the study")
         chosen = select(stage.spec, records, request.wanted, journal.metric, journal.goal)
         return chosen + [given_candidate(label, config) for label, config in request.given.items()]
     stability = stage.study.stability(journal)
@@ -370,7 +370,7 @@ def _measure(
 
     What lies in files is read here: that node need not have the data set, nor Inception's weights.
     """
-    config, resources = spec.corner(), spec.plan.resources
+    config, resources = spec.example(), spec.plan.resources
     metrics = ", ".join(part.name for part in config.evaluation.metrics)
     console.print(f"measuring the real images of {data.name} for {metrics}", style="dim")
     real = load_real(config, data, where.paths)

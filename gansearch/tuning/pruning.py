@@ -81,4 +81,4 @@ class Pruning:
 def make_pruning(spec: StudySpec, ledger: Ledger) -> Pruning:
     """The pruner that a study asks for, which has seen what has run already."""
     part = spec.plan.pruner
-    return Pruning(PRUNERS.build(part.name, part.options, spec.corner()), part.name, ledger)
+    return Pruning(PRUNERS.build(part.name, part.options, spec.example()), part.name, ledger)

@@ -50,7 +50,7 @@ def spec_of(case):
     budget = SimpleNamespace(steps=case["steps"], report_every=case["every"])
     pruner = SimpleNamespace(name="asha", min_steps=case["min_steps"], reduction_factor=case["factor"])
     return SimpleNamespace(
-        corner=lambda: SimpleNamespace(budget=budget), plan=SimpleNamespace(pruner=pruner)
+        example=lambda: SimpleNamespace(budget=budget), plan=SimpleNamespace(pruner=pruner)
     )
 
 

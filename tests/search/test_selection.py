@@ -128,7 +128,7 @@ def test_the_centre_is_found_by_label_by_number_or_is_the_best(searched):
 
 
 def test_what_must_be_the_same_for_all_is(spec):
-    one = spec().corner()
+    one = spec().example()
     other = one.model_copy(update={"budget": one.budget.model_copy(update={"steps": 30})})
     check_comparable({"a": one.model_copy(update={"batch_size": 8})}, one, "the study")
     with pytest.raises(InvalidInput, match=r"a, budget.steps: is 30, and the study has 90"):

@@ -55,9 +55,9 @@ def test_lucic_s_published_values_are_of_the_losses_that_it_searches(lucic):
     assert lucic.plan.published.values.keys() == {loss_family(config) for config in configs}
     families = len(lucic.plan.published.values)
     assert lucic.plan.search.trials == 100 * families
-    assert lucic.plan.published.metric == lucic.corner().objective.metric == "fid"
+    assert lucic.plan.published.metric == lucic.example().objective.metric == "fid"
     assert (lucic.plan.stability.per, lucic.plan.stability.seeds) == ("loss", 50)
-    budget = lucic.corner().budget
+    budget = lucic.example().budget
     assert budget.steps == 4 * budget.report_every
     assert math.isclose(budget.steps * 64 / 50_000, 20, rel_tol=1e-3), "epochs, as their code has them"
 
@@ -68,7 +68,7 @@ def test_lucic_s_comment_gives_overrides_that_are_valid(fashion_root):
     overrides = re.findall(r"--set '?([\w.]+)=([^'\s]+)'?", small)
     assert len(overrides) == 9
     spec = read(STUDIES / "lucic2018.yaml", fashion_root, overrides)
-    assert spec.corner().objective.metric == "fd_classifier"
+    assert spec.example().objective.metric == "fd_classifier"
     assert spec.plan.resources.gpus == 0
     letters = re.findall(
         r"(discriminator_steps|budget\.\w+)=(\d+)", text[text.index("to the letter") :]

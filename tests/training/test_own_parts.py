@@ -486,7 +486,7 @@ def test_few_images_are_checked_as_they_are_trained(tmp_path, monkeypatch, check
     assert words in str(told.value)
     spec, data = read_study(parse_document(too_many, "s.yaml"), tmp_path)
     with pytest.raises(UserError) as refused:
-        prepare(spec.corner(), data, LocalPaths(tmp_path, tmp_path))
+        prepare(spec.example(), data, LocalPaths(tmp_path, tmp_path))
     assert str(refused.value) == str(told.value), "the same words"
 
 

@@ -1,0 +1,95 @@
+"""What is asked: study files read and checked, what there is to ask for, what this machine lacks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gansearch.study.spec import StudySpec
+from gansearch.tuning.where import PathLike
+
+if TYPE_CHECKING:
+    from gansearch.data import DataSet
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked study file and its data, ready to be run.
+
+    Attributes:
+        spec: what is asked.
+        data: the training images.
+        stem: the file's name, from which a run takes its own.
+    """
+
+    spec: StudySpec
+    data: DataSet
+    stem: str
+
+
+def load_study(
+    path: PathLike, *, data: PathLike | None = None, overrides: Mapping[str, Any] | None = None
+) -> Study:
+    """Read and check a study file, and load the images that it names.
+
+    Args:
+        path: the YAML file.
+        data: the folder of all data sets; None: GANSEARCH_DATA.
+        overrides: values in place of the file's, by dotted key: {"search.trials": 8}.
+
+    Raises:
+        InvalidInput: with every mistake in the file.
+    """
+    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
+    from gansearch.training.validation import load_study as read  # noqa: PLC0415
+
+    spec, images = read(path, LocalPaths.of_environment(data).data, overrides)
+    return Study(spec, images, Path(path).stem)
+
+
+def check(
+    study: Study | PathLike, *, data: PathLike | None = None, inception: PathLike | None = None
+) -> int:
+    """Build every part of a study and train one tiny step of each option, on the CPU.
+
+    Returns:
+        How many configurations were tried.
+
+    Raises:
+        UserError: naming the parts with which a step failed.
+    """
+    from gansearch.training.dry_run import rehearse  # noqa: PLC0415
+    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
+
+    if not isinstance(study, Study):
+        study = load_study(study, data=data)
+    return rehearse(study.spec, study.data, LocalPaths.of_environment(data, inception))
+
+
+def parts(kind: str | None = None, name: str | None = None, *, markdown: bool = False) -> str:
+    """What there is: a text that describes parts with their options, or the keys of a study file.
+
+    Args:
+        kind: `loss`, `generator`, `metric` and so on; `study`: the study file's keys; None: all.
+        name: of a part, or `package.module:Thing` of your own; with `study`, a dotted key.
+        markdown: as a page rather than as text for a terminal.
+
+    Raises:
+        UserError: there is no such kind, part or key.
+    """
+    from gansearch.catalogue import pages  # noqa: PLC0415
+
+    return (pages.markdown if markdown else pages.text)(kind, name)
+
+
+def lacking(study: Study) -> list[str]:
+    """What this machine has too little of for one trial of a study, in words; a cluster may have it."""
+    import torch  # noqa: PLC0415
+
+    from gansearch.tuning.nodes import lacking as without  # noqa: PLC0415
+
+    here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+    return without(study.spec.plan.resources, [here], "this machine")

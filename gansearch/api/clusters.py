@@ -1,0 +1,61 @@
+"""Studies on a cluster elsewhere, as Ray jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
+
+from gansearch.tuning.where import JobOptions, PathLike, StoredOptions, Where, combined
+
+if TYPE_CHECKING:
+    from gansearch.tuning.jobs import Job, RemoteAnswer
+
+
+def submit(
+    study_file: PathLike,
+    address: str,
+    *,
+    name: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    where: Where | None = None,
+    **options: Unpack[JobOptions],
+) -> Job:
+    """Run a study on a cluster elsewhere as a Ray job; see `gansearch.tuning.jobs.submit`."""
+    from gansearch.tuning import jobs  # noqa: PLC0415
+
+    there = combined(where, options, JobOptions)
+    return jobs.submit(study_file, address, name=name, overrides=overrides, where=there)
+
+
+def submit_resume(
+    name: str,
+    address: str,
+    *,
+    trials: int | None = None,
+    where: Where | None = None,
+    **options: Unpack[JobOptions],
+) -> Job:
+    """Go on with such a study; see `gansearch.tuning.jobs.submit_resume`."""
+    from gansearch.tuning import jobs  # noqa: PLC0415
+
+    return jobs.submit_resume(name, address, combined(where, options, JobOptions), trials)
+
+
+def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
+    """What a study's job has printed, in pieces; see `gansearch.tuning.jobs.job_logs`."""
+    from gansearch.tuning import jobs  # noqa: PLC0415
+
+    return jobs.job_logs(address, name, follow=follow)
+
+
+def remote(
+    address: str,
+    arguments: Sequence[str],
+    *,
+    where: Where | None = None,
+    **options: Unpack[StoredOptions],
+) -> RemoteAnswer:
+    """Have a command answered by a cluster's head; see `gansearch.tuning.jobs.remote`."""
+    from gansearch.tuning import jobs  # noqa: PLC0415
+
+    return jobs.remote(address, arguments, combined(where, options, StoredOptions))

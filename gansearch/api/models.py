@@ -1,0 +1,149 @@
+"""Single models: the best taken home, one configuration trained by itself, samples drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from gansearch import files
+from gansearch.api.reading import StudyLike, find
+from gansearch.errors import UserError
+from gansearch.study.records import Report
+from gansearch.tuning.where import PathLike, StoredOptions, Where
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def export(
+    name: StudyLike,
+    out: PathLike,
+    *,
+    top: int = 1,
+    by: str = "iqm",
+    searched: bool = False,
+    where: Where | None = None,
+    **options: Unpack[StoredOptions],
+) -> list[Path]:
+    """Write the best configurations, with weights, samples and evidence; returns the folders.
+
+    Args:
+        name: the study.
+        out: a new folder.
+        top: how many, best first: by confirmed rank where configurations were trained again.
+        by: the score of that rank, see `gansearch.analysis.configurations.SCORES`.
+        searched: choose by the search's own values all the same.
+        where, options: as for `run`.
+
+    Raises:
+        UserError: nothing to export, or `out` is in use.
+    """
+    from gansearch.exporting import export as write  # noqa: PLC0415
+
+    study = find(name, where=where, **options)
+    return write(study, _here(out), top, by=by, searched=searched)
+
+
+def train(
+    config: PathLike,
+    out: PathLike,
+    *,
+    data: PathLike | None = None,
+    inception: PathLike | None = None,
+    device: str | None = None,
+    threads: int = 1,
+    trust: bool = False,
+    on_report: Callable[[Report], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Train one configuration by itself, without Ray, Optuna or MLflow.
+
+    Args:
+        config: its YAML file, hand-written or exported.
+        out: the folder for the model; an interrupted training there is gone on with.
+        data, inception: places on this machine.
+        device: as torch names it; None: the GPU if there is one.
+        threads: torch's; as many as a trial had CPUs repeat it to the bit.
+        trust: run the code that an export carries (`modules` beside its config.yaml).
+        on_report: called with each report.
+
+    Returns:
+        The curve, one row a report; the last says how it ended.
+    """
+    import pandas as pd  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    from gansearch.modules import carried  # noqa: PLC0415
+    from gansearch.study.document import read_document  # noqa: PLC0415
+    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
+    from gansearch.training.standalone import train as train_alone  # noqa: PLC0415
+    from gansearch.training.validation import load_config  # noqa: PLC0415
+
+    places = LocalPaths.of_environment(data, inception)
+    path = Path(config)
+    torch.set_num_threads(threads)
+    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=where)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {where} cannot be used here: {reason}") from error
+    tree = read_document(path).tree
+    with carried(path.parent, tree, trust=trust) as modules:
+        checked, images = load_config(path, places.data)
+        reports = train_alone(
+            checked, images, _here(out), places, device=where, modules=modules, on_report=on_report
+        )
+    rows = [
+        {"step": r.step, "seconds": r.seconds, "outcome": r.outcome, "reason": r.reason, **r.metrics}
+        for r in reports
+    ]
+    return pd.DataFrame(rows)
+
+
+def sample(
+    folder: PathLike,
+    out: PathLike,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    label: str | int | None = None,
+    trust: bool = False,
+) -> Path:
+    """Write samples from an exported generator; a seed, the same samples.
+
+    Args:
+        folder: the exported model.
+        out: a file: `.npy` gets the samples themselves (images: uint8, N x C x H x W; points: float32,
+            N x D), any other a PNG of them, a grid of images or a scatter of points.
+        count: how many.
+        seed: of their noise.
+        label: of a conditional model: the class, by name or number; None: all, as often as in the data.
+        trust: run the code that the folder carries, where the generator is of its maker's own.
+
+    Raises:
+        UserError: the folder is not a model's, the model has no such class, or it needs code that is
+            not trusted.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    from gansearch.training.export_folder import read_model, write_picture  # noqa: PLC0415
+
+    path = _here(out)
+    if path.is_dir():
+        raise UserError(f"{out} is a folder: --out must name a PNG")
+    model = read_model(Path(folder), trust=trust)
+    samples = model.sample(count, seed, label=None if label is None else str(label))
+    if path.suffix == ".npy":
+        with files.writing(path) as file:
+            np.save(file, samples.numpy())
+    else:
+        write_picture(model.domain.draw(samples), path)
+    return path
+
+
+def _here(out: PathLike) -> Path:
+    """Where to write what is taken home; raises `UserError` for a place that cannot be written."""
+    path = files.on_disk(files.place(out), "what is exported", "say a path on this machine")
+    files.check_writable(path.absolute().parent, "--out")
+    return path

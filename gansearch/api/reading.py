@@ -1,0 +1,144 @@
+"""What is known of a study: found by its name, and its journal read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+
+from gansearch.errors import UserError
+from gansearch.journal.stored import StoredStudy
+from gansearch.tuning.where import PlaceLike, StoredOptions, Where, combined
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gansearch.analysis.evidence import Evidence
+
+StudyLike: TypeAlias = "PlaceLike | StoredStudy"
+"""A study's name, its path, or what `find` gave."""
+
+
+def find(
+    name: StudyLike | None = None,
+    *,
+    where: Where | None = None,
+    **options: Unpack[StoredOptions],
+) -> StoredStudy:
+    """A study by its name or path, None being the newest: every function takes it in the name's place.
+
+    Raises:
+        StudyError: there is no such study.
+    """
+    if isinstance(name, StoredStudy):
+        return name
+    place = combined(where, options, StoredOptions)
+    return StoredStudy.find(None if name is None else str(name), place.runs, place.storage)
+
+
+def evidence(
+    name: StudyLike | Evidence, *, where: Where | None = None, **options: Unpack[StoredOptions]
+) -> Evidence:
+    """All that is known of a study, for analyses of one's own; read anew, unless it is given."""
+    from gansearch.analysis.evidence import Evidence, gather  # noqa: PLC0415
+
+    return name if isinstance(name, Evidence) else gather(find(name, where=where, **options))
+
+
+def facts(
+    name: StudyLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
+) -> dict[str, Any]:
+    """What is fixed for a study: name, metric, goal, steps, trials, digest, version, id, time."""
+    journal = find(name, where=where, **options).journal()
+    return {"name": journal.study.study_name, **journal.facts}
+
+
+def status(
+    name: StudyLike | Evidence, *, where: Where | None = None, **options: Unpack[StoredOptions]
+) -> dict[str, Any]:
+    """The state of a study, also while it runs: see `gansearch.analysis.tables.status`."""
+    from gansearch.analysis import tables  # noqa: PLC0415
+
+    return tables.status(evidence(name, where=where, **options))
+
+
+def trials(
+    name: StudyLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
+) -> pd.DataFrame:
+    """One row a trial, best first, indexed by number."""
+    from gansearch.analysis import tables  # noqa: PLC0415
+
+    journal = find(name, where=where, **options).journal()
+    return tables.trials_table(journal.trials(), journal.metric, journal.goal)
+
+
+def curves(
+    name: StudyLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
+) -> pd.DataFrame:
+    """One row a report of every trial: number, step, images, seconds and every metric."""
+    from gansearch.analysis import tables  # noqa: PLC0415
+
+    journal = find(name, where=where, **options).journal()
+    return tables.curves_table(journal.trials())
+
+
+def configurations(
+    name: StudyLike | Evidence,
+    *,
+    by: str = "iqm",
+    where: Where | None = None,
+    **options: Unpack[StoredOptions],
+) -> pd.DataFrame:
+    """One row for each configuration that was trained again, best rank first; see
+    `gansearch.analysis.configurations.configurations`.
+    """
+    from gansearch.analysis import configurations as confirmation  # noqa: PLC0415
+
+    return confirmation.configurations(evidence(name, where=where, **options), by)
+
+
+def trial_log(
+    name: StudyLike,
+    number: int,
+    *,
+    seeds: bool = False,
+    where: Where | None = None,
+    **options: Unpack[StoredOptions],
+) -> str:
+    """What a trial printed while it trained, and the error that ended it, if one did.
+
+    Args:
+        name: the study.
+        number: of the trial.
+        seeds: whether it is one of the stability study.
+        where, options: as for `run`.
+
+    Raises:
+        StudyError: there is no such study, or no such trial.
+    """
+    study = find(name, where=where, **options)
+    return study.trial_log(number, seeds=seeds) or "it printed nothing, and no error ended it\n"
+
+
+def compare(
+    *names: StudyLike,
+    anyway: bool = False,
+    by: str = "iqm",
+    where: Where | None = None,
+    **options: Unpack[StoredOptions],
+) -> pd.DataFrame:
+    """Several studies side by side, a row each.
+
+    Args:
+        names: the studies.
+        anyway: compare numbers that were made differently all the same.
+        by: the score that ranks each study's configurations.
+        where, options: as for `run`.
+
+    Raises:
+        StudyError: the studies' objective was not made alike (features, sample counts, split, ...).
+    """
+    from gansearch.reporting.comparison import compare as side_by_side  # noqa: PLC0415
+
+    if len(names) < 2:
+        raise UserError("name two studies or more to compare")
+    found = [evidence(name, where=where, **options) for name in names]
+    return side_by_side(found, anyway=anyway, by=by)

@@ -1,0 +1,158 @@
+"""Studies that are run: begun, gone on with, trained again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+from rich.console import Console
+
+from gansearch.api.asking import Study, load_study
+from gansearch.api.reading import StudyLike, evidence, find
+from gansearch.files import Place
+from gansearch.journal.stored import StoredStudy
+from gansearch.tuning.where import PathLike, PlaceLike, Where, WhereOptions, combined
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gansearch.analysis.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study that has run, wholly or in part.
+
+    Attributes:
+        directory: where it is.
+        finished: False after an interruption: `resume` goes on.
+        trials: one row a trial, best first.
+        configurations: one row for each that was trained again, best rank first; see
+            `gansearch.analysis.configurations.configurations`.
+        evidence: all that was known of it in the end; functions take it in the name's place.
+    """
+
+    directory: Place
+    finished: bool
+    trials: pd.DataFrame
+    configurations: pd.DataFrame
+    evidence: Evidence
+
+
+def run(
+    study: Study | PathLike,
+    *,
+    name: str | None = None,
+    trials: int | None = None,
+    console: Console | None = None,
+    where: Where | None = None,
+    **options: Unpack[WhereOptions],
+) -> StudyResult:
+    """Run a study under Ray Tune.
+
+    Args:
+        study: a file, or what `load_study` gave.
+        name: the study's name; None: the file's, with a number if that is taken.
+        trials: in place of the file's `search.trials`.
+        console: where progress is shown; None: standard error.
+        where: where it is kept and runs, and with what.
+        options: fields of `Where`, in place of those of `where`: `runs_dir="runs"`, `concurrency=2`.
+
+    Raises:
+        UserError: for anything that the user can mend; nothing was created then.
+    """
+    from gansearch.tuning import launch  # noqa: PLC0415
+
+    where = combined(where, options)
+    if not isinstance(study, Study):
+        study = load_study(study, data=where.data)
+    spec, stem, images = study.spec, study.stem, [study.data]
+    del study  # of what was loaded here there is to be one copy soon, in Ray's object store
+    if trials is not None:
+        spec = spec.with_trials(trials)
+    with StoredStudy.launching(name, stem, where.runs, where.storage) as stored:
+        finished = launch.run(spec, images.pop(), stored, where, console or Console(stderr=True))
+    return _result(stored, finished)
+
+
+def resume(
+    name: StudyLike,
+    *,
+    trials: int | None = None,
+    console: Console | None = None,
+    where: Where | None = None,
+    **options: Unpack[WhereOptions],
+) -> StudyResult:
+    """Go on with a study after any interruption, or with a finished one for more trials.
+
+    Args:
+        name: the study.
+        trials: how many its search is to have in all, as if it had been asked for them from the
+            beginning; None: as many as it was launched with.
+        console, where, options: as for `run`.
+
+    Raises:
+        StudyError: there is no such study, it is being run, its file has changed, or its search has
+            more trials already.
+    """
+    from gansearch.tuning import launch  # noqa: PLC0415
+
+    where = combined(where, options)
+    study = find(name, where=where)
+    return _result(study, launch.resume(study, where, console or Console(stderr=True), trials))
+
+
+def stability(
+    *what: PlaceLike,
+    top: int | None = None,
+    seeds: int | None = None,
+    per: Literal["study", "loss"] | None = None,
+    default: bool | None = None,
+    around: float | None = None,
+    of: str = "",
+    axes: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    console: Console | None = None,
+    where: Where | None = None,
+    **options: Unpack[WhereOptions],
+) -> StudyResult:
+    """Train configurations again on fresh seeds, without pruning.
+
+    Args:
+        what: a study, to whose stability study this adds; or configuration files, which make a study
+            of their own; or both.
+        top: how many of the study's best; None: as its file says, else 5.
+        seeds: how often each is trained in all; None: as the study's file says, else 10.
+        per: the best of the whole `study`, or of each `loss`.
+        default: whether the configuration with every axis at its default joins them.
+        around: in (0, 1): train the neighbours of one configuration instead, each with one number
+            multiplied by up to 1 - around and 1 + around.
+        of: that configuration's label or trial number; "": the best.
+        axes: dotted paths of the numbers to change; empty: all that the search varied.
+        overrides: values in place of the configuration files', by dotted key.
+        name: of a new study.
+        console, where, options: as for `run`.
+
+    Raises:
+        UserError: for anything that the user can mend.
+    """
+    from gansearch.analysis.configurations import best_label  # noqa: PLC0415
+    from gansearch.analysis.evidence import gather  # noqa: PLC0415
+    from gansearch.tuning.again import Wish, train_again  # noqa: PLC0415
+
+    wish = Wish(top, seeds, per, default, around, of, axes, overrides or {}, name)
+    names, where = [str(each) for each in what], combined(where, options)
+    shown = console or Console(stderr=True)
+    return _result(*train_again(names, wish, where, shown, lambda study: best_label(gather(study))))
+
+
+def _result(study: StoredStudy, finished: bool) -> StudyResult:
+    from gansearch.analysis import configurations as confirmation  # noqa: PLC0415
+    from gansearch.analysis import tables  # noqa: PLC0415
+
+    found = evidence(study)
+    trials = tables.trials_table(found.search, found.metric, found.goal)
+    ranking = confirmation.configurations(found)
+    return StudyResult(study.directory.path, finished, trials, ranking, found)
