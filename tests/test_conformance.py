@@ -19,7 +19,8 @@ from gansearch.metrics.diversity import Diversity
 from gansearch.metrics.frechet import ClassifierDistance
 from gansearch.metrics.score import ClassifierScore
 from gansearch.search import PRUNERS, SAMPLERS
-from gansearch.search.pruners import GO_ON, Asha, Decision, Median, Verdict
+from gansearch.search.halving import Asha, Hyperband
+from gansearch.search.pruners import GO_ON, Decision, Median, Verdict, Wake
 from gansearch.study.records import Outcome
 from gansearch.study.space import Choice
 from gansearch.testing import check_metric, check_optimizer, check_pruner, check_sampler
@@ -34,6 +35,11 @@ def test_our_pruners(name):
 def test_a_pruner_with_options():
     check_pruner(partial(Median, min_steps=20, min_trials=1))
     check_pruner(partial(Asha, reduction_factor=2, min_steps=30))
+    check_pruner(partial(Hyperband, second_chances=True))
+
+
+def test_a_pruner_that_pauses():
+    check_pruner(partial(Asha, second_chances=True))
 
 
 class Muses(Asha):
@@ -71,10 +77,78 @@ class Vague(Asha):
         return verdict if verdict is GO_ON else Verdict(verdict.decision, "it is bad")
 
 
-class Pauses(Asha):
+class Pauses:
+    """It cannot say who goes on."""
+
+    def __init__(self, config):
+        self.asha = Asha(config, second_chances=True)
+
+    def judge(self, trial, report):
+        return self.asha.judge(trial, report)
+
+
+class Kind(Asha):
+    def __init__(self, config):
+        super().__init__(config, second_chances=True)
+
+
+class WakesWhomItLikes(Kind):
+    def choose(self, paused, fresh):
+        return Wake(10**6, "at step 10")
+
+
+class WakesWithoutAWord(Kind):
+    def choose(self, paused, fresh):
+        return Wake(paused[0].number, "")
+
+
+class Nods(Kind):
+    def choose(self, paused, fresh):
+        return True
+
+
+class Counts(Kind):
+    """It wakes every other time, as if to be asked were an event."""
+
+    asked = 0
+
+    def choose(self, paused, fresh):
+        self.asked += 1
+        return super().choose(paused, fresh) if self.asked % 2 else None
+
+
+class Grows(Kind):
+    """To be asked changes its verdicts."""
+
+    patience = 0
+
     def judge(self, trial, report):
         verdict = super().judge(trial, report)
-        return verdict if verdict is GO_ON else Verdict(Decision.PAUSE, verdict.reason)
+        return GO_ON if self.patience > 3 else verdict
+
+    def choose(self, paused, fresh):
+        self.patience += 1
+        return super().choose(paused, fresh)
+
+
+class Empties(Kind):
+    def choose(self, paused, fresh):
+        wake = super().choose(paused, fresh)
+        paused.clear()
+        return wake
+
+
+class WakesEvenNumbers(Kind):
+    def choose(self, paused, fresh):
+        if len(paused) < 3:
+            return None
+        first = min(paused, key=lambda trial: (trial.number < 1000) == trial.number % 2)
+        return Wake(first.number, f"at step {first.step}")
+
+
+class NeedsTwo(Kind):
+    def choose(self, paused, fresh):
+        return Wake(paused[1].number, f"at step {paused[1].step}")
 
 
 class TrustsMetrics(Asha):
@@ -115,7 +189,15 @@ class LikesEvenNumbers(Asha):
         (Shares, "the same reports must get the same verdicts"),
         (Silent, "a reason in words that names the step, not ''"),
         (Vague, "a reason in words that names the step, not 'it is bad'"),
-        (Pauses, "answers with pause, which no study can follow yet"),
+        (Pauses, "answers with pause, and has no `choose`"),
+        (WakesWhomItLikes, "must name one that is paused, not 1000000"),
+        (WakesWithoutAWord, "to go on needs a reason in words that names the step, not ''"),
+        (Nods, "must return a Wake or None, not True"),
+        (Counts, "choose must give the same answer when it is asked again"),
+        (Grows, "choose must change nothing in the pruner"),
+        (Empties, "choose must not change what it is shown"),
+        (WakesEvenNumbers, "a trial's number is but its name"),
+        (NeedsTwo, "choose fails on 1 paused trials: IndexError"),
         (TrustsMetrics, "judge fails on .* at step"),
         (Writes, "must not change the record or the report"),
         (Ends, "must not change the record or the report"),

@@ -41,6 +41,7 @@ def curves_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
 
 ENDINGS = {
     Outcome.RUNNING: "are running",
+    Outcome.PAUSED: "are paused",
     Outcome.PRUNED: "were pruned",
     Outcome.INTERRUPTED: "were interrupted",
 }

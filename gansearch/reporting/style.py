@@ -54,6 +54,7 @@ FAMILY_MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 
 OUTCOME_COLOURS = {
     Outcome.RUNNING: "#56B4E9",
+    Outcome.PAUSED: "#2F5D9B",
     Outcome.COMPLETED: "#1B7F5C",
     Outcome.PRUNED: "#E3C14B",
     Outcome.DIVERGED: "#8C1D18",
@@ -64,6 +65,7 @@ OUTCOME_COLOURS = {
 }
 OUTCOME_MARKS = {
     Outcome.RUNNING: ".",
+    Outcome.PAUSED: "P",
     Outcome.COMPLETED: "o",
     Outcome.PRUNED: "v",
     Outcome.DIVERGED: "x",

@@ -26,7 +26,8 @@ SAMPLERS: Registry[Sampler] = Registry(
 PRUNERS: Registry[Pruner] = Registry(
     "pruner",
     {
-        "asha": "gansearch.search.pruners:Asha",
+        "asha": "gansearch.search.halving:Asha",
+        "hyperband": "gansearch.search.halving:Hyperband",
         "median": "gansearch.search.pruners:Median",
         "none": "gansearch.search.pruners:Never",
     },

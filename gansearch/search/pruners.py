@@ -13,10 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Protocol
-
-import numpy as np
-from pydantic import Field
+from typing import Protocol, runtime_checkable
 
 from gansearch.study.config import Positive, TrialConfig
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord, cost
@@ -39,6 +36,14 @@ class Verdict:
 
 
 GO_ON = Verdict()
+
+
+@dataclass(frozen=True)
+class Wake:
+    """What a pruner says of a free place: this paused trial goes on there, and why."""
+
+    number: int
+    reason: str
 
 
 class Pruner(Protocol):
@@ -65,8 +70,8 @@ class Pruner(Protocol):
     - A metric may be NaN, infinite or missing in any report.
     - Neither the record nor the report may be changed.
 
-    PAUSE asks that a trial keep its place and give up its worker. Nothing can wake a paused trial yet,
-    so `gansearch.tuning` refuses it: the study ends resumably with a message that names the pruner.
+    PAUSE gives the trial's place away, and keeps its checkpoint. A pruner that answers so also has
+    `choose`, see `SecondChances`.
     """
 
     def judge(self, trial: TrialRecord, report: Report) -> Verdict:
@@ -79,78 +84,33 @@ class Pruner(Protocol):
         ...
 
 
-class Asha:
-    """Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934) on the best objective so far.
+@runtime_checkable
+class SecondChances(Pruner, Protocol):
+    """A pruner that pauses trials, and says which of them go on.
 
-    The best so far, and not the last, because that is what a trial is worth in this study. Rungs lie
-    at `min_steps` times the powers of `reduction_factor`, up to the budget. A trial that comes to a
-    rung is stopped if it is worse than the best 1/`reduction_factor` of those that were there before
-    it, and counts there from then on, stopped or not.
+    What it can rely on:
 
-    Rungs and cutoffs are those of Ray Tune's `ASHAScheduler`. That one lets a trial without a finite
-    objective run on for ever: here it is stopped at the first rung, and leaves no mark. Neither does a
-    trial that a health rule ended; one that completed counts.
+    - Whenever a place is free and some trial is paused, it is asked, once for each place. A trial that
+      is to go on is not among `paused` the next time, and its next report is judged like any other.
+    - When no new trial is left, nothing runs, and it answers None, the study is over: every paused
+      trial is `pruned`, for the reason with which it was paused last.
 
-    Args:
-        config: of one of the study's trials.
-        reduction_factor: one trial in this many goes on from each rung.
-        min_steps: the first rung, in generator steps; None: a ninth of the budget's reports, at least
-            one.
+    What it must do:
+
+    - The answer is a function of the reports shown, of `paused` and of `fresh` alone, and changes
+      nothing in the pruner: it may be asked again, and of `paused` without some of them. So the same
+      journal gives the same decisions, in a resumed study and in a replay.
+    - The reason is in words, and names the step at which the trial was paused.
     """
 
-    def __init__(
-        self,
-        config: TrialConfig,
-        *,
-        reduction_factor: Annotated[int, Field(ge=2)] = 3,
-        min_steps: Positive | None = None,
-    ) -> None:
-        self.min_steps = first_judgement(config, min_steps)
-        self.reduction_factor = reduction_factor
-        self._config = config
-        ratio = max(config.budget.steps, self.min_steps) / self.min_steps
-        count = int(np.log(ratio) / np.log(reduction_factor) + 1)
-        steps = [self.min_steps * reduction_factor**k for k in reversed(range(count))]
-        self.rungs = {step: Rung() for step in steps}
+    def choose(self, paused: Sequence[TrialRecord], fresh: bool) -> Wake | None:
+        """The paused trial that goes on in a free place; None: a new one, or nobody.
 
-    def judge(self, trial: TrialRecord, report: Report) -> Verdict:
-        """Stops a trial that is not among the best of its rung."""
-        if report.outcome not in (None, Outcome.COMPLETED):
-            return GO_ON
-        reward = best_reward(trial, self._config)
-        if reward is None:
-            return without_objective(report, self.min_steps)
-        rung = next((rung for step, rung in self.rungs.items() if report.step >= step), None)
-        if rung is None or trial.number in rung.numbers:
-            return GO_ON
-        cutoff = rung.cutoff(self.reduction_factor)
-        rung.enter(trial.number, reward)
-        if cutoff is None or reward >= cutoff:
-            return GO_ON
-        share = f"the best 1/{self.reduction_factor} of those that came as far"
-        return Verdict(Decision.STOP, f"not among {share}, at step {report.step}")
-
-
-class Rung:
-    """What trials were worth when they came to a step.
-
-    Attributes:
-        numbers: of the trials that count here.
-        rewards: their best objectives so far, higher being better, in rising order.
-    """
-
-    def __init__(self) -> None:
-        self.numbers: set[int] = set()
-        self.rewards: list[float] = []
-
-    def enter(self, number: int, reward: float) -> None:
-        """Count a trial."""
-        self.numbers.add(number)
-        insort(self.rewards, reward)
-
-    def cutoff(self, reduction_factor: int) -> float | None:
-        """The least reward among the best 1/`reduction_factor`; None where no trial counts yet."""
-        return quantile(self.rewards, (1 - 1 / reduction_factor) * 100 / 100) if self.rewards else None
+        Args:
+            paused: the trials that are paused, by number; one at least. None may be changed.
+            fresh: whether a new trial could be started instead.
+        """
+        ...
 
 
 class Median:

@@ -26,6 +26,7 @@ class Outcome(StrEnum):
     """How a trial ended, or that it has not."""
 
     RUNNING = "running"
+    PAUSED = "paused"
     COMPLETED = "completed"
     PRUNED = "pruned"
     DIVERGED = "diverged"
@@ -36,8 +37,8 @@ class Outcome(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is to come: an interrupted trial goes on at `resume`."""
-        return self not in (Outcome.RUNNING, Outcome.INTERRUPTED)
+        """Whether nothing more is to come: a paused trial may go on, an interrupted one at `resume`."""
+        return self not in (Outcome.RUNNING, Outcome.PAUSED, Outcome.INTERRUPTED)
 
     @property
     def unhealthy(self) -> bool:

@@ -22,13 +22,14 @@ from typing import Any, Literal
 from gansearch.study.config import digest, flatten
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report, better
 
-Status = Literal["RUNNING", "FINISHED", "KILLED", "FAILED"]
+Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "KILLED", "FAILED"]
 
 Phase = Literal["search", "stability"]
 """Of a study; each numbers its trials from 0."""
 
 STATUS: dict[Outcome, Status] = {
     Outcome.RUNNING: "RUNNING",
+    Outcome.PAUSED: "SCHEDULED",
     Outcome.COMPLETED: "FINISHED",
     Outcome.PRUNED: "KILLED",
     Outcome.INTERRUPTED: "KILLED",

@@ -20,6 +20,7 @@ LINE_EVERY = 30.0
 
 STYLES = {
     Outcome.RUNNING: "cyan",
+    Outcome.PAUSED: "blue",
     Outcome.COMPLETED: "green",
     Outcome.PRUNED: "yellow",
     Outcome.DIVERGED: "red",

@@ -101,7 +101,7 @@ def test_strict_json_is_json_and_changes_nothing_finite(value):
 
 
 def test_outcomes():
-    assert {o for o in Outcome if not o.ended} == {Outcome.RUNNING, Outcome.INTERRUPTED}
+    assert {o for o in Outcome if not o.ended} == {Outcome.RUNNING, Outcome.PAUSED, Outcome.INTERRUPTED}
     assert {o for o in Outcome if o.unhealthy} == {Outcome.DIVERGED, Outcome.COLLAPSED, Outcome.STALLED}
 
 

@@ -1,0 +1,297 @@
+"""Successive halving: of the trials that come to a rung, the best go on."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Container, Sequence, Set
+from itertools import pairwise
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from gansearch.search.pruners import (
+    GO_ON,
+    Decision,
+    Verdict,
+    Wake,
+    best_reward,
+    first_judgement,
+    quantile,
+    without_objective,
+)
+from gansearch.study.config import Positive, TrialConfig
+from gansearch.study.records import Outcome, Report, TrialRecord
+
+Factor = Annotated[int, Field(ge=2)]
+
+
+class Rung:
+    """What trials were worth when they came to a step.
+
+    Attributes:
+        step: at which it lies, in generator updates.
+        worth: by number, their best objectives so far; higher is better.
+        rewards: the same in rising order.
+    """
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.worth: dict[int, float] = {}
+        self.rewards: list[float] = []
+        self._order: list[tuple[float, int]] = []  # (-reward, number), the best first
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def enter(self, number: int, reward: float) -> None:
+        """Count a trial."""
+        self.worth[number] = reward
+        insort(self.rewards, reward)
+        insort(self._order, (-reward, number))
+
+    def leave(self, number: int) -> None:
+        """Count a trial no more, if it was counted."""
+        reward = self.worth.pop(number, None)
+        if reward is not None:
+            del self.rewards[bisect_left(self.rewards, reward)]
+            del self._order[bisect_left(self._order, (-reward, number))]
+
+    def cutoff(self, reduction_factor: int) -> float | None:
+        """The least reward among the best 1/`reduction_factor`; None where no trial counts yet."""
+        return quantile(self.rewards, (1 - 1 / reduction_factor) * 100 / 100) if self.rewards else None
+
+    def rank(self, number: int) -> int:
+        """A trial's place, from 1; of equal ones that of the lesser number comes first."""
+        return bisect_left(self._order, (-self.worth[number], number)) + 1
+
+    def best_of(self, numbers: Container[int], among: int) -> int | None:
+        """The best of some trials, if it is among the best of all."""
+        return next((number for _, number in self._order[:among] if number in numbers), None)
+
+
+class Asha:
+    """Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934) on the best objective so far.
+
+    The best so far, and not the last, because that is what a trial is worth in this study. Rungs lie
+    at `min_steps` times the powers of `reduction_factor`, up to the budget. A trial that comes to a
+    rung is stopped if it is worse than the best 1/`reduction_factor` of those that were there before
+    it, and counts there from then on, stopped or not.
+
+    Rungs and cutoffs are those of Ray Tune's `ASHAScheduler`. That one lets a trial without a finite
+    objective run on for ever: here it is stopped at the first rung, and leaves no mark. Neither does a
+    trial that a health rule ended; one that completed counts.
+
+    With second chances a trial is paused and not stopped, as in the paper's Algorithm 2: one that comes
+    to a rung goes on if it is then among the best 1/`reduction_factor` of all that have come there,
+    rounded down, and so does one that was paused there, later, when enough worse ones have come. Paused
+    trials of the highest rung go first, before a new trial is begun. One that a health rule ended gives
+    its place in the rungs to others.
+
+    When no new trial is left, free places go to the paused ones nearest to their share, as long as the
+    study has used fewer steps than successive halving would of that many trials: all of them to the
+    first rung, 1/`reduction_factor` of them to the second, one at least to the end. So what was saved
+    by trials that failed early is spent, and the study ends. Until one trial has completed, the best
+    goes on in any case.
+
+    Args:
+        config: of one of the study's trials.
+        reduction_factor: one trial in this many goes on from each rung.
+        min_steps: the first rung, in generator steps; None: a ninth of the budget's reports, at least
+            one.
+        second_chances: whether a trial that is behind is paused, and may go on later.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        *,
+        reduction_factor: Factor = 3,
+        min_steps: Positive | None = None,
+        second_chances: bool = False,
+    ) -> None:
+        self.min_steps = first_judgement(config, min_steps)
+        self.reduction_factor = reduction_factor
+        self.second_chances = second_chances
+        self._config = config
+        steps = rung_steps(config, self.min_steps, reduction_factor)
+        self.rungs = {step: Rung(step) for step in reversed(steps)}
+        self._account = Account(steps, config.budget.steps, reduction_factor)
+
+    def judge(self, trial: TrialRecord, report: Report) -> Verdict:
+        """Stops or pauses a trial that is not among the best of its rung."""
+        verdict = self._judge(trial, report)
+        over = report.outcome is not None or verdict.decision is Decision.STOP
+        self._account.note(trial.number, report.step, over=over)
+        return verdict
+
+    def _judge(self, trial: TrialRecord, report: Report) -> Verdict:
+        if report.outcome not in (None, Outcome.COMPLETED):
+            if self.second_chances:
+                for rung in self.rungs.values():
+                    rung.leave(trial.number)
+            return GO_ON
+        reward = best_reward(trial, self._config)
+        if reward is None:
+            return without_objective(report, self.min_steps)
+        reached = next((rung for step, rung in self.rungs.items() if report.step >= step), None)
+        if reached is None or trial.number in reached.worth:
+            return GO_ON
+        cutoff = reached.cutoff(self.reduction_factor)
+        reached.enter(trial.number, reward)
+        if self.second_chances:
+            on = report.outcome or reached.rank(trial.number) <= len(reached) // self.reduction_factor
+            return GO_ON if on else Verdict(Decision.PAUSE, self._why(reached, trial))
+        if cutoff is None or reward >= cutoff:
+            return GO_ON
+        share = f"the best 1/{self.reduction_factor} of those that came as far"
+        return Verdict(Decision.STOP, f"not among {share}, at step {report.step}")
+
+    def choose(self, paused: Sequence[TrialRecord], fresh: bool) -> Wake | None:
+        """The best one that has moved into its rung's best; without a new trial, others too."""
+        trials = {trial.number: trial for trial in paused}
+        waiting = self._by_rung(trials.keys())
+        for rung, numbers in waiting:
+            number = rung.best_of(numbers, among=len(rung) // self.reduction_factor)
+            if number is not None:
+                return Wake(number, self._why(rung, trials[number]))
+        if fresh or not waiting or not self._account.has_left(trials.keys()):
+            return None
+        bests = [(rung, rung.best_of(numbers, among=len(rung))) for rung, numbers in waiting]
+        shares = [(rung.rank(best) / len(rung), rung, best) for rung, best in bests if best is not None]
+        _, rung, number = min(shares, key=lambda at: at[0])
+        return Wake(number, f"{place(rung, trials[number])}, with no new trial left and steps to spare")
+
+    def _why(self, rung: Rung, trial: TrialRecord) -> str:
+        return f"{place(rung, trial)}, of which the best 1/{self.reduction_factor} go on"
+
+    def _by_rung(self, paused: Set[int]) -> list[tuple[Rung, set[int]]]:
+        """Paused trials by the rung at which each waits, the highest first."""
+        left, found = set(paused), []
+        for rung in self.rungs.values():
+            here = left & rung.worth.keys()
+            if here:
+                found.append((rung, here))
+                left -= here
+        return found
+
+
+class Account:
+    """What a study's trials have used of the steps that successive halving would give them.
+
+    Args:
+        rungs: their steps, rising.
+        steps: the budget of one trial, in generator updates.
+        reduction_factor: one trial in this many goes on from each rung.
+    """
+
+    def __init__(self, rungs: Sequence[int], steps: int, reduction_factor: int) -> None:
+        self._ends = [*rungs, steps]
+        self._factor = reduction_factor
+        self._used: dict[int, int] = {}  # steps, by number
+        self._coming: dict[int, int] = {}  # those to the next rung, of trials that are not over
+        self._completed = False
+
+    def note(self, number: int, step: int, *, over: bool) -> None:
+        """A trial has come to a step."""
+        self._used[number] = step
+        if over:
+            self._coming.pop(number, None)
+            self._completed = self._completed or step >= self._ends[-1]
+        else:
+            self._coming[number] = next((end for end in self._ends if end > step), step) - step
+
+    def has_left(self, paused: Set[int]) -> bool:
+        """Whether there are steps for one more to go on; those under way use what their rung takes."""
+        under_way = self._coming.keys() - paused
+        if not self._completed and not under_way:
+            return True
+        coming = sum(self._coming[number] for number in under_way)
+        return sum(self._used.values()) + coming < self.granted
+
+    @property
+    def granted(self) -> int:
+        """What successive halving uses of as many trials as there have been."""
+        shares = [max(1, len(self._used) // self._factor**k) for k in range(len(self._ends))]
+        stretches = [end - begin for begin, end in pairwise([0, *self._ends])]
+        return sum(share * stretch for share, stretch in zip(shares, stretches, strict=True))
+
+
+def rung_steps(config: TrialConfig, first: int, reduction_factor: int) -> list[int]:
+    """`first` times the powers of `reduction_factor`, up to the budget."""
+    ratio = max(config.budget.steps, first) / first
+    count = int(np.log(ratio) / np.log(reduction_factor) + 1)
+    return [first * reduction_factor**k for k in range(count)]
+
+
+def place(rung: Rung, trial: TrialRecord) -> str:
+    """`3rd of 12 at step 250`."""
+    rank = rung.rank(trial.number)
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(0 if rank % 100 in (11, 12, 13) else rank % 10, "th")
+    return f"{rank}{ending} of {len(rung)} at step {trial.step}"
+
+
+class Hyperband:
+    """Asynchronous Hyperband (Li et al. 2018, arXiv 1603.06560; 2020, arXiv 1810.05934).
+
+    Where a trial's beginning says little of its end, early rungs do harm; where it says much, late ones
+    waste. Hyperband bets on both: it deals trials to brackets, each of them successive halving (see
+    `asha`) that begins one rung later than the one before, the last at the end of the budget or close
+    to it. Of K brackets the one with s rungs after its first is dealt ceil(K / (s + 1) * factor^s)
+    trials of a round, so that all spend about the same. Trials are dealt in the order of their first
+    reports.
+
+    Args:
+        config: of one of the study's trials.
+        reduction_factor: one trial in this many goes on from each rung.
+        min_steps: the first bracket's first rung, in generator steps; None: a ninth of the budget's
+            reports, at least one.
+        second_chances: whether a trial that is behind is paused, and may go on later.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        *,
+        reduction_factor: Factor = 3,
+        min_steps: Positive | None = None,
+        second_chances: bool = False,
+    ) -> None:
+        firsts = rung_steps(config, first_judgement(config, min_steps), reduction_factor)
+        self.brackets = [
+            Asha(
+                config,
+                reduction_factor=reduction_factor,
+                min_steps=first,
+                second_chances=second_chances,
+            )
+            for first in firsts
+        ]
+        after = [len(bracket.rungs) - 1 for bracket in self.brackets]
+        self._sizes = [math.ceil(len(firsts) / (s + 1) * reduction_factor**s) for s in after]
+        self._dealt: dict[int, int] = {}  # the bracket, by number
+        self._counts = [0 for _ in firsts]
+
+    def judge(self, trial: TrialRecord, report: Report) -> Verdict:
+        """As the trial's bracket does."""
+        return self._bracket(trial.number).judge(trial, report)
+
+    def choose(self, paused: Sequence[TrialRecord], fresh: bool) -> Wake | None:
+        """Of those whom the brackets choose, the one that has come farthest."""
+        steps = {trial.number: trial.step for trial in paused}
+        wakes = []
+        for at, bracket in enumerate(self.brackets):
+            own = [trial for trial in paused if self._dealt.get(trial.number) == at]
+            if own and (wake := bracket.choose(own, fresh)):
+                wakes.append(wake)
+        return max(wakes, key=lambda wake: steps[wake.number], default=None)
+
+    def _bracket(self, number: int) -> Asha:
+        """A trial's bracket: a new one goes to the one that is farthest from its share."""
+        if number not in self._dealt:
+            filled = [count / size for count, size in zip(self._counts, self._sizes, strict=True)]
+            at = filled.index(min(filled))
+            self._dealt[number] = at
+            self._counts[at] += 1
+        return self.brackets[self._dealt[number]]
