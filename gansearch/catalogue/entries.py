@@ -272,8 +272,12 @@ def _below(model: type[BaseModel], prefix: str, default: Any = None) -> Iterator
     for option in _options(model, Docstring.of(model).entries, default):
         info = model.model_fields[option.name]
         section, name = _section(info.annotation), f"{prefix}{option.name}"
-        if section is None or issubclass(section, Part):
+        if section is None:
             yield replace(option, name=name)
+        elif issubclass(section, Part):
+            yield replace(option, name=name)
+            own = _below(section, f"{name}.", getattr(default, option.name, None))
+            yield from (key for key in own if key.name != f"{name}.name")
         else:
             meaning = option.meaning or _plain(" ".join(Docstring.of(section).summary.split()))
             yield replace(option, name=name, meaning=meaning)

@@ -9,7 +9,7 @@ Importing this package does not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from gansearch.study.registry import Registry
@@ -33,10 +33,14 @@ class Loss(Protocol):
     """
 
     g_uses_real: ClassVar[bool]
-    decision: ClassVar[float | None]
+
+    @property
+    def decision(self) -> float | None: ...  # noqa: D102
 
     def d(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The discriminator's loss."""
+        """The discriminator's loss. One that draws random numbers takes them as a keyword `draws`, as
+        penalties do, and is its expectation without.
+        """
         ...
 
     def g(self, real: Tensor | None, fake: Tensor) -> Tensor:
@@ -56,7 +60,9 @@ class Penalty(Protocol):
     with the attribute `flat = True` always as [..., B, D], so that it serves for any data.
 
     One that draws random numbers takes them from a keyword `draws: Draws` (`gansearch.losses.draws`),
-    and not from torch's global generator, so that a training is the same alone and beside others.
+    and not from torch's global generator, so that a training is the same alone and beside others. One
+    for one kind of data alone says so by an attribute `kind = "images"`, and one that takes each
+    sample's own slope by `per_sample = True`: it is refused beside batch norm.
     """
 
     def __call__(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
@@ -75,6 +81,23 @@ class Constraint(Protocol):
         ...
 
 
+@runtime_checkable
+class Observer(Protocol):
+    """A penalty that remembers something of the training; its state is part of a checkpoint."""
+
+    def observe(self, real: Tensor, fake: Tensor) -> None:
+        """Take note of the logits [..., B] of an update of the discriminator, after it."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What it remembers."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state_dict` gave."""
+        ...
+
+
 LOSSES: Registry[Loss] = Registry(
     "loss",
     {
@@ -83,6 +106,8 @@ LOSSES: Registry[Loss] = Registry(
         "hinge": "gansearch.losses.hinge:Hinge",
         "least-squares": "gansearch.losses.least_squares:LeastSquares",
         "wasserstein": "gansearch.losses.wasserstein:Wasserstein",
+        "relativistic-average": "gansearch.losses.relativistic_average:RelativisticAverage",
+        "relativistic-paired": "gansearch.losses.relativistic_paired:RelativisticPaired",
     },
 )
 
@@ -90,8 +115,13 @@ PENALTIES: Registry[Penalty] = Registry(
     "penalty",
     {
         "gradient-penalty": "gansearch.losses.gradient_penalty:GradientPenalty",
+        "zero-centred": "gansearch.losses.zero_centred:ZeroCentred",
         "r1": "gansearch.losses.r1:R1",
+        "r2": "gansearch.losses.r2:R2",
+        "r1-r2": "gansearch.losses.r1_r2:R1R2",
         "dragan": "gansearch.losses.dragan:DRAGAN",
         "clipping": "gansearch.losses.clipping:Clipping",
+        "lecam": "gansearch.losses.lecam:LeCam",
+        "consistency": "gansearch.losses.consistency:Consistency",
     },
 )

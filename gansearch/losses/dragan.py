@@ -25,13 +25,14 @@ class DRAGAN:
     `compare_gan` centres u, leaves a out and clips the images.) As there, pixels only become brighter.
 
     The slope is that of the logit, in pixels from -1 to 1. Batch norm in the discriminator ties the
-    samples of a batch together, as for `gradient-penalty`; the study allows it all the same.
+    samples of a batch together, as for `gradient-penalty`.
 
     Args:
         weight: lambda of the paper, 10 there.
     """
 
     flat: ClassVar[bool] = True
+    per_sample: ClassVar[bool] = True
 
     def __init__(self, *, weight: Annotated[float, Field(ge=0)] = 10.0) -> None:
         self.weight = weight

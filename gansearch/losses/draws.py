@@ -47,7 +47,7 @@ class DrawingPenalty(Protocol):
 
 
 def takes_draws(penalty: object) -> TypeGuard[DrawingPenalty]:
-    """Whether a penalty takes its random numbers as the keyword `draws`."""
+    """Whether a penalty, or a loss's `d`, takes its random numbers as the keyword `draws`."""
     return callable(penalty) and "draws" in inspect.signature(penalty).parameters
 
 

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from gansearch.losses.draws import GLOBAL, Draws
 from gansearch.losses.slope import slope
+from gansearch.study.config import later
 
 
 class GradientPenalty:
     """Keep the critic's slope at 1 between real and generated samples (WGAN-GP, two-sided).
 
-    Gulrajani et al. 2017 (arXiv 1704.00028), equation 3: weight * E[(|grad C(x^)| - 1)^2].
+    Gulrajani et al. 2017 (arXiv 1704.00028), equation 3: weight * E[(|grad C(x^)| - target)^2].
 
     x^ lies at a uniformly random point between a real and a fake sample, one draw for each pair. Batch
     norm in the critic would tie the samples of a batch together and void the penalty (section 4
@@ -24,12 +25,19 @@ class GradientPenalty:
 
     Args:
         weight: lambda of the paper, 10 there.
+        target: the slope that is wanted, 1 there; in data whose distances are others, another.
     """
 
     flat: ClassVar[bool] = True
+    per_sample: ClassVar[bool] = True
 
-    def __init__(self, *, weight: Annotated[float, Field(ge=0)] = 10.0) -> None:
-        self.weight = weight
+    def __init__(
+        self,
+        *,
+        weight: Annotated[float, Field(ge=0)] = 10.0,
+        target: Annotated[float, Field(ge=0), later(1.0)] = 1.0,
+    ) -> None:
+        self.weight, self.target = weight, target
 
     def __call__(
         self,
@@ -43,4 +51,4 @@ class GradientPenalty:
         share = draws.rand_like(real[..., :1])
         between = torch.lerp(real.detach(), fake.detach(), share)
         norm: Tensor = torch.linalg.vector_norm(slope(critic, between), dim=-1)
-        return self.weight * (norm - 1).square().mean(-1)
+        return self.weight * (norm - self.target).square().mean(-1)

@@ -23,6 +23,7 @@ class R1:
     """
 
     flat: ClassVar[bool] = True
+    per_sample: ClassVar[bool] = True
 
     def __init__(self, *, weight: Annotated[float, Field(ge=0)] = 10.0) -> None:
         self.weight = weight

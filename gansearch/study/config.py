@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -58,6 +59,65 @@ class Data(Part):
     image_size: Annotated[int, Field(ge=8)] | None = None
 
 
+class Schedule(Section):
+    """How a value changes over the budget, as a factor of what is set: `cosine`, or a mapping.
+
+    It rises to 1 in the warm-up, if there is one, and then stays (`constant`) or falls to `end` at the
+    budget's end: in a straight line, or along half a cosine wave (Loshchilov and Hutter 2017, arXiv
+    1608.03983, without restarts).
+
+    Attributes:
+        name: `constant`, `linear` or `cosine`.
+        end: the factor at the budget's end, for `linear` and `cosine`.
+        warmup: share of the budget in which it rises, in a straight line.
+        start: the factor from which it rises.
+    """
+
+    name: Literal["constant", "linear", "cosine"] = "constant"
+    end: Annotated[float, Field(ge=0)] = 0.0
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    start: Share = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    def factor(self, step: int, steps: int) -> float:
+        """The factor for one update, the first of which is number 0, of so many."""
+        rising = self.warmup * steps
+        risen = min((step + 1) / rising, 1.0) if rising > 0 else 1.0
+        gone = min(max((step - rising) / max(steps - rising, 1), 0.0), 1.0)
+        left = {"constant": 1.0, "linear": 1 - gone, "cosine": (1 + math.cos(math.pi * gone)) / 2}
+        fallen = 1.0 if self.name == "constant" else self.end + (1 - self.end) * left[self.name]
+        return (self.start + (1 - self.start) * risen) * fallen
+
+
+def later(default: Any) -> Any:
+    """Mark a key or an option that was added later: configurations are written without it where it has
+    its default, so that they are those of before, with their digests.
+    """
+    return Field(exclude_if=lambda value: value == default)
+
+
+Scheduled = Annotated[Schedule | None, later(None)]
+
+
+class Penalty(Part):
+    """A penalty on the discriminator.
+
+    Attributes:
+        name: the penalty, by name or as `package.module:Class`; its own options stand beside.
+        every: updates of the discriminator from one with the penalty to the next. Above 1 the penalty
+            is multiplied by it and has an update of its own, and an optimizer like Adam is set back to
+            the same pace ("lazy regularization"; Karras et al. 2020, arXiv 1912.04958, appendix B).
+        schedule: of its weight.
+    """
+
+    every: Annotated[int, Field(ge=1), later(1)] = 1
+    schedule: Scheduled = None
+
+
 class Loss(Part):
     """An adversarial loss, and a penalty on the discriminator beside it.
 
@@ -66,7 +126,7 @@ class Loss(Part):
         penalty: a penalty on the discriminator; None or `none`: no penalty.
     """
 
-    penalty: Part | None = None
+    penalty: Penalty | None = None
 
     @field_validator("penalty", mode="before")
     @classmethod
@@ -79,9 +139,13 @@ class Optimizer(Part):
 
     Attributes:
         name: the optimizer, by name or as `package.module:function`; its own options beside.
+        schedule: of its learning rate.
+        clip: the largest Euclidean norm of the network's gradient: a longer one is made so short.
     """
 
     name: str = "adam"
+    schedule: Scheduled = None
+    clip: Annotated[float | None, Field(gt=0), later(None)] = None
 
 
 class Optimizers(Section):
@@ -226,6 +290,8 @@ class TrialConfig(Section):
         precision: number format of the passes through the networks in training. With `bfloat16`
             (torch's autocast) weights, losses, penalties and averages stay in float32, and so does
             the evaluation.
+        unsound: what to do with combinations that can be trained and make no sense, such as weight
+            clipping with spectral norm: `refuse` them, or `allow` them, as a repeated paper may need.
         deterministic: use only deterministic algorithms, so that a GPU repeats a trial bit for bit as
             CPUs do anyway; slower, and an error where a network needs one that there is not.
         seed: fixes initialisation, data order and noise.
@@ -245,6 +311,7 @@ class TrialConfig(Section):
     evaluation: Evaluation = Evaluation()
     objective: Objective = Objective()
     health: Health = Health()
+    unsound: Annotated[Literal["refuse", "allow"], later("refuse")] = "refuse"
     deterministic: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 

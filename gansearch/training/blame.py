@@ -17,7 +17,7 @@ from gansearch.errors import GansearchError, UnknownPart, UserError
 from gansearch.losses import LOSSES, PENALTIES
 from gansearch.metrics import METRICS
 from gansearch.networks import DISCRIMINATORS, GENERATORS
-from gansearch.study.config import TrialConfig
+from gansearch.study.config import Data, Loss, Optimizer, Part, Penalty, TrialConfig
 from gansearch.study.registry import Registry
 from gansearch.training.optimizers import OPTIMIZERS
 
@@ -32,10 +32,24 @@ PARTS: dict[tuple[str, ...], Registry[Any]] = {
 }
 """Where a configuration names parts, besides its list of metrics."""
 
+SECTIONS: dict[tuple[str, ...], type[Part]] = {
+    ("data",): Data,
+    ("loss",): Loss,
+    ("loss", "penalty"): Penalty,
+    ("optimizer", "generator"): Optimizer,
+    ("optimizer", "discriminator"): Optimizer,
+}
+"""Those that have keys of their own beside a part's options."""
+
 
 def part_at(path: tuple[str, ...], tree: dict[str, Any]) -> Any:
     """What a configuration's tree names at a path of `PARTS`; None where it names nothing."""
     return functools.reduce(lambda node, key: node and node[key], path, tree)
+
+
+def section_at(path: tuple[str, ...]) -> type[Part]:
+    """The kind of section at a path of `PARTS`; its fields are not the part's own options."""
+    return SECTIONS.get(path, Part)
 
 
 class OwnPart(NamedTuple):

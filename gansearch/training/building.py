@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +12,8 @@ from torch import nn
 from gansearch.data.domain import Domain
 from gansearch.losses import LOSSES, PENALTIES, Loss, Penalty
 from gansearch.networks import DISCRIMINATORS, GENERATORS
-from gansearch.study.config import Optimizer, TrialConfig
+from gansearch.study.config import Optimizer, Part, TrialConfig
+from gansearch.study.registry import Registry
 from gansearch.training.optimizers import OPTIMIZERS
 
 
@@ -60,8 +62,8 @@ def _birthplace(device: torch.device) -> torch.device:
 def same_training(one: TrialConfig, other: TrialConfig) -> bool:
     """Whether what was trained under a configuration may go on under another.
 
-    Health rules may differ: they judge a training, and do not change it. An option that a network has
-    got since one of them was written means its default.
+    Health rules may differ: they judge a training, and do not change it. An option that a part has got
+    since one of them was written means its default.
     """
     other = other.model_copy(update={"health": one.health})
     return one == other or _with_defaults(one) == _with_defaults(other)
@@ -69,10 +71,18 @@ def same_training(one: TrialConfig, other: TrialConfig) -> bool:
 
 def _with_defaults(config: TrialConfig) -> TrialConfig:
     tree = config.model_dump()
-    for section, registry in (("generator", GENERATORS), ("discriminator", DISCRIMINATORS)):
-        part = getattr(config, section)
-        options = registry.options(part.name).model_validate(part.options)
-        tree[section] |= options.model_dump(mode="json")
+    parts: list[tuple[dict[str, Any], Part | None, Registry[Any]]] = [
+        (tree["generator"], config.generator, GENERATORS),
+        (tree["discriminator"], config.discriminator, DISCRIMINATORS),
+        (tree["loss"], config.loss, LOSSES),
+        (tree["loss"]["penalty"], config.loss.penalty, PENALTIES),
+        (tree["optimizer"]["generator"], config.optimizer.generator, OPTIMIZERS),
+        (tree["optimizer"]["discriminator"], config.optimizer.discriminator, OPTIMIZERS),
+    ]
+    for section, part, registry in parts:
+        if part is not None:
+            options = registry.options(part.name).model_validate(part.options)
+            section |= options.model_dump(mode="json")  # noqa: PLW2901
     return TrialConfig.model_validate(tree)
 
 

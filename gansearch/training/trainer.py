@@ -22,8 +22,8 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from gansearch.data import DataSet
-from gansearch.losses import Constraint, Penalty
-from gansearch.losses.draws import Draws, drawing_from
+from gansearch.losses import Constraint, Observer, Penalty
+from gansearch.losses.draws import Draws, drawing_from, takes_draws
 from gansearch.losses.flat import on_samples
 from gansearch.metrics.reference import Evaluator, Reference
 from gansearch.study.config import TrialConfig, trial_seed
@@ -37,6 +37,7 @@ from gansearch.training.building import (
     is_conditional,
     same_training,
 )
+from gansearch.training.descent import Descent, set_pace
 from gansearch.training.health import Health
 from gansearch.training.measuring import (
     JUDGED_BATCHES,
@@ -106,8 +107,19 @@ class Trainer:
         self._d_optimizer = build_optimizer(sides.discriminator, self.discriminator)
         part: object = penalty
         self._constraint = part if isinstance(part, Constraint) else None
+        self._observer = part if isinstance(part, Observer) else None
         self._noise, self._chance = self._stream("noise"), self._stream("penalty")
+        self._flips = self._stream("labels")
         self._penalty = self._penalty_of(penalty) if penalty else None
+        self._draws_labels = takes_draws(self._loss.d)
+        self._every = config.loss.penalty.every if config.loss.penalty else 1
+        self._weight = config.loss.penalty.schedule if config.loss.penalty else None
+        set_pace(self._d_optimizer, self._every)
+        steps = config.budget.steps
+        self._g_descent = Descent(
+            self._g_optimizer, list(self.generator.parameters()), sides.generator, steps
+        )
+        self._d_descent = Descent(self._d_optimizer, self._d_parameters, sides.discriminator, steps)
         self._order = DataOrder(len(self._samples), config.batch_size, config.seed)
         self._momenta = batch_norm_momenta(self.generator)
         self._evaluator = Evaluator(reference, device=str(self.device))
@@ -241,6 +253,8 @@ class Trainer:
             "device": self.device.type,
             "noise": self._noise.get_state(),
             "penalty": self._chance.get_state(),
+            "labels": self._flips.get_state(),
+            "observed": self._observer.state_dict() if self._observer else {},
             "random": self._random.state(),
         }
 
@@ -263,6 +277,10 @@ class Trainer:
         self._noise.set_state(state["noise"].cpu())
         if "penalty" in state:  # once penalties drew from the global generators
             self._chance.set_state(state["penalty"].cpu())
+        if "labels" in state:
+            self._flips.set_state(state["labels"].cpu())
+        if self._observer is not None:
+            self._observer.load_state_dict(state["observed"])
         self._random.load(state["random"])
         self._health = Health(self.config, self.domain.noun)
         self._health.replay(self.reports)
@@ -307,19 +325,27 @@ class Trainer:
             real = self.domain.encode(self._samples[rows])
             labels = None if self._labels is None else self._labels[rows]
             self._d_optimizer.zero_grad()
+            due = self._penalty is not None and (self.batch_number + turn) % self._every == 0
+            shown: list[tuple[float, Tensor, Tensor, Tensor | None]] = []
             for share, reals, origins, classes in self._pieces(real, latents, labels):
                 with torch.set_grad_enabled(keep):
                     fakes = generate(origins, classes)
                 seen = fakes.detach()
                 real_logits, fake_logits = judge(reals, classes), judge(seen, classes)
-                loss = self._loss.d(real_logits, fake_logits)
-                if self._penalty is not None:  # a slope of bfloat16 is too coarse to be held at 1
-                    loss = loss + self._penalty(self._critic(classes), reals, seen)
+                loss = self._d_loss(real_logits, fake_logits)
+                if due and self._every == 1:
+                    loss = loss + self._penalise(reals, seen, classes)
+                elif due:
+                    shown.append((share, reals, seen, classes))
                 backward(loss, share)
                 window.add_discriminator(loss, share, real_logits, fake_logits)
+                if self._observer is not None:
+                    self._observer.observe(real_logits, fake_logits)
             if measure:
                 window.d_grad_norm = gradient_norm(self.discriminator)
-            self._d_optimizer.step()
+            self._d_descent.step(self.step)
+            if shown:
+                self._penalise_lazily(shown, window)
             if self._constraint is not None:
                 with torch.no_grad():
                     self._constraint.constrain(self._d_parameters)
@@ -337,11 +363,38 @@ class Trainer:
                 window.add_generator(loss, share)
             if measure:
                 window.g_grad_norm = gradient_norm(self.generator)
-            self._g_optimizer.step()
+            self._g_descent.step(self.step)
 
         # The averaged generator, which is evaluated and exported, follows.
         if self.config.ema is not None:
             update_average(self.averaged, self.generator, self.config.ema, self.step)
+
+    def _d_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The discriminator's loss, with this training's random numbers where it draws any."""
+        if not self._draws_labels:
+            return self._loss.d(real, fake)
+        drawing: Callable[..., Tensor] = self._loss.d
+        return drawing(real, fake, draws=Draws(self._flips))
+
+    def _penalise(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> Tensor:
+        """The penalty as it counts in this step; a slope of bfloat16 is too coarse to be held at 1."""
+        assert self._penalty is not None
+        penalty = self._penalty(self._critic(labels), real, fake)
+        factor = float(self._every)
+        if self._weight is not None:
+            factor *= self._weight.factor(self.step, self.config.budget.steps)
+        return penalty if factor == 1 else penalty * factor
+
+    def _penalise_lazily(
+        self, pieces: Iterable[tuple[float, Tensor, Tensor, Tensor | None]], window: Window
+    ) -> None:
+        """An update by the penalty alone, after that by the loss, on the same samples."""
+        self._d_optimizer.zero_grad()
+        for share, reals, seen, classes in pieces:
+            penalty = self._penalise(reals, seen, classes)
+            backward(penalty, share)
+            window.d_loss.add_(penalty.detach(), alpha=share)
+        self._d_descent.step(self.step)
 
     def _pieces(
         self, real: Tensor, latents: Tensor, labels: Tensor | None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from gansearch import files
 from gansearch.data import DATASETS, DataSet
@@ -29,13 +30,14 @@ from gansearch.study.mistakes import Mistakes, place_all, validate
 from gansearch.study.plan import Plan
 from gansearch.study.registry import Registry
 from gansearch.study.spec import Complete, StudySpec, build_study, check_config
-from gansearch.training.blame import PARTS, fault, part_at, whereabouts
+from gansearch.training.blame import PARTS, fault, part_at, section_at, whereabouts
 from gansearch.training.building import (
     build_discriminator,
     build_generator,
     build_loss,
     is_conditional,
 )
+from gansearch.training.combinations import unsound
 from gansearch.training.measuring import MEASURED
 
 T = TypeVar("T")
@@ -43,7 +45,7 @@ P = TypeVar("P", bound=Part)
 
 
 def read_study(
-    document: Document, data_root: Path, known: Mistakes | None = None
+    document: Document, data_root: Path, known: Mistakes | None = None, *, launched: bool = False
 ) -> tuple[StudySpec, DataSet]:
     """Check a study and load the data that it names.
 
@@ -51,12 +53,13 @@ def read_study(
         document: the parsed file.
         data_root: the folder of all data sets.
         known: mistakes that were found already.
+        launched: it has begun, perhaps under a version that knew less of what makes no sense.
 
     Raises:
         InvalidInput: with every mistake in the file, a missing data set among them.
     """
     build = functools.partial(build_study, complete_plan=complete_plan)
-    return _read(document, data_root, build, known or [])
+    return _read(document, data_root, build, known or [], launched=launched)
 
 
 def check_study(document: Document) -> StudySpec:
@@ -86,7 +89,7 @@ def load_study(
     document = read_document(files.place(path))
     for key, value in (overrides or {}).items():
         document.override(key, value)
-    return read_study(document, data_root, [] if launched else document.secrets())
+    return read_study(document, data_root, [] if launched else document.secrets(), launched=launched)
 
 
 def load_config(
@@ -106,10 +109,11 @@ def load_config(
 
 
 def _read(
-    document: Document, root: Path, build: Callable[..., T], known: Mistakes
+    document: Document, root: Path, build: Callable[..., T], known: Mistakes, *, launched: bool = False
 ) -> tuple[T, DataSet]:
     data, missing = _find_data(document, root)
-    completing = functools.partial(complete, domain=data.domain if data else None)
+    domain = data.domain if data else None
+    completing = functools.partial(complete, domain=domain, launched=launched)
     built = build(document, completing, known=[*missing, *known])
     if data is None:
         raise InvalidInput(document.source, place_all(document, missing))
@@ -147,12 +151,15 @@ def _build_config(document: Document, completing: Complete, known: Mistakes) -> 
     return config
 
 
-def complete(config: TrialConfig, domain: Domain | None) -> tuple[TrialConfig, Mistakes]:
+def complete(
+    config: TrialConfig, domain: Domain | None, *, launched: bool = False
+) -> tuple[TrialConfig, Mistakes]:
     """A configuration with the defaults of all its parts, and what is wrong with it.
 
     Args:
         config: one trial.
         domain: what its data are; None where they cannot be had, and then sizes are not checked.
+        launched: it is of a study that has begun, which goes on even where it makes no sense.
     """
     if _kind(config, domain) == "points":
         config = _for_points(config)
@@ -173,6 +180,9 @@ def complete(config: TrialConfig, domain: Domain | None) -> tuple[TrialConfig, M
     completed = TrialConfig.model_validate(tree)
     wrong = {path[0] for path, _ in found}
     found += _check_networks(completed, domain, wrong)
+    if not wrong & {"loss", "discriminator"} and not launched:
+        judging = functools.partial(_judging, _relevant(completed), domain)
+        found += unsound(completed, _kind(completed, domain), judging)
     return completed, found
 
 
@@ -216,7 +226,7 @@ def _refusal(pruner: Part, config: TrialConfig) -> Mistakes:
 
 def _declared(path: tuple[str, ...]) -> set[str]:
     """The fields beside a part that are not the part's own options."""
-    return {"name"} | {"data": {"image_size"}, "loss": {"penalty"}}.get(".".join(path), set())
+    return set(section_at(path).model_fields)
 
 
 def _complete_part(
@@ -335,12 +345,29 @@ def _misplaced(metrics: list[dict[str, Any]], domain: Domain | None, kind: str) 
 def _check_networks(config: TrialConfig, domain: Domain | None, wrong: set[Any]) -> Mistakes:
     """What only building shows: sizes that do not fit, options that exclude each other."""
     sections = [s for s in ("generator", "discriminator", "loss") if s not in wrong]
-    relevant = config.model_dump_json(include={"generator", "discriminator", "loss", "latent_size"})
+    relevant = _relevant(config)
     failures = ((section, _failure(section, relevant, domain)) for section in sections)
     found: Mistakes = [((section,), message) for section, message in failures if message]
     if not found and {"generator", "discriminator"} <= set(sections) and domain is not None:
         found += _one_sided(relevant, domain)
     return found
+
+
+def _relevant(config: TrialConfig) -> str:
+    """What networks and losses are built from."""
+    return config.model_dump_json(include={"generator", "discriminator", "loss", "latent_size"})
+
+
+@functools.lru_cache(maxsize=256)
+def _judging(relevant: str, domain: Domain | None) -> nn.Module | None:
+    """The discriminator of a configuration, to be looked at; None where it cannot be built."""
+    if domain is None:
+        return None
+    config = TrialConfig.model_validate_json(relevant)
+    try:
+        return _build_somewhere(functools.partial(build_discriminator, config, domain))
+    except Exception:  # which is told elsewhere
+        return None
 
 
 @functools.lru_cache(maxsize=4096)

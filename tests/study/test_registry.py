@@ -73,7 +73,7 @@ def test_the_signature_is_the_option_table(plugin):
     ("name", "message"),
     [
         ("hingee", "unknown loss 'hingee' (did you mean 'hinge'?)"),
-        ("zzz", "unknown loss 'zzz' (there are: hinge, least-squares, minimax, non-saturating, wass"),
+        ("zzz", "unknown loss 'zzz' (there are: hinge, least-squares, minimax, non-saturating, rela"),
         (
             "mine.parts:Shrp",
             "cannot import the loss 'mine.parts:Shrp': module 'mine.parts' has no attr",

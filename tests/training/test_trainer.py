@@ -43,13 +43,30 @@ CONFIGURATIONS = {
         "loss": {"name": "hinge", "penalty": {"name": "r1"}},
         "ema": None,
     },
-    "clipped": {"loss": {"name": "wasserstein", "penalty": {"name": "clipping", "bound": 0.02}}},
+    "clipped": {
+        "loss": {"name": "wasserstein", "penalty": {"name": "clipping", "bound": 0.02}},
+        "discriminator": {"name": "mlp", "depth": 1, "width": 16, "norm": "none"},
+    },
     "around the data": {"loss": {"name": "non-saturating", "penalty": {"name": "dragan"}}},
     "bfloat16": {
         "generator": {"name": "dcgan", "width": 8},
         "discriminator": {"name": "dcgan", "width": 8, "norm": "spectral"},
         "loss": {"name": "wasserstein", "penalty": {"name": "gradient-penalty"}},
         "precision": "bfloat16",
+    },
+    "remembering": {
+        "loss": {"name": "minimax", "flipping": 0.1, "penalty": {"name": "lecam", "every": 3}},
+        "discriminator_steps": 2,
+    },
+    "scheduled": {
+        "loss": {
+            "name": "relativistic-paired",
+            "penalty": {"name": "r1-r2", "schedule": {"name": "constant", "warmup": 0.7}},
+        },
+        "optimizer": {
+            "generator": {"schedule": {"name": "cosine", "warmup": 0.3}, "clip": 0.1},
+            "discriminator": {"schedule": "linear"},
+        },
     },
     "other optimizers": {
         "optimizer": {
@@ -117,6 +134,7 @@ def test_clipping_holds_the_whole_critic_and_nothing_else_within_its_bound(train
     sections = {
         "discriminator": {"name": "mlp", "depth": 2, "width": 16, "norm": norm},
         "discriminator_steps": 2,
+        "unsound": "allow",
     }
     bound, rate = 0.03, 2e-4
     loss = {"name": "wasserstein", "penalty": {"name": "clipping", "bound": bound}}

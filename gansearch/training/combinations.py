@@ -1,0 +1,99 @@
+"""Combinations of parts that can be built and make no sense, each with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gansearch.errors import UnknownPart
+from gansearch.losses import PENALTIES
+from gansearch.study.config import TrialConfig
+from gansearch.study.mistakes import Mistakes
+
+ALL_THE_SAME = "; `unsound: allow` trains it all the same"
+
+
+def unsound(config: TrialConfig, kind: str, discriminator: Callable[[], nn.Module | None]) -> Mistakes:
+    """What makes no sense in a configuration whose parts are each well by themselves.
+
+    Args:
+        config: completed.
+        kind: of the data, "images" or "points".
+        discriminator: gives it, on whatever device; None where it cannot be built.
+    """
+    if config.loss.penalty is None:
+        return []
+    return [*_of_penalty(config, kind), *_of_networks(config, discriminator)]
+
+
+def _of_penalty(config: TrialConfig, kind: str) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What a penalty cannot be, by itself: not to be allowed."""
+    part = config.loss.penalty
+    penalty = _penalty(config)
+    if part is None or penalty is None:
+        return
+    here = ("loss", "penalty")
+    wanted = getattr(penalty, "kind", None)
+    if wanted not in (None, kind):
+        yield here, f"{part.name} is a penalty for {wanted}, and the data are {kind}"
+    if _constrains(penalty):
+        adds = f"{part.name} adds nothing to the loss but holds the weights after each update"
+        if part.every != 1:
+            yield (*here, "every"), f"{adds}: it cannot be lazy"
+        if part.schedule is not None:
+            yield (*here, "schedule"), f"{adds}: it has no weight to schedule"
+
+
+def _of_networks(
+    config: TrialConfig, discriminator: Callable[[], nn.Module | None]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What a penalty and a discriminator are not together."""
+    part = config.loss.penalty
+    penalty = _penalty(config)
+    if config.unsound == "allow" or part is None or penalty is None:
+        return
+    constrains, per_sample = _constrains(penalty), bool(getattr(penalty, "per_sample", False))
+    if not constrains and not per_sample:
+        return
+    network = discriminator()
+    if network is None:
+        return
+    here = ("loss", "penalty")
+    if constrains and _is_spectral(network):
+        yield (
+            here,
+            f"{part.name} holds the weights, which spectral norm divides by their size again: the "
+            f"bound means nothing; take another `norm` of the discriminator{ALL_THE_SAME}",
+        )
+    if per_sample and any(isinstance(module, _BatchNorm) for module in network.modules()):
+        yield (
+            here,
+            f"{part.name} looks at the slope at each sample, and batch norm in the discriminator mixes "
+            f"those of a batch: take `norm: none`, `layer` or `spectral`{ALL_THE_SAME}",
+        )
+
+
+def _penalty(config: TrialConfig) -> Callable[..., object] | None:
+    part = config.loss.penalty
+    try:
+        return PENALTIES.find(part.name) if part else None
+    except UnknownPart:  # which is told elsewhere
+        return None
+
+
+def _constrains(penalty: object) -> bool:
+    """Whether a class of penalties is one of constraints."""
+    return callable(getattr(penalty, "constrain", None)) and isinstance(penalty, type)
+
+
+def _is_spectral(network: nn.Module) -> bool:
+    """Whether a network has a spectral norm: ours, torch's parametrization or torch's older hook."""
+    parts = [type(module).__name__ for module in network.modules()]
+    hooks = [
+        type(hook).__name__
+        for module in network.modules()
+        for hook in module._forward_pre_hooks.values()
+    ]
+    return any("SpectralNorm" in name for name in (*parts, *hooks))
