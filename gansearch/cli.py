@@ -71,10 +71,10 @@ def options(
 
 
 @app.command()
-@takes("data", "inception")
+@takes("data", "inception", "runs_dir", "storage")
 def check(study: StudyFile, where: Where, set_: Set = None) -> None:
     """Validate a study, show what it will do, build every part and try one tiny step."""
-    loaded = api.load_study(study, data=where.data, overrides=overrides(set_))
+    loaded = api.load_study(study, data=where.data, overrides=overrides(set_), where=where)
     terminal.show_study(out, loaded)
     tried = api.check(loaded, data=where.data, inception=where.inception)
     configurations = "1 configuration" if tried == 1 else f"{tried} configurations"
@@ -106,7 +106,7 @@ def run(
     """Run a study under Ray Tune."""
     _import_from(where.modules)
     result = api.run(  # the images are handed over: nobody here keeps a copy
-        api.load_study(study, data=where.data, overrides=overrides(set_, trials)),
+        api.load_study(study, data=where.data, overrides=overrides(set_, trials), where=where),
         name=name,
         console=err,
         where=where,

@@ -22,10 +22,11 @@ from torch import Tensor, nn, optim
 
 from gansearch.metrics import FEATURES
 from gansearch.metrics.contract import Activations, Metric, to_arrays, to_tensors
-from gansearch.search.contract import Point, Sampler
+from gansearch.search.contract import Sampler
 from gansearch.search.pruners import Decision, Pruner, SecondChances, Verdict, Wake
-from gansearch.search.view import View, distribution, history_of, is_swayed, placed
+from gansearch.search.view import View, distribution, history_of, is_swayed
 from gansearch.study.config import Budget, Objective, TrialConfig
+from gansearch.study.location import Point, placed
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord
 from gansearch.study.space import Choice, Float, Int, Space
 

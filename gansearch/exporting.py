@@ -196,6 +196,7 @@ def _export(pick: Pick, evidence: Evidence, rank: int, folder: Path, modules: Se
         "study_digest": evidence.facts["digest"],
         "run": record.number,
         "trial": record.number,
+        **({"origin": record.origin} if record.origin else {}),
         "rank": rank,
         "params": record.params,
         "objective": {"metric": evidence.metric, "goal": evidence.goal},

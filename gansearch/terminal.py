@@ -35,6 +35,7 @@ def show_study(out: Console, study: api.Study) -> None:
         f"{budget.report_every} (up to {images * search.trials:,} images)",
         "objective": f"{config.objective.metric}, {spec.goal}",
         "search": f"{search.sampler.name}, seed {search.seed}; pruner {spec.plan.pruner.name}",
+        "starts with": ", ".join(start.name for start in spec.start) or "-",
         "a trial": f"{spec.plan.resources.cpus} CPUs, {spec.plan.resources.gpus:g} GPUs",
         "digest": spec.digest,
     }
@@ -43,6 +44,9 @@ def show_study(out: Console, study: api.Study) -> None:
         grid.add_row(f"[dim]{key}[/]", escape(value))
         if key == "data":
             for note in study.data.notes:
+                grid.add_row("", escape(note))
+        if key == "starts with":
+            for note in spec.notes:
                 grid.add_row("", escape(note))
     out.print(grid)
 
@@ -95,8 +99,9 @@ def _status_row(trial: dict[str, Any], metric: str, axes: list[str]) -> list[str
 
     style = STYLES[trial["outcome"]]
     params = [trial["params"].get(axis, "") for axis in axes]
+    origin = f" {escape(trial['origin'])}" if trial["origin"] else ""
     return [
-        str(trial["number"]),
+        f"{trial['number']}{origin}",
         f"[{style}]{trial['outcome']}[/]",
         f"{trial['best']['value']:.4g}",
         str(trial["best"]["step"]),

@@ -97,10 +97,10 @@ def status(evidence: Evidence) -> dict[str, Any]:
     """The state of a study as plain values; `gansearch status --json` prints it.
 
     Keys: study, state, dashboard (where Ray's shows the driver, or ""), objective {metric, goal},
-    counts {outcome: n}, trials (by number; each number, outcome, reason, step, params, metrics (last),
-    best {step, value, metrics} or None, seconds, usage (last), mlflow_run_id), best (the best trial's
-    entry, or None), stability (None, or counts, planned, and for each of its configurations label,
-    seeds and counts), costs (by outcome, and in words).
+    counts {outcome: n}, trials (by number; each number, origin, outcome, reason, step, params, metrics
+    (last), best {step, value, metrics} or None, seconds, usage (last), mlflow_run_id), best (the best
+    trial's entry, or None), stability (None, or counts, planned, and for each of its configurations
+    label, seeds and counts), costs (by outcome, and in words).
     """
     records, metric, goal = evidence.search, evidence.metric, evidence.goal
     everything = [*records, *evidence.stability]
@@ -151,6 +151,7 @@ def _entry(record: TrialRecord, metric: str, goal: Goal) -> dict[str, Any]:
     best = record.best(metric, goal)
     return {
         "number": record.number,
+        "origin": record.origin,
         "outcome": record.outcome.value,
         "reason": record.reason,
         "step": record.step,

@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from gansearch import files
 from gansearch.study.spec import StudySpec
-from gansearch.tuning.where import PathLike
+from gansearch.tuning.where import PathLike, StoredOptions, Where, combined
 
 if TYPE_CHECKING:
     from gansearch.data import DataSet
@@ -31,7 +32,12 @@ class Study:
 
 
 def load_study(
-    path: PathLike, *, data: PathLike | None = None, overrides: Mapping[str, Any] | None = None
+    path: PathLike,
+    *,
+    data: PathLike | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    where: Where | None = None,
+    **options: Unpack[StoredOptions],
 ) -> Study:
     """Read and check a study file, and load the images that it names.
 
@@ -39,14 +45,18 @@ def load_study(
         path: the YAML file.
         data: the folder of all data sets; None: GANSEARCH_DATA.
         overrides: values in place of the file's, by dotted key: {"search.trials": 8}.
+        where, options: as for `run`: where the earlier studies are from which the search starts.
 
     Raises:
         InvalidInput: with every mistake in the file.
     """
+    from gansearch.search.start import Known  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.training.validation import load_study as read  # noqa: PLC0415
 
-    spec, images = read(path, LocalPaths.of_environment(data).data, overrides)
+    place = combined(where, options, StoredOptions)
+    known = Known(files.place(path).parent, place.runs, place.storage)
+    spec, images = read(path, LocalPaths.of_environment(data).data, overrides, find=known)
     return Study(spec, images, Path(path).stem)
 
 

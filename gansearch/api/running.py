@@ -66,7 +66,7 @@ def run(
 
     where = combined(where, options)
     if not isinstance(study, Study):
-        study = load_study(study, data=where.data)
+        study = load_study(study, data=where.data, where=where)
     spec, stem, images = study.spec, study.stem, [study.data]
     del study  # of what was loaded here there is to be one copy soon, in Ray's object store
     if trials is not None:

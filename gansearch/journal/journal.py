@@ -5,7 +5,7 @@ from it. By default the storage is Optuna's journal file in the study's director
 optuna-dashboard opens); a team may name any storage URL. For each trial it holds:
 
 - the axes' values as Optuna parameters, and the objective at each report as intermediate values;
-- user attributes: `config` (resolved), `configuration` (its label, in a stability study),
+- user attributes: `config` (resolved), `configuration` (its label, in a stability study), `origin`,
   `provenance`, one `report:STEP` for each report, `outcome`, `reason`; its MLflow run is a user
   attribute of the study, `mlflow_run:NUMBER`, because it may become known only after the trial has
   ended, and an ended trial is closed to changes;
@@ -264,9 +264,11 @@ class Journal:
         distributions: Mapping[str, BaseDistribution],
         config: dict[str, Any],
         configuration: str = "",
+        origin: str = "",
     ) -> None:
         """Enter a new trial, running: it is known whole or not at all, and durably before it trains."""
-        label = {"configuration": configuration} if configuration else {}
+        told = {"configuration": configuration, "origin": origin}
+        label = {key: value for key, value in told.items() if value}
         trial = optuna.trial.create_trial(
             state=TrialState.RUNNING,
             params=dict(params),
@@ -487,6 +489,7 @@ def _record(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
         mlflow_run_id=run_id,
         configuration=attributes.get("configuration", ""),
         blameless=attributes.get("blameless", False),
+        origin=attributes.get("origin", ""),
     )
 
 

@@ -164,7 +164,7 @@ def _unconfirmed(found: Findings) -> Iterator[str]:
         yield f"No trial of the search has a finite {e.metric}, so there is no answer."
     else:
         yield (
-            f"No configuration is confirmed yet. The search's best run is trial {best.number} "
+            f"No configuration is confirmed yet. The search's best run is {best.label} "
             f"({loss_family(best.config)}), {e.metric} {number(value.value)} at step {value.step:,}"
             f"{_luck(len(e.search))}. How it does on other seeds is not known."
         )

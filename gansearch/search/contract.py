@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gansearch.study.location import Point
 from gansearch.study.space import Space
 
-Point = dict[str, Any]
-"""Values by the name of their axis: of a choice the label, of the other axes a number. It holds the
-axes that exist at this point, in the order of the study file."""
+__all__ = ["Past", "Point", "Sampler", "Tried"]  # a point is a word of the study's
 
 
 @dataclass(frozen=True)

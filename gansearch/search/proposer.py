@@ -12,18 +12,16 @@ from optuna.trial import FrozenTrial
 from gansearch.errors import StudyError
 from gansearch.journal.journal import Journal
 from gansearch.search import SAMPLERS
-from gansearch.search.contract import Point
 from gansearch.search.feasibility import Feasibility
 from gansearch.search.view import (
     AnySampler,
-    NotInSpace,
     View,
     distribution,
     has_failed,
     is_swayed,
-    placed,
 )
 from gansearch.study.config import trial_seed
+from gansearch.study.location import NotInSpace, Point, placed
 from gansearch.study.records import TrialRecord
 from gansearch.study.space import Choice
 from gansearch.study.spec import StudySpec
@@ -37,6 +35,8 @@ ACCEPTED_RISK = 0.2
 
 class Proposer:
     """Asks a sampler for points and writes each into the journal before anyone trains it.
+
+    The first trials are the study's start points, of which the sampler learns as of its own.
 
     A proposal is a function of the study's seed, the trial's number and what the journal holds, so a
     resumed search proposes what an uninterrupted one would have. It enters the journal whole.
@@ -84,12 +84,15 @@ class Proposer:
         sampler = SAMPLERS.build(search.sampler.name, options, seed, self._conditional)
         if (asked := self._view.ask(sampler)) != number:
             raise RuntimeError(f"expected to propose trial {number}, not {asked}")
-        point = self._least_risky(sampler, self._draws(sampler, number))
+        if number < len(self.spec.start):
+            point, origin = dict(self.spec.start[number].point), self.spec.start[number].name
+        else:
+            point, origin = self._least_risky(sampler, self._draws(sampler, number)), ""
         distributions = {name: distribution(self._axes[name]) for name in point}
         self._view.enter(number, point, distributions)
         config = self.spec.trial(number, lambda name, _: point[name]).plain()
-        self.journal.begin(number, point, distributions, config)
-        return TrialRecord(number, point, config)
+        self.journal.begin(number, point, distributions, config, origin=origin)
+        return TrialRecord(number, point, config, origin=origin)
 
     def ended(self, number: int) -> None:
         """Let the sampler see how a trial ended."""

@@ -10,7 +10,7 @@ from typing import Any
 from gansearch.errors import InvalidInput, Problem, UserError, nearest
 from gansearch.study.config import AXES_ALLOWED, TrialConfig, flatten, loss_family
 from gansearch.study.document import dotted
-from gansearch.study.plan import Stability
+from gansearch.study.plan import DEFAULT, Stability
 from gansearch.study.records import Goal, TrialRecord, ranked
 from gansearch.study.roster import Candidate, Roster
 from gansearch.study.space import Float, Int
@@ -66,8 +66,9 @@ def given_candidate(label: str, config: TrialConfig) -> Candidate:
 def of_trial(record: TrialRecord) -> Candidate:
     """A search's trial, to be trained again."""
     config = {key: value for key, value in record.config.items() if key != "seed"}
-    label = f"trial {record.number}"
-    return Candidate(label, "search", config, trial=record.number, params=record.params)
+    if record.origin == DEFAULT:
+        return Candidate(DEFAULT, "default", config, trial=record.number, params=record.params)
+    return Candidate(record.label, "search", config, trial=record.number, params=record.params)
 
 
 def _best(
@@ -101,9 +102,9 @@ def find_centre(around: Around, roster: Roster, records: Sequence[TrialRecord], 
     if asked in labels:
         return roster[asked]
     numbers = {str(record.number): record for record in records}
-    number = asked.removeprefix("trial ")
-    if number in numbers:
-        return of_trial(numbers[number])
+    searched = {of_trial(record).label: record for record in records}
+    if record := searched.get(asked) or numbers.get(asked.removeprefix("trial ")):
+        return of_trial(record)
     if not asked:
         raise UserError("there is no configuration yet that has a value: say one by --of")
     raise UserError(f"--of {asked}: no trial and no configuration{nearest(asked, labels)}")

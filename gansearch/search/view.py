@@ -18,9 +18,10 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from gansearch.search.contract import Point, Sampler, Tried
+from gansearch.search.contract import Sampler, Tried
 from gansearch.search.history import History
-from gansearch.study.space import Axis, Choice, Int, Space, on_axis
+from gansearch.study.location import Point
+from gansearch.study.space import Axis, Choice, Int, Space
 
 AnySampler = Sampler | BaseSampler
 
@@ -142,28 +143,6 @@ def has_failed(trial: FrozenTrial) -> bool:
     """Whether a health rule or an error ended a trial, or it completed without a finite objective."""
     violated = any(v > 0 for v in trial.constraints.values())
     return trial.state == TrialState.FAIL or violated or trial.user_attrs.get(FAILED, False)
-
-
-class NotInSpace(ValueError):
-    """A point that a search space does not have."""
-
-
-def placed(point: Mapping[str, Any], space: Space) -> Point:
-    """A point with plain values of the axes that exist there, and no others.
-
-    Raises:
-        NotInSpace: a value is missing, or not on its axis.
-    """
-
-    def take(name: str, axis: Axis) -> Any:
-        if name not in point:
-            raise NotInSpace(f"{name} is missing")
-        try:
-            return on_axis(name, axis, point[name])
-        except ValueError as error:
-            raise NotInSpace(str(error)) from error
-
-    return space.point(take)
 
 
 def distribution(axis: Axis) -> BaseDistribution:

@@ -5,13 +5,65 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from gansearch.study.config import (
     Part,
     Positive,
     Section,
 )
+
+DEFAULT = "default"
+"""What the configuration with every axis at its default is called."""
+
+
+class Start(Section):
+    """What a search tries first: one of `config`, `study` and `point`. Text alone is a `config`.
+
+    Attributes:
+        config: `default`; or a configuration file, or the folder of an export, seen from the folder
+            in which you work, else from that of the study file. Sections that it does not have are as
+            in the default.
+        study: an earlier study, whose best trials are tried, by their best report.
+        top: how many of them.
+        point: a value for each axis that exists there, by the axis's name.
+        name: what a `point` is called in every table.
+    """
+
+    config: str | None = None
+    study: str | None = None
+    top: Positive | None = None
+    point: dict[str, Any] | None = None
+    name: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"config": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Start:
+        given = [key for key in ("config", "study", "point") if getattr(self, key) is not None]
+        if len(given) != 1:
+            told = " and ".join(given) or "none of them"
+            raise ValueError(f"needs one of config, study and point, not {told}")
+        if self.top is not None and self.study is None:
+            raise ValueError("top goes with study")
+        if (self.name is not None) != (self.point is not None):
+            raise ValueError("name goes with point, and a point needs one")
+        return self
+
+    @model_serializer(mode="plain")
+    def _as_written(self) -> str | dict[str, Any]:
+        if self.config is not None:
+            return self.config
+        fields = {key: getattr(self, key) for key in ("study", "top", "name", "point")}
+        return {key: value for key, value in fields.items() if value is not None}
+
+    @property
+    def label(self) -> str:
+        """What it is called in messages: as it is written."""
+        return self.config or self.name or f"the best of '{self.study}'"
 
 
 class Search(Section):
@@ -21,11 +73,15 @@ class Search(Section):
         sampler: an Optuna sampler by name, with its own options.
         trials: how many configurations are tried; 0: a stability study of given ones alone.
         seed: fixes what the sampler proposes and, with the trial's number, the trial's own seed.
+        start: what is tried before the sampler is asked, as trials like any other: the `default`,
+            which comes first whether it is named or not, configuration files, exports, the best trials
+            of earlier studies. None: the default alone; an empty list: nothing.
     """
 
     sampler: Part = Part(name="tpe")
     trials: Annotated[int, Field(ge=0)] = 20
     seed: Annotated[int, Field(ge=0)] = 0
+    start: list[Start] | None = None
 
 
 class Pruner(Part):

@@ -118,6 +118,8 @@ class TrialRecord:
         provenance: metric name -> how it is made (features, hash, sample counts, split, EMA).
         configuration: in a stability study, the label of what is trained again; else empty.
         blameless: the configuration had no part in how the trial ended, as when a machine died.
+        origin: what the configuration is, where no sampler proposed it: `default`,
+            `best/config.yaml`, `last-week trial 17`; else empty.
     """
 
     number: int
@@ -130,6 +132,12 @@ class TrialRecord:
     mlflow_run_id: str | None = None
     configuration: str = ""
     blameless: bool = False
+    origin: str = ""
+
+    @property
+    def label(self) -> str:
+        """What the trial is called among those of its search: `trial 3`, `trial 0 (default)`."""
+        return f"trial {self.number}" + (f" ({self.origin})" if self.origin else "")
 
     @property
     def last(self) -> Report | None:
@@ -206,6 +214,8 @@ def table_row(trial: TrialRecord, metric: str, goal: Goal) -> dict[str, Any]:
     row: dict[str, Any] = {"number": trial.number}
     if trial.configuration:
         row |= {"configuration": trial.configuration, "seed": trial.config["seed"]}
+    if trial.origin:
+        row["origin"] = trial.origin
     row |= {
         "outcome": trial.outcome.value,
         "reason": trial.reason,

@@ -17,7 +17,7 @@ from gansearch.study.config import (
 )
 from gansearch.study.document import Document, Path_, write_document
 from gansearch.study.mistakes import AXIS, Mistakes, apart, origin_of, place_all, starts_with, validate
-from gansearch.study.plan import Plan
+from gansearch.study.plan import DEFAULT, Plan, Start
 from gansearch.study.records import Goal
 from gansearch.study.space import (
     Choice,
@@ -29,6 +29,7 @@ from gansearch.study.space import (
     parse_space,
     plain,
 )
+from gansearch.study.starting import Beginning, Find, Given, StartPoint, begin, find_all, find_nothing
 
 Complete = Callable[[TrialConfig], tuple[TrialConfig, Mistakes]]
 """Fills in the defaults of a configuration's parts and tells what is wrong with them. It is given
@@ -45,11 +46,15 @@ class StudySpec:
 
     Attributes:
         default: the configuration with every axis at its default, or None where that is none.
+        start: what is tried before the sampler is asked.
+        notes: what a user is to know of the study, in words.
     """
 
     plan: Plan
     space: Space = field(repr=False)
     default: TrialConfig | None = field(default=None, repr=False)
+    start: tuple[StartPoint, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def question(self) -> str:
@@ -85,8 +90,10 @@ class StudySpec:
 
     def with_trials(self, trials: int) -> StudySpec:
         """The same study with another number of trials to search; raises `UserError` below 1."""
-        if trials < 1:
-            raise UserError(f"trials must be at least 1, not {trials}")
+        if trials < max(1, len(self.start)):
+            begins = f": the search begins with {len(self.start)}" if self.start else ""
+            least = max(1, len(self.start))
+            raise UserError(f"trials must be at least {least}, not {trials}{begins}")
         search = self.plan.search.model_copy(update={"trials": trials})
         return replace(self, plan=self.plan.model_copy(update={"search": search}))
 
@@ -105,6 +112,7 @@ def build_study(
     complete: Complete,
     complete_plan: CompletePlan,
     known: Iterable[tuple[Path_, str]] = (),
+    find: Find = find_nothing,
 ) -> StudySpec:
     """Validate a parsed study file.
 
@@ -113,6 +121,7 @@ def build_study(
         complete: fills in and checks a configuration.
         complete_plan: the same for a plan.
         known: mistakes that were found already.
+        find: reads the configurations with which the search is to begin.
 
     Raises:
         InvalidInput: with every mistake in the file.
@@ -136,11 +145,41 @@ def build_study(
     plan, mistakes = _complete_stability(plan, space, complete)
     found += apart(mistakes, found)
     found += known
+    given, mistakes = find_all(plan.search.start, find)
+    found += mistakes
     filled = {} if found else _fill(space, complete)
     found += faulty_ties(filled)  # a part by its name alone has become a mapping
     if found:
         raise InvalidInput(document.source, place_all(document, found))
-    return StudySpec(plan, Space(filled), None if amiss else default)
+    spec = StudySpec(plan, Space(filled), None if amiss else default)
+    begun = _begun(spec, given, complete)
+    found += begun.mistakes
+    if found:
+        raise InvalidInput(document.source, place_all(document, found))
+    start = [_as_point(each) for each in begun.points]
+    search = plan.search.model_copy(update={"start": start})
+    plan = plan.model_copy(update={"search": search})
+    return replace(spec, plan=plan, start=begun.points, notes=begun.notes)
+
+
+def _begun(spec: StudySpec, given: Mapping[int, Given], complete: Complete) -> Beginning:
+    """Where the search begins; nowhere if there is none."""
+    search = spec.plan.search
+    if not search.trials and not search.start:
+        return Beginning()
+    check = functools.partial(check_config, complete=complete)
+    begun = begin(search.start, given, spec.space, spec.default, check)
+    if len(begun.points) <= search.trials:
+        return begun
+    words = f"{len(begun.points)} start points, and search.trials is {search.trials}: ask for more"
+    return replace(begun, mistakes=(*begun.mistakes, (("search", "start"), words)))
+
+
+def _as_point(start: StartPoint) -> Start:
+    """As `study.yaml` holds it: what it was read from may be gone when the study is resumed."""
+    if start.name == DEFAULT:
+        return Start(config=DEFAULT)
+    return Start(name=start.name, point=start.point)
 
 
 def _some_config(space: Space, complete: Complete) -> TrialConfig | None:

@@ -52,6 +52,7 @@ COLOUR = {
 TRIAL, OUTCOME, NOTE = "gansearch.trial", "gansearch.outcome", "mlflow.note.content"
 REPORTS, CONFIG = "gansearch.reports", "gansearch.config"
 CONFIGURATION, SEED = "gansearch.configuration", "gansearch.seed"
+ORIGIN = "gansearch.origin"
 SYSTEM = "system/"
 """What MLflow's pages take for measurements of the machine begins so, and has a tab of its own."""
 
@@ -124,15 +125,18 @@ def translate(record: TrialRecord) -> Run:
 
 
 def run_name(tags: Mapping[str, str]) -> str:
-    """`0007 diverged`: what became of a trial is to be seen wherever MLflow names its run.
+    """`0007 diverged`: what became of a trial is to be seen wherever MLflow names its run; of one that
+    no sampler proposed, what it is, too: `0000 default, completed`.
 
     A configuration's seed is `diverged, seed 123456`: it stands two levels down in a narrow column,
     where the end of a longer name is not seen.
     """
     seed, outcome = tags.get(SEED), tags[OUTCOME]
-    if outcome == Outcome.RUNNING.value:
-        return f"seed {seed}" if seed else f"{int(tags[TRIAL]):04d}"
-    return f"{outcome}, seed {seed}" if seed else f"{int(tags[TRIAL]):04d} {outcome}"
+    ended = "" if outcome == Outcome.RUNNING.value else outcome
+    if seed:
+        return f"{ended}, seed {seed}" if ended else f"seed {seed}"
+    what = ", ".join(filter(None, [tags.get(ORIGIN), ended]))
+    return f"{int(tags[TRIAL]):04d} {what}".rstrip()
 
 
 def short_label(label: str) -> str:
@@ -161,6 +165,8 @@ def _tags(record: TrialRecord, outcome: Outcome, reason: str, reports: list[Repo
     }
     if record.configuration:
         tags |= {CONFIGURATION: short_label(record.configuration), SEED: str(record.config["seed"])}
+    if record.origin:
+        tags[ORIGIN] = record.origin
     if colour := COLOUR.get(outcome):
         tags["mlflow.runColor"] = colour
     if nonfinite := ", ".join(_nonfinite(reports)):

@@ -30,6 +30,7 @@ from gansearch.study.mistakes import Mistakes, place_all, validate
 from gansearch.study.plan import Plan
 from gansearch.study.registry import Registry
 from gansearch.study.spec import Complete, StudySpec, build_study, check_config
+from gansearch.study.starting import Find, find_nothing
 from gansearch.training.blame import PARTS, fault, part_at, section_at, whereabouts
 from gansearch.training.building import (
     build_discriminator,
@@ -45,7 +46,12 @@ P = TypeVar("P", bound=Part)
 
 
 def read_study(
-    document: Document, data_root: Path, known: Mistakes | None = None, *, launched: bool = False
+    document: Document,
+    data_root: Path,
+    known: Mistakes | None = None,
+    find: Find = find_nothing,
+    *,
+    launched: bool = False,
 ) -> tuple[StudySpec, DataSet]:
     """Check a study and load the data that it names.
 
@@ -53,19 +59,22 @@ def read_study(
         document: the parsed file.
         data_root: the folder of all data sets.
         known: mistakes that were found already.
+        find: reads the configurations with which the search is to begin.
         launched: it has begun, perhaps under a version that knew less of what makes no sense.
 
     Raises:
         InvalidInput: with every mistake in the file, a missing data set among them.
     """
-    build = functools.partial(build_study, complete_plan=complete_plan)
+    if launched:  # version 0.1.0 began nowhere, and its searches go on as they began
+        document.tree.setdefault("search", {}).setdefault("start", [])
+    build = functools.partial(build_study, complete_plan=complete_plan, find=find)
     return _read(document, data_root, build, known or [], launched=launched)
 
 
-def check_study(document: Document) -> StudySpec:
+def check_study(document: Document, find: Find = find_nothing) -> StudySpec:
     """Tell all the mistakes in a study that can be told without its data; raises `InvalidInput`."""
     completing = functools.partial(complete, domain=None)
-    return build_study(document, completing, complete_plan, document.secrets())
+    return build_study(document, completing, complete_plan, document.secrets(), find)
 
 
 def load_study(
@@ -74,6 +83,7 @@ def load_study(
     overrides: Mapping[str, Any] | None = None,
     *,
     launched: bool = False,
+    find: Find = find_nothing,
 ) -> tuple[StudySpec, DataSet]:
     """Read and check a study file, and load its data.
 
@@ -82,6 +92,7 @@ def load_study(
         data_root: the folder of all data sets.
         overrides: values in place of the file's, by dotted key: {"search.trials": 8}.
         launched: it is that of a study which has begun, and goes on whatever it shows.
+        find: reads the configurations with which the search is to begin.
 
     Raises:
         InvalidInput: with every mistake in the file, a missing data set among them.
@@ -89,7 +100,8 @@ def load_study(
     document = read_document(files.place(path))
     for key, value in (overrides or {}).items():
         document.override(key, value)
-    return read_study(document, data_root, [] if launched else document.secrets(), launched=launched)
+    known = [] if launched else document.secrets()
+    return read_study(document, data_root, known, find, launched=launched)
 
 
 def load_config(

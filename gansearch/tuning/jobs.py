@@ -33,6 +33,7 @@ from gansearch.journal.directory import StudyDirectory, check_name
 from gansearch.masking import shows_password, without_password
 from gansearch.modules import own_modules
 from gansearch.study.document import Document, read_document
+from gansearch.study.plan import DEFAULT
 from gansearch.tuning.connection import wants_token
 from gansearch.tuning.where import OPTIONS, Option, Where
 
@@ -119,10 +120,11 @@ def submit(
             `UserError`.
     """
     path = Path(study_file)
-    document = _check_study(path, overrides or {})
+    document, start = _check_study(path, overrides or {})
     _refuse_secrets([path.read_text(encoding="utf-8")], "the study file")
     # As JSON, whose every value is YAML too.
-    changes = [word for k, v in (overrides or {}).items() for word in ("--set", f"{k}={json.dumps(v)}")]
+    there = {**(overrides or {}), **start}
+    changes = [word for k, v in there.items() for word in ("--set", f"{k}={json.dumps(v)}")]
     where = where or Where()
     own = [*own_modules(document.tree), *where.modules]
     with _folder_of([path, *own]) as folder, _client(address) as client:
@@ -221,15 +223,28 @@ async def _next(tail: AsyncIterator[str]) -> str | None:
     return await anext(tail, None)
 
 
-def _check_study(path: Path, overrides: Mapping[str, Any]) -> Document:
-    """Tell all the mistakes in a study file that can be told without its images."""
+def _check_study(path: Path, overrides: Mapping[str, Any]) -> tuple[Document, dict[str, Any]]:
+    """Tell all the mistakes in a study file that can be told without its images and earlier studies.
+
+    Returns:
+        The file, and an override that says what its configuration files say, which stay here.
+    """
+    from gansearch.search.start import Known  # noqa: PLC0415  it loads Optuna
     from gansearch.training.validation import check_study  # noqa: PLC0415  it loads torch
 
     document = read_document(path)
     for key, value in overrides.items():
         document.override(key, value)
-    check_study(document)
-    return document
+    spec = check_study(document, Known(path.parent))
+    read = {each.name: {"name": each.name, "point": each.point} for each in spec.start}
+    given = (document.tree.get("search") or {}).get("start") or []
+    start = [each if each == DEFAULT else read.get(_config_of(each), each) for each in given]
+    return document, {"search.start": start} if start != given else {}
+
+
+def _config_of(start: Any) -> str:
+    """The configuration file that a start names, if it names one."""
+    return start if isinstance(start, str) else str(start.get("config", ""))
 
 
 @contextmanager

@@ -69,7 +69,7 @@ class Progress:
         best = record.best(self.ledger.metric, self.ledger.goal)
         value = f"{self.ledger.metric} {best.value:.4g} at step {best.step}" if best else "no value"
         reason = f" ({record.reason})" if record.reason else ""
-        what = f"trial {number}"
+        what = record.label
         if record.configuration:
             what = f"{record.configuration}, seed {record.config['seed']}:"
         self._say(f"{what} {record.outcome}{reason}: {value}, {record.seconds:.0f} s")

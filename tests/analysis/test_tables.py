@@ -97,7 +97,7 @@ def test_status_tells_all_and_is_json(study):
     assert found["counts"] == {"pruned": 1, "diverged": 1, "collapsed": 1, "interrupted": 1}
     assert [trial["number"] for trial in found["trials"]] == [0, 1, 2, 3]
     assert set(found["trials"][0]) == {
-        *("number", "outcome", "reason", "step", "params", "metrics", "best", "seconds"),
+        *("number", "origin", "outcome", "reason", "step", "params", "metrics", "best", "seconds"),
         *("usage", "mlflow_run_id"),
     }
     assert found["best"] == found["trials"][2]

@@ -417,7 +417,7 @@ print(json.dumps([log, vars(job), vars(status), vars(missing), vars(trial), list
     assert job["state"] == "succeeded", log
     assert job["exit_code"] == 0
     assert job["ended"] > job["started"]
-    assert "trial 0 completed" in log
+    assert "trial 0 (default) completed" in log
     assert status["exit_code"] == 0
     seen = json.loads(status["stdout"])
     assert seen["state"] == "finished"

@@ -1,0 +1,76 @@
+"""Reading what a search is to start from: configuration files, exports, earlier studies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gansearch import files
+from gansearch.errors import InvalidInput, UserError
+from gansearch.files import Place
+from gansearch.journal.stored import StoredStudy
+from gansearch.study.config import TrialConfig
+from gansearch.study.document import read_document
+from gansearch.study.plan import Plan, Start
+from gansearch.study.records import ranked
+from gansearch.study.starting import Given
+
+
+@dataclass(frozen=True)
+class Known:
+    """Where a study file's configuration files and earlier studies lie.
+
+    Attributes:
+        beside: the study file's folder.
+        runs: the folder of all studies; None: they lie elsewhere, and are read there.
+        storage: an Optuna storage URL that they may be in.
+    """
+
+    beside: Place
+    runs: Place | None = None
+    storage: str | None = None
+
+    def __call__(self, start: Start) -> Given:
+        """The configurations that a start names, each with what it is called; raises `UserError`."""
+        if start.config is not None:
+            return [(start.config, _read(self._file(start.config)))]
+        if start.study is None or self.runs is None:
+            return []
+        return _best(StoredStudy.find(start.study, self.runs, self.storage), start)
+
+    def _file(self, name: str) -> Place:
+        """A configuration's file: as it is named from here, else from beside the study file."""
+        here = files.place(name)
+        found = [here] if "://" in name or Path(name).is_absolute() else [here, self.beside / name]
+        for path in found:
+            with files.reachable(path):
+                if path.is_file():
+                    return path
+                if (path / "config.yaml").is_file():
+                    return path / "config.yaml"
+        mend = f"; the best trials of a study are {{study: {name}, top: 1}}" if "/" not in name else ""
+        raise UserError(f"there is no file '{name}', and no export{mend}")
+
+
+def _read(path: Place) -> Mapping[str, Any]:
+    try:
+        tree: dict[str, Any] = read_document(path).tree
+    except InvalidInput as error:
+        raise UserError(f"{path}: {'; '.join(map(str, error.problems))}") from error
+    studys = [key for key in tree if key in Plan.model_fields and key not in TrialConfig.model_fields]
+    if studys:
+        what = f"it has {', '.join(studys)}, so it is a study's file and not a configuration's"
+        raise UserError(f"{path}: {what}; the best trials of a study are {{study: NAME, top: 1}}")
+    return tree
+
+
+def _best(study: StoredStudy, start: Start) -> Given:
+    """The best trials of a study that have a value, by their best report."""
+    journal, wanted = study.journal(), start.top or 1
+    metric, goal = journal.metric, journal.goal
+    best = [each for each in ranked(journal.trials(), metric, goal) if each.best(metric, goal)]
+    if len(best) < wanted:
+        raise UserError(f"'{study.name}' has {len(best)} trials with a value, not {wanted}")
+    return [(f"{study.name} trial {each.number}", each.config) for each in best[:wanted]]

@@ -1,0 +1,126 @@
+"""Where a configuration or a point lies in a search space, or why it lies nowhere in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gansearch.study.document import Path_, dotted
+from gansearch.study.space import Axis, Choice, Float, Int, Same, Space, axis_name, on_axis
+
+Point = dict[str, Any]
+"""Values by the name of their axis: of a choice the label, of the other axes a number. It holds the
+axes that exist at this point, in the order of the study file."""
+
+
+class NotInSpace(ValueError):
+    """A point that a search space does not have."""
+
+
+def placed(point: Mapping[str, Any], space: Space) -> Point:
+    """A point with plain values of the axes that exist there, and no others.
+
+    Raises:
+        NotInSpace: a value is missing, or not on its axis.
+    """
+
+    def take(name: str, axis: Axis) -> Any:
+        if name not in point:
+            raise NotInSpace(f"{name} is missing")
+        try:
+            return on_axis(name, axis, point[name])
+        except ValueError as error:
+            raise NotInSpace(str(error)) from error
+
+    return space.point(take)
+
+
+def locate(config: Mapping[str, Any], space: Space) -> tuple[Point, list[str]]:
+    """The point of a space at which a configuration lies: the inverse of `Space.resolve`.
+
+    Args:
+        config: its sections as plain values, every default filled in.
+        space: with every default filled in too; only the sections that it shares with `config` count.
+
+    Returns:
+        The point, and in words what of the configuration the space does not have. The point is to be
+        used only where that is nothing.
+    """
+    tree = {key: node for key, node in space.tree.items() if key in config}
+    values: Point = {}
+    amiss = list(_match(tree, {key: config[key] for key in tree}, (), (), values, config))
+    if amiss:
+        return {}, amiss
+    return placed(values, space), []
+
+
+def _match(
+    node: Any, value: Any, here: Path_, name: Path_, values: Point, whole: Mapping[str, Any]
+) -> Iterator[str]:
+    """What of a value a node of the space does not have; the values of the axes go into `values`."""
+    if isinstance(node, Choice):
+        yield from _match_choice(node, value, here, name, values, whole)
+    elif isinstance(node, Float | Int):
+        try:
+            values[axis_name(name)] = on_axis(axis_name(name), node, value)
+        except ValueError:
+            yield f"{dotted(here)} is {_shown(value)}, which is not in {node}"
+    elif isinstance(node, Same):
+        if value != (followed := _at(whole, node.path)):
+            yield f"{dotted(here)} is {_shown(value)}, and {node.of}, which it follows here, {followed}"
+    elif isinstance(node, dict) and isinstance(value, Mapping):
+        if isinstance(node.get("name"), str) and node["name"] != value.get("name"):
+            yield f"{dotted(here)} is {_named(value)}, and {_named(node)} in this study"
+            return
+        for key in (key for key in value if key not in node):
+            yield f"{dotted((*here, key))} is not in this study"
+        for key, child in node.items():
+            yield from _match(child, value.get(key), (*here, key), (*name, key), values, whole)
+    elif isinstance(node, list) and isinstance(value, list) and len(node) == len(value):
+        for i, (child, own) in enumerate(zip(node, value, strict=True)):
+            yield from _match(child, own, (*here, i), (*name, i), values, whole)
+    elif not _equal(node, value):
+        yield f"{dotted(here)} is {_named(value)}, and {_named(node)} in this study"
+
+
+def _match_choice(
+    axis: Choice, value: Any, here: Path_, name: Path_, values: Point, whole: Mapping[str, Any]
+) -> Iterator[str]:
+    """Take the first option that has the value; else let the one of its name say why it has not."""
+    nearest: list[str] = []
+    for label, option in axis.options.items():
+        inside: Point = {}
+        amiss = list(_match(option, value, here, (*name, str(label)), inside, whole))
+        if not amiss:
+            values[axis_name(name)] = label
+            values.update(inside)
+            return
+        if _named(option) == _named(value) and (not nearest or len(amiss) < len(nearest)):
+            nearest = amiss
+    yield from nearest or [f"{dotted(here)} is {_named(value)}, which is not in {axis}"]
+
+
+def _equal(node: Any, value: Any) -> bool:
+    """Whether plain values are the same; `none` is how a study file says that there is no penalty."""
+    if value is None and node in ("none", {"name": "none"}):
+        return True
+    return bool(node == value) and isinstance(node, bool) == isinstance(value, bool)
+
+
+def _named(value: Any) -> str:
+    """A part by its name, anything else as it is written."""
+    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+        return str(value["name"])
+    return value if isinstance(value, str) else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _at(tree: Any, path: Path_) -> Any:
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    return tree
