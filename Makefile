@@ -10,8 +10,9 @@ study: $(VENV)/ready
 	$(BIN)/gansearch run studies/quickstart.yaml --runs-dir $(RUNS)
 	$(BIN)/gansearch report --runs-dir $(RUNS)
 
+# Several processes: a test of a study waits for its processes to start more than it computes.
 test: $(VENV)/ready
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .
