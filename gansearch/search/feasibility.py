@@ -52,7 +52,7 @@ class Feasibility:
 
     def add(self, point: Mapping[str, Any], *, failed: bool) -> None:
         """Learn how a trial at a point ended; trials are to be told of in the order of their ends."""
-        self._known.append((self._encode(point), failed))
+        self._known.append((encoded(self._axes, point), failed))
 
     def risk(self, point: Mapping[str, Any]) -> float:
         """Probability that a trial at this point fails; 0 while too little is known."""
@@ -63,7 +63,7 @@ class Feasibility:
             self._model = self._fit(self._known[: self._fitted][-REMEMBERED:])
         if self._model is None:
             return 0.0
-        risk: float = self._model.predict_proba(np.array([self._encode(point)]))[0, 1].item()
+        risk: float = self._model.predict_proba(np.array([encoded(self._axes, point)]))[0, 1].item()
         return risk
 
     def _fit(self, known: list[tuple[list[float], bool]]) -> Pipeline | None:
@@ -82,14 +82,18 @@ class Feasibility:
         with self._threads.limit(limits=1):  # a small problem, beside workers that need the cores
             return model.fit(np.array(points), failed)
 
-    def _encode(self, point: Mapping[str, Any]) -> list[float]:
-        code: list[float] = []
-        for name, axis in self._axes.items():
-            if isinstance(axis, Choice):
-                code += [float(name in point and point[name] == label) for label in axis.options]
-            else:
-                code.append(_position(point[name], axis) if name in point else 0.0)
-        return code
+
+def encoded(axes: Mapping[str, Axis], point: Mapping[str, Any]) -> list[float]:
+    """A point as numbers: positions on the axes from -1 to 1, labels one-hot, 0 for an axis that does
+    not exist there.
+    """
+    code: list[float] = []
+    for name, axis in axes.items():
+        if isinstance(axis, Choice):
+            code += [float(name in point and point[name] == label) for label in axis.options]
+        else:
+            code.append(_position(point[name], axis) if name in point else 0.0)
+    return code
 
 
 def _position(value: float, axis: Axis) -> float:

@@ -84,15 +84,19 @@ class Proposer:
         sampler = SAMPLERS.build(search.sampler.name, options, seed, self._conditional)
         if (asked := self._view.ask(sampler)) != number:
             raise RuntimeError(f"expected to propose trial {number}, not {asked}")
-        if number < len(self.spec.start):
-            point, origin = dict(self.spec.start[number].point), self.spec.start[number].name
-        else:
-            point, origin = self._least_risky(sampler, self._draws(sampler, number)), ""
+        point, origin = self.choose_point(number, sampler)
         distributions = {name: distribution(self._axes[name]) for name in point}
         self._view.enter(number, point, distributions)
         config = self.spec.trial(number, lambda name, _: point[name]).plain()
         self.journal.begin(number, point, distributions, config, origin=origin)
         return TrialRecord(number, point, config, origin=origin)
+
+    def choose_point(self, number: int, sampler: AnySampler) -> tuple[Point, str]:
+        """Where a trial is to lie, and what that is called where no sampler proposed it."""
+        if number < len(self.spec.start):
+            start = self.spec.start[number]
+            return dict(start.point), start.name
+        return self._least_risky(sampler, self._draws(sampler, number)), ""
 
     def ended(self, number: int) -> None:
         """Let the sampler see how a trial ended."""

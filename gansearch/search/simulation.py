@@ -1,0 +1,289 @@
+"""A search on a simulated clock: its own proposer, sampler and pruner, and recorded curves to train on."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, cast
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from gansearch.journal.changes import Change
+from gansearch.journal.journal import Journal, Storage
+from gansearch.search import PRUNERS
+from gansearch.search.contract import Point
+from gansearch.search.proposer import Proposer
+from gansearch.search.pruners import Decision, Pruner, SecondChances, Verdict
+from gansearch.search.recording import Recording
+from gansearch.search.view import AnySampler
+from gansearch.study.records import Outcome, Report, TrialRecord, better, cost
+from gansearch.study.spec import StudySpec
+
+
+@dataclass
+class Played:
+    """What a policy did with a recording.
+
+    Attributes:
+        best: (seconds since the beginning, best objective so far) at each improvement.
+        trials: as they ended, by number.
+        seconds: when the search ended.
+        workers: how many there were, each of which costs a device all the time.
+        cut: trials that the policy would have trained further than they were recorded.
+    """
+
+    best: list[tuple[float, float]] = field(default_factory=list)
+    trials: list[TrialRecord] = field(default_factory=list)
+    seconds: float = 0.0
+    workers: int = 1
+    cut: int = 0
+
+    @property
+    def busy(self) -> float:
+        """Seconds that trials were trained, over all workers."""
+        return sum(trial.seconds for trial in self.trials)
+
+    def reached(self, reached: Callable[[float], bool]) -> float:
+        """Device-seconds until the best objective was good enough; infinite if it never was."""
+        return next((at * self.workers for at, value in self.best if reached(value)), math.inf)
+
+
+class Source(Protocol):
+    """Where the trials of a simulated search come from."""
+
+    def begin(self) -> tuple[TrialRecord, Sequence[Report]]:
+        """The next trial, and the reports that it will make."""
+        ...
+
+    def report(self, number: int, report: Report) -> None:
+        """A trial has reported."""
+        ...
+
+    def end(self, record: TrialRecord) -> None:
+        """A trial has ended."""
+        ...
+
+
+class Recorded:
+    """The recorded trials in the order in which they were proposed.
+
+    Args:
+        spec: the study.
+        recording: what was recorded of it.
+        order: of the curves, by their place; None: as they were numbered.
+    """
+
+    def __init__(
+        self, spec: StudySpec, recording: Recording, order: Sequence[int] | None = None
+    ) -> None:
+        self._spec, self._recording = spec, recording
+        self._order = iter(range(len(recording.curves)) if order is None else order)
+        self._begun = 0
+
+    def begin(self) -> tuple[TrialRecord, Sequence[Report]]:
+        """The next."""
+        curve = self._recording.curves[next(self._order)]
+        number, self._begun = self._begun, self._begun + 1
+        config = self._spec.trial(number, lambda name, _: curve.point[name]).plain()
+        return TrialRecord(number, curve.point, config), curve.reports
+
+    def report(self, number: int, report: Report) -> None:
+        """Nothing: what comes next does not depend on it."""
+
+    def end(self, record: TrialRecord) -> None:
+        """Nothing."""
+
+
+class StandIns(Proposer):
+    """The study's own proposer, for each of whose proposals the nearest recorded trial stands in.
+
+    Args:
+        spec: the study, with the sampler and the seed that are played.
+        recording: what was recorded of it.
+    """
+
+    def __init__(self, spec: StudySpec, recording: Recording) -> None:
+        goal = recording.goal
+        direction = StudyDirection.MINIMIZE if goal == "min" else StudyDirection.MAXIMIZE
+        study = optuna.create_study(direction=direction)
+        steps = spec.corner().budget.steps
+        nowhere = cast(Storage, _Nowhere())
+        super().__init__(spec, Journal(study, nowhere, recording.metric, goal, steps))
+        self._recording = recording
+        self._taken: dict[int, int] = {}  # the place of its curve, by number
+
+    def begin(self) -> tuple[TrialRecord, Sequence[Report]]:
+        """The next proposal's stand-in."""
+        record = self.propose(len(self._taken))
+        return record, self._recording.curves[self._taken[record.number]].reports
+
+    def report(self, number: int, report: Report) -> None:
+        """Write it into the journal."""
+        self.journal.report(number, report)
+
+    def end(self, record: TrialRecord) -> None:
+        """Have the sampler learn of it."""
+        self.journal.end(record, record.outcome, record.reason)
+        self.ended(record.number)
+
+    def choose_point(self, number: int, sampler: AnySampler) -> Point:
+        """A recorded point."""
+        place = self._recording.nearest(super().choose_point(number, sampler), self._taken.values())
+        self._taken[number] = place
+        return dict(self._recording.curves[place].point)
+
+
+class _Nowhere:
+    """A journal's storage that keeps nothing: the journal itself knows what was told to it."""
+
+    def begin(self, study_id: int, number: int, template: FrozenTrial) -> int:  # noqa: ARG002
+        return number
+
+    def write(self, change: Change) -> None:
+        pass
+
+    def note(self, study_id: int, user_attrs: Mapping[str, Any]) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+
+class Simulation:
+    """One search: its trials, its workers, and the time.
+
+    A free worker takes the paused trial that the pruner chooses, else a new one, else waits for the next
+    event. Seconds are those of the recorded reports; a worker loses none between trials.
+
+    Args:
+        spec: the study, with the pruner that is played.
+        source: where trials come from.
+        recording: where they come from in the end.
+        workers: trials at once.
+        trials: how many there are to be at most.
+        pruner: in place of the study's.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        source: Source,
+        recording: Recording,
+        *,
+        workers: int = 1,
+        trials: int | None = None,
+        pruner: Pruner | None = None,
+    ) -> None:
+        part = spec.plan.pruner
+        self.pruner = pruner or PRUNERS.build(part.name, part.options, spec.corner())
+        self._source, self._recording, self._workers = source, recording, workers
+        self._fresh = min(trials or math.inf, len(recording.curves))
+        self._records: dict[int, TrialRecord] = {}
+        self._coming: dict[int, Iterator[Report]] = {}
+        self._paused: dict[int, str] = {}  # why, by number
+        self._events: list[tuple[float, int, int, Report]] = []
+        self._turn = itertools.count()
+        self._busy = 0
+        self.played = Played(workers=workers)
+
+    def run(self, until: Callable[[float], bool] = lambda _: False) -> Played:
+        """Play to the end.
+
+        Args:
+            until: ends the search when the best objective so far is good enough.
+        """
+        played = self.played
+        self._fill(0.0)
+        while self._events:
+            now, _, number, report = heapq.heappop(self._events)
+            played.seconds = now
+            if self._hear(number, report, now) and until(played.best[-1][1]):
+                break
+            self._fill(now)
+        for number, why in self._paused.items():
+            self._end(number, Outcome.PRUNED, why)
+        played.trials = [self._records[number] for number in sorted(self._records)]
+        return played
+
+    def _fill(self, now: float) -> None:
+        """Have free workers take what there is to do."""
+        while self._busy < self._workers and (number := self._next()) is not None:
+            self._busy += 1
+            self._train(number, now)
+
+    def _next(self) -> int | None:
+        if self._paused and isinstance(self.pruner, SecondChances):
+            paused = [self._records[number] for number in sorted(self._paused)]
+            wake = self.pruner.choose(paused, self._fresh > 0)
+            if wake is not None:
+                del self._paused[wake.number]
+                self._records[wake.number].outcome = Outcome.RUNNING
+                return wake.number
+        if self._fresh <= 0:
+            return None
+        self._fresh -= 1
+        record, reports = self._source.begin()
+        self._records[record.number], self._coming[record.number] = record, iter(reports)
+        return record.number
+
+    def _train(self, number: int, now: float) -> None:
+        """Have a trial's worker come to the next report."""
+        record, report = self._records[number], next(self._coming[number], None)
+        if report is None:
+            self.played.cut += 1
+            self._busy -= 1
+            self._end(number, Outcome.PRUNED, f"recorded to step {record.step} only")
+            self._fill(now)
+            return
+        took = report.seconds - record.seconds
+        heapq.heappush(self._events, (now + took, next(self._turn), number, report))
+
+    def _hear(self, number: int, report: Report, now: float) -> bool:
+        """Take a report down and judge it; returns whether it is the best so far."""
+        record = self._records[number]
+        report = replace(report, time=now)
+        record.reports.append(report)
+        self._source.report(number, report)
+        improved = self._note_best(report, now)
+        shown = replace(report, time=0.0)
+        trial = replace(record, reports=[*record.reports[:-1], shown], outcome=Outcome.RUNNING)
+        verdict = self.pruner.judge(trial, shown)
+        self._obey(number, report, verdict, now)
+        return improved
+
+    def _obey(self, number: int, report: Report, verdict: Verdict, now: float) -> None:
+        if report.outcome is None and verdict.decision is Decision.GO_ON:
+            self._train(number, now)
+            return
+        self._busy -= 1
+        if report.outcome is not None:
+            self._end(number, report.outcome, report.reason)
+        elif verdict.decision is Decision.PAUSE:
+            self._records[number].outcome = Outcome.PAUSED
+            self._paused[number] = verdict.reason
+        else:
+            self._end(number, Outcome.PRUNED, verdict.reason)
+
+    def _note_best(self, report: Report, now: float) -> bool:
+        value = report.metrics.get(self._recording.metric, math.nan)
+        best = self.played.best
+        if not better(value, best[-1][1] if best else None, self._recording.goal):
+            return False
+        best.append((now, value))
+        return True
+
+    def _end(self, number: int, outcome: Outcome, reason: str) -> None:
+        record = self._records[number]
+        record.outcome, record.reason = outcome, reason
+        self._source.end(record)
+
+
+def within(recording: Recording, share: float) -> Callable[[float], bool]:
+    """Whether a value is within a share of the best of a recording."""
+    best, goal = recording.best, recording.goal
+    return lambda value: cost(value, goal) <= cost(best, goal) + share * abs(best)
