@@ -7,9 +7,9 @@
 Nothing is pruned; health rules end what they would end in a study. Every report costs what it costs in
 processor time, so that a busy machine makes no difference. The configurations are drawn beforehand, by
 their number: number 0 is the default, of five others three are random and two lie around the default;
-with --seeds 3 the default and one in ten of the others
-are trained on three seeds. What is in FOLDER already is not
-trained again, so a recording may be broken off and gone on with, by several processes at once.
+with --seeds 3 the default and one in ten of the others are trained on three seeds. What is in
+FOLDER already is not trained again, so a recording may be broken off and gone on with, by
+several processes at once.
 
 By a hash of its point each configuration belongs to the half on which policies may be tuned, or to the
 half on which they are judged; the default, which every search tries first, belongs to both.
@@ -99,10 +99,8 @@ def point(spec: StudySpec, number: int) -> tuple[str, Point]:
             return middle if near else draws.choice(list(axis.options))
         log = isinstance(axis, Float) and axis.log
         low, high = (math.log(end) if log else float(end) for end in axis.ends())
-        if middle is None:
-            middle = (low + high) / 2
-        else:
-            middle = math.log(middle) if log else float(middle)
+        own = None if middle is None else math.log(middle) if log else float(middle)
+        middle = (low + high) / 2 if own is None else own
         if kind == "default":
             at = middle
         elif kind == "random" and not isinstance(axis, Float):
@@ -147,7 +145,9 @@ def claim(name: str, folder: Path, job: tuple[int, int]) -> bool:
     return True
 
 
-def record(name: str, folder: Path, data_root: Path, todo: Iterable[tuple[int, int]], most: float) -> None:
+def record(
+    name: str, folder: Path, data_root: Path, todo: Iterable[tuple[int, int]], most: float
+) -> None:
     """Train what is missing, and write each curve down when it has ended."""
     import torch  # noqa: PLC0415
 
@@ -159,9 +159,9 @@ def record(name: str, folder: Path, data_root: Path, todo: Iterable[tuple[int, i
 
     torch.set_num_threads(1)
     spec, places = spec_of(name, data_root), LocalPaths.of_environment(data_root)
-    part = spec.corner().data
+    part = spec.example().data
     data = load(part.name, part.options, root=places.data, split="train", image_size=part.image_size)
-    reference = prepare(spec.corner(), data, places)
+    reference = prepare(spec.example(), data, places)
     for number, repeat in todo:
         job = (number, repeat)
         while os.getloadavg()[0] >= most:
@@ -271,7 +271,9 @@ def main() -> None:
         record(args.what, args.folder, args.data, todo, args.when_load_below)
         return
     git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
-    version = args.version or subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    version = (
+        args.version or subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
+    )
     for name in STUDIES:
         if recorded(name, args.folder):
             pack(name, args.folder, args.data, version)

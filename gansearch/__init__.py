@@ -29,6 +29,7 @@ __all__ = [
     "load_study",
     "parts",
     "repair",
+    "replay",
     "report",
     "resume",
     "run",

@@ -34,6 +34,7 @@ from gansearch.options import (
     Trust,
     as_said,
     overrides,
+    part_options,
     takes,
 )
 from gansearch.study.records import strict_json
@@ -266,6 +267,47 @@ def compare(
     if target is not None:
         write_comparison(table, target)
         out.print(f"{target}", highlight=False)
+
+
+@app.command()
+@takes("runs_dir", "storage")
+def replay(
+    where: Where,
+    name: Newest = None,
+    sampler: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SAMPLER", help="Who proposes; default: trials come as recorded."),
+    ] = None,
+    pruner: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PRUNER", help="Who stops trials, with its options as YAML; default: own and none."
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Trials at once.")] = 2,
+    repeats: Annotated[int, typer.Option(min=1, help="Plays of each policy.")] = 20,
+    target: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.svg|FILE.pdf", help="Draw regret over time.")
+    ] = None,
+) -> None:
+    """Play other samplers and pruners against what a study has recorded, on a simulated clock."""
+    if target is not None and target.suffix not in (".svg", ".pdf"):
+        raise UserError(f"--out {target}: must end in .svg or .pdf")
+    with err.status("") as shown:
+        found = api.replay(
+            name,
+            samplers=part_options("--sampler", sampler) or ("recorded",),
+            pruners=part_options("--pruner", pruner),
+            workers=workers,
+            repeats=repeats,
+            note=lambda label: shown.update(f"playing {escape(label)}"),
+            where=where,
+        )
+    terminal.show_replay(out, found)
+    if target is not None:
+        from gansearch.reporting.regret import write_regret  # noqa: PLC0415
+
+        out.print(f"{write_regret(found, target)}", highlight=False)
 
 
 @app.command()

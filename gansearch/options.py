@@ -118,8 +118,13 @@ def overrides(items: list[str] | None, trials: int | None = None) -> dict[str, A
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
             raise UserError(f"--set {item}: needs KEY=VALUE, as in --set search.trials=8")
-        values[key.strip()] = _value(item, text)
+        values[key.strip()] = _value(f"--set {item}", text)
     return values | ({"search.trials": trials} if trials else {})
+
+
+def part_options(flag: str, items: list[str] | None) -> list[Any]:
+    """Parts as an option names them: `asha`, or `{name: asha, min_steps: 500}`; raises `UserError`."""
+    return [_value(f"{flag} {item}", item) for item in items or []]
 
 
 def _value(item: str, text: str) -> Any:
@@ -128,4 +133,4 @@ def _value(item: str, text: str) -> Any:
     try:
         return parse_value(text)
     except yaml.YAMLError as error:
-        raise UserError(f"--set {item}: the value is not valid YAML") from error
+        raise UserError(f"{item}: the value is not valid YAML") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gansearch.journal.repair import Repair
+    from gansearch.search.replay import Replay
 
 
 def show_study(out: Console, study: api.Study) -> None:
@@ -148,6 +150,42 @@ def show_comparison(out: Console, table: pd.DataFrame) -> None:
     out.print(side_by_side)
     for warning in table.attrs.get("warnings", []):
         out.print(warning, style="yellow", highlight=False, markup=False)
+
+
+def show_replay(out: Console, found: Replay) -> None:
+    """What policies did with a recorded study, and what to choose for the next one."""
+    from gansearch.analysis.wording import number  # noqa: PLC0415  it loads pandas
+    from gansearch.search.replay import NEAR  # noqa: PLC0415  it loads Optuna
+
+    recording, most = found.recording, 12
+    out.print(
+        f"{len(recording.curves)} recorded trials, best {found.metric} {number(recording.best)}; "
+        f"{found.workers} workers",
+        style="bold",
+        highlight=False,
+    )
+    near = f"device-seconds to\nwithin {NEAR:.0%} of the best"
+    table = Table("policy", near, "quartiles", "plays", box=None, padding=(0, 2), header_style="dim")
+    for result in found.results:
+        low, middle, high = (
+            number(round(value, 1)) if math.isfinite(value) else "never" for value in result.quartiles
+        )
+        spread = f"{low} to {high}" if len(result.plays) > 1 else ""
+        table.add_row(escape(result.policy.label), middle, spread, str(len(result.plays)))
+    out.print(table)
+    ranks = Table(box=None, padding=(0, 2), header_style="dim")
+    for column in ("report", "of the budget", "rank correlation\nwith the end", "best kept"):
+        ranks.add_column(column, justify="right", vertical="bottom")
+    every = max(1, math.ceil(len(found.ranks) / most))
+    for rank in found.ranks[every - 1 :: every]:
+        ranks.add_row(
+            f"{rank.step:,}", f"{rank.share:.0%}", f"{rank.correlation:.2f}", f"{rank.kept:.0%}"
+        )
+    out.print(ranks)
+    out.print("best kept: of the trials that end best, those in the best third here", style="dim")
+    for note in found.notes:
+        out.print(note, style="dim", highlight=False)
+    out.print(escape(found.advice), style="bold", highlight=False)
 
 
 def show_repairs(console: Console, repairs: Mapping[str, Repair]) -> None:

@@ -16,6 +16,7 @@ from gansearch.api.reading import (
     trial_log,
     trials,
 )
+from gansearch.api.replaying import replay
 from gansearch.api.running import StudyResult, resume, run, stability
 from gansearch.tuning.where import Where
 
@@ -39,6 +40,7 @@ __all__ = [
     "parts",
     "remote",
     "repair",
+    "replay",
     "report",
     "resume",
     "run",

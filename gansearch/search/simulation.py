@@ -1,4 +1,4 @@
-"""A search on a simulated clock: its own proposer, sampler and pruner, and recorded curves to train on."""
+"""A search on a simulated clock: a study's own proposer, sampler and pruner, and recorded curves."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class StandIns(Proposer):
         goal = recording.goal
         direction = StudyDirection.MINIMIZE if goal == "min" else StudyDirection.MAXIMIZE
         study = optuna.create_study(direction=direction)
-        steps = spec.corner().budget.steps
+        steps = spec.example().budget.steps
         nowhere = cast(Storage, _Nowhere())
         super().__init__(spec, Journal(study, nowhere, recording.metric, goal, steps))
         self._recording = recording
@@ -157,8 +157,8 @@ class _Nowhere:
 class Simulation:
     """One search: its trials, its workers, and the time.
 
-    A free worker takes the paused trial that the pruner chooses, else a new one, else waits for the next
-    event. Seconds are those of the recorded reports; a worker loses none between trials.
+    A free worker takes the paused trial that the pruner chooses, else a new one, else waits for the
+    next event. Seconds are those of the recorded reports; a worker loses none between trials.
 
     Args:
         spec: the study, with the pruner that is played.
@@ -180,7 +180,7 @@ class Simulation:
         pruner: Pruner | None = None,
     ) -> None:
         part = spec.plan.pruner
-        self.pruner = pruner or PRUNERS.build(part.name, part.options, spec.corner())
+        self.pruner = pruner or PRUNERS.build(part.name, part.options, spec.example())
         self._source, self._recording, self._workers = source, recording, workers
         self._fresh = min(trials or math.inf, len(recording.curves))
         self._records: dict[int, TrialRecord] = {}

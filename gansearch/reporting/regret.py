@@ -1,0 +1,51 @@
+"""How policies came nearer to the best over time: the figure of a replay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gansearch.reporting.style import FAMILY_COLOURS, HEIGHT, as_pdf, as_svg, legend, panel, styled
+from gansearch.search.replay import NEAR, Replay, regret
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def regret_curves(found: Replay) -> Figure:
+    """Each policy's regret over device-seconds: the median of its plays, and the quartiles."""
+    figure, axes = panel(HEIGHT + 0.4)
+    recording = found.recording
+    least = NEAR * abs(recording.best) / 5 or 1e-12  # below that a regret is none
+    for place, result in enumerate(found.results):
+        curve, colour = regret(result, recording), FAMILY_COLOURS[place % len(FAMILY_COLOURS)]
+        low, middle, high = (
+            np.maximum(values, least) for values in (curve.low, curve.middle, curve.high)
+        )
+        label = result.policy.label
+        axes.plot(curve.seconds, middle, color=colour, label=label, drawstyle="steps-post")
+        if len(result.plays) > 1:
+            known = np.isfinite(high)
+            axes.fill_between(
+                curve.seconds[known], low[known], high[known], color=colour, alpha=0.15, lw=0
+            )
+    if recording.best:
+        axes.axhline(NEAR * abs(recording.best), color="black", lw=0.6, ls=":")
+    axes.set_yscale("log")
+    axes.set_xlabel(f"device-seconds, {found.workers} workers")
+    axes.set_ylabel(f"regret in {found.metric} (dotted: {NEAR:.0%} of the best)")
+    legend(figure, axes, columns=1)
+    return figure
+
+
+def write_regret(found: Replay, out: Path) -> Path:
+    """Write the figure as SVG, or as PDF where the name ends so."""
+    with styled():
+        figure = regret_curves(found)
+    if out.suffix == ".pdf":
+        out.write_bytes(as_pdf(figure))
+    else:
+        out.write_text(as_svg(figure))
+    return out

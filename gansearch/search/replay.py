@@ -1,0 +1,361 @@
+"""Policies played against what a study has recorded: what would another sampler or pruner have done?"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gansearch.errors import UserError
+from gansearch.journal.journal import Journal
+from gansearch.search import PRUNERS, SAMPLERS
+from gansearch.search.recording import Recording, recording_of
+from gansearch.search.simulation import Played, Recorded, Simulation, StandIns, within
+from gansearch.study.config import Part, TrialConfig
+from gansearch.study.plan import Plan, Pruner
+from gansearch.study.records import Report, cost
+from gansearch.study.space import Space, parse_space
+from gansearch.study.spec import StudySpec
+
+NEAR = 0.05
+"""How near to the recorded best a search has to come."""
+
+FEW = 8
+"""Trials below which no rank correlation is told."""
+
+KEPT = 0.9
+"""The share of the best trials that a report has to have in its best third so as to be trusted."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How trials are chosen and stopped.
+
+    Attributes:
+        sampler: None: the recorded trials come in their own order.
+        pruner: who stops or pauses them.
+    """
+
+    sampler: Part | None
+    pruner: Pruner
+
+    @property
+    def label(self) -> str:
+        """`tpe + asha (second_chances: true)`."""
+        return f"{_words(self.sampler) if self.sampler else 'as recorded'} + {_words(self.pruner)}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a policy did, each number a list with one value for each repetition.
+
+    Attributes:
+        policy: who played.
+        plays: what happened.
+        reached: device-seconds to within `NEAR` of the best that was recorded; infinite: never.
+    """
+
+    policy: Policy
+    plays: tuple[Played, ...]
+    reached: tuple[float, ...]
+
+    @property
+    def quartiles(self) -> tuple[float, float, float]:
+        """Of `reached`."""
+        return quartiles(self.reached)
+
+
+@dataclass(frozen=True)
+class Rank:
+    """What the ranks at one report say of the ranks at the end.
+
+    Attributes:
+        step: of the report.
+        share: of the budget.
+        correlation: Spearman's, of the best objective so far with that at the end; NaN of few trials.
+        kept: how many of the best tenth at the end, three at least, are in the best third here.
+    """
+
+    step: int
+    share: float
+    correlation: float
+    kept: float
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What policies did with a recorded study.
+
+    Attributes:
+        metric: the objective.
+        recording: what there was to train on.
+        workers: simulated ones.
+        results: of the policies, in the order in which they were named.
+        ranks: of the trials that ended by themselves, at each report.
+        notes: what one has to know, in words.
+        advice: what to choose for the next study, in a sentence.
+    """
+
+    metric: str
+    recording: Recording
+    workers: int
+    results: tuple[Result, ...]
+    ranks: tuple[Rank, ...]
+    notes: tuple[str, ...] = ()
+    advice: str = ""
+
+    @property
+    def trusted(self) -> int | None:
+        """The first step from which on the best third holds the trials that end best; None: at none
+        before the end, or nobody knows.
+        """
+        found = None
+        for rank in reversed(self.ranks[:-1]):
+            if math.isnan(rank.correlation) or rank.kept < KEPT:
+                break
+            found = rank.step
+        return found
+
+
+@dataclass
+class Regret:
+    """How far the best objective so far is from the recorded best, over device-seconds.
+
+    Attributes:
+        seconds: the grid, shape [N].
+        low, middle, high: quartiles over the repetitions of the regret, shape [N]; infinite where
+            nothing was known yet.
+    """
+
+    seconds: np.ndarray
+    low: np.ndarray
+    middle: np.ndarray
+    high: np.ndarray
+
+
+def replay(
+    journal: Journal,
+    policies: Sequence[Policy],
+    *,
+    workers: int = 2,
+    repeats: int = 20,
+    note: Callable[[str], None] = lambda _: None,
+) -> Replay:
+    """Play policies against a study's search.
+
+    Args:
+        journal: of the search.
+        policies: at least one.
+        workers: trials at once.
+        repeats: plays of each policy, whose search seeds are 0, 1, ...; one where trials come as they
+            were recorded, since nothing is left to chance.
+        note: called with each policy's label before it is played.
+
+    Raises:
+        UserError: nothing was recorded that could be played against.
+    """
+    spec = stored_spec(journal)
+    records = journal.trials()
+    recording = recording_of(records, spec.space.axes(), journal.metric, journal.goal)
+    if not recording.curves or math.isnan(recording.best):
+        raise UserError(
+            "no trial of this study has reported a finite objective: nothing can be replayed"
+        )
+    results = []
+    for policy in policies:
+        note(policy.label)
+        plays = [play(spec, recording, policy, workers, seed) for seed in range(repeats)]
+        results.append(judged(policy, plays[: None if policy.sampler else 1], recording))
+    ranks = tuple(ranks_of(recording))
+    found = Replay(journal.metric, recording, workers, tuple(results), ranks)
+    return replace(found, notes=tuple(_notes(found, spec)), advice=_advice(found))
+
+
+def play(
+    spec: StudySpec,
+    recording: Recording,
+    policy: Policy,
+    workers: int,
+    seed: int,
+    until: Callable[[float], bool] = lambda _: False,
+) -> Played:
+    """One search with a policy, on a simulated clock."""
+    search = {"sampler": policy.sampler, "seed": seed} if policy.sampler else {}
+    plan = spec.plan.model_copy(
+        update={"search": spec.plan.search.model_copy(update=search), "pruner": policy.pruner}
+    )
+    played = replace(spec, plan=plan)
+    source = StandIns(played, recording) if policy.sampler else Recorded(played, recording)
+    return Simulation(played, source, recording, workers=workers).run(until)
+
+
+def judged(policy: Policy, plays: Sequence[Played], recording: Recording) -> Result:
+    """When the plays of a policy came near the best."""
+    near = within(recording, NEAR)
+    return Result(policy, tuple(plays), tuple(played.reached(near) for played in plays))
+
+
+def stored_spec(journal: Journal) -> StudySpec:
+    """A stored study as its trials were proposed; its data are not needed."""
+    tree = journal.asked
+    plan = Plan.model_validate({k: v for k, v in tree.items() if k in Plan.model_fields})
+    space, _ = parse_space({k: v for k, v in tree.items() if k in TrialConfig.model_fields})
+    return StudySpec(plan, Space(space))
+
+
+def policies_of(
+    samplers: Sequence[Part | None], pruners: Sequence[Pruner], config: TrialConfig
+) -> list[Policy]:
+    """Every sampler with every pruner.
+
+    Raises:
+        UserError: there is no such part, or it does not take its options.
+    """
+    mistakes = [
+        f"{_words(part)}: {'.'.join(path)}: {words}"
+        for registry, parts in ((SAMPLERS, samplers), (PRUNERS, pruners))
+        for part in parts
+        if part is not None
+        for path, words in registry.check(part.name, part.options)
+    ]
+    for pruner in [] if mistakes else pruners:
+        try:
+            PRUNERS.build(pruner.name, pruner.options, config)
+        except ValueError as error:
+            mistakes.append(f"{_words(pruner)}: {error}")
+    if mistakes:
+        raise UserError("; ".join(mistakes))
+    return [Policy(sampler, pruner) for sampler in samplers for pruner in pruners]
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile, each one of the values; infinity counts as large."""
+    ordered = sorted(values)
+    at = [ordered[min(int(share * len(ordered)), len(ordered) - 1)] for share in (0.25, 0.5, 0.75)]
+    return at[0], at[1], at[2]
+
+
+def regret(result: Result, recording: Recording, points: int = 200) -> Regret:
+    """A policy's regret over time."""
+    ends = [played.seconds * played.workers for played in result.plays]
+    grid = np.linspace(0, max(ends), points)
+    best, goal = cost(recording.best, recording.goal), recording.goal
+    rows = []
+    for played in result.plays:
+        times = np.array([at * played.workers for at, _ in played.best])
+        costs = np.array([math.inf] + [cost(value, goal) for _, value in played.best])
+        rows.append(costs[np.searchsorted(times, grid, side="right")] - best)
+    ordered = np.sort(np.array(rows), axis=0)
+    low, middle, high = (ordered[min(int(q * len(rows)), len(rows) - 1)] for q in (0.25, 0.5, 0.75))
+    return Regret(grid, low, middle, high)
+
+
+def ranks_of(recording: Recording) -> Iterator[Rank]:
+    """What each report's ranks say of the end's, of the trials that ended by themselves."""
+    curves = [curve for curve in recording.curves if curve.whole]
+    steps = sorted({report.step for curve in curves for report in curve.reports})
+    table = np.array([_best_so_far(recording, curve.reports, steps) for curve in curves])
+    if not len(table):
+        return
+    end = table[:, -1]
+    known = np.isfinite(end)
+    best = np.argsort(end, kind="stable")[: max(3, math.ceil(known.sum() / 10))]
+    for at, step in enumerate(steps):
+        here = table[:, at]
+        third = np.argsort(here, kind="stable")[: max(1, math.ceil(len(curves) / 3))]
+        several = len(curves) >= FEW
+        correlation = spearman(here, end) if several else math.nan
+        yield Rank(step, step / steps[-1], correlation, float(np.isin(best, third).mean()))
+
+
+def spearman(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's rank correlation, equal values sharing their mean rank; NaN where one is constant."""
+    ranks = [_ranks(values) for values in (one, other)]
+    if any(np.ptp(values) == 0 for values in ranks):
+        return math.nan
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends: np.ndarray = np.cumsum(counts)
+    means: np.ndarray = ends - (counts - 1) / 2
+    return means[inverse]
+
+
+def _best_so_far(recording: Recording, reports: Sequence[Report], steps: Sequence[int]) -> list[float]:
+    """A curve's least cost up to each step; infinite while none is finite."""
+    costs, least = [], math.inf
+    coming = iter([*reports, None])
+    report = next(coming)
+    for step in steps:
+        while report is not None and report.step <= step:
+            value = report.metrics.get(recording.metric, math.nan)
+            if math.isfinite(value):
+                least = min(least, cost(value, recording.goal))
+            report = next(coming)
+        costs.append(least)
+    return costs
+
+
+def _notes(found: Replay, spec: StudySpec) -> Iterator[str]:
+    recording, stopped = found.recording, sum(not curve.whole for curve in found.recording.curves)
+    count = len(recording.curves)
+    if stopped:
+        yield (
+            f"{stopped} of {count} trials were stopped by the study's pruner "
+            f"({spec.plan.pruner.name}): nobody knows how they would have gone on, so a policy that "
+            "would train them further loses them there, and ranks are those of the others alone. Only "
+            "a study run with `pruner: none` can be replayed exactly."
+        )
+        cut = [statistics.fmean(played.cut for played in result.plays) for result in found.results]
+        if any(cut):
+            words = (f"{r.policy.label}: {c:.0f}" for r, c in zip(found.results, cut, strict=True) if c)
+            yield f"so many trials were lost so, on average: {', '.join(words)}"
+    if any(result.policy.sampler for result in found.results):
+        yield (
+            f"for each proposal of a sampler the nearest of the {count} recorded configurations that "
+            "it has not tried stands in"
+        )
+
+
+def _advice(found: Replay) -> str:
+    def median(result: Result) -> float:
+        return result.quartiles[1]
+
+    results = sorted(found.results, key=median)
+    best, last = results[0], results[-1]
+    if math.isinf(median(best)):
+        told = f"No policy came within {NEAR:.0%} of the best in half of its plays"
+    elif len(results) == 1 or median(last) <= median(best) * 1.1:
+        told = f"The policies are alike here: {best.policy.label} is as good as any"
+    else:
+        gain = median(last) / median(best)
+        slower = last.policy.label
+        less = (
+            f"{gain:.1f} times as fast as {slower}"
+            if math.isfinite(gain)
+            else f"in time, {slower} in less than half of its plays"
+        )
+        clear = [r for r in results[1:] if r.quartiles[0] <= median(best) * 1.1]
+        doubt = f"; {clear[0].policy.label} is hardly worse" if clear else ""
+        told = f"Take {best.policy.label}: within {NEAR:.0%} of the best {less}{doubt}"
+    return f"{told}. {_trust(found)}"
+
+
+def _trust(found: Replay) -> str:
+    if all(math.isnan(rank.correlation) for rank in found.ranks):
+        return f"Fewer than {FEW} trials ended by themselves, so nothing is said of rungs."
+    if found.trusted is None:
+        return "No report before the end has the best trials in its best third: prune late, or not."
+    share = next(rank.share for rank in found.ranks if rank.step == found.trusted)
+    return f"A first rung at step {found.trusted:,} ({share:.0%} of the budget) keeps the best trials."
+
+
+def _words(part: Part) -> str:
+    told = ", ".join(f"{key}: {json.dumps(value)}" for key, value in part.options.items())
+    return f"{part.name} ({told})" if told else part.name

@@ -1,0 +1,342 @@
+"""Policies played on a simulated clock: made-up curves, real proposers, samplers, pruners and journals."""
+
+import math
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from gansearch import api
+from gansearch.errors import UserError
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.stored import StoredStudy
+from gansearch.search.pruners import Decision
+from gansearch.search.recording import Curve, Recording, recording_of
+from gansearch.search.replay import (
+    Policy,
+    play,
+    policies_of,
+    quartiles,
+    ranks_of,
+    regret,
+    replay,
+    spearman,
+)
+from gansearch.search.simulation import Recorded, Simulation, StandIns, within
+from gansearch.search.view import distribution
+from gansearch.study.config import Part
+from gansearch.study.plan import Pruner
+from gansearch.study.records import Outcome, Report, TrialRecord
+from gansearch.tuning.creation import create
+
+METRIC = "fd_classifier"
+NONE, ASHA = Pruner(name="none"), Pruner(name="asha")
+SECOND_CHANCES = Pruner.model_validate({"name": "asha", "second_chances": True})
+
+
+def curve_of(number, point, values, *, seconds=1.0, outcome=Outcome.COMPLETED):
+    reports = [
+        Report(10 * i, 160 * i, seconds * i, {METRIC: value}, 0.0)
+        for i, value in enumerate(values, start=1)
+    ]
+    return Curve(number, point, (*reports[:-1], replace(reports[-1], outcome=outcome)))
+
+
+def values_at(point):
+    """What a configuration would come to: best at equal learning rates of 1e-3, slow ones begin late."""
+    x, y = (math.log10(point[f"optimizer.{side}.lr"]) for side in ("generator", "discriminator"))
+    end, pace = 1 + (x + 3) ** 2 + (y + 3) ** 2, 10 ** ((x + 5) / 4)
+    return [end + 20 * math.exp(-pace * i) for i in range(1, 10)]
+
+
+@pytest.fixture(scope="module")
+def study(spec):
+    return spec("pruner: none\nsearch: {sampler: random, trials: 40}\n")
+
+
+@pytest.fixture(scope="module")
+def recording(study):
+    """Forty configurations at random; every eighth diverges on its way."""
+    chance, axes, curves = random.Random(0), study.space.axes(), []
+    for number in range(40):
+        point = study.space.point(lambda _, axis: _draw(chance, axis))
+        values, outcome = values_at(point), Outcome.COMPLETED
+        if number % 8 == 7:
+            values, outcome = [*values[:3], math.nan], Outcome.DIVERGED
+        curves.append(curve_of(number, point, values, seconds=1 + number % 3, outcome=outcome))
+    return Recording(axes, METRIC, "min", curves)
+
+
+def _draw(chance, axis):
+    if hasattr(axis, "options"):
+        return chance.choice(list(axis.options))
+    if isinstance(axis.low, int):
+        return chance.randint(axis.low, axis.high)
+    return math.exp(chance.uniform(math.log(axis.low), math.log(axis.high)))
+
+
+def test_without_a_pruner_every_trial_is_trained_to_its_end(study, recording):
+    played = play(study, recording, Policy(None, NONE), 1, 0)
+    assert [trial.outcome for trial in played.trials] == [c.reports[-1].outcome for c in recording.curves]
+    assert played.seconds == pytest.approx(sum(c.reports[-1].seconds for c in recording.curves))
+    assert played.best[-1][1] == recording.best
+    assert [value for _, value in played.best] == sorted((v for _, v in played.best), reverse=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize("pruner", [NONE, ASHA, SECOND_CHANCES, Pruner(name="hyperband")])
+def test_workers_share_the_trials_and_lose_none(study, recording, workers, pruner):
+    played = play(study, recording, Policy(None, pruner), workers, 0)
+    assert [trial.number for trial in played.trials] == list(range(40))
+    assert all(trial.outcome.ended for trial in played.trials)
+    assert played.busy <= played.seconds * workers
+    for trial, curve in zip(played.trials, recording.curves, strict=True):
+        told = [replace(report, time=0.0) for report in trial.reports]
+        assert repr(told) == repr(list(curve.reports[: len(told)])), "reports are those recorded"
+    if workers == 1:
+        assert played.busy == pytest.approx(played.seconds), "one worker is never idle"
+
+
+def test_a_pruner_says_in_a_replay_what_it_would_have_said(study, recording):
+    """Shown the reports in the order of the simulated clock, a fresh pruner gives the same verdicts."""
+    from gansearch.search.halving import Asha
+
+    played = play(study, recording, Policy(None, ASHA), 4, 0)
+    pruner, stopped = Asha(study.example()), set()
+    told = [(report.time, trial, i) for trial in played.trials for i, report in enumerate(trial.reports)]
+    for _, trial, i in sorted(told, key=lambda each: each[0]):
+        report = trial.reports[i]
+        shown = replace(trial, reports=trial.reports[: i + 1], outcome=Outcome.RUNNING)
+        if pruner.judge(shown, report).decision is Decision.STOP and report.outcome is None:
+            stopped.add(trial.number)
+    assert stopped == {t.number for t in played.trials if t.outcome is Outcome.PRUNED} != set()
+
+
+def test_a_search_that_was_recorded_whole_is_repeated_exactly(study):
+    """Each of TPE's proposals was recorded: the stand-ins are the proposals themselves."""
+    tpe = replace(study, plan=study.plan.model_copy(update={"search": _search(study, "tpe", 3)}))
+    source = StandIns(tpe, Recording(tpe.space.axes(), METRIC, "min", [_anything(tpe)]))
+    source.choose_point = lambda n, sampler: source._least_risky(sampler, source._draws(sampler, n))
+    curves = []
+    for number in range(25):
+        record = source.propose(number)
+        curve = curve_of(number, record.params, values_at(record.params))
+        for report in curve.reports:
+            record.reports.append(report)
+            source.report(number, report)
+        source.end(replace(record, outcome=Outcome.COMPLETED))
+        curves.append(curve)
+    shuffled = random.Random(1).sample(curves, len(curves))
+    recorded = Recording(tpe.space.axes(), METRIC, "min", shuffled)
+    played = play(study, recorded, Policy(Part(name="tpe"), NONE), 1, 3)
+    assert [trial.params for trial in played.trials] == [curve.point for curve in curves]
+
+
+def _search(study, sampler, seed):
+    return study.plan.search.model_copy(update={"sampler": Part(name=sampler), "seed": seed})
+
+
+def _anything(study):
+    return curve_of(0, study.space.point(lambda _, axis: axis.ends()[0]), [1.0] * 9)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_no_configuration_is_tried_twice(study, recording, sampler):
+    played = play(study, recording, Policy(Part(name=sampler), ASHA), 3, 5)
+    points = [str(trial.params) for trial in played.trials]
+    assert len(set(points)) == 40
+    again = play(study, recording, Policy(Part(name=sampler), ASHA), 3, 5)
+    assert repr(again) == repr(played), "the same seed plays the same"
+
+
+def test_nearest_is_by_the_axes_own_scale(study):
+    axes = study.space.axes()
+    points = [dict(_anything(study).point) | {"optimizer.generator.lr": lr} for lr in (1e-4, 4e-3, 1e-2)]
+    recording = Recording(axes, METRIC, "min", [curve_of(i, p, [1.0]) for i, p in enumerate(points)])
+    asked = points[0] | {"optimizer.generator.lr": 1e-3}
+    assert recording.nearest(asked, []) == 1, "by the logarithm"
+    assert recording.nearest(asked, [1]) == 0 or recording.nearest(asked, [1]) == 2
+    other = points[0] | {"loss": "wasserstein", "loss.wasserstein.penalty.weight": 1.0}
+    assert recording.nearest(other, []) == 0
+    with pytest.raises(LookupError):
+        recording.nearest(asked, [0, 1, 2])
+
+
+def test_a_trial_cannot_be_trained_further_than_it_was_recorded(study, recording):
+    stopped = [replace(c, reports=c.reports[:2]) if c.number < 10 else c for c in recording.curves]
+    cut = Recording(recording.axes, METRIC, "min", stopped)
+    assert recording.whole
+    assert not cut.whole
+    played = play(study, cut, Policy(None, NONE), 2, 0)
+    assert played.cut == 10
+    assert all(played.trials[n].reason == "recorded to step 20 only" for n in range(10))
+
+
+def test_a_search_ends_when_it_has_come_near_enough(study, recording):
+    near = within(recording, 0.05)
+    assert near(recording.best * 1.04)
+    assert not near(recording.best * 1.06)
+    whole = play(study, recording, Policy(None, NONE), 2, 0)
+    short = play(study, recording, Policy(None, NONE), 2, 0, near)
+    assert short.best == whole.best[: len(short.best)]
+    assert near(short.best[-1][1])
+    assert not any(near(value) for _, value in short.best[:-1])
+    assert short.reached(near) == whole.reached(near) == short.seconds * 2
+
+
+def test_to_be_maximised():
+    curves = [curve_of(0, {}, [1.0, 2.0]), curve_of(1, {}, [1.5, math.nan]), curve_of(2, {}, [0.0, 0.5])]
+    recording = Recording({}, METRIC, "max", curves)
+    assert recording.best == 2.0
+    near = within(recording, 0.05)
+    assert near(1.95)
+    assert not near(1.85)
+    assert math.isnan(Recording({}, METRIC, "min", [curve_of(0, {}, [math.nan])]).best)
+
+
+def test_regret_is_what_is_missing_to_the_best(study, recording):
+    plays = [play(study, recording, Policy(Part(name="random"), NONE), 2, seed) for seed in range(5)]
+    from gansearch.search.replay import judged
+
+    curve = regret(judged(Policy(Part(name="random"), NONE), plays, recording), recording)
+    assert curve.middle[-1] == curve.high[-1] == 0
+    assert np.isinf(curve.middle[0]), "before the first report nothing is known"
+    assert (curve.low <= curve.middle).all()
+    assert (curve.middle <= curve.high).all()
+    assert (np.diff(curve.middle[np.isfinite(curve.middle)]) <= 0).all()
+
+
+def test_quartiles_of_times_that_may_be_infinite():
+    assert quartiles([3.0]) == (3.0, 3.0, 3.0)
+    assert quartiles([4.0, 1.0, math.inf, 2.0, 3.0]) == (2.0, 3.0, 4.0)
+    assert quartiles([1.0, math.inf, math.inf]) == (1.0, math.inf, math.inf)
+
+
+def test_spearman_is_scipys():
+    draws = np.random.default_rng(0)
+    one = draws.integers(0, 8, 40).astype(float)
+    other = one + draws.normal(0, 4, 40)
+    assert spearman(one, other) == pytest.approx(scipy.stats.spearmanr(one, other).statistic)
+    one[3] = math.inf
+    assert spearman(one, other) == pytest.approx(scipy.stats.spearmanr(one, other).statistic)
+    assert math.isnan(spearman(one, np.zeros(40)))
+
+
+def test_ranks_of_reports(recording):
+    ranks = list(ranks_of(recording))
+    assert [rank.step for rank in ranks] == list(range(10, 100, 10))
+    assert ranks[-1].correlation == pytest.approx(1.0)
+    assert ranks[-1].kept == 1.0
+    assert ranks[0].correlation < ranks[4].correlation
+    few = Recording(recording.axes, METRIC, "min", recording.curves[:5])
+    assert all(math.isnan(rank.correlation) for rank in ranks_of(few))
+
+
+# A stored study
+
+
+@pytest.fixture
+def stored(study, recording, tmp_path):
+    """The recording as a study of its own, with a journal."""
+
+    def make(pruned=0):
+        directory = StudyDirectory(tmp_path / "runs" / "study")
+        create(study, StoredStudy(directory), None)
+        found = StoredStudy(directory)
+        journal = found.journal(writer=True)
+        axes = study.space.axes()
+        for curve in recording.curves:
+            number, point = curve.number, curve.point
+            config = study.trial(number, lambda name, _, point=point: point[name]).plain()
+            journal.begin(number, point, {name: distribution(axes[name]) for name in point}, config)
+            reports = list(curve.reports)
+            outcome = reports[-1].outcome
+            if number < pruned:
+                reports, outcome = reports[:2], Outcome.PRUNED
+            for report in reports:
+                journal.report(number, report)
+            journal.end(TrialRecord(number, point, config, reports=reports), outcome, "why")
+        journal.flush()
+        return found
+
+    return make
+
+
+def test_a_stored_study_is_what_it_was_made_of(stored, recording, study):
+    journal = stored().journal()
+    found = recording_of(journal.trials(), study.space.axes(), METRIC, "min")
+    assert found.whole
+    assert [curve.point for curve in found.curves] == [curve.point for curve in recording.curves]
+    policies = [Policy(None, NONE), Policy(None, ASHA), Policy(Part(name="random"), ASHA)]
+    told = []
+    result = replay(journal, policies, workers=2, repeats=3, note=told.append)
+    assert told == ["as recorded + none", "as recorded + asha", "random + asha"]
+    assert [len(each.plays) for each in result.results] == [1, 1, 3]
+    exact = play(study, recording, Policy(None, ASHA), 2, 0)
+    assert result.results[1].plays[0].best == exact.best
+    assert len(result.notes) == 1
+    assert "stands in" in result.notes[0]
+    assert "random + asha" in result.advice or "as recorded" in result.advice
+
+
+def test_that_trials_were_pruned_is_said(stored):
+    result = replay(stored(pruned=12).journal(), [Policy(None, NONE)], workers=2)
+    assert "12 of 40 trials were stopped" in result.notes[0]
+    assert result.notes[1] == "so many trials were lost so, on average: as recorded + none: 12"
+
+
+def test_no_finite_objective_is_refused(study, tmp_path):
+    directory = StudyDirectory(tmp_path / "runs" / "study")
+    create(study, StoredStudy(directory), None)
+    with pytest.raises(UserError, match="nothing can be replayed"):
+        replay(StoredStudy(directory).journal(), [Policy(None, NONE)])
+
+
+def test_parts_are_checked(study):
+    bad = [Part.model_validate({"name": "tpe", "startup": 3}), Part(name="tpo")]
+    with pytest.raises(UserError) as caught:
+        policies_of(bad, [NONE], study.example())
+    assert "startup" in str(caught.value)
+    assert "did you mean 'tpe'" in str(caught.value)
+    late = Pruner.model_validate({"name": "asha", "min_steps": 1000})
+    with pytest.raises(UserError, match="more than budget.steps"):
+        policies_of([None], [late], study.example())
+
+
+def test_by_its_name(stored, tmp_path):
+    from typer.testing import CliRunner
+
+    from gansearch.cli import app
+
+    stored()
+    found = api.replay("study", repeats=1, runs_dir=tmp_path / "runs")
+    assert [result.policy.label for result in found.results] == ["as recorded + none"]
+    picture = tmp_path / "regret.svg"
+    words = ["replay", "study", "--runs-dir", str(tmp_path / "runs"), "--repeats", "2"]
+    words += ["--sampler", "random", "--sampler", "recorded", "--out", str(picture)]
+    words += ["--pruner", "{name: asha, second_chances: true}", "--pruner", "none"]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "random + asha (second_chances: true)" in done.stdout
+    assert "40 recorded trials" in done.stdout
+    assert picture.read_text().startswith("<svg")
+    assert api.replay("study", samplers=["random"], pruners=["none"], runs_dir=tmp_path / "runs").advice
+
+
+def test_a_simulation_takes_a_pruner_of_its_own(study, recording):
+    from gansearch.search.pruners import GO_ON
+
+    class Counts:
+        heard = 0
+
+        def judge(self, trial, report):  # noqa: ARG002
+            self.heard += 1
+            return GO_ON
+
+    pruner = Counts()
+    source = Recorded(study, recording, order=[3, 2])
+    played = Simulation(study, source, recording, trials=2, pruner=pruner).run()
+    assert pruner.heard == 18
+    assert [trial.params for trial in played.trials] == [recording.curves[i].point for i in (3, 2)]
