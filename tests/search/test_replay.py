@@ -331,7 +331,7 @@ def test_a_simulation_takes_a_pruner_of_its_own(study, recording):
     class Counts:
         heard = 0
 
-        def judge(self, trial, report):  # noqa: ARG002
+        def judge(self, trial, report):
             self.heard += 1
             return GO_ON
 
