@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import statistics
@@ -20,6 +21,7 @@ from gansearch.study.plan import Plan, Pruner
 from gansearch.study.records import Report, cost
 from gansearch.study.space import Space, parse_space
 from gansearch.study.spec import StudySpec
+from gansearch.study.starting import StartPoint
 
 NEAR = 0.05
 """How near to the recorded best a search has to come."""
@@ -204,7 +206,9 @@ def stored_spec(journal: Journal) -> StudySpec:
     tree = journal.asked
     plan = Plan.model_validate({k: v for k, v in tree.items() if k in Plan.model_fields})
     space, _ = parse_space({k: v for k, v in tree.items() if k in TrialConfig.model_fields})
-    return StudySpec(plan, Space(space))
+    begun = itertools.takewhile(lambda trial: trial.origin, journal.trials())
+    start = tuple(StartPoint(trial.origin, trial.params) for trial in begun)
+    return StudySpec(plan, Space(space), start=start)
 
 
 def policies_of(

@@ -131,11 +131,11 @@ class StandIns(Proposer):
         self.journal.end(record, record.outcome, record.reason)
         self.ended(record.number)
 
-    def choose_point(self, number: int, sampler: AnySampler) -> Point:
+    def choose_point(self, number: int, sampler: AnySampler) -> tuple[Point, str]:
         """A recorded point."""
-        place = self._recording.nearest(super().choose_point(number, sampler), self._taken.values())
-        self._taken[number] = place
-        return dict(self._recording.curves[place].point)
+        point, origin = super().choose_point(number, sampler)
+        self._taken[number] = place = self._recording.nearest(point, self._taken.values())
+        return dict(self._recording.curves[place].point), origin
 
 
 class _Nowhere:

@@ -3,6 +3,7 @@
 import math
 import random
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from gansearch import api
 from gansearch.errors import UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.stored import StoredStudy
+from gansearch.search.proposer import Proposer
 from gansearch.search.pruners import Decision
 from gansearch.search.recording import Curve, Recording, recording_of
 from gansearch.search.replay import (
@@ -119,7 +121,7 @@ def test_a_search_that_was_recorded_whole_is_repeated_exactly(study):
     """Each of TPE's proposals was recorded: the stand-ins are the proposals themselves."""
     tpe = replace(study, plan=study.plan.model_copy(update={"search": _search(study, "tpe", 3)}))
     source = StandIns(tpe, Recording(tpe.space.axes(), METRIC, "min", [_anything(tpe)]))
-    source.choose_point = lambda n, sampler: source._least_risky(sampler, source._draws(sampler, n))
+    source.choose_point = partial(Proposer.choose_point, source)
     curves = []
     for number in range(25):
         record = source.propose(number)
@@ -253,7 +255,8 @@ def stored(study, recording, tmp_path):
         for curve in recording.curves:
             number, point = curve.number, curve.point
             config = study.trial(number, lambda name, _, point=point: point[name]).plain()
-            journal.begin(number, point, {name: distribution(axes[name]) for name in point}, config)
+            kinds = {name: distribution(axes[name]) for name in point}
+            journal.begin(number, point, kinds, config, origin="" if number else "default")
             reports = list(curve.reports)
             outcome = reports[-1].outcome
             if number < pruned:
@@ -279,9 +282,15 @@ def test_a_stored_study_is_what_it_was_made_of(stored, recording, study):
     assert [len(each.plays) for each in result.results] == [1, 1, 3]
     exact = play(study, recording, Policy(None, ASHA), 2, 0)
     assert result.results[1].plays[0].best == exact.best
+    assert all(each.params == recording.curves[0].point for each in _firsts(result.results[2]))
     assert len(result.notes) == 1
     assert "stands in" in result.notes[0]
     assert "random + asha" in result.advice or "as recorded" in result.advice
+
+
+def _firsts(result):
+    """What each play of a policy tried first: what the study began with."""
+    return [played.trials[0] for played in result.plays]
 
 
 def test_that_trials_were_pruned_is_said(stored):
