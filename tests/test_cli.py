@@ -110,6 +110,32 @@ def test_looking_at_the_package_loads_nothing_heavy():
         assert f" {name} " in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["status", "done"], {"torch", "ray", "mlflow", "scipy"}),
+        (["check", "study.yaml"], {"ray", "mlflow", "pandas", "scipy", "sympy", "torch._dynamo"}),
+        (["check", "deep.yaml"], {"ray", "mlflow", "pandas", "scipy", "sympy", "torch._dynamo"}),
+    ],
+)
+def test_a_command_loads_only_what_it_needs(here, arguments, heavy):
+    """Each of them takes seconds; torch's compiler (`_dynamo`) comes with sympy, and both unasked."""
+    finished_study(here / "runs")
+    deep = {"width": 8, "depth": 1, "norm": "spectral"}
+    study = yaml.safe_load(STUDY) | {"discriminator": {"choice": [{"name": "dcgan", **deep}]}}
+    study["generator"] = {"name": "dcgan", "width": 8, "depth": 1}
+    study["optimizer"] = {"generator": {"name": "rmsprop"}, "discriminator": {"name": "sgd"}}
+    Path("deep.yaml").write_text(yaml.safe_dump(study))
+    code = (
+        "import sys\nfrom gansearch.cli import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit as end: assert not end.code\n"
+        f"sys.exit(' '.join(sorted({heavy!r} & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_public_face_is_all_there():
     import gansearch
 

@@ -57,6 +57,12 @@ class Classifier:
                 _write(path, weights)
         return weights
 
+    @staticmethod
+    def untrained(data: DataSet) -> Weights:
+        """Its weights before any training, for a rehearsal; raises `DataError` as `obtain` does."""
+        data = _checked(data)
+        return Weights.of(to_arrays(_Network(data.shape[0], data.classes).state_dict()))
+
     def __call__(self, images: Tensor) -> Activations:
         """Features N x 64 and probabilities N x classes of uint8 images N x C x H x W."""
         return in_batches(self._see, images, 256)

@@ -151,6 +151,8 @@ def _plan(domain: Domain, depth: int | None, width: int) -> tuple[int, int, list
 
 def _initialise(layer: nn.Module) -> None:
     """The initial weights of the paper's section 4."""
+    if any(weight.is_meta for weight in layer.parameters(recurse=False)):
+        return  # no numbers: torch would load its compiler to draw none
     if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(layer.weight, 0.0, 0.02)
         if layer.bias is not None:

@@ -43,6 +43,9 @@ class SpectralNorm(nn.Module):
     One step of power iteration for each forward pass in training mode, none in evaluation. Torch's
     own version writes its vectors with `out=`, which `torch.func.vmap` refuses; this one copies
     them, so that networks stacked by `torch.func.stack_module_state` each keep their own.
+
+    On the meta device, where a network is built only to see whether it can be, there is nothing to
+    compute, and torch would load its compiler (2 s) for it.
     """
 
     u: Tensor
@@ -52,13 +55,15 @@ class SpectralNorm(nn.Module):
         super().__init__()
         self.eps = eps
         rows, columns = weight.flatten(1).shape
-        self.register_buffer("u", weight.new_empty(rows).normal_())
-        self.register_buffer("v", weight.new_empty(columns).normal_())
-        for _ in range(warm_up):
+        self.register_buffer("u", _normal(weight.new_empty(rows)))
+        self.register_buffer("v", _normal(weight.new_empty(columns)))
+        for _ in range(0 if weight.is_meta else warm_up):
             self._iterate(weight.detach().flatten(1))
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight [out, ...] scaled to a largest singular value of about 1."""
+        if weight.is_meta:
+            return weight
         with _full_precision(weight.device.type):
             matrix = weight.flatten(1)
             if self.training:
@@ -77,6 +82,11 @@ class SpectralNorm(nn.Module):
         self.u.copy_(u)
         self.v.copy_(v)
         return u, v
+
+
+def _normal(vector: Tensor) -> Tensor:
+    """A vector filled with normal numbers."""
+    return vector if vector.is_meta else vector.normal_()
 
 
 def _full_precision(device_type: str) -> AbstractContextManager[Any]:

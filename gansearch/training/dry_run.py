@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import numpy as np
 import torch
 
 from gansearch.data import DataSet
-from gansearch.errors import Doubt, GansearchError, UserError
+from gansearch.errors import DataError, Doubt, GansearchError, UserError
+from gansearch.metrics.classifier import Classifier
 from gansearch.study.config import Part, TrialConfig
 from gansearch.study.spec import StudySpec
 from gansearch.training import checkpoint
@@ -32,8 +34,8 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
     """Train a step of one configuration for every option of every choice; returns how many.
 
     The real images and what metrics need are got by the same functions as for a run, so that what is
-    refused there is refused here. The feature classifier is trained on a few images only, so numbers
-    mean nothing here. What works and looks wrong is warned of (`Doubt`).
+    refused there is refused here. The feature classifier is not trained, so numbers mean nothing here.
+    What works and looks wrong is warned of (`Doubt`).
 
     Raises:
         UserError: naming the part that failed, or the configuration in which one did.
@@ -41,8 +43,10 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
     torch.set_num_threads(1)  # steps this small only lose by more
     config = spec.example()
     real = load_real(config, data, places)
-    known = load_weights(config, places)
     few = _few(data)
+    known = load_weights(config, places)
+    with suppress(DataError):  # it is raised again where a metric has need of the classifier
+        known["classifier"] = Classifier.untrained(few)
     few_real = few if real is data else _few(real)
     with tempfile.TemporaryDirectory() as cache:
         here = replace(places, cache=Path(cache))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,7 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gansearch.study.records import Outcome, TrialRecord, better
-from gansearch.tuning.ledger import Ledger
+
+if TYPE_CHECKING:  # it loads torch, and `gansearch status` takes the styles below
+    from gansearch.tuning.ledger import Ledger
 
 REFRESH_EVERY = 0.5
 LINE_EVERY = 30.0
