@@ -91,6 +91,6 @@ def read_records(journal: Journal, *, running: bool) -> list[TrialRecord]:
     """A journal's trials; without a driver none of them is running, whatever a killed one left."""
     records = journal.trials()
     for record in records:
-        if not running and not record.outcome.ended:
+        if not running and record.outcome is Outcome.RUNNING:
             record.outcome = Outcome.INTERRUPTED
     return records

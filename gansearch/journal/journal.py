@@ -6,11 +6,11 @@ optuna-dashboard opens); a team may name any storage URL. For each trial it hold
 
 - the axes' values as Optuna parameters, and the objective at each report as intermediate values;
 - user attributes: `config` (resolved), `configuration` (its label, in a stability study), `origin`,
-  `provenance`, one `report:STEP` for each report, `outcome`, `reason`; its MLflow run is a user
-  attribute of the study, `mlflow_run:NUMBER`, because it may become known only after the trial has
-  ended, and an ended trial is closed to changes;
+  `provenance`, one `report:STEP` for each report, `chances` (its pauses, and why it went on from each),
+  `outcome`, `reason`; its MLflow run is a user attribute of the study, `mlflow_run:NUMBER`, because it
+  may become known only after the trial has ended, and an ended trial is closed to changes;
 - a true end. Completed: COMPLETE with the best value. Pruned, or stopped by a health rule: PRUNED. An
-  error: FAIL. Interrupted: WAITING, until `resume` goes on with it.
+  error: FAIL. Paused, or interrupted: WAITING, until it goes on.
 
 What is lost when something dies is found again by `resume`. A process that is killed loses nothing of
 a journal file, and of a database the reports of its last tenth of a second; a machine that loses its
@@ -36,7 +36,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -57,10 +57,11 @@ from gansearch.journal.file import FileStorage
 from gansearch.journal.repair import explain
 from gansearch.journal.urls import IN_A_DATABASE, cause_of, parse_url
 from gansearch.study.document import parse_document
-from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report
+from gansearch.study.records import Chance, Goal, Outcome, Report, TrialRecord, best_report
 from gansearch.study.roster import Roster
 
 CONSTRAINT = "healthy"
+CHANCES = "chances"
 DASHBOARD = "dashboard"
 """The fact of where Ray shows the driver that has, or had, the study."""
 
@@ -320,11 +321,32 @@ class Journal:
             self._close(ended, told)
         return ended
 
+    def pause(self, record: TrialRecord, reason: str) -> TrialRecord:
+        """Have a trial wait for its second chance; returns the record with that.
+
+        One attribute holds all of it, so that it is known whole or not at all.
+        """
+        chances = [*record.chances, Chance(record.step, reason)]
+        attributes = {CHANCES: [asdict(chance) for chance in chances]}
+        self._change(record.number, user_attrs=attributes, state=TrialState.WAITING)
+        return replace(record, outcome=Outcome.PAUSED, reason=reason, chances=chances)
+
+    def wake(self, record: TrialRecord, reason: str) -> TrialRecord:
+        """Have a paused trial go on, durably before it trains; returns the record with that."""
+        chances = [*record.chances[:-1], replace(record.chances[-1], woken=reason)]
+        attributes = {CHANCES: [asdict(chance) for chance in chances]}
+        self._change(record.number, user_attrs=attributes, state=TrialState.RUNNING)
+        self.flush()
+        return replace(record, outcome=Outcome.RUNNING, reason="", chances=chances)
+
     def settle(self) -> None:
-        """Close the trials whose end was decided when their driver died."""
+        """Close the trials whose end, or pause, was decided when their driver died."""
         for record in self.trials():
-            if record.outcome.ended and not self.frozen(record.number).state.is_finished():
+            state = self.frozen(record.number).state
+            if record.outcome.ended and not state.is_finished():
                 self._close(record, {})
+            elif record.outcome is Outcome.PAUSED and state != TrialState.WAITING:
+                self._change(record.number, state=TrialState.WAITING)
 
     def _close(self, record: TrialRecord, told: Mapping[str, Any]) -> None:
         """Tell Optuna of an end; only an interrupted trial can be told of another one later."""
@@ -478,18 +500,24 @@ def _record(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
     ]
     if "config" not in attributes:
         raise StudyError(f"trial {trial.number} in the journal is somebody else's")
+    chances = [Chance(**plain) for plain in attributes.get(CHANCES, [])]
+    outcome = Outcome(attributes.get("outcome", Outcome.RUNNING))
+    reason = attributes.get("reason", "")
+    if not outcome.ended and chances and not chances[-1].woken:
+        outcome, reason = Outcome.PAUSED, chances[-1].paused
     return TrialRecord(
         number=trial.number,
         params=dict(trial.params),
         config=attributes["config"],
-        outcome=Outcome(attributes.get("outcome", Outcome.RUNNING)),
-        reason=attributes.get("reason", ""),
+        outcome=outcome,
+        reason=reason,
         reports=sorted(reports, key=lambda report: report.step),
         provenance=attributes.get("provenance", {}),
         mlflow_run_id=run_id,
         configuration=attributes.get("configuration", ""),
         blameless=attributes.get("blameless", False),
         origin=attributes.get("origin", ""),
+        chances=chances,
     )
 
 

@@ -19,10 +19,11 @@ class Tried:
     Attributes:
         number: of the trial, from 0.
         point: where it lies; not to be changed.
-        running: whether more may come of it; then it has no value yet.
+        running: whether it is being trained, and was never paused; then it has no value yet.
         value: the objective at its best report; None where none was finite, or the trial runs.
         failed: whether a health rule or an error ended it.
-        pruned: whether it was stopped for falling behind.
+        pruned: whether it was stopped for falling behind, or is paused, or goes on after a pause; of
+            the last the value is that at the pause.
     """
 
     number: int

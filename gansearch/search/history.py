@@ -60,6 +60,17 @@ class History(InMemoryStorage):
         self._place(trial_id)
         return changed
 
+    def put(self, trial_id: int, trial: FrozenTrial) -> None:
+        """Show a trial as it is now, also in place of one that seemed to have ended."""
+        shown = self._get_trial(trial_id)
+        trial.number, trial._trial_id = shown.number, trial_id
+        if shown.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            self._ranked.remove((self._rank(shown), trial_id))
+            self._ended.remove(trial_id)
+        self._set_trial(trial_id, trial)
+        self._update_cache(trial_id, self._trial_id_to_study_id_and_number[trial_id][0])
+        self._place(trial_id)
+
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """As Optuna says, except for what a sampler tells other processes of a draw.
 

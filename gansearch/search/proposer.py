@@ -99,11 +99,11 @@ class Proposer:
         return self._least_risky(sampler, self._draws(sampler, number)), ""
 
     def ended(self, number: int) -> None:
-        """Let the sampler see how a trial ended."""
+        """Let the sampler see how a trial ended, or what it is worth that is paused."""
         trial = self.journal.frozen(number)
         if trial.state.is_finished():
             self._learn(trial)
-            self._view.end(trial)
+        self._view.update(trial)
 
     def _learn(self, trial: FrozenTrial) -> None:
         if not trial.user_attrs.get("blameless"):

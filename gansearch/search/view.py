@@ -18,6 +18,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from gansearch.journal.journal import CHANCES
 from gansearch.search.contract import Sampler, Tried
 from gansearch.search.history import History
 from gansearch.study.location import Point
@@ -67,16 +68,9 @@ class View:
             internal = distributions[name].to_internal_repr(value)
             self._history.set_trial_param(self._id(number), name, internal, distributions[name])
 
-    def end(self, trial: FrozenTrial) -> None:
-        """Show how a trial has ended."""
-        own, seen = self._id(trial.number), _as_seen(trial, self._minimize)
-        for key, value in seen.system_attrs.items():
-            self._history.set_trial_system_attr(own, key, value)
-        for key, value in seen.user_attrs.items():
-            self._history.set_trial_user_attr(own, key, value)
-        for step, value in seen.intermediate_values.items():
-            self._history.set_trial_intermediate_value(own, step, value)
-        self._history.set_trial_state_values(own, seen.state, seen.values)
+    def update(self, trial: FrozenTrial) -> None:
+        """Show how a trial has ended, or what it was worth when it was paused."""
+        self._history.put(self._id(trial.number), _as_seen(trial, self._minimize))
 
     def _id(self, number: int) -> int:
         return self._history.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
@@ -165,12 +159,15 @@ def _as_seen(trial: FrozenTrial, minimize: bool) -> FrozenTrial:
     value is shown with that value, like one that completed, and only `Feasibility` learns from its end.
     One that failed without a value violates a constraint, by which it ranks behind all others. Pruned
     trials TPE ranks by how far they came and then by their last intermediate value: these are shown as
-    the best so far, by which a pruner judges. An interrupted one runs, and has no reports yet.
+    the best so far, by which a pruner judges. One that is, or was, paused is shown like a pruned one,
+    as it stood when it was paused last. An interrupted one runs, and has no reports yet.
     """
-    ended, bests = trial.state.is_finished(), _bests(trial, minimize)
+    ended, paused = trial.state.is_finished(), paused_at(trial)
+    bests = _bests(trial, minimize, up_to=None if ended else paused)
     best = next(reversed(bests.values()), None)
     collapsed = ended and best is not None and any(v > 0 for v in trial.constraints.values())
-    state = TrialState.COMPLETE if collapsed else trial.state if ended else TrialState.RUNNING
+    state = trial.state if ended else TrialState.PRUNED if paused else TrialState.RUNNING
+    state = TrialState.COMPLETE if collapsed else state
     value = best if collapsed or state == TrialState.PRUNED else trial.value
     return optuna.trial.create_trial(
         state=state,
@@ -179,12 +176,19 @@ def _as_seen(trial: FrozenTrial, minimize: bool) -> FrozenTrial:
         distributions=trial.distributions,
         user_attrs={FAILED: True} if collapsed else {},
         constraints={} if collapsed else trial.constraints,
-        intermediate_values=bests if ended else {},
+        intermediate_values=bests if ended or paused else {},
     )
 
 
-def _bests(trial: FrozenTrial, minimize: bool) -> dict[int, float]:
+def paused_at(trial: FrozenTrial) -> int | None:
+    """The step at which a trial was paused last."""
+    chances = trial.user_attrs.get(CHANCES)
+    return chances[-1]["step"] if chances else None
+
+
+def _bests(trial: FrozenTrial, minimize: bool, up_to: int | None = None) -> dict[int, float]:
     """The best objective so far at each report that has a finite one, by step."""
     better = min if minimize else max
-    finite = {s: v for s, v in sorted(trial.intermediate_values.items()) if math.isfinite(v)}
+    told = [(s, v) for s, v in sorted(trial.intermediate_values.items()) if math.isfinite(v)]
+    finite = {step: value for step, value in told if up_to is None or step <= up_to}
     return dict(zip(finite, itertools.accumulate(finite.values(), better), strict=True))

@@ -107,6 +107,21 @@ class Best:
     metrics: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Chance:
+    """A pause of a trial, and whether it has gone on since.
+
+    Attributes:
+        step: at which it was paused.
+        paused: why.
+        woken: why it went on; empty while it has not.
+    """
+
+    step: int
+    paused: str
+    woken: str = ""
+
+
 @dataclass
 class TrialRecord:
     """A trial as the journal holds it.
@@ -120,6 +135,7 @@ class TrialRecord:
         blameless: the configuration had no part in how the trial ended, as when a machine died.
         origin: what the configuration is, where no sampler proposed it: `default`,
             `best/config.yaml`, `last-week trial 17`; else empty.
+        chances: its pauses, in their order; while it is paused, the last of them has not ended.
     """
 
     number: int
@@ -133,6 +149,7 @@ class TrialRecord:
     configuration: str = ""
     blameless: bool = False
     origin: str = ""
+    chances: list[Chance] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -153,6 +170,10 @@ class TrialRecord:
     def seconds(self) -> float:
         """Training and evaluation time."""
         return self.last.seconds if self.last else 0.0
+
+    def woken_at(self, step: int) -> bool:
+        """Whether it has gone on from a pause at a step."""
+        return any(chance.woken for chance in self.chances if chance.step == step)
 
     def best(self, metric: str, goal: Goal) -> Best | None:
         """The best report by a metric; None where no report has a finite value of it."""

@@ -37,6 +37,7 @@ from gansearch.tracking.translate import (
     CONFIG,
     CONFIGURATION,
     NOTE,
+    OPEN,
     OUTCOME,
     REPORTS,
     SEED,
@@ -211,7 +212,7 @@ class StudyRuns:
                 name=run.name,
                 status=run.status,
                 start_ms=run.start_ms or round(time.time() * 1000),
-                end_ms=None if run.status == "RUNNING" else run.end_ms or round(time.time() * 1000),
+                end_ms=None if run.status in OPEN else run.end_ms or round(time.time() * 1000),
                 tags=self._tags_of_all | run.tags,
                 params=run.params,
                 points=[
@@ -497,10 +498,11 @@ class StudyRuns:
         known.tags |= wanted_tags
 
     def _send_name_and_status(self, known: _Known, wanted: Run) -> None:
-        goes_on = wanted.status == "RUNNING" != known.status
-        if known.name != wanted.name or goes_on:
-            self._mlflow.update_run(known.id, "RUNNING" if goes_on else None, wanted.name)
-        if wanted.status not in ("RUNNING", known.status):
+        """A paused run, SCHEDULED, has not ended: `set_terminated` would say when."""
+        moves = wanted.status in OPEN and wanted.status != known.status
+        if known.name != wanted.name or moves:
+            self._mlflow.update_run(known.id, wanted.status if moves else None, wanted.name)
+        if wanted.status not in (*OPEN, known.status):
             self._mlflow.set_terminated(known.id, wanted.status, wanted.end_ms)
         known.name, known.status = wanted.name, wanted.status
 

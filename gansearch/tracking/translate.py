@@ -40,6 +40,9 @@ STATUS: dict[Outcome, Status] = {
 }
 """MLflow has three ways to end; the run's name and the tag `gansearch.outcome` tell the rest."""
 
+OPEN: tuple[Status, ...] = ("RUNNING", "SCHEDULED")
+"""What a run is called that has not ended."""
+
 COLOUR = {
     Outcome.PRUNED: "#b0b0b0",
     Outcome.DIVERGED: "#d62728",
@@ -53,6 +56,7 @@ TRIAL, OUTCOME, NOTE = "gansearch.trial", "gansearch.outcome", "mlflow.note.cont
 REPORTS, CONFIG = "gansearch.reports", "gansearch.config"
 CONFIGURATION, SEED = "gansearch.configuration", "gansearch.seed"
 ORIGIN = "gansearch.origin"
+WOKEN = "gansearch.woken"
 SYSTEM = "system/"
 """What MLflow's pages take for measurements of the machine begins so, and has a tab of its own."""
 
@@ -167,6 +171,8 @@ def _tags(record: TrialRecord, outcome: Outcome, reason: str, reports: list[Repo
         tags |= {CONFIGURATION: short_label(record.configuration), SEED: str(record.config["seed"])}
     if record.origin:
         tags[ORIGIN] = record.origin
+    if woken := [chance.woken for chance in record.chances if chance.woken]:
+        tags[WOKEN] = f"{len(woken)} times, last: {woken[-1]}"
     if colour := COLOUR.get(outcome):
         tags["mlflow.runColor"] = colour
     if nonfinite := ", ".join(_nonfinite(reports)):

@@ -19,8 +19,9 @@ from ray import tune
 from ray.exceptions import RayActorError
 
 from gansearch.errors import StudyError, UserError
+from gansearch.search.pruners import Decision
 from gansearch.study.plan import Resources
-from gansearch.study.records import Outcome
+from gansearch.study.records import Outcome, TrialRecord
 from gansearch.tuning.deaths import NOBODY, Deaths, GivenUp, error_of
 from gansearch.tuning.ledger import Ledger
 from gansearch.tuning.nodes import Nodes
@@ -76,17 +77,20 @@ class Load:
 
 class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
     """Gives every worker trials up to its share, judges their reports, and fills the places of those
-    that have ended, until there are no more.
+    that have ended or are paused, until there are no more.
+
+    A free place goes to a trial that has lost its worker; then to a paused one, if the pruner chooses
+    one; then to a new one.
 
     Args:
         ledger: where trials come from, and what happens to them goes.
-        pruning: who is stopped early.
+        pruning: who is stopped early, or paused, and who goes on.
         nodes: knows whose fault a death was.
         resources: how many trials a worker carries at most, and how many deaths in a row, with no
             report between them, a trial survives.
         slots: how many workers may be there now.
         most: trials at once, at most; None: as many as the workers carry.
-        on_end: called with the number of each trial that has ended.
+        on_move: called with the number of each trial that has ended, is paused, or goes on after that.
         on_step: each called between Tune's events, several times a second.
         interruption: told where no trial can go on.
     """
@@ -99,14 +103,14 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
         resources: Resources,
         slots: Callable[[], int],
         most: int | None,
-        on_end: Callable[[int], None],
+        on_move: Callable[[int], None],
         on_step: Sequence[Callable[[], None]],
         interruption: Interruption,
     ) -> None:
         self.interruption = interruption
         self._ledger, self._pruning, self._nodes = ledger, pruning, nodes
         self._lanes, self._slots, self._most = resources.lanes, slots, most or math.inf
-        self._on_end, self._on_step = on_end, on_step
+        self._on_move, self._on_step = on_move, on_step
         self._deaths = Deaths(resources.retries, nodes.took)
         self._heard = 0
         self._moved: set[str] = set()
@@ -116,15 +120,25 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
 
     @property
     def finished(self) -> bool:
-        """Whether all trials that there are to be have ended."""
-        return not self._ledger.remaining and not self._ledger.live
+        """Whether all trials that there are to be have ended, or are paused for good."""
+        return not self._ledger.live and not self._startable(1)
+
+    def close(self) -> None:
+        """Nothing more is to be learnt: end the trials that are paused."""
+        for number in self._ledger.give_up_paused():
+            self._on_move(number)
+
+    def _startable(self, most: int) -> int:
+        """How many trials could be started now, counted up to a number."""
+        waiting = min(self._ledger.remaining, most)
+        return waiting + len(self._pruning.wakes(most - waiting))
 
     def wants_worker(self, workers: int) -> bool:
         """Whether there is room for one more than so many, and something for it to do."""
         # Proposals are made as late as can be: when the worker is there.
         idle = workers - sum(bool(load.numbers) for load in self._loads.values())
         room = self._most - len(self._ledger.live)
-        return idle < min(self._ledger.remaining, room) and workers < self._slots()
+        return idle < min(self._startable(idle + 1), room) and workers < self._slots()
 
     # What Tune tells
 
@@ -149,7 +163,7 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
         return bool(load.numbers)
 
     def _note(self, load: Load, told: Told) -> list[int]:
-        """Write a report or an error down; returns the trial if it is to be stopped for it."""
+        """Write a report or an error down; returns the trial if its worker is to let it go."""
         number, report = told.number, told.report
         if report is None:
             self._end(load, number, Outcome.FAILED, told.failure)
@@ -158,10 +172,14 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
         before = self._ledger.records[number].step
         self._ledger.report(number, report)
         self._heard += self._ledger.records[number].step > before
-        stopped = self._pruning.judge(number, report)
-        if stopped or report.outcome is not None:
+        verdict = self._pruning.judge(number, report)
+        if report.outcome is not None:
             self._end(load, number)
-        return [number] if stopped else []
+        elif verdict.decision is Decision.STOP:
+            self._end(load, number, Outcome.PRUNED, verdict.reason)
+        elif verdict.decision is Decision.PAUSE:
+            self._pause(load, number, verdict.reason)
+        return [number] if verdict.decision is not Decision.GO_ON else []
 
     def _talk(self, trial: Any, load: Load, stop: list[int]) -> None:
         """Tell a worker whom to stop, and give it what it has room for.
@@ -170,7 +188,7 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
         """
         begin = []
         while len(load.numbers) < self._share() and self._may_take(trial):
-            record = self._ledger.next()
+            record = self._next()
             load.numbers.append(record.number)
             # As text: it is shorter, and read where it is needed.
             begin.append(Begin(record.number, json.dumps(record.config), record.step))
@@ -178,15 +196,24 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
             trial.temporary_state.ray_actor.tell.remote(begin, stop)
         load.due = load.suspects()
 
+    def _next(self) -> TrialRecord:
+        """Whom a free place goes to."""
+        wakes = [] if self._ledger.unstarted else self._pruning.wakes(1)
+        if not wakes:
+            return self._ledger.next()
+        record = self._ledger.wake(wakes[0].number, wakes[0].reason)
+        self._on_move(record.number)
+        return record
+
     def _share(self) -> int:
         """How many trials a worker is given: where few are left they are spread over all workers."""
-        ledger = self._ledger
-        at_once = min(len(ledger.live) + ledger.remaining, self._most)
-        return min(self._lanes, math.ceil(at_once / max(self._slots(), 1)))
+        live, slots = len(self._ledger.live), max(self._slots(), 1)
+        at_once = min(live + self._startable(self._lanes * slots), self._most)
+        return min(self._lanes, math.ceil(at_once / slots))
 
     def _may_take(self, trial: Any) -> bool:
         ledger, nodes = self._ledger, self._nodes
-        if not ledger.remaining or len(ledger.live) >= self._most:
+        if not self._startable(1) or len(ledger.live) >= self._most:
             return False
         shunned = {*nodes.leaving, *nodes.avoided()}
         return not shunned or nodes.node_of(_actor(trial)) not in shunned
@@ -265,7 +292,13 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
         load.numbers.remove(number)
         self._ledger.end(number, outcome, reason, blameless=blameless)
         self._deaths.forget(number)
-        self._on_end(number)
+        self._on_move(number)
+
+    def _pause(self, load: Load, number: int, reason: str) -> None:
+        load.numbers.remove(number)
+        self._ledger.pause(number, reason)
+        self._deaths.forget(number)
+        self._on_move(number)
 
 
 class Interruption(NotSaved, tune.Stopper):  # type: ignore[misc]
@@ -287,7 +320,13 @@ class Interruption(NotSaved, tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Whether to end."""
-        return self._stop() or self.trouble is not None or self.finished()
+        if self._stop() or self.trouble is not None:
+            return True
+        try:
+            return self.finished()
+        except UserError as error:  # a pruner of the user's, asked who goes on
+            self.trouble = error
+            return True
 
 
 def _nothing_goes_on(number: int, end: GivenUp) -> str:

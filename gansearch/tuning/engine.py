@@ -33,7 +33,7 @@ def fit(
     nodes: Nodes,
     slots: Callable[[], int],
     most: int | None,
-    on_end: Callable[[int], None],
+    on_move: Callable[[int], None],
     on_step: Sequence[Callable[[], None]],
     stop: threading.Event,
     shared: dict[str, Any],
@@ -43,11 +43,11 @@ def fit(
     Args:
         spec: the study.
         ledger: where trials come from and what happens to them goes.
-        pruning: who is stopped early.
+        pruning: who is stopped early, or paused, and who goes on.
         nodes: where trials run.
         slots: how many workers there may be now.
         most: trials at once, at most; None: as many as the workers carry.
-        on_end: called with the number of each trial that has ended.
+        on_move: called with the number of each trial that has ended, is paused, or goes on after that.
         on_step: each called between Tune's events, several times a second.
         stop: asks for an early end.
         shared: what every worker's `setup` is given; object references stay references.
@@ -55,21 +55,35 @@ def fit(
     Raises:
         UserError: what is wrong with the journal, or around the trials, so that none can go on.
     """
-    if not ledger.remaining:
-        return
     resources = spec.plan.resources
-    trainable = tune.with_resources(
-        tune.with_parameters(Worker, **shared), partial(_request, resources)
-    )
     for what in ("tune", "analysis"):  # of workers that have died, and of files that nobody writes
         logging.getLogger(f"ray.tune.{what}").setLevel(logging.CRITICAL)
     # Tune's own state is not needed once the session is over, nor on any node but the driver's: the
     # journal is what a study resumes by, and our trials save no checkpoints of Tune's.
     interruption = Interruption(stop.is_set)
     dispatcher = Dispatcher(
-        ledger, pruning, nodes, resources, slots, most, on_end, on_step, interruption
+        ledger, pruning, nodes, resources, slots, most, on_move, on_step, interruption
     )
     interruption.finished = lambda: dispatcher.finished
+    if not dispatcher.finished:
+        _tune(dispatcher, nodes, resources, interruption, shared)
+    if interruption.trouble is not None:
+        raise interruption.trouble
+    if dispatcher.finished:
+        dispatcher.close()
+
+
+def _tune(
+    dispatcher: Dispatcher,
+    nodes: Nodes,
+    resources: Resources,
+    interruption: Interruption,
+    shared: dict[str, Any],
+) -> None:
+    """Have workers train until all is done, or there is an interruption."""
+    trainable = tune.with_resources(
+        tune.with_parameters(Worker, **shared), partial(_request, resources)
+    )
     with scratch() as folder, every_loss_told():
         tune.Tuner(
             trainable,
@@ -92,8 +106,6 @@ def fit(
                 callbacks=[dispatcher],
             ),
         ).fit()
-    if interruption.trouble is not None:
-        raise interruption.trouble
 
 
 def _request(resources: Resources, config: dict[str, Any]) -> tune.PlacementGroupFactory:

@@ -10,15 +10,19 @@ import bisect
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
 from gansearch.masking import without_password
+from gansearch.search.pruners import GO_ON, Decision, Verdict
 from gansearch.study.records import Outcome, Report, TrialRecord, cost, table_row
 from gansearch.tuning.upkeep import Upkeep
+
+GIVEN_UP = "given_up"
+"""The fact at how many trials the search had no use for paused ones any more."""
 
 
 class Mirror(Protocol):
@@ -46,12 +50,12 @@ class Source(Protocol):
         ...
 
     def ended(self, number: int) -> None:
-        """Learn how a trial ended."""
+        """Learn how a trial ended, or what it is worth that is paused."""
         ...
 
 
 class Ledger:
-    """The trials of a study: proposed, running, ended.
+    """The trials of a study: proposed, running, paused, ended.
 
     Args:
         source: where new trials come from; makes itself ready in the settled journal.
@@ -77,17 +81,20 @@ class Ledger:
         self.source = source(journal)
         self.records = {record.number: record for record in journal.trials()}
         self.live: set[int] = set()
-        self._pruned: dict[int, str] = {}
         self._kept: dict[str, list[tuple[float, int]]] = {}
         self._upkeep = Upkeep(directory)
         self._table_written = 0.0
         self._ended_rows: dict[int, dict[str, Any]] = {}
-        self._unstarted = deque(n for n, r in self.records.items() if not r.outcome.ended)
+        self._given_up = journal.facts.get(GIVEN_UP)
+        self._paused = [n for n, r in self.records.items() if r.outcome is Outcome.PAUSED]
+        unfinished = {n for n, r in self.records.items() if not r.outcome.ended}
+        self._unstarted = deque(sorted(unfinished - set(self._paused)))
         for number in self._unstarted:
             self.records[number] = journal.reopen(self.records[number])
         for record in self.records.values():
             if record.outcome.ended:
                 self._keep_if_best(record)
+            if record.outcome is not Outcome.RUNNING:
                 self._show(record)
 
     @property
@@ -97,8 +104,23 @@ class Ledger:
 
     @property
     def remaining(self) -> int:
-        """Trials still to start."""
-        return len(self._unstarted) + max(self.total - len(self.records), 0)
+        """Trials still to start, the paused ones not among them."""
+        return len(self._unstarted) + self.fresh
+
+    @property
+    def fresh(self) -> int:
+        """Trials still to be proposed."""
+        return max(self.total - len(self.records), 0)
+
+    @property
+    def unstarted(self) -> int:
+        """Trials that were begun, and wait for a worker to go on with them."""
+        return len(self._unstarted)
+
+    @property
+    def paused(self) -> list[TrialRecord]:
+        """Trials that wait for a second chance, by number."""
+        return [self.records[number] for number in self._paused]
 
     def next(self) -> TrialRecord:
         """Start a trial: one that was left unfinished, else a new proposal."""
@@ -116,6 +138,43 @@ class Ledger:
         self.live.discard(number)
         self._unstarted.appendleft(number)
 
+    def pause(self, number: int, reason: str) -> None:
+        """Have a trial wait for a second chance: its place is free, and its checkpoint stays."""
+        self.records[number] = record = self.journal.pause(self.records[number], reason)
+        self.live.discard(number)
+        bisect.insort(self._paused, number)
+        self.source.ended(number)
+        self._show(record)
+
+    def wake(self, number: int, reason: str) -> TrialRecord:
+        """Start a paused trial again; it goes on from its checkpoint."""
+        self.records[number] = record = self.journal.wake(self.records[number], reason)
+        self._paused.remove(number)
+        self.live.add(number)
+        self._show(record)
+        return record
+
+    def give_up_paused(self) -> list[int]:
+        """The study is over: end the paused trials, each for the reason of its pause.
+
+        Returns:
+            their numbers.
+        """
+        given_up = list(self._paused)
+        if given_up:
+            self._given_up = len(self.records)
+            self.journal.set_facts({GIVEN_UP: self._given_up})
+        for number in given_up:
+            self._paused.remove(number)
+            reason = f"paused, and never went on: {self.records[number].reason}"
+            self.end(number, Outcome.PRUNED, reason)
+        return given_up
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether a driver that was killed had begun to end the paused trials."""
+        return not self.fresh and self._given_up == len(self.records)
+
     def report(self, number: int, report: Report) -> None:
         """Write a report down. One of a step already known is a repetition, and changes nothing."""
         record = self.records[number]
@@ -127,13 +186,24 @@ class Ledger:
         record.reports.append(report)
         self._show(record)
 
-    def settle(self) -> None:
-        """End the unfinished trials whose fate was sealed before the last driver died."""
+    def settle(self, verdicts: Mapping[int, Verdict]) -> None:
+        """Carry out what was decided of unfinished trials before the last driver died.
+
+        Args:
+            verdicts: the pruner's on their last reports.
+        """
         for number in list(self._unstarted):
-            last = self.records[number].last
-            if number in self._pruned or (last and last.outcome):
+            record = self.records[number]
+            verdict = verdicts.get(number, GO_ON)
+            if record.last and record.last.outcome:
                 self._unstarted.remove(number)
                 self.end(number)
+            elif verdict.decision is Decision.STOP:
+                self._unstarted.remove(number)
+                self.end(number, Outcome.PRUNED, verdict.reason)
+            elif verdict.decision is Decision.PAUSE and not record.woken_at(record.step):
+                self._unstarted.remove(number)
+                self.pause(number, verdict.reason)
 
     def note_provenance(self, number: int, provenance: dict[str, dict[str, object]]) -> None:
         """Write down how a trial's metrics are made."""
@@ -141,10 +211,6 @@ class Ledger:
         if provenance and not record.provenance:
             self.journal.note(number, provenance=provenance)
             record.provenance = provenance
-
-    def prune(self, number: int, reason: str) -> None:
-        """Remember that the scheduler has decided to stop a trial."""
-        self._pruned[number] = reason
 
     def end(
         self,
@@ -154,13 +220,15 @@ class Ledger:
         *,
         blameless: bool = False,
     ) -> None:
-        """End a trial: as said, else as its last report or the scheduler said.
+        """End a trial: as said, else as its last report says.
 
         `blameless`: its configuration had no part in it, and the search is to learn nothing from it.
         """
         record = self.records[number]
         if outcome is None:
-            outcome, reason = self._verdict(record)
+            assert record.last is not None
+            assert record.last.outcome is not None
+            outcome, reason = record.last.outcome, record.last.reason
         reason = without_password(reason)
         ended = self.journal.end(record, outcome, reason, blameless=blameless)
         self.records[number] = ended
@@ -170,17 +238,10 @@ class Ledger:
             self._keep_if_best(ended)
         self._show(ended)
 
-    def _verdict(self, record: TrialRecord) -> tuple[Outcome, str]:
-        if record.last and record.last.outcome:
-            return record.last.outcome, record.last.reason
-        if record.number in self._pruned:
-            return Outcome.PRUNED, self._pruned.pop(record.number)
-        return Outcome.FAILED, "Ray Tune ended the trial without a word"
-
     def interrupt(self) -> None:
-        """The driver stops: what is unfinished waits for `resume`."""
+        """The driver stops: what is unfinished waits for `resume`. What is paused stays so."""
         for number, record in self.records.items():
-            if not record.outcome.ended:
+            if record.outcome is Outcome.RUNNING:
                 self.end(number, Outcome.INTERRUPTED, f"at step {record.step}; resume goes on")
 
     def tick(self) -> None:

@@ -63,11 +63,14 @@ class Progress:
             self._live.update(self._table(), refresh=True)
             self._live.stop()
 
-    def ended(self, number: int) -> None:
-        """A trial has ended: on a terminal the table says so, elsewhere a line does."""
+    def moved(self, number: int) -> None:
+        """A trial has ended, is paused or goes on: without a terminal a line says so."""
         record = self.ledger.records[number]
         self._note_best(record)
         if self._live:
+            return
+        if record.outcome is Outcome.RUNNING:
+            self._say(f"trial {number} goes on: {record.chances[-1].woken}")
             return
         best = record.best(self.ledger.metric, self.ledger.goal)
         value = f"{self.ledger.metric} {best.value:.4g} at step {best.step}" if best else "no value"
@@ -117,7 +120,9 @@ class Progress:
     def _work_done(self) -> float:
         """Trials' worth of work that need not be done any more."""
         return sum(
-            1.0 if record.outcome.ended else record.step / self.steps
+            1.0
+            if record.outcome.ended or record.outcome is Outcome.PAUSED
+            else record.step / self.steps
             for record in self.ledger.records.values()
         )
 

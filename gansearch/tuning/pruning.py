@@ -1,32 +1,34 @@
-"""A study's pruner at work: it is shown each report once, and its verdicts go into the ledger.
+"""A study's pruner at work: it is shown each report once, and asked who goes on.
 
-Who is stopped is the pruner's to say (`gansearch.search.pruners`); its knowledge comes back from the
-journal. Ray's own schedulers (2.60) forget what they know when a study is restored, let a trial whose
-metric is NaN run on for ever, since every comparison with NaN is false, and can stop only a whole
-worker, not one trial of those that it carries.
+Who is stopped or paused is the pruner's to say (`gansearch.search.pruners`); its knowledge comes back
+from the journal. Ray's own schedulers (2.60) forget what they know when a study is restored, let a
+trial whose metric is NaN run on for ever, since every comparison with NaN is false, and can stop only a
+whole worker, not one trial of those that it carries.
 """
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from gansearch.errors import StudyError
 from gansearch.search import PRUNERS
-from gansearch.search.pruners import Decision, Pruner
+from gansearch.search.pruners import GO_ON, Decision, Pruner, SecondChances, Verdict, Wake
 from gansearch.study.records import Outcome, Report, TrialRecord
 from gansearch.study.spec import StudySpec
 from gansearch.tuning.ledger import Ledger
 
 
 class Pruning:
-    """Shows a pruner each report of a study once, and has the ledger remember who is to stop.
+    """Shows a pruner each report of a study once, and asks it who of the paused goes on.
 
     Args:
         pruner: the judge.
         name: what the study calls it, for messages.
-        ledger: the trials; the reports that it holds are shown first, in their order, and unfinished
-            trials whose end they imply are ended.
+        ledger: the trials; the reports that it holds are shown first, in their order, and what they
+            imply for unfinished trials is carried out.
 
     Raises:
         StudyError: a pruner of the user's own fails, or asks for what cannot be done.
@@ -36,46 +38,79 @@ class Pruning:
         self.pruner, self.name = pruner, name
         self._ledger = ledger
         self._heard: dict[int, int] = {}  # the last step that was shown, by number
+        self._shown = 0
+        self._asked: tuple[int, bool, list[int]] | None = None
+        self._answers: list[Wake] = []
+        self._exhausted = False  # whether it wakes nobody besides
         events = [(report.time, r, report) for r in ledger.records.values() for report in r.reports]
+        verdicts = {}
         for _, record, report in sorted(events, key=lambda event: event[0]):
-            reason = self._ask(record, report)
-            if reason and not record.outcome.ended and report is record.last:
-                ledger.prune(record.number, reason)
-        ledger.settle()
+            verdict = self._ask(record, report)
+            if report is record.last:
+                verdicts[record.number] = verdict
+        ledger.settle(verdicts)
 
-    def judge(self, number: int, report: Report) -> bool:
-        """Whether a trial is to stop; of a report that was shown before, no.
+    def judge(self, number: int, report: Report) -> Verdict:
+        """What is to become of a trial; of a report that was shown before, it goes on.
 
         It does not matter whether the ledger has the report already.
         """
-        reason = self._ask(self._ledger.records[number], report)
-        if reason:
-            self._ledger.prune(number, reason)
-        return bool(reason)
+        return self._ask(self._ledger.records[number], report)
 
-    def _ask(self, record: TrialRecord, report: Report) -> str:
-        """Why a trial is to stop, or nothing."""
+    def wakes(self, most: int) -> list[Wake]:
+        """Who of the paused would go on in so many places that are free now, one after another."""
+        fresh, paused = self._ledger.fresh > 0, self._ledger.paused
+        if not paused or most < 1:
+            return []
+        now = (self._shown, fresh, [trial.number for trial in paused])
+        if now != self._asked:
+            self._asked, self._answers, self._exhausted = now, [], self._ledger.gives_up
+        while len(self._answers) < most and not self._exhausted:
+            chosen = {wake.number for wake in self._answers}
+            wake = self._choose([trial for trial in paused if trial.number not in chosen], fresh)
+            self._answers += [wake] if wake else []
+            self._exhausted = wake is None
+        return self._answers[:most]
+
+    def _ask(self, record: TrialRecord, report: Report) -> Verdict:
+        """The verdict on a report that is new."""
         if report.step <= self._heard.get(record.number, 0):
-            return ""
+            return GO_ON
         self._heard[record.number] = report.step
+        self._shown += 1
         shown = replace(report, time=0.0)
         before = [one for one in record.reports if one.step < report.step]
         trial = replace(record, reports=[*before, shown], outcome=Outcome.RUNNING, reason="")
-        try:
+        with self._failing(f"asked about trial {trial.number} at step {trial.step},"):
             verdict = self.pruner.judge(trial, shown)
-        except Exception as error:  # a user's own may raise anything
+        if report.outcome is not None or verdict.decision is Decision.GO_ON:
+            return GO_ON
+        if verdict.decision is Decision.PAUSE and not isinstance(self.pruner, SecondChances):
+            why = "it has no `choose` to say who goes on, so it must answer with go on or stop"
+            raise StudyError(f"the pruner '{self.name}' answers with pause: {why}")
+        did = "stopped" if verdict.decision is Decision.STOP else "paused"
+        reason = verdict.reason or f"{did} by the pruner '{self.name}', at step {report.step}"
+        return Verdict(verdict.decision, reason)
+
+    def _choose(self, paused: list[TrialRecord], fresh: bool) -> Wake | None:
+        """Who of these goes on."""
+        if not paused or not isinstance(self.pruner, SecondChances):
+            return None
+        with self._failing(f"asked who of {len(paused)} paused trials goes on,"):
+            wake = self.pruner.choose(paused, fresh)
+        if wake is not None and wake.number not in {trial.number for trial in paused}:
+            raise StudyError(f"the pruner '{self.name}' wakes trial {wake.number}, which is not paused")
+        return wake
+
+    @contextmanager
+    def _failing(self, asked: str) -> Iterator[None]:
+        """Have what a pruner of the user's raises end the study, resumably."""
+        try:
+            yield
+        except Exception as error:
             line = traceback.extract_tb(error.__traceback__)[-1]
             what = f"{type(error).__name__}: {error} ({line.filename}, line {line.lineno})"
-            raise StudyError(f"{self._name(trial)} fails: {what}") from error
-        if report.outcome is not None or verdict.decision is Decision.GO_ON:
-            return ""
-        if verdict.decision is Decision.PAUSE:
-            why = "nothing can wake a paused trial yet, so it must answer with go on or stop"
-            raise StudyError(f"{self._name(trial)} answers with pause: {why}")
-        return verdict.reason or f"stopped by the pruner '{self.name}', at step {report.step}"
-
-    def _name(self, trial: TrialRecord) -> str:
-        return f"the pruner '{self.name}', asked about trial {trial.number} at step {trial.step},"
+            raise StudyError(f"the pruner '{self.name}', {asked} fails: {what}") from error
 
 
 def make_pruning(spec: StudySpec, ledger: Ledger) -> Pruning:

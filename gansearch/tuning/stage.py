@@ -97,7 +97,7 @@ def run_trials(
                 nodes=stage.nodes,
                 slots=_slots(stage),
                 most=where.concurrency,
-                on_end=progress.ended,
+                on_move=progress.moved,
                 on_step=[ledger.tick, progress.tick],
                 stop=stop,
                 shared={
@@ -112,7 +112,7 @@ def run_trials(
                     "trainer": where.trainer,
                 },
             )
-        finished = not ledger.remaining and not ledger.live
+        finished = not ledger.remaining and not ledger.live and not ledger.paused
     finally:
         try:
             ledger.interrupt()

@@ -315,14 +315,13 @@ def test_whether_failures_sway_a_sampler_is_its_own_to_say(make_ledger, spec, mo
 
 def test_what_a_sampler_sees_of_a_trial(make_ledger, spec, report):
     ledger = make_ledger(spec("search: {trials: 30}"))
-    ends = [(Outcome.COMPLETED, 4.0), (Outcome.COLLAPSED, 5.0), (Outcome.FAILED, 2.0), (None, 7.0)]
-    for outcome, last in ends:
+    ends = {Outcome.COMPLETED: 4.0, Outcome.COLLAPSED: 5.0, Outcome.FAILED: 2.0, Outcome.PRUNED: 7.0}
+    by_itself = (Outcome.COMPLETED, Outcome.COLLAPSED)
+    for outcome, last in ends.items():
         number = ledger.next().number
         ledger.report(number, report(10, 3.0))
-        ledger.report(number, report(20, last, outcome if outcome is not Outcome.FAILED else None))
-        if outcome is None:
-            ledger.prune(number, "behind")
-        ledger.end(number, Outcome.FAILED if outcome is Outcome.FAILED else None, "an error")
+        ledger.report(number, report(20, last, outcome if outcome in by_itself else None))
+        ledger.end(number, None if outcome in by_itself else outcome, "why")
     ledger.next()
     trials = [tried(trial, minimize=True) for trial in ledger.journal.study.get_trials()]
     assert [trial.value for trial in trials] == [3.0, 3.0, 2.0, 3.0, None]
@@ -333,12 +332,47 @@ def test_what_a_sampler_sees_of_a_trial(make_ledger, spec, report):
 
 def curve(ledger, report, number, values, outcome):
     """Reports a trial's values, the last of them with its outcome, or pruned; then ends it."""
+    pruned = outcome is Outcome.PRUNED
     for i, value in enumerate(values, start=1):
-        told = outcome if i == len(values) and outcome is not Outcome.PRUNED else None
+        told = outcome if i == len(values) and not pruned else None
         ledger.report(number, report(10 * i, value, told))
-    if outcome is Outcome.PRUNED:
-        ledger.prune(number, "behind")
+    ledger.end(number, Outcome.PRUNED if pruned else None, "behind")
+
+
+def shown(ledger):
+    """What the sampler is shown: number -> whether it runs, is pruned, and its value."""
+    trials = (tried(trial, minimize=True) for trial in ledger.source._view.trials)
+    return {trial.number: (trial.running, trial.pruned, trial.value) for trial in trials}
+
+
+def test_a_paused_trial_is_seen_as_it_stood_and_again_when_it_has_ended(make_ledger, spec, report):
+    study = spec("search: {trials: 30}")
+    ledger = make_ledger(study)
+    number = ledger.next().number
+    other = ledger.next().number
+    ledger.report(number, report(10, 5.0))
+    ledger.report(number, report(20, 4.0))
+
+    def seen():
+        now = shown(ledger)
+        assert shown(make_ledger(study)) == now, "a resumed search sees the same"
+        return now[number]
+
+    assert seen() == (True, False, None)
+    ledger.pause(number, "at step 20")
+    assert seen() == (False, True, 4.0)
+    ledger.wake(number, "at step 20")
+    ledger.report(number, report(30, 1.0))
+    assert seen() == (False, True, 4.0), "that it goes on is known, how it fares is not"
+    ledger.report(number, report(40, 2.0))
+    ledger.pause(number, "at step 40")
+    assert seen() == (False, True, 1.0)
+    ledger.wake(number, "at step 40")
+    ledger.report(number, report(90, 0.5, Outcome.COMPLETED))
     ledger.end(number)
+    assert seen() == (False, False, 0.5)
+    assert shown(ledger)[other] == (True, False, None)
+    assert ledger.source._view._study.best_value == 0.5
 
 
 ENDS = [

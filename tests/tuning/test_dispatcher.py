@@ -4,12 +4,14 @@ Ray.
 
 from __future__ import annotations
 
+import re
 import threading
 from types import SimpleNamespace
 
 import pytest
 from ray.exceptions import ActorDiedError, RayActorError
 
+from gansearch.search.pruners import Decision, Verdict, Wake
 from gansearch.study.plan import Resources
 from gansearch.study.records import Outcome
 from gansearch.tuning import dispatcher as module
@@ -31,8 +33,9 @@ class Actor:
 
     def _tell(self, begin, stop):
         assert begin or stop, "an empty message"
+        self.numbers = [n for n in self.numbers if n not in stop]
         assert not {one.number for one in begin} & set(self.numbers)
-        self.numbers = [n for n in self.numbers if n not in stop] + [one.number for one in begin]
+        self.numbers += [one.number for one in begin]
 
 
 class Study:
@@ -287,3 +290,146 @@ def test_what_nobody_can_write_down_puts_all_of_a_pack_back(study):
     assert s.ledger.live == set()
     s.ledger.interrupt()
     assert outcomes(s) == dict.fromkeys(range(4), "interrupted")
+
+
+SECOND_CHANCES = "pruner: {name: asha, second_chances: true}\nsearch: {trials: 6, sampler: random}"
+
+
+def test_one_that_is_paused_frees_its_place_and_goes_on_when_it_is_among_the_best(study):
+    s = study(SECOND_CHANCES, lanes=1)
+    assert s.start("a") == [0]
+    s.tell("a", (0, 10, 3.0))
+    assert s.carries("a") == [1], "the first of one is no third of anything"
+    assert outcomes(s)[0] == "paused"
+    assert s.ledger.live == {1}
+    s.tell("a", (1, 10, 5.0))
+    assert s.carries("a") == [2]
+    s.tell("a", (2, 10, 4.0))
+    assert s.carries("a") == [0], "0 is the best of three, and goes before a new one"
+    assert outcomes(s) == {0: "running", 1: "paused", 2: "paused"}
+    chance = s.ledger.records[0].chances[0]
+    assert (chance.step, chance.paused) == (10, "1st of 1 at step 10, of which the best 1/3 go on")
+    assert chance.woken == "1st of 3 at step 10, of which the best 1/3 go on"
+    s.tell("a", (0, 20, 2.0))
+    assert s.carries("a") == [0], "between rungs nobody is judged"
+
+
+def finish(s, names, curve=lambda number, step: number + step / 100):
+    """Workers tell one report after the other until there is nothing more to do; returns how many."""
+    told = 0
+    while not s.dispatcher.finished:
+        for name in names:
+            if name not in s.workers:
+                s.start(name)
+            if name not in s.workers or not s.carries(name):
+                continue
+            number = s.carries(name)[0]
+            step = s.ledger.records[number].step + 10
+            told += 1
+            s.tell(name, (number, step, curve(number, step), *([Outcome.COMPLETED] * (step == 90))))
+        assert told < 1000, "it does not end"
+    s.dispatcher.close()
+    return told
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("workers", ["a", "abc"])
+def test_a_study_with_second_chances_ends_and_says_of_each_trial_why(study, lanes, workers):
+    s = study(SECOND_CHANCES.replace("6", "30"), lanes=lanes, slots=len(workers))
+    told = finish(s, workers)
+    assert sorted(outcomes(s)) == list(range(30))
+    assert set(outcomes(s).values()) == {"completed", "pruned"}
+    assert outcomes(s)[0] == "completed", "the best one"
+    assert told < 30 * 9 / 2
+    for record in s.ledger.records.values():
+        if record.outcome is Outcome.PRUNED:
+            assert record.reason == f"paused, and never went on: {record.chances[-1].paused}"
+    assert sorted(s.ended) != s.ended, "pauses and second chances are told, too"
+
+
+def test_when_new_trials_are_over_the_best_that_is_paused_goes_on_and_the_study_has_an_answer(study):
+    s = study(SECOND_CHANCES.replace("6", "2"), lanes=1)
+    finish(s, "a")
+    assert outcomes(s) == {0: "completed", 1: "pruned"}
+    assert s.ledger.records[0].chances[0].woken == (
+        "1st of 2 at step 10, with no new trial left and steps to spare"
+    )
+
+
+class WaitsForTrial1:
+    """Pauses at step 10, and has all go on once trial 1 has come there."""
+
+    come = False
+
+    def __init__(self, config):
+        pass
+
+    def judge(self, trial, report):
+        self.come = self.come or trial.number == 1
+        return Verdict(Decision.PAUSE if report.step == 10 else Decision.GO_ON, "at step 10")
+
+    def choose(self, paused, fresh):
+        return Wake(paused[0].number, "at step 10") if self.come and not fresh else None
+
+
+def test_a_worker_that_has_ended_comes_back_for_a_second_chance(study):
+    trials = "search: {trials: 3, sampler: random}"
+    s = study(f"pruner: {{name: 'test_dispatcher:WaitsForTrial1'}}\n{trials}", lanes=1, slots=2)
+    assert (s.start("a"), s.start("b")) == ([0], [1])
+    s.tell("a", (0, 10, 5.0))
+    assert s.carries("a") == [2]
+    assert not s.tell("a", (2, 10, 3.0)), "nobody is left for it while 1 trains"
+    assert not s.dispatcher.finished
+    assert s.start("a") is None
+    s.tell("b", (1, 10, 4.0))
+    assert s.carries("b") == [0]
+    assert s.start("a") == [1]
+    assert s.start("c") is None, "there is room for two"
+    s.tell("a", (1, 90, 1.0, Outcome.COMPLETED))
+    assert s.carries("a") == [2]
+
+
+def test_one_that_lost_its_worker_goes_before_second_chances(study):
+    s = study(SECOND_CHANCES, lanes=2)
+    s.start("a")
+    s.tell("a", (0, 10, 1.0))
+    assert s.carries("a") == [1, 2]
+    s.tell("a", (1, 10, 2.0))
+    s.tell("a", (2, 10, 3.0), due=[3])
+    assert s.carries("a") == [3, 0]
+    s.die("a")
+    assert s.start("b") == [3, 0]
+
+
+class Fails:
+    """Pauses everybody, and cannot choose."""
+
+    def __init__(self, config):
+        pass
+
+    def judge(self, trial, report):
+        return Verdict(Decision.PAUSE, f"at step {report.step}")
+
+    def choose(self, paused, fresh):
+        raise KeyError("who?")
+
+
+class Dreams(Fails):
+    def choose(self, paused, fresh):
+        return Wake(99, "at step 10")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Fails", r"asked who of 1 paused trials goes on, fails: KeyError: 'who\?' \(.*dispatcher.py"),
+        ("Dreams", "wakes trial 99, which is not paused"),
+    ],
+)
+def test_a_pruner_that_cannot_choose_ends_the_study_resumably(study, name, message):
+    s = study(f"pruner: {{name: 'test_dispatcher:{name}'}}", lanes=1)
+    s.start("a")
+    s.tell("a", (0, 10, 1.0))
+    assert s.interruption.stop_all()
+    assert re.search(message, str(s.interruption.trouble))
+    assert outcomes(s)[0] == "paused"

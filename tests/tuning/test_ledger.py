@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from gansearch.search.pruners import Decision, Verdict
 from gansearch.study.records import Outcome
 from gansearch.training import checkpoint
 
@@ -120,13 +121,6 @@ def test_the_mirror_sees_every_change_and_run_ids_come_home(make_ledger, spec, r
     assert "run-0" in ledger.directory.table.read_text()
 
 
-def test_an_end_without_a_word_is_a_failure(ledger):
-    number = ledger.next().number
-    ledger.end(number)
-    assert ledger.records[number].outcome is Outcome.FAILED
-    assert ledger.records[number].reason
-
-
 def test_no_trial_more_than_asked(ledger, report):
     for _ in range(8):
         assert ledger.remaining
@@ -156,11 +150,9 @@ def test_an_end_cut_short_at_any_line_is_finished_by_the_next_driver(
     number = ledger.next().number
     last = None if outcome is Outcome.PRUNED else outcome
     ledger.report(number, report(90, 1.0, last, "why"))
-    if outcome is Outcome.PRUNED:
-        ledger.prune(number, "why")
     cut_short(ledger, lines)
     with pytest.raises(KeyboardInterrupt):
-        ledger.end(number)
+        ledger.end(number, outcome, "why")
 
     again = make_ledger(spec())
     state = again.journal.study.get_trials()[number].state.name
@@ -168,12 +160,11 @@ def test_an_end_cut_short_at_any_line_is_finished_by_the_next_driver(
         assert state == ("COMPLETE" if outcome is Outcome.COMPLETED else "PRUNED")
         assert again.records[number].outcome is outcome
         assert again.records[number].reason == "why"
-    else:  # the decision itself was not written: the scheduler's replay takes it again
+    else:  # the decision itself was not written: the pruner's replay takes it again
         assert lines < 3
         assert state == "RUNNING"
-        if outcome is not Outcome.PRUNED:
-            again.settle()
-            assert again.records[number].outcome is outcome
+        again.settle({number: Verdict(Decision.STOP, "why")})
+        assert again.records[number].outcome is outcome
 
 
 def test_a_report_cut_short_keeps_its_intermediate_value(make_ledger, spec, report):

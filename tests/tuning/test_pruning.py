@@ -13,7 +13,7 @@ from gansearch.search.pruners import Decision, Verdict
 from gansearch.study.records import Outcome, Report
 from gansearch.tuning.pruning import make_pruning
 
-CONTINUE, STOP = "CONTINUE", "STOP"
+CONTINUE, STOP, PAUSE = "CONTINUE", "STOP", "PAUSE"
 
 
 class Play:
@@ -28,10 +28,15 @@ class Play:
     def tell(self, number, step, value, outcome=None):
         report = self.report(step, value, outcome)
         self.ledger.report(number, report)
-        stopped = self.pruning.judge(number, report)
-        if stopped or outcome:
+        verdict = self.pruning.judge(number, report)
+        if outcome:
             self.ledger.end(number)
-        return STOP if stopped or outcome else CONTINUE
+        elif verdict.decision is Decision.STOP:
+            self.ledger.end(number, Outcome.PRUNED, verdict.reason)
+        elif verdict.decision is Decision.PAUSE:
+            self.ledger.pause(number, verdict.reason)
+            return PAUSE
+        return STOP if verdict.decision is Decision.STOP or outcome else CONTINUE
 
 
 @pytest.fixture
@@ -99,7 +104,7 @@ class Blunt:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("pause", "asked about trial 0 at step 20, answers with pause: nothing can wake"),
+        ("pause", "'test_pruning:Blunt' answers with pause: it has no `choose`"),
         (
             "fail",
             r"'test_pruning:Blunt'.*fails: KeyError: 'no such thing' \(.*test_pruning.py, line",
