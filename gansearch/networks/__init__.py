@@ -28,6 +28,9 @@ GENERATORS: Registry[nn.Module] = Registry(
     {
         "dcgan": "gansearch.networks.dcgan:Generator",
         "mlp": "gansearch.networks.mlp:Generator",
+        "sndcgan": "gansearch.networks.sndcgan:Generator",
+        "resnet": "gansearch.networks.resnet:Generator",
+        "r3": "gansearch.networks.r3:Generator",
     },
 )
 
@@ -36,5 +39,8 @@ DISCRIMINATORS: Registry[nn.Module] = Registry(
     {
         "dcgan": "gansearch.networks.dcgan:Discriminator",
         "mlp": "gansearch.networks.mlp:Discriminator",
+        "sndcgan": "gansearch.networks.sndcgan:Discriminator",
+        "resnet": "gansearch.networks.resnet:Discriminator",
+        "r3": "gansearch.networks.r3:Discriminator",
     },
 )

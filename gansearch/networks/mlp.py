@@ -6,26 +6,32 @@ Blind to neighbouring pixels, quick to train on small images, and for any image 
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from gansearch.data.domain import Domain, as_domain
+from gansearch.networks.classes import (
+    EMBEDDING,
+    Head,
+    Layers,
+    check_norm,
+    count_classes,
+    joined,
+)
+from gansearch.networks.initialisation import Deviation, Init, initialise
 from gansearch.networks.norms import (
-    DiscriminatorNorm,
-    GeneratorNorm,
+    FlatDiscriminatorNorm,
+    FlatGeneratorNorm,
     activation_norm,
+    biased,
     spectral_norm,
 )
+from gansearch.study.config import later
 
 Depth = Annotated[int, Field(ge=1, le=32)]
 Width = Annotated[int, Field(ge=1, le=16384)]
-
-
-EMBEDDING = 16
-"""Numbers that a class is embedded in."""
 
 
 class Generator(nn.Module):
@@ -38,9 +44,12 @@ class Generator(nn.Module):
         latent_size: length of a latent vector.
         depth: hidden layers.
         width: units of each hidden layer.
-        norm: what follows each hidden layer.
+        norm: what follows each hidden layer; `spectral` acts on the weights of every layer.
         conditional: make samples of given classes: an embedding of the class, learnt with the rest, is
-            joined to the latents (Mirza and Osindero 2014, arXiv 1411.1784).
+            joined to the latents (Mirza and Osindero 2014, arXiv 1411.1784); with the norm
+            `conditional-batch` the classes are told there instead.
+        init: how the weights are drawn; `own` is torch's.
+        init_std: the standard deviation of `init: normal`.
     """
 
     def __init__(
@@ -50,24 +59,31 @@ class Generator(nn.Module):
         *,
         depth: Depth = 3,
         width: Width = 256,
-        norm: GeneratorNorm = "batch",
+        norm: FlatGeneratorNorm = "batch",
         conditional: bool = False,
+        init: Init = "own",
+        init_std: Deviation = 0.02,
     ) -> None:
         super().__init__()
         self.conditional = conditional
+        check_norm(norm, conditional)
         domain = as_domain(domain)
-        extra = _embedded(domain, conditional)
+        classes = count_classes(domain, conditional)
+        extra = EMBEDDING if conditional and norm != "conditional-batch" else 0
         ending = [nn.Tanh(), nn.Unflatten(1, domain.shape)] if domain.kind == "images" else []
-        self.layers = nn.Sequential(
-            *_hidden(latent_size + extra, depth, width, norm),
+        self.layers = Layers(
+            *_hidden(latent_size + extra, depth, width, norm, classes),
             nn.Linear(width, math.prod(domain.shape)),
             *ending,
         )
-        self.classes = nn.Embedding(len(domain.classes), extra) if conditional else None
+        self.classes = nn.Embedding(classes, extra) if extra else None
+        initialise(self, init, init_std)
+        if norm == "spectral":
+            spectral_norm(self)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Latents [B, latent_size], and labels [B] if conditional -> samples [B, ...]."""
-        samples: Tensor = self.layers(_joined(latents, labels, self.classes))
+        samples: Tensor = self.layers(joined(latents, labels, self.classes), labels)
         return samples
 
 
@@ -80,10 +96,14 @@ class Discriminator(nn.Module):
         domain: any.
         depth: hidden layers.
         width: units of each hidden layer.
-        norm: `batch` or `layer` after each hidden layer, `spectral` on the weights of every
+        norm: `batch`, `layer` or `group` after each hidden layer, `spectral` on the weights of every
             layer, or `none`. Gradient penalties forbid `batch`.
-        conditional: judge samples as ones of given classes: an embedding of the class, learnt with the
-            rest, is joined to the sample (Mirza and Osindero 2014, arXiv 1411.1784).
+        conditional: judge samples as ones of given classes.
+        classes: how: an `embedding` of the class, learnt with the rest, is joined to the sample (Mirza
+            and Osindero 2014, arXiv 1411.1784), or its `projection` on the last features is added to
+            the logit (Miyato and Koyama 2018, arXiv 1802.05637).
+        init: how the weights are drawn; `own` is torch's.
+        init_std: the standard deviation of `init: normal`.
     """
 
     def __init__(
@@ -92,48 +112,50 @@ class Discriminator(nn.Module):
         *,
         depth: Depth = 3,
         width: Width = 256,
-        norm: DiscriminatorNorm = "spectral",
+        norm: FlatDiscriminatorNorm = "spectral",
         conditional: bool = False,
+        classes: Annotated[Literal["embedding", "projection"], later("embedding")] = "embedding",
+        init: Init = "own",
+        init_std: Deviation = 0.02,
     ) -> None:
         super().__init__()
         self.conditional = conditional
         domain = as_domain(domain)
-        extra = _embedded(domain, conditional)
+        count = count_classes(domain, conditional)
+        projects = conditional and classes == "projection"
+        extra = EMBEDDING if conditional and not projects else 0
         self.layers = nn.Sequential(
             nn.Flatten(),
             *_hidden(math.prod(domain.shape) + extra, depth, width, norm),
-            nn.Linear(width, 1),
+            *([] if projects else [nn.Linear(width, 1)]),
         )
-        self.classes = nn.Embedding(len(domain.classes), extra) if conditional else None
+        self.classes = nn.Embedding(count, extra) if extra else None
+        self.head = Head(width, count) if projects else None
+        initialise(self, init, init_std)
         if norm == "spectral":
             spectral_norm(self)
 
     def forward(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """Samples [B, ...], and labels [B] if conditional -> logits [B]."""
-        logits: Tensor = self.layers(_joined(samples, labels, self.classes))
-        return logits.squeeze(-1)
+        outputs: Tensor = self.layers(joined(samples, labels, self.classes))
+        if self.head is None:
+            return outputs.squeeze(-1)
+        logits: Tensor = self.head(outputs, labels)
+        return logits
 
 
-def _embedded(domain: Domain, conditional: bool) -> int:
-    """How many inputs the class has; raises `ValueError` where there are no classes."""
-    if conditional and not domain.classes:
-        raise ValueError("conditional: the data have no labels: take data with classes, or drop it")
-    return EMBEDDING if conditional else 0
-
-
-def _joined(inputs: Tensor, labels: Tensor | None, classes: nn.Embedding | None) -> Tensor:
-    """Inputs [B, ...] with the embeddings of their labels behind them, where there are any."""
-    if classes is None:
-        return inputs
-    return torch.cat([inputs.flatten(1), classes(labels)], dim=1)
-
-
-def _hidden(inputs: int, depth: int, width: int, norm: DiscriminatorNorm) -> list[nn.Module]:
+def _hidden(
+    inputs: int,
+    depth: int,
+    width: int,
+    norm: FlatGeneratorNorm | FlatDiscriminatorNorm,
+    classes: int = 0,
+) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for before in [inputs, *[width] * (depth - 1)]:
         layers += [
-            nn.Linear(before, width, bias=norm != "batch"),
-            *activation_norm(norm, width, spatial=False),
+            nn.Linear(before, width, bias=biased(norm)),
+            *activation_norm(norm, width, spatial=False, classes=classes),
             nn.LeakyReLU(0.2, inplace=True),
         ]
     return layers

@@ -1,30 +1,90 @@
 """Normalisation by name, and spectral normalisation that `torch.func` can stack.
 
-`batch`, `layer` and `none` act on activations and stand after a layer; `spectral` acts on the
-weights of the layer itself.
+`spectral` acts on the weights of a layer itself, and stands beside no other; all others act on
+activations and stand after a layer: `batch` (Ioffe and Szegedy 2015, arXiv 1502.03167),
+`conditional-batch` (Dumoulin et al. 2017, arXiv 1610.07629), `layer` (Ba et al. 2016, arXiv
+1607.06450), `group` (Wu and He 2018, arXiv 1803.08494), `instance` (Ulyanov et al. 2016, arXiv
+1607.08022).
 """
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-GeneratorNorm = Literal["batch", "none"]
-DiscriminatorNorm = Literal["none", "batch", "layer", "spectral"]
+GeneratorNorm = Literal["batch", "none", "conditional-batch", "layer", "group", "instance", "spectral"]
+DiscriminatorNorm = Literal["none", "batch", "layer", "spectral", "group", "instance"]
+
+FlatGeneratorNorm = Literal["batch", "none", "conditional-batch", "layer", "group", "spectral"]
+FlatDiscriminatorNorm = Literal["none", "batch", "layer", "spectral", "group"]
+"""Those of networks without maps: over a single number `instance` would leave nothing."""
+
+GROUPS = 32
+"""Of `group`, as its paper has it; fewer where they do not divide the features."""
 
 
-def activation_norm(norm: DiscriminatorNorm, features: int, *, spatial: bool) -> list[nn.Module]:
-    """The module to put after a layer of so many features, in a list; none for most names."""
+def activation_norm(
+    norm: GeneratorNorm | DiscriminatorNorm, features: int, *, spatial: bool, classes: int = 0
+) -> list[nn.Module]:
+    """The module to put after a layer of so many features, in a list; none for `none`, `spectral`.
+
+    Args:
+        norm: its name.
+        features: of the layer.
+        spatial: whether they are maps.
+        classes: of `conditional-batch`: how many.
+    """
     if norm == "batch":
         return [nn.BatchNorm2d(features) if spatial else nn.BatchNorm1d(features)]
+    if norm == "conditional-batch":
+        return [ConditionalBatchNorm(features, classes, spatial=spatial)]
     if norm == "layer":
         # One group over channels and pixels is layer norm, whatever the size of the map.
         return [nn.GroupNorm(1, features)]
+    if norm == "group":
+        return [nn.GroupNorm(math.gcd(GROUPS, features), features)]
+    if norm == "instance":
+        return [nn.GroupNorm(features, features)]
     return []
+
+
+def biased(norm: str) -> bool:
+    """Whether a layer in front of a norm has a bias of its own: the mean of a batch takes it away."""
+    return norm not in ("batch", "conditional-batch")
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm whose scale and shift are the class's (Dumoulin et al. 2017, arXiv 1610.07629).
+
+    Args:
+        features: of its inputs.
+        classes: how many.
+        spatial: whether the inputs are maps.
+    """
+
+    told: ClassVar[bool] = True
+
+    def __init__(self, features: int, classes: int, *, spatial: bool) -> None:
+        super().__init__()
+        kind = nn.BatchNorm2d if spatial else nn.BatchNorm1d
+        self.norm = kind(features, affine=False)
+        self.scale, self.shift = nn.Embedding(classes, features), nn.Embedding(classes, features)
+        if not self.scale.weight.is_meta:
+            nn.init.normal_(self.scale.weight, 1.0, 0.02)  # or all classes would begin alike
+            nn.init.zeros_(self.shift.weight)
+
+    def forward(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Inputs [B, F, ...], and labels [B] -> normalised, [B, F, ...]."""
+        assert labels is not None
+        normed: Tensor = self.norm(inputs)
+        shape = (*normed.shape[:2], *[1] * (normed.dim() - 2))
+        scale, shift = self.scale(labels).view(shape), self.shift(labels).view(shape)
+        return torch.addcmul(shift, normed, scale)
 
 
 def spectral_norm(network: nn.Module) -> None:
@@ -33,8 +93,9 @@ def spectral_norm(network: nn.Module) -> None:
     Call it on a network that is already initialised: the power iteration starts from its weights.
     """
     for layer in list(network.modules()):
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            register_parametrization(layer, "weight", SpectralNorm(layer.weight))
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            turned = isinstance(layer, nn.ConvTranspose2d)  # its weight is [in, out, ...]
+            register_parametrization(layer, "weight", SpectralNorm(layer.weight, turned=turned))
 
 
 class SpectralNorm(nn.Module):
@@ -51,27 +112,33 @@ class SpectralNorm(nn.Module):
     u: Tensor
     v: Tensor
 
-    def __init__(self, weight: Tensor, *, warm_up: int = 15, eps: float = 1e-12) -> None:
+    def __init__(
+        self, weight: Tensor, *, warm_up: int = 15, eps: float = 1e-12, turned: bool = False
+    ) -> None:
         super().__init__()
-        self.eps = eps
-        rows, columns = weight.flatten(1).shape
+        self.eps, self.turned = eps, turned
+        rows, columns = self._matrix(weight).shape
         self.register_buffer("u", _normal(weight.new_empty(rows)))
         self.register_buffer("v", _normal(weight.new_empty(columns)))
         for _ in range(0 if weight.is_meta else warm_up):
-            self._iterate(weight.detach().flatten(1))
+            self._iterate(self._matrix(weight.detach()))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The weight [out, ...] scaled to a largest singular value of about 1."""
+        """The weight [out, ...], or turned, scaled to a largest singular value of about 1."""
         if weight.is_meta:
             return weight
         with _full_precision(weight.device.type):
-            matrix = weight.flatten(1)
+            matrix = self._matrix(weight)
             if self.training:
                 u, v = self._iterate(matrix.detach())
             else:
                 u, v = self.u, self.v
             # Not torch.dot: under autocast the two may differ in precision, which it refuses.
             return weight / (u * torch.mv(matrix, v)).sum()
+
+    def _matrix(self, weight: Tensor) -> Tensor:
+        """The weight as a matrix of a row for each output."""
+        return (weight.transpose(0, 1) if self.turned else weight).flatten(1)
 
     @torch.no_grad()
     def _iterate(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
