@@ -327,7 +327,10 @@ def check_metric(factory: Callable[[], Metric]) -> None:
         f"features must be None or one of {', '.join(FEATURES.names)}, not {features!r}"
     )
     pixels = features is None
-    real, fake = _activations(600, pixels, 0), _activations(500, pixels, 1)
+    least = getattr(metric, "least_samples", 0)
+    assert isinstance(least, int), f"least_samples must be a whole number, not {least!r}"
+    count = max(500, least)
+    real, fake = _activations(count + 100, pixels, 0), _activations(count, pixels, 1)
     if features == "mixture":
         real, fake = _of_mixture(real), _of_mixture(fake)
     before = copy.deepcopy((real, fake))
@@ -355,10 +358,13 @@ def check_metric(factory: Callable[[], Metric]) -> None:
         broken = _value(metric, _each(fake, _with_nan), known)
         assert math.isnan(broken), f"samples that are not finite must give NaN, not {broken}"
     if metric.compares_real and metric.goal == "min":
-        far = _value(metric, _activations(500, pixels, 2, far=True), known)
+        far = _value(metric, _activations(count, pixels, 2, far=True), known)
         assert far > value, (
             f"samples far from the real ones ({far}) must be worse than near ones ({value})"
         )
+    if family := getattr(metric, "family", None):
+        both = family.values([metric, factory()], fake, family.of_real([metric, factory()], real))
+        assert list(both) == [value, value], f"its family gives {list(both)} for twice {value}"
     with contextlib.suppress(ValueError):  # of a single sample, whose value need not be finite
         _value(metric, _each(fake, lambda tensor: tensor[:1]), known)
 

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 class Classifier:
     """A three-layer convolutional network with 64 features; see `obtain` for its training."""
 
+    kind = "images"
+
     def __init__(self, weights: Weights, device: torch.device) -> None:
         self._device = device
         self._network = _load(weights).to(device)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -41,7 +41,9 @@ class Metric(Protocol):
         compares_real: whether it reads the real images. If not, they are not run through the
             extractor, and `of_real` sees only a few, from which it can tell if they serve.
 
-    One that is for one kind of samples says so by an attribute `kind`, "images" or "points".
+    One that is for one kind of samples says so by an attribute `kind`, "images" or "points"; one that
+    needs several samples of either side by `least_samples`; one whose value depends on their order by
+    `ordered = True`; one of several that are made in one pass has a `family`.
     """
 
     features: str | None
@@ -57,6 +59,23 @@ class Metric(Protocol):
 
         NaN where the activations are not finite. Raises `ValueError` for too few samples.
         """
+        ...
+
+
+class Family(Protocol):
+    """The pass that several metrics share, so that what costs most is computed once for all of them.
+
+    Metrics of equal features whose attribute `family` is the same object are asked together.
+    """
+
+    def of_real(self, metrics: Sequence[Any], real: Activations) -> dict[str, Tensor]:
+        """All that these metrics need to know of the real samples."""
+        ...
+
+    def values(
+        self, metrics: Sequence[Any], fake: Activations, real: RealStatistics
+    ) -> Sequence[float]:
+        """The value of each, in their order."""
         ...
 
 

@@ -23,6 +23,7 @@ class Diversity:
     features: str | None = None
     goal: Goal = "max"
     compares_real = True
+    least_samples = 2
 
     def of_real(self, real: Activations) -> dict[str, Tensor]:
         """The total variance; raises `DataError` if all real images are the same. Of points all of

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gansearch.errors import UserError
+from gansearch.errors import UnknownPart, UserError, nearest
 from gansearch.metrics.contract import Activations, Metric
 
 GOALS = ("min", "max", None)
@@ -18,6 +18,20 @@ GOALS = ("min", "max", None)
 
 class MetricError(UserError):
     """A metric that does not keep the contract."""
+
+
+def features_named(name: str) -> str | None:
+    """What a metric's option `features` means: an extractor, or None for `raw`.
+
+    Raises:
+        UnknownPart: there is no such extractor; one of the user's own is looked for when it is used.
+    """
+    from gansearch.metrics import FEATURES  # noqa: PLC0415  which imports nothing, but is above this
+
+    known = ("raw", *FEATURES.names)
+    if name not in known and ":" not in name:
+        raise UnknownPart(f"unknown feature extractor '{name}'{nearest(name, known)}")
+    return None if name == "raw" else name
 
 
 def check_metric(name: str, metric: Any) -> Metric:
@@ -33,6 +47,21 @@ def check_metric(name: str, metric: Any) -> Metric:
         raise MetricError(f"the metric '{name}' has the goal {metric.goal!r}, not 'min' or 'max'")
     found: Metric = metric
     return found
+
+
+def kind_of(metric: Metric) -> str | None:
+    """Which samples a metric is for, as it or its extractor says, "images" or "points"; None: any."""
+    from gansearch.metrics import FEATURES  # noqa: PLC0415
+
+    own: str | None = getattr(metric, "kind", None)
+    if own is None and metric.features in FEATURES.names:
+        return getattr(FEATURES.find(metric.features), "kind", None)
+    return own
+
+
+def least_samples(metric: Metric) -> int:
+    """The fewest samples of either side with which a metric has a value."""
+    return int(getattr(metric, "least_samples", 1))
 
 
 def value_of(name: str, given: Any) -> float:

@@ -44,6 +44,7 @@ class FrechetDistance:
     features: str | None
     goal: Goal = "min"
     compares_real = True
+    least_samples = 2
 
     def of_real(self, real: Activations) -> dict[str, Tensor]:
         """The Gaussian of the real features; the decomposition is paid once per study."""

@@ -35,6 +35,8 @@ BODY_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
 class Inception:
     """torch-fidelity's `inception-v3-compat`: 2048 features, 1008 classes if the head is there."""
 
+    kind = "images"
+
     def __init__(self, weights: Weights, device: torch.device) -> None:
         self._device = device
         self._has_head = HEAD.keys() <= weights.arrays.keys()

@@ -29,6 +29,8 @@ class Mixture:
     the mixture, the same for each point.
     """
 
+    kind = "points"
+
     def __init__(self, weights: Weights, device: torch.device) -> None:
         known = to_tensors(weights.arrays, device)
         self._centres, self._deviation = known["centres"], known["deviation"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from gansearch import files
 from gansearch.data import DataSet
 from gansearch.data.domain import Kind
-from gansearch.errors import DataError, WeightsError
+from gansearch.errors import WeightsError
 from gansearch.files import Place
 from gansearch.metrics import FEATURES, METRICS
 from gansearch.metrics.contract import (
@@ -29,7 +29,9 @@ from gansearch.metrics.contract import (
     to_arrays,
     to_tensors,
 )
-from gansearch.metrics.door import check_metric, finite, statistics_of, value_of
+from gansearch.metrics.door import check_metric
+from gansearch.metrics.floors import Shown, floors
+from gansearch.metrics.passes import of_real, passes, values_of
 
 GLANCE = 2  # real images shown to the metrics that do not compare with real ones
 
@@ -63,6 +65,7 @@ def prepare(
     inception_weights: Path | None = None,
     known: Mapping[str, Weights] | None = None,
     real_samples: int | None = None,
+    samples: int | None = None,
 ) -> Reference:
     """Get the extractors' weights and each metric's statistics of the real images.
 
@@ -76,6 +79,7 @@ def prepare(
         inception_weights: a local file, see `gansearch.metrics.inception`.
         known: extractors' weights by name, from `read_weights`; the others are obtained here.
         real_samples: compare with that many real images, always the same ones; None for all.
+        samples: how many generated samples will be measured, for the metrics' floors; None: no floors.
 
     Raises:
         UnknownPart: for an unknown metric.
@@ -94,13 +98,19 @@ def prepare(
         if name is not None
     }
     extractors = _extractors(weights, torch.device(device))
-    images = _choose(data.samples, real_samples)
+    compared = _chosen(len(data.samples), real_samples)
     real: dict[str, dict[str, np.ndarray]] = {}
+    floor: dict[str, dict[str, Any]] = {}
     for features in _features(chosen.values()):
-        readers = {name: m for name, m in chosen.items() if m.features == features}
-        compared = any(metric.compares_real for metric in readers.values())
-        seen = _see(extractors, features, images if compared else images[:GLANCE])
-        real |= {name: _of_real(name, metric, seen) for name, metric in readers.items()}
+        readers = {name: metric for name, metric in chosen.items() if metric.features == features}
+        shown = Shown(data.samples, compared, partial(_see, extractors, features))
+        seen = shown.of(compared if _any_compares(readers) else compared[:GLANCE])
+        shared = {seen.features.data_ptr(): to_arrays({"features": seen.features})["features"]}
+        for group in passes(readers):
+            statistics = of_real(group, seen)
+            real |= dict.fromkeys(group, _arrays(statistics, shared))
+            if samples is not None:
+                floor |= floors(group, statistics, shown, samples)
     resolved = tuple(
         (name, METRICS.options(name).model_validate(dict(options)).model_dump())
         for name, options in metrics
@@ -110,7 +120,8 @@ def prepare(
         name: {
             **_describe(chosen[name].features, weights, data.domain.kind),
             "options": options,
-            "real_samples": len(images) if chosen[name].compares_real else 0,
+            "real_samples": len(compared) if chosen[name].compares_real else 0,
+            **({"floor": floor[name]} if name in floor else {}),
             **dataset,
         }
         for name, options in resolved
@@ -134,7 +145,7 @@ def read_weights(
 
 def save_reference(reference: Reference, path: Place) -> None:
     """Write a reference as safetensors: a study is measured against one, however often it resumes."""
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         f"weights/{extractor}/{name}": array
         for extractor, weights in reference.weights.items()
         for name, array in weights.arrays.items()
@@ -143,7 +154,10 @@ def save_reference(reference: Reference, path: Place) -> None:
         for metric, statistics in reference.real.items()
         for name, array in statistics.items()
     }
+    first: dict[int, str] = {}
+    same = {key: first[id(a)] for key, a in arrays.items() if first.setdefault(id(a), key) != key}
     facts = {
+        "same": same,
         "metrics": reference.metrics,
         "shape": reference.shape,
         "weights": {
@@ -152,7 +166,7 @@ def save_reference(reference: Reference, path: Place) -> None:
         },
         "origin": reference.origin,
     }
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.ascontiguousarray(a) for name, a in arrays.items() if name not in same}
     files.write(path, save(contiguous, metadata={"facts": json.dumps(facts)}))
 
 
@@ -163,6 +177,7 @@ def load_reference(path: Place) -> Reference:
             with safe_open(copy, framework="np") as file:
                 facts = json.loads(file.metadata()["facts"])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                arrays |= {key: arrays[first] for key, first in facts.get("same", {}).items()}
         except (SafetensorError, OSError, KeyError, TypeError) as error:
             raise WeightsError(f"{path} is damaged: {error}") from error
 
@@ -190,7 +205,8 @@ class Evaluator:
         self._device = torch.device(device)
         self._metrics = _build(reference.metrics)
         self._extractors = _extractors(reference.weights, self._device)
-        self._real = {name: to_tensors(arrays, self._device) for name, arrays in reference.real.items()}
+        self._passes = passes(self._metrics)
+        self._real = _tensors(reference.real, self._device)
 
     def evaluate(self, images: Tensor) -> dict[str, float]:
         """Each metric of stored samples (images: uint8, N x C x H x W; points: float32, N x D); each
@@ -214,13 +230,11 @@ class Evaluator:
             features: _see(self._extractors, features, images)
             for features in _features(self._metrics.values())
         }
-        known = {features: finite(activations) for features, activations in seen.items()}
-        return {
-            name: value_of(name, metric(seen[metric.features], self._real[name]))
-            if known[metric.features]
-            else math.nan  # and not a number that hides it: the metric is not even asked
-            for name, metric in self._metrics.items()
-        }
+        found: dict[str, float] = {}
+        for group in self._passes:
+            name, metric = next(iter(group.items()))
+            found |= values_of(group, seen[metric.features], self._real[name])
+        return {name: found[name] for name in self._metrics}
 
     def provenance(self, fake_samples: int, *, ema: bool) -> dict[str, dict[str, Any]]:
         """Per metric, what its value was made of.
@@ -229,7 +243,7 @@ class Evaluator:
         features_hash (None for the last two),
         features_file or features_accuracy, options, real_samples (0 where none are compared with),
         fake_samples, split, dataset, dataset_hash, ema (whether the samples are of averaged
-        weights).
+        weights), floor (what real samples themselves get, see `gansearch.metrics.floors`).
         """
         return {
             name: {**origin, "fake_samples": fake_samples, "ema": ema}
@@ -246,13 +260,26 @@ def _build(metrics: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Metric
     return chosen
 
 
-def _of_real(name: str, metric: Metric, seen: Activations) -> dict[str, np.ndarray]:
-    if not finite(seen):
-        raise DataError(f"the metric '{name}': the real images' activations are not finite")
-    try:
-        return to_arrays(statistics_of(name, metric.of_real(seen)))
-    except ValueError as error:  # as one that cannot do with so few images raises it
-        raise DataError(f"the metric '{name}' cannot use these images: {error}") from error
+def _tensors(
+    real: Mapping[str, Mapping[str, np.ndarray]], device: torch.device
+) -> dict[str, dict[str, Tensor]]:
+    """Each metric's statistics as tensors; an array that several share becomes one tensor."""
+    arrays = {id(array): array for known in real.values() for array in known.values()}
+    made = to_tensors({str(key): array for key, array in arrays.items()}, device)
+    return {
+        metric: {name: made[str(id(array))] for name, array in known.items()}
+        for metric, known in real.items()
+    }
+
+
+def _any_compares(metrics: Mapping[str, Metric]) -> bool:
+    return any(metric.compares_real for metric in metrics.values())
+
+
+def _arrays(known: Mapping[str, Tensor], shared: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
+    """Statistics as arrays; one that is the features themselves is the same array for all metrics."""
+    own = to_arrays({name: t for name, t in known.items() if t.data_ptr() not in shared})
+    return {name: own[name] if name in own else shared[t.data_ptr()] for name, t in known.items()}
 
 
 def _features(metrics: Iterable[Metric]) -> list[str | None]:
@@ -267,12 +294,12 @@ def _extractors(weights: Mapping[str, Weights], device: torch.device) -> dict[st
     return {name: _extractor(name)(held, device) for name, held in weights.items()}
 
 
-def _choose(images: np.ndarray, count: int | None) -> Tensor:
-    """A copy of `count` images, always the same ones, in their order; all of them for None."""
-    rows = np.arange(len(images))
-    if count is not None and count < len(images):
-        rows = np.sort(np.random.default_rng(0).choice(rows, count, replace=False))
-    return torch.from_numpy(images[rows])
+def _chosen(count: int, wanted: int | None) -> np.ndarray:
+    """Rows of the samples to compare with, always the same ones, in their order; all for None."""
+    rows = np.arange(count)
+    if wanted is not None and wanted < count:
+        rows = np.sort(np.random.default_rng(0).choice(rows, wanted, replace=False))
+    return rows
 
 
 def _see(extractors: Mapping[str, Extractor], features: str | None, images: Tensor) -> Activations:

@@ -33,6 +33,11 @@ class InceptionScore:
     def __init__(self, *, splits: Annotated[int, Field(ge=1)] = 10) -> None:
         self.splits = splits
 
+    @property
+    def least_samples(self) -> int:
+        """Of generated ones: one for each split."""
+        return self.splits
+
     def of_real(self, real: Activations) -> dict[str, Tensor]:
         """Nothing; but weights without class probabilities are found out before any trial."""
         self._probabilities(real)

@@ -93,8 +93,23 @@ def _origin(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     real = origin.get("real_samples")
     split = f"{number(real)}, split {words(origin.get('split'))}"
     yield "Real images", split if real else "none are compared with"
+    if floor := _floor(origin):
+        yield "Of real samples the metric is", floor
     yield "Data set", f"{words(origin.get('dataset'))}{_hash(origin, 'dataset_hash')}"
     yield "Generator evaluated", "averaged weights (EMA)" if origin.get("ema") else "plain weights"
+
+
+def _floor(origin: Mapping[str, Any]) -> str:
+    """What real samples themselves get, where that is known."""
+    floor = origin.get("floor") or {}
+    if floor.get("value") is None:
+        return ""
+    against = floor["real_samples"]
+    beside = f" against {number(against)} others" if against else ""
+    return (
+        f"{number(floor['value'])} ({number(floor['samples'])} of them{beside}): at these counts no "
+        "generator can be expected to be better"
+    )
 
 
 def _hash(origin: Mapping[str, Any], key: str) -> str:

@@ -20,7 +20,14 @@ from gansearch.training import checkpoint
 from gansearch.training.blame import fault
 from gansearch.training.building import build_loss
 from gansearch.training.outputs import check_loss_output, doubts_about_images
-from gansearch.training.prepare import LocalPaths, load_real, load_weights, prepare, reservations
+from gansearch.training.prepare import (
+    LocalPaths,
+    load_real,
+    load_weights,
+    prepare,
+    repeats,
+    reservations,
+)
 from gansearch.training.trainer import Trainer
 
 FEW = 256
@@ -51,7 +58,7 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
     with tempfile.TemporaryDirectory() as cache:
         here = replace(places, cache=Path(cache))
         reference = prepare(_tiny(config), few, here, real=few_real, known=known)
-    doubts = reservations(config)
+    doubts = [*reservations(config), *repeats(config, real)]
     ways = spec.space.each_option()
     for way in ways:
         config = _tiny(spec.trial(0, way))
@@ -92,16 +99,20 @@ def _tiny(config: TrialConfig) -> TrialConfig:
         update={
             "samples": min(config.evaluation.samples, 64),
             "real_samples": None,
-            "metrics": [_unsplit(metric) for metric in config.evaluation.metrics],
+            "metrics": [_small(metric) for metric in config.evaluation.metrics],
         }
     )
     budget = config.budget.model_copy(update={"steps": 1, "report_every": 1})
     return config.model_copy(update={"evaluation": evaluation, "budget": budget})
 
 
-def _unsplit(metric: Part) -> Part:
-    """A score over one split: there are too few samples for more."""
-    options = {k: 1 if k == "splits" else v for k, v in metric.options.items()}
+SMALL = {"splits": 1, "subset_size": 32, "neighbours": 3}
+"""Options of metrics that need many samples, and what they are at most where there are few."""
+
+
+def _small(metric: Part) -> Part:
+    """A metric that makes do with the few samples that there are."""
+    options = {k: min(v, SMALL[k]) if k in SMALL else v for k, v in metric.options.items()}
     return Part(name=metric.name, **options)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,9 @@ from pathlib import Path
 from gansearch.data import DataSet
 from gansearch.data.load import load as load_images
 from gansearch.errors import DataError
+from gansearch.metrics import METRICS
 from gansearch.metrics.contract import Weights
+from gansearch.metrics.door import least_samples
 from gansearch.metrics.reference import Reference, read_weights
 from gansearch.metrics.reference import prepare as prepare_metrics
 from gansearch.study.config import TrialConfig
@@ -85,6 +89,7 @@ def prepare(
             inception_weights=places.inception,
             known=known,
             real_samples=evaluation.real_samples,
+            samples=evaluation.samples,
         )
 
 
@@ -98,7 +103,7 @@ def load_real(config: TrialConfig, data: DataSet, places: LocalPaths) -> DataSet
     """The images that the metrics compare with: the training images, or the other split.
 
     Raises:
-        DataError: they cannot be read, or are fewer than `evaluation.real_samples`.
+        DataError: they cannot be read, or are fewer than `evaluation.real_samples` or a metric needs.
     """
     part, evaluation = config.data, config.evaluation
     real = data
@@ -117,11 +122,36 @@ def load_real(config: TrialConfig, data: DataSet, places: LocalPaths) -> DataSet
             f"evaluation.real_samples: {wanted} are asked for, and the {real.split} split of "
             f"{real.name} has {len(real.samples)} {real.domain.kind}"
         )
+    for metric in evaluation.metrics:
+        made = METRICS.build(metric.name, metric.options)
+        if made.compares_real and (least := least_samples(made)) > len(real.samples):
+            raise DataError(
+                f"evaluation.metrics: {metric.name} compares with at least {least:,} real samples, and "
+                f"the {real.split} split of {real.name} has {len(real.samples)} {real.domain.kind}"
+            )
     return real
 
 
 FEWEST_IN_A_SPLIT = 30
 """Samples of which a score says something: of n samples it is n at most, and of one always 1."""
+
+
+def repeats(config: TrialConfig, real: DataSet) -> list[str]:
+    """What repeated real samples do to the metrics of neighbourhoods, in words with the mend."""
+    readers = [part.name for part in config.evaluation.metrics if "neighbours" in part.options]
+    if not readers:
+        return []
+    counts = Counter(hashlib.blake2b(sample, digest_size=16).digest() for sample in real.samples)
+    repeated = {key: count for key, count in counts.items() if count > 1}
+    if not repeated:
+        return []
+    noun = real.domain.noun
+    return [
+        f"evaluation: {sum(repeated.values()):,} of {len(real.samples):,} real samples occur more "
+        f"than once, one {noun} {max(repeated.values()):,} times: a repeated one's neighbourhood is smaller, "
+        f"and of no size where there are more of it than neighbours, so that {', '.join(readers)} "
+        "come out lower: take the repeated ones out of the data"
+    ]
 
 
 def reservations(config: TrialConfig) -> list[str]:

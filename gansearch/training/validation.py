@@ -22,7 +22,8 @@ from gansearch.errors import DataError, InvalidInput, UnknownPart, UserError, ne
 from gansearch.files import Place
 from gansearch.masking import without_password
 from gansearch.metrics import METRICS
-from gansearch.metrics.door import check_metric
+from gansearch.metrics.contract import Metric
+from gansearch.metrics.door import check_metric, kind_of, least_samples
 from gansearch.search import PRUNERS, SAMPLERS
 from gansearch.study.config import Part, TrialConfig
 from gansearch.study.document import Document, Path_, read_document
@@ -262,11 +263,31 @@ def _wrong_metric(metric: dict[str, Any], path: Path_) -> Mistakes:
 
 
 def _too_few_samples(evaluation: dict[str, Any]) -> Mistakes:
-    splits = [metric.get("splits", 1) for metric in evaluation["metrics"]]
-    most = max((n for n in splits if isinstance(n, int)), default=1)
-    if evaluation["samples"] >= most:
-        return []
-    return [(("evaluation", "samples"), f"a score of {most} splits needs at least {most} samples")]
+    """The sides of the comparison that have fewer samples than a metric needs, by the neediest."""
+    built = {part["name"]: _built_metric(part) for part in evaluation["metrics"]}
+    needs = {name: least_samples(metric) for name, metric in built.items() if metric is not None}
+    compared = {name: n for name, n in needs.items() if getattr(built[name], "compares_real", False)}
+    found: Mistakes = []
+    for key, asking in (("samples", needs), ("real_samples", compared)):
+        name = max(asking, key=lambda each: asking[each], default=None)
+        if name is not None and evaluation[key] is not None and evaluation[key] < asking[name]:
+            told = {k: v for k, v in _options_of(evaluation, name).items() if isinstance(v, int)}
+            why = f" with {', '.join(f'{k}: {v}' for k, v in told.items())}" if told else ""
+            found.append((("evaluation", key), f"{name}{why} needs at least {asking[name]:,}"))
+    return found
+
+
+def _options_of(evaluation: dict[str, Any], name: str) -> dict[str, Any]:
+    part = next(part for part in evaluation["metrics"] if part["name"] == name)
+    return {key: value for key, value in part.items() if key != "name"}
+
+
+def _built_metric(part: dict[str, Any]) -> Metric | None:
+    """A metric; None where it cannot be made, which is told elsewhere."""
+    try:
+        return METRICS.build(part["name"], {k: v for k, v in part.items() if k != "name"})
+    except Exception:  # of the user's own
+        return None
 
 
 def _complete_objective(tree: dict[str, Any]) -> Mistakes:
@@ -330,16 +351,13 @@ def _for_points(config: TrialConfig) -> TrialConfig:
 def _misplaced(metrics: list[dict[str, Any]], domain: Domain | None, kind: str) -> Mistakes:
     """Metrics that are for other data than these."""
     found: Mistakes = []
-    for i, name in enumerate(metric["name"] for metric in metrics):
-        try:
-            metric = METRICS.find(name)
-        except UnknownPart:
+    for i, part in enumerate(metrics):
+        name, metric = part["name"], _built_metric(part)
+        if metric is None:
             continue
-        wanted, instead = (
-            getattr(metric, "kind", None),
-            "fd_classifier" if kind == "images" else "fd_raw",
-        )
+        wanted, instead = kind_of(metric), "fd_classifier" if kind == "images" else "fd_raw"
         if wanted not in (None, kind):
+            instead = "features: raw" if "features" in part else instead
             why = f"{name} is a measure of {wanted}, and the data are {kind}: ask for {instead}"
             found.append((("evaluation", "metrics", i), why))
         elif (

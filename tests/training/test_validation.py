@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
 
 from gansearch.data.domain import Images
-from gansearch.errors import InvalidInput, UserError
+from gansearch.errors import DataError, Doubt, InvalidInput, UserError
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import parse_document, write_document
 from gansearch.training.dry_run import rehearse
@@ -72,6 +73,51 @@ def test_each_network_is_tried_at_the_size_of_the_data(loaded):
     generator, loss = map(str, caught.value.problems)
     assert generator.startswith("line 1, generator: dcgan: depth 3 at 8x8")
     assert loss.startswith("line 2, loss.x: not an option of 'hinge'")
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "problem"),
+    [
+        ("samples: 10, metrics: [fd_classifier, {name: is_classifier, splits: 11}]",
+         "evaluation.samples: is_classifier with splits: 11 needs at least 11"),
+        ("samples: 900, metrics: [fd_classifier, kd_classifier]",
+         "evaluation.samples: kd_classifier with subsets: 100, subset_size: 1000 needs at least 1,000"),
+        ("samples: 50, real_samples: 40, metrics: [fd_classifier, {name: recall, neighbours: 45}]",
+         "evaluation.real_samples: recall with neighbours: 45 needs at least 46"),
+        ("metrics: [fd_classifier, {name: precision, features: clasifier}]",
+         "evaluation.metrics[1]: unknown feature extractor 'clasifier' (did you mean 'classifier'?)"),
+        ("metrics: [fd_classifier, {name: precision, features: mixture}]",
+         "evaluation.metrics[1]: precision is a measure of points, and the data are images: ask for"
+         " features: raw"),
+    ],
+)  # fmt: skip
+def test_what_a_metric_lacks_is_told_at_check(loaded, evaluation, problem):
+    with pytest.raises(InvalidInput) as caught:
+        loaded(f"evaluation: {{{evaluation}}}\n")
+    assert [str(each) for each in caught.value.problems] == [f"line 1, {problem}"]
+
+
+def test_a_split_with_fewer_samples_than_a_metric_needs(tmp_path):
+    text = "evaluation: {split: test, metrics: [fd_classifier, kd_classifier]}\n"
+    spec, data = read_study(parse_document(text, "s.yaml"), tmp_path)
+    with pytest.raises(
+        DataError, match="kd_classifier compares with at least 1,000 real samples, and "
+    ):
+        rehearse(spec, data, LocalPaths(tmp_path, tmp_path / "cache"))
+
+
+def test_repeated_real_images_get_a_word(tmp_path):
+    text = (
+        "generator: {name: mlp, depth: 1, width: 8}\ndiscriminator: {name: mlp, depth: 1, width: 8}\n"
+        "evaluation: {metrics: [fd_classifier, {name: precision, features: raw}]}\n"
+    )
+    spec, data = read_study(parse_document(text, "s.yaml"), tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert rehearse(spec, data, LocalPaths(tmp_path, tmp_path / "cache")) == 1
+    data.images[100:104] = data.images[99]
+    with pytest.warns(Doubt, match=r"5 of 1,500 real samples occur more than once, one image 5 times"):
+        rehearse(spec, data, LocalPaths(tmp_path, tmp_path / "cache"))
 
 
 def test_a_rehearsal_takes_every_option_and_leaves_nothing(tmp_path):
