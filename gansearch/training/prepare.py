@@ -145,12 +145,12 @@ def repeats(config: TrialConfig, real: DataSet) -> list[str]:
     repeated = {key: count for key, count in counts.items() if count > 1}
     if not repeated:
         return []
-    noun = real.domain.noun
+    noun, most = real.domain.noun, max(repeated.values())
     return [
         f"evaluation: {sum(repeated.values()):,} of {len(real.samples):,} real samples occur more "
-        f"than once, one {noun} {max(repeated.values()):,} times: a repeated one's neighbourhood is smaller, "
-        f"and of no size where there are more of it than neighbours, so that {', '.join(readers)} "
-        "come out lower: take the repeated ones out of the data"
+        f"than once, one {noun} {most:,} times: a repeated one's neighbourhood "
+        f"is smaller, and of no size where there are more of it than neighbours, so that "
+        f"{', '.join(readers)} come out lower: take the repeated ones out of the data"
     ]
 
 
