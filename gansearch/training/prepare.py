@@ -126,8 +126,8 @@ def load_real(config: TrialConfig, data: DataSet, places: LocalPaths) -> DataSet
         made = METRICS.build(metric.name, metric.options)
         if made.compares_real and (least := least_samples(made)) > len(real.samples):
             raise DataError(
-                f"evaluation.metrics: {metric.name} compares with at least {least:,} real samples, and "
-                f"the {real.split} split of {real.name} has {len(real.samples)} {real.domain.kind}"
+                f"the metric '{metric.name}' cannot use these {real.domain.kind}: it needs at least "
+                f"{least:,}, and the {real.split} split of {real.name} has {len(real.samples)}"
             )
     return real
 

@@ -101,7 +101,7 @@ def test_a_split_with_fewer_samples_than_a_metric_needs(tmp_path):
     text = "evaluation: {split: test, metrics: [fd_classifier, kd_classifier]}\n"
     spec, data = read_study(parse_document(text, "s.yaml"), tmp_path)
     with pytest.raises(
-        DataError, match="kd_classifier compares with at least 1,000 real samples, and "
+        DataError, match="'kd_classifier' cannot use these images: it needs at least 1,000"
     ):
         rehearse(spec, data, LocalPaths(tmp_path, tmp_path / "cache"))
 
