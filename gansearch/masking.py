@@ -29,10 +29,12 @@ def without_password(text: str) -> str:
     """A message without secrets: `http://host` for `http://name:password@host`, `***` for what follows
     `password=` and for the values of environment variables such as MLFLOW_TRACKING_PASSWORD.
     """
-    text = _CREDENTIALS.sub(lambda found: "://" if found[0].startswith(":") else "//", text)
-    lowered = text.lower()
-    if any(f"{key}=" in lowered for key in _KEYS):  # or a long log would pay for the slower search
-        text = _KEYED.sub(r"\1***", text)
+    if "@" in text:  # or a long log would pay for the slower searches
+        text = _CREDENTIALS.sub(lambda found: "://" if found[0].startswith(":") else "//", text)
+    if "=" in text:
+        lowered = text.lower()
+        if any(f"{key}=" in lowered for key in _KEYS):
+            text = _KEYED.sub(r"\1***", text)
     for name, value in os.environ.items():
         if _SECRET_NAME.search(name) and len(value) >= _SHORTEST:
             text = text.replace(value, "***")

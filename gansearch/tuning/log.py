@@ -1,11 +1,12 @@
 """What a trial prints, kept in its folder at hardly any cost, and up to a size.
 
-A print ends in a buffer that Python's own text layer holds in C. It goes to the file a moment later, so
-that a process that is killed takes with it what it printed in its last `EVERY` seconds, and no more.
+A print ends in a list. It goes to the file a moment later, so that a process that is killed takes with
+it what it printed in its last `EVERY` seconds, and no more.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
@@ -33,7 +34,7 @@ CAPPED = (
 )
 
 
-class TrialLog(io.TextIOWrapper):
+class TrialLog(io.TextIOBase):
     """A file that is there from the first thing written to it on: most trials print nothing.
 
     On a file system it is added to soon after each print. An object store cannot append: there `keep`
@@ -41,22 +42,59 @@ class TrialLog(io.TextIOWrapper):
     nothing is kept, and a last line says so. A disk that refuses a log ends no trial.
     """
 
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
     def __init__(self, path: Place) -> None:
         self._sink = _AppendedFile(path) if isinstance(path, Path) else _PutObject(path)
-        buffer: Any = self._sink  # of which typeshed wants more than Python does
-        super().__init__(buffer, encoding="utf-8", errors="backslashreplace", newline="\n")
-        self._CHUNK_SIZE = 2**16  # what is held back: time, and not size, is to decide
+        self._printed: list[str] = []
+        self._flushing = threading.Lock()
+        # A function of C's, which `print` calls for each of its words: nothing in Python is as quick.
+        self.write = self._printed.append  # type: ignore[assignment, method-assign]
         _open_logs.add(self)
         _start_flushing()
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    @property
+    def buffer(self) -> _Sink:
+        """Takes bytes, after what was printed before them."""
+        self.flush()
+        return self._sink
+
+    def reconfigure(self, **_: Any) -> None:
+        """Do nothing: what is printed is written soon, however that is asked for."""
+
+    def flush(self) -> None:
+        """Have all that was printed in the file."""
+        with self._flushing:
+            count = len(self._printed)  # another thread may print meanwhile, behind these
+            pieces = self._printed[:count]
+            del self._printed[:count]
+            try:
+                printed = "".join(pieces)
+            except TypeError:  # one was no text, and nothing has refused it
+                printed = "".join(map(str, pieces))
+            if printed:
+                self._sink.write(printed.encode(self.encoding, self.errors))
 
     def keep(self) -> None:
         """Have all that was printed where it is kept."""
         self.flush()
         self._sink.put()
 
+    def close(self) -> None:
+        """Close the file, with all that was printed in it."""
+        if not self.closed:
+            self.flush()
+            self._sink.close()
+        super().close()
+
 
 class _Sink(io.BufferedIOBase):
-    """Where the text layer leaves what was printed, some whole prints at a time."""
+    """Where a log leaves what was printed, many prints at a time."""
 
     def __init__(self, path: Place) -> None:
         self._path = path
@@ -154,9 +192,9 @@ def _flush_for_ever() -> None:
 
 def _flush_all() -> None:
     for log in list(_open_logs):
-        with contextlib.suppress(ValueError):  # it has just been closed
-            log.flush()
+        log.flush()
 
 
 # A forked process, as a data loader's worker is, would print once more what is held back here.
 os.register_at_fork(before=_flush_all)
+atexit.register(_flush_all)
