@@ -268,7 +268,7 @@ def _proposed(
     size: int,
 ) -> list[Point]:
     """The first points that a new sampler draws after so many trials."""
-    view = View(StudyDirection.MINIMIZE if goal == "min" else StudyDirection.MAXIMIZE)
+    view = View(StudyDirection.MINIMIZE if goal == "min" else StudyDirection.MAXIMIZE, seed)
     trials = [_some_trial(number, space) for number in range(size)]
     for trial in trials:
         view.add(trial)

@@ -20,6 +20,8 @@ SAMPLERS: Registry[Sampler] = Registry(
         "tpe": "gansearch.search.samplers:tpe",
         "random": "gansearch.search.samplers:random",
         "gp": "gansearch.search.samplers:gp",
+        "qmc": "gansearch.search.qmc:Qmc",
+        "cmaes": "gansearch.search.cma:CatCma",
     },
 )
 

@@ -43,6 +43,11 @@ class Past(Protocol):
         ...
 
     @property
+    def seed(self) -> int:
+        """Of the search: the same for all its proposals."""
+        ...
+
+    @property
     def minimize(self) -> bool:
         """Whether lower values are better."""
         ...

@@ -6,12 +6,14 @@ import itertools
 import traceback
 from collections.abc import Iterator
 
+import numpy as np
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from gansearch.errors import StudyError
 from gansearch.journal.journal import Journal
 from gansearch.search import SAMPLERS
+from gansearch.search.beliefs import Beliefs
 from gansearch.search.feasibility import Feasibility
 from gansearch.search.view import (
     AnySampler,
@@ -19,6 +21,7 @@ from gansearch.search.view import (
     distribution,
     has_failed,
     is_swayed,
+    tried,
 )
 from gansearch.study.config import trial_seed
 from gansearch.study.location import NotInSpace, Point, placed
@@ -52,14 +55,16 @@ class Proposer:
         self.journal = journal
         axes = spec.space.axes()
         self._axes = axes
+        self._minimize = journal.goal == "min"
         self._conditional = any(
             isinstance(option, dict | list)
             for axis in axes.values()
             if isinstance(axis, Choice)
             for option in axis.options.values()
         )
-        self._view = View(journal.study.direction)
+        self._view = View(journal.study.direction, spec.plan.search.seed)
         self._feasibility = Feasibility(axes)
+        self._beliefs = Beliefs(axes, spec.plan.search.sampler.belief, journal.goal)
         trials = journal.study.get_trials(deepcopy=False)
         for trial in trials:
             self._view.add(trial)
@@ -96,7 +101,7 @@ class Proposer:
         if number < len(self.spec.start):
             start = self.spec.start[number]
             return dict(start.point), start.name
-        return self._least_risky(sampler, self._draws(sampler, number)), ""
+        return self._least_risky(sampler, self._believed(self._draws(sampler, number), number)), ""
 
     def ended(self, number: int) -> None:
         """Let the sampler see how a trial ended, or what it is worth that is paused."""
@@ -108,6 +113,7 @@ class Proposer:
     def _learn(self, trial: FrozenTrial) -> None:
         if not trial.user_attrs.get("blameless"):
             self._feasibility.add(trial.params, failed=has_failed(trial))
+            self._beliefs.add(trial.number, tried(trial, self._minimize))
 
     def _draws(self, sampler: AnySampler, number: int) -> Iterator[Point]:
         """A sampler's points, each seen to lie in the space."""
@@ -122,6 +128,14 @@ class Proposer:
             line = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{type(error).__name__}: {error} ({line.filename}, line {line.lineno})"
             raise StudyError(f"{what}, asked for trial {number}, fails: {where}") from error
+
+    def _believed(self, draws: Iterator[Point], number: int) -> Iterator[Point]:
+        """A sampler's points, or for a share of the proposals others around the axes' defaults."""
+        share = self._beliefs.share
+        chance = np.random.default_rng(trial_seed(self.spec.plan.search.seed, number, "belief"))
+        if not share or chance.random() >= share:
+            return draws
+        return (self._beliefs.around(point, self.spec.space, chance) for point in draws)
 
     def _least_risky(self, sampler: AnySampler, draws: Iterator[Point]) -> Point:
         """The first point whose risk is acceptable, or else the least risky one of a few."""

@@ -34,9 +34,11 @@ class View:
 
     Args:
         direction: whether small or large values are good.
+        seed: of the search.
     """
 
-    def __init__(self, direction: StudyDirection) -> None:
+    def __init__(self, direction: StudyDirection, seed: int = 0) -> None:
+        self._seed = seed
         self._minimize = direction == StudyDirection.MINIMIZE
         self._history = History(direction)
         self._study = optuna.create_study(storage=self._history, direction=direction)
@@ -60,7 +62,7 @@ class View:
         """A sampler's points for the trial that was begun last."""
         if isinstance(sampler, BaseSampler):
             return _optuna_draws(sampler, self._study, self._history.get_trial(self._id(number)), space)
-        return sampler.draws(_Shown(self._study, number), space)
+        return sampler.draws(_Shown(self._study, number, self._seed), space)
 
     def enter(self, number: int, point: Point, distributions: Mapping[str, BaseDistribution]) -> None:
         """Show at which point a trial runs."""
@@ -112,8 +114,8 @@ def _optuna_draws(
 class _Shown:
     """What has been tried, for a sampler that does not know Optuna (`contract.Past`)."""
 
-    def __init__(self, study: optuna.Study, number: int) -> None:
-        self._study, self.number = study, number
+    def __init__(self, study: optuna.Study, number: int, seed: int) -> None:
+        self._study, self.number, self.seed = study, number, seed
         self.minimize = study.direction == StudyDirection.MINIMIZE
 
     @property

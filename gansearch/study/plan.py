@@ -66,11 +66,29 @@ class Start(Section):
         return self.config or self.name or f"the best of '{self.study}'"
 
 
+Belief = Literal["none", "weak", "medium", "strong"]
+
+
+class Sampler(Part):
+    """Who proposes what is tried: a sampler by name, with its own options beside.
+
+    Attributes:
+        name: the sampler, by name or as `package.module:Thing`; its own options stand beside.
+        belief: how far to trust the axes' defaults that the study file gives
+            (`{log: [1e-5, 1e-1], default: 2e-4}`): the share of the proposals that is drawn around
+            them in the beginning (a quarter, half, three quarters). It fades as trials end, and at
+            once where those near the defaults do worse than the others.
+    """
+
+    name: str = "tpe"
+    belief: Belief = "medium"
+
+
 class Search(Section):
     """How the space is explored.
 
     Attributes:
-        sampler: an Optuna sampler by name, with its own options.
+        sampler: what proposes the trials, by name, with its own options.
         trials: how many configurations are tried; 0: a stability study of given ones alone.
         seed: fixes what the sampler proposes and, with the trial's number, the trial's own seed.
         start: what is tried before the sampler is asked, as trials like any other: the `default`,
@@ -78,7 +96,7 @@ class Search(Section):
             of earlier studies. None: the default alone; an empty list: nothing.
     """
 
-    sampler: Part = Part(name="tpe")
+    sampler: Sampler = Sampler()
     trials: Annotated[int, Field(ge=0)] = 20
     seed: Annotated[int, Field(ge=0)] = 0
     start: list[Start] | None = None

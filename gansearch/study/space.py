@@ -5,6 +5,7 @@
     depth: {int: [1, 4]}           an integer, both ends included
     norm: {choice: [batch, none]}  one of the options
     lr: {same: optimizer.generator.lr}  no axis: the value that stands at that path
+    lr: {log: [1e-5, 1e-2], default: 2e-4}  any axis: where its good values are believed to lie
 
 An option of a choice may be a mapping that holds axes of its own: they exist only where that option
 is chosen. An axis is named by its path, with the label of each option on the way:
@@ -20,7 +21,7 @@ import math
 import numbers
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gansearch.study.document import Path_, dotted
@@ -30,6 +31,10 @@ Label = str | int | float | bool | None
 place, `#0`."""
 
 
+UNSAID: Any = ...
+"""In the place of a default where an axis has none: None may be one."""
+
+
 @dataclass(frozen=True)
 class Float:
     """A real number in [low, high], uniform itself or (`log`) in its logarithm."""
@@ -37,6 +42,7 @@ class Float:
     low: float
     high: float
     log: bool = False
+    default: Any = UNSAID
 
     def ends(self) -> tuple[Any, ...]:
         """The values that decide whether the whole axis is valid."""
@@ -52,6 +58,7 @@ class Int:
 
     low: int
     high: int
+    default: Any = UNSAID
 
     def ends(self) -> tuple[Any, ...]:
         """The values that decide whether the whole axis is valid."""
@@ -63,9 +70,10 @@ class Int:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several trees, each under its label."""
+    """One of several trees, each under its label; so is its default."""
 
     options: dict[Label, Any]
+    default: Any = UNSAID
 
     def ends(self) -> tuple[Any, ...]:
         """The labels: each option is valid or not for itself."""
@@ -97,6 +105,13 @@ class Same:
 
 
 Axis = Float | Int | Choice
+
+
+def has_default(axis: Axis) -> bool:
+    """Whether the study file says where the good values of an axis are believed to lie."""
+    return axis.default is not UNSAID
+
+
 Suggest = Callable[[str, Axis], Any]
 """Takes the name of an axis and the axis, gives a value of it (of a choice: a label)."""
 
@@ -138,7 +153,7 @@ class Space:
 
     def describe(self) -> list[tuple[str, str]]:
         """Every axis and tie as (name, range in words), for people."""
-        return [(name, str(axis)) for name, axis in _named(self.tree, ())]
+        return [(name, f"{axis}{_default_of(axis)}") for name, axis in _named(self.tree, ())]
 
     def ties(self) -> dict[Path_, list[Path_]]:
         """Where each tied value stands in the study file, and where that may stand which it follows:
@@ -231,6 +246,12 @@ def steering(name: str, end: Any) -> Suggest:
     return suggest
 
 
+def _default_of(axis: Axis | Same) -> str:
+    if isinstance(axis, Same) or not has_default(axis):
+        return ""
+    return f", default {axis.default:g}" if isinstance(axis, Float) else f", default {axis.default}"
+
+
 def _resolve(
     node: Any,
     suggest: Suggest,
@@ -301,6 +322,8 @@ def axis_paths(node: Any, path: Path_ = ()) -> list[Path_]:
 
 def plain(node: Any) -> Any:
     """The inverse of `parse_space`: axes back in the notation of the study file."""
+    if isinstance(node, Float | Int | Choice) and has_default(node):
+        return {**plain(replace(node, default=UNSAID)), "default": node.default}
     if isinstance(node, Float):
         return {"log" if node.log else "uniform": [node.low, node.high]}
     if isinstance(node, Int):
@@ -416,9 +439,23 @@ def _parse(node: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
         return [_parse(child, (*path, i), problems) for i, child in enumerate(node)]
     if not isinstance(node, dict):
         return node
-    if len(node) == 1 and (kind := next(iter(node))) in _PARSERS:
-        return _PARSERS[kind](node[kind], (*path, kind), problems)
+    kinds = [key for key in node if key != "default"]
+    if len(kinds) == 1 and (kind := kinds[0]) in _PARSERS:
+        axis = _PARSERS[kind](node[kind], (*path, kind), problems)
+        return _with_default(axis, node["default"], path, problems) if "default" in node else axis
     return {key: _parse(child, (*path, key), problems) for key, child in node.items()}
+
+
+def _with_default(axis: Any, default: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
+    """A parsed axis with its default; a faulty one is told, and left out."""
+    if isinstance(axis, Same):
+        problems.append(((*path, "default"), f"follows {axis.of}: give that one a default"))
+    elif isinstance(axis, Float | Int | Choice):  # else the axis is faulty itself
+        try:
+            return replace(axis, default=on_axis("default", axis, default))
+        except ValueError:
+            problems.append(((*path, "default"), f"{_shown(default)} is not in {axis}"))
+    return axis
 
 
 def _parse_float(log: bool) -> Callable[[Any, Path_, list[tuple[Path_, str]]], Any]:

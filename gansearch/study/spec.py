@@ -16,16 +16,22 @@ from gansearch.study.config import (
     trial_seed,
 )
 from gansearch.study.document import Document, Path_, write_document
+from gansearch.study.location import locate
 from gansearch.study.mistakes import AXIS, Mistakes, apart, origin_of, place_all, starts_with, validate
 from gansearch.study.plan import DEFAULT, Plan, Start
 from gansearch.study.records import Goal
 from gansearch.study.space import (
+    UNSAID,
+    Axis,
     Choice,
+    Float,
+    Int,
     Space,
     Suggest,
     axis_paths,
     faulty_ties,
     first_end,
+    has_default,
     parse_space,
     plain,
 )
@@ -151,7 +157,7 @@ def build_study(
     found += faulty_ties(filled)  # a part by its name alone has become a mapping
     if found:
         raise InvalidInput(document.source, place_all(document, found))
-    spec = StudySpec(plan, Space(filled), None if amiss else default)
+    spec = _settled(StudySpec(plan, Space(filled), None if amiss else default))
     begun = _begun(spec, given, complete)
     found += begun.mistakes
     if found:
@@ -201,6 +207,24 @@ def _default(space: Space, complete: Complete) -> tuple[TrialConfig, Mistakes]:
     return (config, found) if found else check_config(whole, complete)
 
 
+def _settled(spec: StudySpec) -> StudySpec:
+    """The study with its default also where axes with defaults exist under the default of a choice that
+    has none.
+    """
+    if spec.default is None:
+        return spec
+    point, amiss = locate(spec.default.plain(), spec.space)
+    axes = spec.space.axes()
+    if amiss or all(axes[name].default in (UNSAID, value) for name, value in point.items()):
+        return spec
+
+    def suggest(name: str, axis: Axis) -> Any:
+        return point[name] if axis.default is UNSAID else axis.default
+
+    tree, _ = spec.space.resolve(suggest)
+    return replace(spec, default=TrialConfig.model_validate(tree))
+
+
 def _at(tree: Any, path: Path_) -> Any:
     return functools.reduce(lambda node, key: node[key], path, tree)
 
@@ -238,7 +262,12 @@ RESERVED = re.compile(r"(default|trial \d+)?")
 
 
 def _without_axes(node: Any) -> Any:
-    """A copy of a parsed tree in which every axis, and whatever depends on one, is left out."""
+    """A copy of a parsed tree in which every axis has its default; one that has none, and whatever
+    depends on it, is left out.
+    """
+    if isinstance(node, Float | Int | Choice) and has_default(node):
+        default = node.default
+        return _without_axes(node.options[default]) if isinstance(node, Choice) else default
     if isinstance(node, dict):
         kept = {key: _without_axes(child) for key, child in node.items()}
         return {key: child for key, child in kept.items() if child is not AXIS}
@@ -291,7 +320,7 @@ def _merge(node: Any, defaults: Any, suggest: Suggest, name: Path_) -> Any:
         label = suggest(".".join(map(str, name)), node)
         options = dict(node.options)
         options[label] = _merge(options[label], defaults, suggest, (*name, str(label)))
-        return Choice(options)
+        return replace(node, options=options)
     if isinstance(node, str) and isinstance(defaults, dict):
         node = {"name": node}
     if isinstance(node, dict) and isinstance(defaults, dict):

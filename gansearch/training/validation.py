@@ -222,7 +222,8 @@ def _completed(part: P, registry: Registry[Any]) -> tuple[P, Mistakes]:
     if mistakes:
         return part, list(mistakes)
     options = registry.options(part.name).model_validate(part.options)
-    return type(part)(name=part.name, **options.model_dump(mode="json")), []
+    declared = {key: getattr(part, key) for key in type(part).model_fields}
+    return type(part)(**declared, **options.model_dump(mode="json")), []
 
 
 def _refusal(pruner: Part, config: TrialConfig) -> Mistakes:
