@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gansearch.augmentation import Augmentation
 from gansearch.conformance import check_metric, check_optimizer, check_pruner, check_sampler
 from gansearch.data import DataSet, ImageData
 from gansearch.data.domain import Domain, as_domain
@@ -32,6 +33,7 @@ from gansearch.losses.draws import Draws, drawing_from, takes_draws
 from gansearch.training.building import described, is_conditional
 
 __all__ = [
+    "check_augmentation",
     "check_dataset",
     "check_discriminator",
     "check_generator",
@@ -145,6 +147,36 @@ def _check_constraint(penalty: Constraint) -> None:
     penalty.constrain(list(parameters))
     for parameter, first in zip(parameters, once, strict=True):
         _same(parameter, first, "constrain: what is within bounds must stay as it is")
+
+
+def check_augmentation(factory: Callable[[], Augmentation]) -> None:
+    """An augmentation: [B, C, H, W] -> the same shape, differentiable, each image for itself, drawing
+    from `draws` alone.
+    """
+    for shape in ((6, 3, 16, 16), (5, 1, 8, 8)):
+        augment, chance = factory(), torch.Generator()
+        draws, images = Draws(chance), _seeded(*shape).clamp(-1, 1)
+        before = images.clone()
+        torch.manual_seed(0)
+        unused = torch.get_rng_state()
+        chance.manual_seed(0)
+        changed = augment(images, draws=draws)
+        assert torch.equal(torch.get_rng_state(), unused), (
+            f"it draws from torch's global generator: {HOW_TO_DRAW}"
+        )
+        assert changed.shape == images.shape, f"{[*shape]} must stay so, not be {[*changed.shape]}"
+        assert changed.dtype == images.dtype, f"images must stay {images.dtype}, not {changed.dtype}"
+        assert changed.isfinite().all(), "an image is not finite"
+        _same(images, before, "an augmentation must not change the images in place")
+        chance.manual_seed(0)
+        _same(augment(images, draws=draws), changed, "the same draws must give the same images")
+        other = images.clone()
+        other[1] *= -1
+        chance.manual_seed(0)
+        _same(augment(other, draws=draws)[0], changed[0], "images must be changed each for itself")
+        leaf = images.clone().requires_grad_()
+        chance.manual_seed(0)
+        _reaches(augment(leaf, draws=draws).sum(), leaf, "the gradient by the images")
 
 
 def check_generator(

@@ -87,6 +87,13 @@ KINDS = {
         "check_penalty",
         "gansearch.losses:PENALTIES",
     ),
+    "augmentation": Kind(
+        "Augmentations",
+        "discriminator.augment",
+        "a class that is called with (images, draws=draws)",
+        "check_augmentation",
+        "gansearch.augmentation:AUGMENTATIONS",
+    ),
     "optimizer": Kind(
         "Optimizers",
         "optimizer.generator, optimizer.discriminator",

@@ -38,6 +38,8 @@ class Part(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: Any) -> Any:
+        if isinstance(value, Part) and not isinstance(value, cls):
+            return value.model_dump()
         return {"name": value} if isinstance(value, str) else value
 
     @property
@@ -101,6 +103,52 @@ def later(default: Any) -> Any:
 
 
 Scheduled = Annotated[Schedule | None, later(None)]
+
+
+class Noise(Section):
+    """Noise on all that the discriminator sees: a standard deviation alone, or a mapping.
+
+    Real and generated samples become alike to it, and more so the more there is (Arjovsky and Bottou
+    2017, arXiv 1701.04862; Sønderby et al. 2017, arXiv 1610.04490).
+
+    Attributes:
+        std: the standard deviation, where images are from -1 to 1 and points divided by their scale.
+        schedule: of it; `linear` takes it to 0 over the budget.
+    """
+
+    std: Annotated[float, Field(gt=0)]
+    schedule: Scheduled = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, value: Any) -> Any:
+        alone = isinstance(value, int | float) and not isinstance(value, bool)
+        return {"std": value} if alone else value
+
+    def at(self, step: int, steps: int) -> float:
+        """The standard deviation in one update of the generator, from 0 on, of so many."""
+        return self.std * (self.schedule.factor(step, steps) if self.schedule else 1.0)
+
+
+class Discriminator(Part):
+    """The network that tells real samples from generated ones, and how it is shown them.
+
+    Attributes:
+        name: the network, by name or as `package.module:Class`; its own options stand beside.
+        augment: an augmentation of real and generated images; None: none.
+        noise: on real and generated samples; None: none.
+        pack: samples that are judged together, as one (PacGAN; Lin et al. 2018, arXiv 1712.04086): the
+            discriminator is built for samples with so many times the channels or numbers.
+    """
+
+    augment: Annotated[Part | None, later(None)] = None
+    noise: Annotated[Noise | None, later(None)] = None
+    pack: Annotated[int, Field(ge=1, le=64), later(1)] = 1
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _no_augmentation(cls, value: Any) -> Any:
+        return None if value in ("none", {"name": "none"}) else value
 
 
 class Penalty(Part):
@@ -299,7 +347,7 @@ class TrialConfig(Section):
 
     data: Data = Data()
     generator: Part = Part(name="dcgan")
-    discriminator: Part = Part(name="dcgan")
+    discriminator: Discriminator = Discriminator(name="dcgan")
     loss: Loss = Loss(name="non-saturating")
     optimizer: Optimizers = Optimizers()
     latent_size: Positive = 64

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -12,12 +11,13 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple
 
 import gansearch
+from gansearch.augmentation import AUGMENTATIONS
 from gansearch.data import DATASETS
 from gansearch.errors import GansearchError, UnknownPart, UserError
 from gansearch.losses import LOSSES, PENALTIES
 from gansearch.metrics import METRICS
 from gansearch.networks import DISCRIMINATORS, GENERATORS
-from gansearch.study.config import Data, Loss, Optimizer, Part, Penalty, TrialConfig
+from gansearch.study.config import Data, Discriminator, Loss, Optimizer, Part, Penalty, TrialConfig
 from gansearch.study.registry import Registry
 from gansearch.training.optimizers import OPTIMIZERS
 
@@ -25,6 +25,7 @@ PARTS: dict[tuple[str, ...], Registry[Any]] = {
     ("data",): DATASETS,
     ("generator",): GENERATORS,
     ("discriminator",): DISCRIMINATORS,
+    ("discriminator", "augment"): AUGMENTATIONS,
     ("loss",): LOSSES,
     ("loss", "penalty"): PENALTIES,
     ("optimizer", "generator"): OPTIMIZERS,
@@ -34,6 +35,7 @@ PARTS: dict[tuple[str, ...], Registry[Any]] = {
 
 SECTIONS: dict[tuple[str, ...], type[Part]] = {
     ("data",): Data,
+    ("discriminator",): Discriminator,
     ("loss",): Loss,
     ("loss", "penalty"): Penalty,
     ("optimizer", "generator"): Optimizer,
@@ -44,7 +46,10 @@ SECTIONS: dict[tuple[str, ...], type[Part]] = {
 
 def part_at(path: tuple[str, ...], tree: dict[str, Any]) -> Any:
     """What a configuration's tree names at a path of `PARTS`; None where it names nothing."""
-    return functools.reduce(lambda node, key: node and node[key], path, tree)
+    node: Any = tree
+    for key in path:
+        node = node and node.get(key)
+    return node
 
 
 def section_at(path: tuple[str, ...]) -> type[Part]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from gansearch.augmentation import AUGMENTATIONS
 from gansearch.data.domain import Domain
 from gansearch.losses import LOSSES, PENALTIES, Loss, Penalty
 from gansearch.networks import DISCRIMINATORS, GENERATORS
@@ -28,9 +30,15 @@ def build_generator(config: TrialConfig, domain: Domain, device: torch.device) -
 def build_discriminator(config: TrialConfig, domain: Domain, device: torch.device) -> nn.Module:
     """A fresh discriminator of a domain's samples; raises `ValueError` as above."""
     part = config.discriminator
-    about = described(DISCRIMINATORS.find(part.name), part.name, domain)
+    about = described(DISCRIMINATORS.find(part.name), part.name, packed(domain, part.pack))
     with _birthplace(device):
         return DISCRIMINATORS.build(part.name, part.options, about).to(device)
+
+
+def packed(domain: Domain, pack: int) -> Domain:
+    """What so many samples that are judged as one are: channels, or numbers, behind one another."""
+    first, *rest = domain.shape
+    return domain if pack == 1 else replace(domain, shape=(pack * first, *rest))
 
 
 def described(network: Callable[..., nn.Module], name: str, domain: Domain) -> Domain | tuple[int, ...]:
@@ -71,9 +79,11 @@ def same_training(one: TrialConfig, other: TrialConfig) -> bool:
 
 def _with_defaults(config: TrialConfig) -> TrialConfig:
     tree = config.model_dump()
+    shown = config.discriminator
     parts: list[tuple[dict[str, Any], Part | None, Registry[Any]]] = [
         (tree["generator"], config.generator, GENERATORS),
-        (tree["discriminator"], config.discriminator, DISCRIMINATORS),
+        (tree["discriminator"], shown, DISCRIMINATORS),
+        (tree["discriminator"].get("augment"), shown.augment, AUGMENTATIONS),
         (tree["loss"], config.loss, LOSSES),
         (tree["loss"]["penalty"], config.loss.penalty, PENALTIES),
         (tree["optimizer"]["generator"], config.optimizer.generator, OPTIMIZERS),

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gansearch.augmentation import AUGMENTATIONS
 from gansearch.errors import UnknownPart
-from gansearch.losses import PENALTIES
+from gansearch.losses import LOSSES, PENALTIES
 from gansearch.study.config import TrialConfig
 from gansearch.study.mistakes import Mistakes
 
@@ -23,9 +24,48 @@ def unsound(config: TrialConfig, kind: str, discriminator: Callable[[], nn.Modul
         kind: of the data, "images" or "points".
         discriminator: gives it, on whatever device; None where it cannot be built.
     """
-    if config.loss.penalty is None:
-        return []
-    return [*_of_penalty(config, kind), *_of_networks(config, discriminator)]
+    return [
+        *_of_view(config, kind),
+        *_of_penalty(config, kind),
+        *_of_networks(config, discriminator),
+    ]
+
+
+def _of_view(config: TrialConfig, kind: str) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What cannot be shown to a discriminator: not to be allowed."""
+    shown = config.discriminator
+    if config.batch_size % shown.pack:
+        yield (
+            ("discriminator", "pack"),
+            f"packs of {shown.pack} do not divide batch_size, {config.batch_size}: "
+            f"take a batch of {_near(config.batch_size, shown.pack)}",
+        )
+    if shown.pack > 1 and shown.options.get("conditional"):
+        why = "a pack holds samples of several classes, and the discriminator is told one: drop either"
+        yield ("discriminator", "pack"), why
+    if shown.augment is None:
+        return
+    here, name = ("discriminator", "augment"), shown.augment.name
+    try:
+        augmentation = AUGMENTATIONS.build(name, shown.augment.options)
+        loss = LOSSES.build(config.loss.name, config.loss.options)
+    except Exception:  # which is told elsewhere
+        return
+    wanted = getattr(augmentation, "kind", None)
+    if wanted not in (None, kind):
+        yield here, f"{name} is for {wanted}, and the data are {kind}"
+    if getattr(augmentation, "needs_decision", False) and loss.decision is None:
+        yield (
+            here,
+            f"{name} adapts by how many real images the discriminator calls real, and the critic of "
+            f"{config.loss.name} calls none so: give it a fixed `probability`, or take another loss",
+        )
+
+
+def _near(size: int, pack: int) -> str:
+    """The batches below and above that packs divide."""
+    below = size // pack * pack
+    return f"{below} or {below + pack}" if below else str(pack)
 
 
 def _of_penalty(config: TrialConfig, kind: str) -> Iterator[tuple[tuple[str | int, ...], str]]:

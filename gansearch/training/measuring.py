@@ -33,6 +33,10 @@ MEASURED = {
 """What every report holds besides the metrics that the configuration asks for, and over what."""
 
 
+AUGMENTED = {"augmented": "the probability of each change by the adaptive augmentation"}
+"""What reports hold where there is one."""
+
+
 SPLIT = {"microbatches": "pieces in which each batch was computed, for want of memory"}
 """What reports hold while there is more than one."""
 

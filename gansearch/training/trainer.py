@@ -40,6 +40,7 @@ from gansearch.training.building import (
 from gansearch.training.descent import Descent, set_pace
 from gansearch.training.health import Health
 from gansearch.training.measuring import (
+    AUGMENTED,
     JUDGED_BATCHES,
     MEASURED,
     SPLIT,
@@ -59,6 +60,7 @@ from gansearch.training.sampling import (
     picture_size,
     update_average,
 )
+from gansearch.training.view import View
 
 LOOK_EVERY = 50
 """Steps between two looks at whether the losses are still finite; each waits for the device."""
@@ -111,6 +113,8 @@ class Trainer:
         self._noise, self._chance = self._stream("noise"), self._stream("penalty")
         self._flips = self._stream("labels")
         self._penalty = self._penalty_of(penalty) if penalty else None
+        self._seen = self._stream("view")
+        self._view = View(config, self._loss, self._seen)
         self._draws_labels = takes_draws(self._loss.d)
         self._every = config.loss.penalty.every if config.loss.penalty else 1
         self._weight = config.loss.penalty.schedule if config.loss.penalty else None
@@ -146,6 +150,7 @@ class Trainer:
         how = statistics_words(self.averaged, self.config)
         evaluated = {name: origin | how for name, origin in evaluated.items()}
         own = MEASURED | SPLIT if self.microbatches > 1 else MEASURED
+        own = own | AUGMENTED if self._view.metrics() else own
         return {name: {"features": None, "over": over} for name, over in own.items()} | evaluated
 
     def split(self, microbatches: int) -> None:
@@ -159,7 +164,8 @@ class Trainer:
         Raises:
             ValueError: pieces of fewer than two images.
         """
-        if microbatches > 1 and self.config.batch_size // microbatches < 2:
+        packs = self.config.batch_size // self.config.discriminator.pack
+        if microbatches > 1 and packs // microbatches < 2:
             raise ValueError(f"a batch of {self.config.batch_size} has no {microbatches} micro-batches")
         self.microbatches = microbatches
         # A step has more passes through the generator then, each of which moves the running averages
@@ -254,6 +260,8 @@ class Trainer:
             "noise": self._noise.get_state(),
             "penalty": self._chance.get_state(),
             "labels": self._flips.get_state(),
+            "view": self._seen.get_state(),
+            "adapted": self._view.state_dict(),
             "observed": self._observer.state_dict() if self._observer else {},
             "random": self._random.state(),
         }
@@ -279,6 +287,9 @@ class Trainer:
             self._chance.set_state(state["penalty"].cpu())
         if "labels" in state:
             self._flips.set_state(state["labels"].cpu())
+        if "view" in state:
+            self._seen.set_state(state["view"].cpu())
+            self._view.load_state_dict(state["adapted"])
         if self._observer is not None:
             self._observer.load_state_dict(state["observed"])
         self._random.load(state["random"])
@@ -315,6 +326,7 @@ class Trainer:
         as frequent as in the data, and a pair of a real and a fake sample is of one class.
         """
         generate, judge = partial(self._pass, self.generator), partial(self._pass, self.discriminator)
+        show = partial(self._view, step=self.step)
         whole = self.microbatches == 1
 
         # The discriminator learns to tell real samples from generated ones.
@@ -330,17 +342,18 @@ class Trainer:
             for share, reals, origins, classes in self._pieces(real, latents, labels):
                 with torch.set_grad_enabled(keep):
                     fakes = generate(origins, classes)
-                seen = fakes.detach()
-                real_logits, fake_logits = judge(reals, classes), judge(seen, classes)
+                seen_real, seen_fake = show(reals), show(fakes.detach())
+                real_logits, fake_logits = judge(seen_real, classes), judge(seen_fake, classes)
                 loss = self._d_loss(real_logits, fake_logits)
                 if due and self._every == 1:
-                    loss = loss + self._penalise(reals, seen, classes)
+                    loss = loss + self._penalise(seen_real, seen_fake, classes)
                 elif due:
-                    shown.append((share, reals, seen, classes))
+                    shown.append((share, seen_real, seen_fake, classes))
                 backward(loss, share)
                 window.add_discriminator(loss, share, real_logits, fake_logits)
                 if self._observer is not None:
                     self._observer.observe(real_logits, fake_logits)
+                self._view.learn(real_logits)
             if measure:
                 window.d_grad_norm = gradient_norm(self.discriminator)
             self._d_descent.step(self.step)
@@ -356,8 +369,8 @@ class Trainer:
             for share, reals, origins, classes in self._pieces(real, latents, labels):
                 if not whole:
                     fakes = generate(origins, classes)
-                fake_logits = judge(fakes, classes)
-                compared = judge(reals, classes) if self._loss.g_uses_real else None
+                fake_logits = judge(show(fakes), classes)
+                compared = judge(show(reals), classes) if self._loss.g_uses_real else None
                 loss = self._loss.g(compared, fake_logits)
                 backward(loss, share)
                 window.add_generator(loss, share)
@@ -403,8 +416,10 @@ class Trainer:
         count = self.microbatches
         if count == 1:
             return [(1.0, real, latents, labels)]
-        classes = [None] * count if labels is None else labels.tensor_split(count)
-        pieces = zip(real.tensor_split(count), latents.tensor_split(count), classes, strict=True)
+        packs = torch.arange(0, len(real), self.config.discriminator.pack)  # which stay together
+        ends = [int(piece[0]) for piece in packs.tensor_split(count)[1:]]
+        classes = [None] * count if labels is None else labels.tensor_split(ends)
+        pieces = zip(real.tensor_split(ends), latents.tensor_split(ends), classes, strict=True)
         return [(len(reals) / len(real), reals, origins, these) for reals, origins, these in pieces]
 
     def _critic(self, labels: Tensor | None) -> Callable[[Tensor], Tensor]:
@@ -461,7 +476,7 @@ class Trainer:
 
     def _measure(self, window: Window) -> dict[str, float]:
         """The report's metrics. Where samples are not finite nothing is measured: NaN says so."""
-        metrics = window.metrics(self._loss)
+        metrics = window.metrics(self._loss) | self._view.metrics()
         for key, network in (("d", self.discriminator), ("g", self.generator)):
             growth = weight_scale(network) / max(self._start_scale[key], 1e-3)
             metrics[f"{key}_weight_growth"] = growth

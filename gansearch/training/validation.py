@@ -340,7 +340,7 @@ def _for_points(config: TrialConfig) -> TrialConfig:
     """A configuration of points: what it does not say is not what an image's would be."""
     changed: dict[str, Any] = {}
     for side in {"generator", "discriminator"} - config.model_fields_set:
-        changed[side] = Part(name="mlp")
+        changed[side] = type(getattr(config, side))(name="mlp")
     evaluation, objective = config.evaluation, config.objective
     if "metrics" not in evaluation.model_fields_set:
         changed["evaluation"] = evaluation.model_copy(update={"metrics": [Part(name="fd_raw")]})
