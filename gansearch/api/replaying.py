@@ -46,14 +46,13 @@ def replay(
     """
     from gansearch.search.replay import policies_of, stored_spec  # noqa: PLC0415
     from gansearch.search.replay import replay as played  # noqa: PLC0415
-    from gansearch.study.config import Part  # noqa: PLC0415
-    from gansearch.study.plan import Pruner  # noqa: PLC0415
+    from gansearch.study.plan import Pruner, Sampler  # noqa: PLC0415
 
     journal = find(name, where=where, **options).journal()
     spec = stored_spec(journal)
     judges = [_part(Pruner, pruner) for pruner in pruners]
     judges = judges or list({p.name: p for p in (spec.plan.pruner, Pruner(name="none"))}.values())
-    choosers = [None if sampler == AS_RECORDED else _part(Part, sampler) for sampler in samplers]
+    choosers = [None if sampler == AS_RECORDED else _part(Sampler, sampler) for sampler in samplers]
     policies = policies_of(choosers, judges, spec.example())
     return played(journal, policies, workers=workers, repeats=repeats, note=note)
 

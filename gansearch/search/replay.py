@@ -17,7 +17,7 @@ from gansearch.search import PRUNERS, SAMPLERS
 from gansearch.search.recording import Recording, recording_of
 from gansearch.search.simulation import Played, Recorded, Simulation, StandIns, within
 from gansearch.study.config import Part, TrialConfig
-from gansearch.study.plan import Plan, Pruner
+from gansearch.study.plan import Plan, Pruner, Sampler
 from gansearch.study.records import Report, cost
 from gansearch.study.space import Space, parse_space
 from gansearch.study.spec import StudySpec
@@ -42,7 +42,7 @@ class Policy:
         pruner: who stops or pauses them.
     """
 
-    sampler: Part | None
+    sampler: Sampler | None
     pruner: Pruner
 
     @property
@@ -212,7 +212,7 @@ def stored_spec(journal: Journal) -> StudySpec:
 
 
 def policies_of(
-    samplers: Sequence[Part | None], pruners: Sequence[Pruner], config: TrialConfig
+    samplers: Sequence[Sampler | None], pruners: Sequence[Pruner], config: TrialConfig
 ) -> list[Policy]:
     """Every sampler with every pruner.
 
@@ -361,5 +361,8 @@ def _trust(found: Replay) -> str:
 
 
 def _words(part: Part) -> str:
-    told = ", ".join(f"{key}: {json.dumps(value)}" for key, value in part.options.items())
+    said = part.options
+    if isinstance(part, Sampler) and "belief" in part.model_fields_set:
+        said = {"belief": part.belief, **said}
+    told = ", ".join(f"{key}: {json.dumps(value)}" for key, value in said.items())
     return f"{part.name} ({told})" if told else part.name

@@ -28,8 +28,7 @@ from gansearch.search.replay import (
 )
 from gansearch.search.simulation import Recorded, Simulation, StandIns, within
 from gansearch.search.view import distribution
-from gansearch.study.config import Part
-from gansearch.study.plan import Pruner
+from gansearch.study.plan import Pruner, Sampler
 from gansearch.study.records import Outcome, Report, TrialRecord
 from gansearch.tuning.creation import create
 
@@ -133,12 +132,12 @@ def test_a_search_that_was_recorded_whole_is_repeated_exactly(study):
         curves.append(curve)
     shuffled = random.Random(1).sample(curves, len(curves))
     recorded = Recording(tpe.space.axes(), METRIC, "min", shuffled)
-    played = play(study, recorded, Policy(Part(name="tpe"), NONE), 1, 3)
+    played = play(study, recorded, Policy(Sampler(name="tpe"), NONE), 1, 3)
     assert [trial.params for trial in played.trials] == [curve.point for curve in curves]
 
 
 def _search(study, sampler, seed):
-    return study.plan.search.model_copy(update={"sampler": Part(name=sampler), "seed": seed})
+    return study.plan.search.model_copy(update={"sampler": Sampler(name=sampler), "seed": seed})
 
 
 def _anything(study):
@@ -147,10 +146,10 @@ def _anything(study):
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_no_configuration_is_tried_twice(study, recording, sampler):
-    played = play(study, recording, Policy(Part(name=sampler), ASHA), 3, 5)
+    played = play(study, recording, Policy(Sampler(name=sampler), ASHA), 3, 5)
     points = [str(trial.params) for trial in played.trials]
     assert len(set(points)) == 40
-    again = play(study, recording, Policy(Part(name=sampler), ASHA), 3, 5)
+    again = play(study, recording, Policy(Sampler(name=sampler), ASHA), 3, 5)
     assert repr(again) == repr(played), "the same seed plays the same"
 
 
@@ -202,10 +201,10 @@ def test_to_be_maximised():
 
 
 def test_regret_is_what_is_missing_to_the_best(study, recording):
-    plays = [play(study, recording, Policy(Part(name="random"), NONE), 2, seed) for seed in range(5)]
+    plays = [play(study, recording, Policy(Sampler(name="random"), NONE), 2, seed) for seed in range(5)]
     from gansearch.search.replay import judged
 
-    curve = regret(judged(Policy(Part(name="random"), NONE), plays, recording), recording)
+    curve = regret(judged(Policy(Sampler(name="random"), NONE), plays, recording), recording)
     assert curve.middle[-1] == curve.high[-1] == 0
     assert np.isinf(curve.middle[0]), "before the first report nothing is known"
     assert (curve.low <= curve.middle).all()
@@ -275,7 +274,7 @@ def test_a_stored_study_is_what_it_was_made_of(stored, recording, study):
     found = recording_of(journal.trials(), study.space.axes(), METRIC, "min")
     assert found.whole
     assert [curve.point for curve in found.curves] == [curve.point for curve in recording.curves]
-    policies = [Policy(None, NONE), Policy(None, ASHA), Policy(Part(name="random"), ASHA)]
+    policies = [Policy(None, NONE), Policy(None, ASHA), Policy(Sampler(name="random"), ASHA)]
     told = []
     result = replay(journal, policies, workers=2, repeats=3, note=told.append)
     assert told == ["as recorded + none", "as recorded + asha", "random + asha"]
@@ -307,7 +306,7 @@ def test_no_finite_objective_is_refused(study, tmp_path):
 
 
 def test_parts_are_checked(study):
-    bad = [Part.model_validate({"name": "tpe", "startup": 3}), Part(name="tpo")]
+    bad = [Sampler.model_validate({"name": "tpe", "startup": 3}), Sampler(name="tpo")]
     with pytest.raises(UserError) as caught:
         policies_of(bad, [NONE], study.example())
     assert "startup" in str(caught.value)
