@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from gansearch.errors import StorageError, StudyError, UserError
 from gansearch.journal.directory import JOURNAL_FILE
 from gansearch.journal.journal import CONSTRAINT, FLUSH_EVERY, Journal, write_table
-from gansearch.study.records import Outcome, Report, TrialRecord, table_row
+from gansearch.study.records import Chance, Outcome, Report, TrialRecord, table_row
 from gansearch.study.roster import Candidate, Roster
 
 FACTS = {"metric": "fd", "goal": "min", "steps": 100, "digest": "d", "trials": 3}
@@ -148,6 +148,52 @@ def test_a_running_trial_of_a_killed_driver_goes_on(tmp_path, journal):
     assert again.reopen(again.trials()[0]).outcome is Outcome.RUNNING
     again.end(again.trials()[0], Outcome.PRUNED)
     assert reopened(tmp_path).trials()[0].outcome is Outcome.PRUNED
+
+
+def state_of(tmp_path, storage):
+    url = storage or optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(tmp_path / JOURNAL_FILE))
+    )
+    [trial] = optuna.load_study(study_name="s", storage=url).get_trials()
+    return trial.state
+
+
+@pytest.mark.parametrize("end", [Outcome.COMPLETED, Outcome.PRUNED])
+def test_a_paused_trial_waits_for_its_second_chance_whatever_becomes_of_its_driver(
+    tmp_path, storage, end
+):
+    journal = Journal.create(tmp_path, "s", FACTS, storage)
+    journal.pause(told(journal, 3.0), "behind, at step 10")
+    journal.flush()
+    assert state_of(tmp_path, storage) == TrialState.WAITING
+    again = reopened(tmp_path, storage, writer=True)
+    again.settle()
+    [record] = again.trials()
+    assert (record.outcome, record.reason) == (Outcome.PAUSED, "behind, at step 10")
+    assert record.chances == [Chance(10, "behind, at step 10")]
+    assert not record.woken_at(10)
+
+    again.wake(record, "among the best, at step 10")
+    assert state_of(tmp_path, storage) == TrialState.RUNNING
+    again = reopened(tmp_path, storage, writer=True)
+    [record] = again.trials()
+    assert (record.outcome, record.reason) == (Outcome.RUNNING, "")
+    assert record.chances == [Chance(10, "behind, at step 10", "among the best, at step 10")]
+    assert record.woken_at(10)
+
+    again.report(0, report(20, 2.0))
+    record = again.pause(again.trials()[0], "behind, at step 20")
+    assert record == again.trials()[0]
+    if end is Outcome.COMPLETED:
+        record = again.wake(record, "why not, at step 20")
+        assert record == again.trials()[0]
+        again.report(0, report(100, 1.0))
+    ended = again.end(again.trials()[0], end, "so")
+    [found] = reopened(tmp_path, storage).trials()
+    assert found == ended
+    assert [chance.step for chance in found.chances] == [10, 20]
+    expected = TrialState.COMPLETE if end is Outcome.COMPLETED else TrialState.PRUNED
+    assert state_of(tmp_path, storage) == expected
 
 
 def test_an_ended_trial_stays_as_it_ended(tmp_path, journal):

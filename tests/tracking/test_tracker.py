@@ -9,12 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gansearch.study.document import parse_document
-from gansearch.study.records import Outcome, TrialRecord
+from gansearch.study.records import Chance, Outcome, TrialRecord
 from gansearch.tracking import comparison_url, default_store, sync
 from gansearch.tracking.runs import open_client
 
@@ -190,6 +191,40 @@ def test_an_interrupted_study_is_killed_and_goes_on(tracker, uri):
     assert set(again) == {STUDY, "0000 completed", "0001 completed"}
     assert again["0000 completed"]["tags"]["mlflow.note.content"] == "completed at step 300"
     assert {run["id"] for run in again.values()} == {run["id"] for run in seen.values()}
+
+
+def test_a_paused_trial_is_one_run_that_is_scheduled_and_goes_on(tracker, uri):
+    record, other = trial(0, outcome=Outcome.RUNNING), trial(1, outcome=Outcome.RUNNING)
+    mirror = tracker()
+
+    def show(outcome, reason="", *, woken=""):
+        chances = [Chance(300, "behind, at step 300", woken)] if reason or woken else []
+        now = replace(record, outcome=outcome, reason=reason, chances=chances)
+        mirror.submit(now)
+        until(lambda: not mirror.unsent() and len(picture(uri)) == 3)
+        return next(run for run in without_parent(picture(uri)).values() if run["id"] == ids[0])
+
+    for each in (record, other):
+        mirror.submit(each)
+    until(lambda: len(picture(uri)) == 3 and not mirror.unsent())
+    ids = mirror.run_ids()
+    run = show(Outcome.PAUSED, "behind, at step 300")
+    assert (run["status"], run["times"][1]) == ("SCHEDULED", None)
+    assert run["tags"]["mlflow.note.content"] == "paused at step 300: behind, at step 300"
+    assert mirror.finish("KILLED") == 0
+    seen = picture(uri)
+    assert seen["0000 paused"]["status"] == "SCHEDULED", "it is not interrupted"
+    assert seen["0001 interrupted"]["status"] == "KILLED"
+
+    mirror = tracker()
+    run = show(Outcome.RUNNING, woken="among the best, at step 300")
+    assert run["status"] == "RUNNING"
+    assert run["tags"]["gansearch.woken"] == "1 times, last: among the best, at step 300"
+    run = show(Outcome.PRUNED, "in the end", woken="among the best, at step 300")
+    assert run["status"] == "KILLED"
+    assert run["times"][1] is not None
+    assert mirror.finish("FINISHED") == 0
+    assert set(picture(uri)) == {STUDY, "0000 pruned", "0001 interrupted"}
 
 
 def test_a_run_made_twice_is_made_one(tracker, uri):

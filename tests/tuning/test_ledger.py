@@ -167,6 +167,68 @@ def test_an_end_cut_short_at_any_line_is_finished_by_the_next_driver(
         assert again.records[number].outcome is outcome
 
 
+@pytest.mark.parametrize("lines", range(3))
+def test_a_pause_or_a_second_chance_cut_short_at_any_line_is_whole_or_not_there(
+    make_ledger, spec, report, lines
+):
+    ledger = make_ledger(spec())
+    number = ledger.next().number
+    ledger.report(number, report(10, 1.0))
+    cut_short(ledger, lines)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.pause(number, "why, at step 10")
+
+    again = make_ledger(spec())
+    paused = [trial.number for trial in again.paused]
+    assert paused == ([number] if lines else [])
+    assert again.remaining == (7 if lines else 8)
+    again.settle({number: Verdict(Decision.PAUSE, "why, at step 10")})
+    [trial] = again.paused
+    assert (trial.outcome, trial.reason) == (Outcome.PAUSED, "why, at step 10")
+    assert again.journal.study.get_trials()[number].state.name == "WAITING"
+    cut_short(again, lines)
+    with pytest.raises(KeyboardInterrupt):
+        again.wake(number, "well, at step 10")
+
+    again = make_ledger(spec())
+    again.settle({number: Verdict(Decision.PAUSE, "why, at step 10")})
+    assert [trial.number for trial in again.paused] == ([] if lines else [number])
+    state = again.journal.study.get_trials()[number].state.name
+    assert state == ("RUNNING" if lines else "WAITING")
+
+
+def test_paused_trials_keep_their_checkpoints_and_an_interruption_leaves_them_paused(
+    make_ledger, spec, report
+):
+    mirror = Mirror()
+    ledger = make_ledger(spec(), mirror)
+    number, other = ledger.next().number, ledger.next().number
+    for step in (10, 20):
+        ledger.report(number, report(step, 9.0))
+        checkpoint.save(ledger.directory.trial(number), step, {"step": step})
+    ledger.pause(number, "why, at step 20")
+    for value in (1, 2, 3):
+        train(ledger, [value], report)
+    assert kept(ledger)[number] == [10, 20], "two others are the best, and it may yet go on"
+    ledger.interrupt()
+    assert ledger.records[number].outcome is Outcome.PAUSED
+    assert ledger.records[other].outcome is Outcome.INTERRUPTED
+    ledger.close()
+
+    again = make_ledger(spec(), mirror)
+    assert mirror.shown[-1][1] is not Outcome.RUNNING
+    assert again.next().number == other
+    record = again.wake(number, "well, at step 20")
+    assert record.step == 20
+    assert again.live == {number, other}
+    assert (number, Outcome.PAUSED, 20) in mirror.shown
+    again.pause(number, "why, at step 20")
+    assert again.give_up_paused() == [number]
+    assert again.records[number].outcome is Outcome.PRUNED
+    assert again.records[number].reason == "paused, and never went on: why, at step 20"
+    assert number not in kept(again)
+
+
 def test_a_report_cut_short_keeps_its_intermediate_value(make_ledger, spec, report):
     ledger = make_ledger(spec())
     number = ledger.next().number

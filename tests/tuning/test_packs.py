@@ -140,6 +140,26 @@ def test_the_driver_stops_one_and_hands_over_another(worker, settings, alone):
     assert {n: reports(told[n]) for n in (2, 3)} == {n: alone[0][n] for n in (2, 3)}
 
 
+def test_one_that_was_paused_goes_on_in_another_pack_or_in_its_own(worker, settings, directory, alone):
+    """Stopped as for a second chance; its checkpoint is all that the next pack needs."""
+    first = worker()
+    told = run(first, [0, 2], settings, steps=3)  # 0 has told twice, 2 once
+    first.tell([], [0])
+    for each in first.step()["told"]:
+        told[each.number].append(each)
+    assert [one.report.step for one in told[0]] == [5, 10]
+    run(worker(), [0, 3], settings, told)
+    heard = told[2][-1].report.step
+    first.tell([handed(settings[2], 2, heard)], [2])  # in one breath
+    result = first.step()
+    while result["due"]:
+        told[2] += result["told"]
+        result = first.step()
+    told[2] += result["told"]
+    assert {n: reports(told[n]) for n in (0, 2, 3)} == {n: alone[0][n] for n in (0, 2, 3)}
+    assert_same_folders(folders(directory, [0, 2, 3]), {n: alone[1][n] for n in (0, 2, 3)})
+
+
 def test_what_fits_alone_is_not_trained_in_pieces_for_the_others_sake(worker, settings, alone, caplog):
     """A GPU with room for two trials."""
     one, held = worker(halve_batch=3), weakref.WeakSet()

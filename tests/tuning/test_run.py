@@ -99,6 +99,41 @@ def mlflow_runs(name):
         )
 
 
+SECOND_CHANCES = """
+pruner: {name: asha, reduction_factor: 3, min_steps: 100, second_chances: true}
+search: {trials: 9, sampler: {name: tpe, startup_trials: 3}}
+budget: {steps: 900, report_every: 100}
+"""
+
+
+@pytest.mark.timeout(600)
+def test_with_second_chances_too_a_study_killed_again_and_again_is_the_study_never_killed(folder):
+    kept = [line for line in STUDY.splitlines() if line.split(":")[0] not in SECOND_CHANCES]
+    (folder / "study.yaml").write_text("\n".join(kept) + SECOND_CHANCES)
+    sequential = ("--concurrency", "1")
+    code, _, err = finish(
+        launch("run", "study.yaml", "--name", "whole", "--tracking", "off", *sequential)
+    )
+    assert code == 0, err
+    process = launch("run", "study.yaml", "--name", "killed", *sequential)
+    for count in (3, 8, 14):
+        wait_for_reports("killed", count, process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        process = launch("resume", "killed", *sequential)
+    code, _, err = finish(process)
+    assert code == 0, err
+    assert exact("killed") == exact("whole")
+    assert curves("killed").equals(curves("whole"))
+    assert gansearch.status("killed")["counts"].keys() == {"completed", "pruned"}
+    records = gansearch.evidence("killed").search
+    assert any(chance.woken for record in records for chance in record.chances)
+    assert [r.chances for r in records] == [r.chances for r in gansearch.evidence("whole").search]
+    runs = mlflow_runs("killed")
+    assert [int(number) for number, _ in runs] == list(range(9)), "one run for each trial"
+    assert {status for _, status in runs} == {"FINISHED", "KILLED"}
+
+
 @pytest.mark.timeout(600)
 def test_a_study_killed_again_and_again_is_the_study_never_killed(folder):
     code, out, err = finish(
