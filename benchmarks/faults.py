@@ -1,20 +1,23 @@
 """What a study survives: faults at random times, on a real cluster, and what is left afterwards.
 
-    python -m benchmarks.faults [--rounds 20] [--only worker node ...] [--lanes 1] [--log faults.jsonl]
+    python -m benchmarks.faults [--rounds 20] [--only worker node ...] [--lanes 1] [--second-chances]
+        [--log faults.jsonl]
     python -m benchmarks.faults --table faults.jsonl
 
 Each round is a study of 30 small trials that really train (an `mlp` on the digits, a report every fifth
 of a second, a checkpoint at each), started as a user does, by `gansearch run`, on a Ray cluster of a
 head and two nodes, each begun by `ray start` with an address of its own, with an MLflow server, and a
 journal file or PostgreSQL. Every second round is sequential, one trial at a time; the others train four
-at once, with TPE and ASHA. A fault strikes up to three times, each when the journal holds a number of
-reports that was drawn beforehand. What does not go on by itself is gone on with by `gansearch resume`.
+at once, with TPE and ASHA, which pauses trials with `--second-chances`. A fault strikes up to three
+times, each when the journal holds a number of reports that was drawn beforehand. What does not go on by
+itself is gone on with by `gansearch resume`.
 
 - struck: strikes while trials trained;
 - lost: trials that had ended before a strike and are not the same after the study;
 - twice: trials that began to train, or ended, again after their end;
 - limbo: trials without an end;
 - MLflow runs: how many there are, of how many trials, and whether any is left RUNNING;
+- woken: how often a paused trial went on;
 - curves: trials whose reports are to the bit those of an undisturbed training;
 - proposals: sequential studies that proposed, in order, what an undisturbed one does, and ended each
   trial as it does;
@@ -242,7 +245,7 @@ class PostgreSQL:
 class World:
     """All that outlives a round."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, second_chances: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="faults-", dir="/tmp"))
         self.folder.chmod(0o755)
         self.machines = Machines(self.folder)
@@ -251,7 +254,8 @@ class World:
         self.server = self.start_server()
         self._postgresql: PostgreSQL | None = None
         self._known: dict[str, list[Any]] = {}
-        (self.folder / "study.yaml").write_text(STUDY)
+        pruner = "min_steps: 12, second_chances: true}" if second_chances else "min_steps: 12}"
+        (self.folder / "study.yaml").write_text(STUDY.replace("min_steps: 12}", pruner))
 
     @property
     def postgresql(self) -> PostgreSQL:
@@ -429,7 +433,8 @@ def exact_report(report: Any) -> Any:
 
 def exact(record: TrialRecord) -> Any:
     reports = [exact_report(report) for report in record.reports]
-    return [str(record.outcome), record.reason, record.params, reports]
+    chances = [asdict(chance) for chance in record.chances]
+    return [str(record.outcome), record.reason, record.params, reports, chances]
 
 
 def fill(disk: Path) -> Path:
@@ -598,6 +603,7 @@ class Round:
     wrong_curves: list[int] = field(default_factory=list)
     blamed: list[str] = field(default_factory=list)
     proposals: bool | None = None
+    woken: int = 0
     resumes: int = 0
     syncs: int = 0
     hung: int = 0
@@ -688,6 +694,7 @@ def look(world: World, study: Study, line: Round, before: dict[int, Any], known:
     ]
     line.limbo += range(len(records), TRIALS)
     line.twice = sorted(set(trained_again(world, journal, records)) | set(ended_twice(study)))
+    line.woken = sum(bool(chance.woken) for r in records for chance in r.chances)
     line.blamed = [f"{r.number}: {r.reason}" for r in records if str(r.outcome) == "failed"]
     for record in records:
         curve = [exact_report(report) for report in record.reports]
@@ -763,7 +770,7 @@ def undisturbed(world: World) -> tuple[list[Any], int, Round]:
 
 def table(rounds: list[Round]) -> Iterator[str]:
     columns = ["fault", "rounds", "struck", "trials", "lost", "twice", "limbo", "MLflow runs"]
-    columns += ["curves", "proposals", "by hand", "seconds"]
+    columns += ["woken", "curves", "proposals", "by hand", "seconds"]
     yield f"| {' | '.join(columns)} |"
     yield "|---" * len(columns) + "|"
     for fault in dict.fromkeys(line.fault for line in rounds):
@@ -785,6 +792,7 @@ def table(rounds: list[Round]) -> Iterator[str]:
             trials,
             *(sum(len(getattr(line, what)) for line in of) for what in ("lost", "twice", "limbo")),
             told,
+            sum(line.woken for line in of),
             f"{sum(line.curves for line in of)} of {trials}",
             f"{sum(proposed)} of {len(proposed)}" if proposed else "",
             ", ".join(filter(None, by_hand)) or "nothing",
@@ -809,7 +817,7 @@ def inside(arguments: argparse.Namespace) -> None:
         quietly(["ip", "addr", "add", f"{ip}/32", "dev", "lo"])
     quietly(["ip", "route", "add", "default", "dev", "lo", "src", HEAD])  # by it Ray finds its own
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    world = World()
+    world = World(second_chances=arguments.second_chances)
     try:
         print(f"the cluster is up, in {world.folder}", file=sys.stderr, flush=True)
         known, reports, line = undisturbed(world)
@@ -851,6 +859,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lanes", type=int, default=1, help="trials that a worker carries")
+    parser.add_argument("--second-chances", action="store_true", help="trials are paused, not stopped")
     parser.add_argument("--log", type=Path, default=Path("faults.jsonl"), help="a line a round")
     parser.add_argument("--table", type=Path, help="print what a log holds")
     arguments = parser.parse_args()

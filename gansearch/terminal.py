@@ -68,9 +68,12 @@ def show_status(out: Console, found: dict[str, Any], top: int) -> None:
         out.print(f"trained again: {whom}: {ended or 'none yet'}", highlight=False)
     if found["costs"]["words"]:
         out.print(found["costs"]["words"], style="dim", highlight=False)
+    if found["second_chances"]:
+        out.print(found["second_chances"]["words"], style="dim", highlight=False)
     valued = [trial for trial in found["trials"] if trial["best"]]
     valued.sort(key=lambda trial: cost(trial["best"]["value"], goal))
     _show_failures(out, found["trials"])
+    _show_paused(out, valued)
     if not valued:
         return
     axes = list(dict.fromkeys(name for trial in valued[:top] for name in trial["params"]))
@@ -93,6 +96,14 @@ def _show_failures(out: Console, trials: list[dict[str, Any]]) -> None:
         shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
         trace = "; see its error.txt" if outcome == "failed" else ""
         line = f"  {outcome}, {len(numbers)}: {reason} (trial {shown}{trace})"
+        out.print(line, style="dim", highlight=False, markup=False)
+
+
+def _show_paused(out: Console, trials: list[dict[str, Any]]) -> None:
+    """Why the best of those wait that are paused."""
+    paused = [trial for trial in trials if trial["outcome"] == "paused"]
+    for trial in paused[:6]:
+        line = f"  paused: trial {trial['number']}, {trial['reason']}"
         out.print(line, style="dim", highlight=False, markup=False)
 
 

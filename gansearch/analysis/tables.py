@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
+from gansearch.analysis.chances import second_chances
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.wording import duration, listed, share
 from gansearch.journal.journal import DASHBOARD
@@ -98,9 +100,10 @@ def status(evidence: Evidence) -> dict[str, Any]:
 
     Keys: study, state, dashboard (where Ray's shows the driver, or ""), objective {metric, goal},
     counts {outcome: n}, trials (by number; each number, origin, outcome, reason, step, params, metrics
-    (last), best {step, value, metrics} or None, seconds, usage (last), mlflow_run_id), best (the best
-    trial's entry, or None), stability (None, or counts, planned, and for each of its configurations
-    label, seeds and counts), costs (by outcome, and in words).
+    (last), best {step, value, metrics} or None, seconds, usage (last), mlflow_run_id, and chances, its
+    pauses: {step, paused, woken}, why and why it went on), best (the best trial's entry, or None),
+    second_chances (None, or as `second_chances` gives it), stability (None, or counts, planned, and
+    for each of its configurations label, seeds and counts), costs (by outcome, and in words).
     """
     records, metric, goal = evidence.search, evidence.metric, evidence.goal
     everything = [*records, *evidence.stability]
@@ -119,6 +122,7 @@ def status(evidence: Evidence) -> dict[str, Any]:
         "counts": dict(Counter(record.outcome.value for record in records)),
         "trials": list(entries.values()),
         "best": best if best and best["best"] else None,
+        "second_chances": second_chances(records, metric, goal),
         "stability": _stability(evidence),
         "costs": {"outcomes": spent.reset_index().to_dict("records"), "words": cost_words(spent)},
     }
@@ -161,4 +165,5 @@ def _entry(record: TrialRecord, metric: str, goal: Goal) -> dict[str, Any]:
         "seconds": round(record.seconds, 3),
         "usage": dict(record.last.usage) if record.last else {},
         "mlflow_run_id": record.mlflow_run_id,
+        "chances": [asdict(chance) for chance in record.chances],
     }

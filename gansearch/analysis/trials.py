@@ -5,10 +5,10 @@ the seeds of a stability study, which have no axes, and axes under an option are
 
 What counts as success is said once, here. A trial that **completed** with a finite value of the
 objective is one success; one that **diverged**, **collapsed**, **stalled** or **failed** is one
-failure, and so is one that completed without ever having a finite value. A **pruned** trial was
-healthy until it was stopped: it counts as a part of a success, its share of the budget, because that
-is what it survived. A running or an interrupted trial does not count yet, and one that its machine
-ended does not count at all.
+failure, and so is one that completed without ever having a finite value. A **pruned** or **paused**
+trial was healthy until it was stopped: it counts as a part of a success, its share of the budget,
+because that is what it survived. A running or an interrupted trial does not count yet, and one that
+its machine ended does not count at all.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def of_family(records: Sequence[TrialRecord], family: str | None) -> list[TrialR
 
 def verdict(record: TrialRecord, evidence: Evidence) -> tuple[bool, float] | None:
     """Whether a trial succeeded, and its weight in (0, 1]; None where it does not count."""
-    if record.outcome is Outcome.PRUNED:
+    if record.outcome in (Outcome.PRUNED, Outcome.PAUSED):
         share = min(record.step / evidence.steps, 1.0)
         return (True, share) if share > 0 else None
     standing = record.standing(evidence.metric, evidence.goal)

@@ -300,6 +300,7 @@ TERMS = (
         "the probability of success over two hyperparameters, from the search's trials and the seeds",
     ),
     ("pruned", "stopped by the search because others were better at that step; no failure"),
+    ("paused", "waiting, as others were better at that step: it may go on later"),
     ("diverged", "a loss, gradient or weight became infinite, or grew beyond all bounds"),
     ("collapsed", "the generator lost its modes"),
     ("stalled", "one network won and the other stopped learning"),

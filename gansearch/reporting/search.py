@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gansearch.analysis.chances import second_chances
 from gansearch.analysis.importance import outcomes_by
 from gansearch.analysis.rows import plain, rows_of
 from gansearch.analysis.trials import ALL
@@ -16,9 +17,11 @@ from gansearch.reporting import figures
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Picture, Section, Table
 from gansearch.reporting.style import Palette
+from gansearch.study.records import ranked
 
-AXES_SHOWN, PARALLEL_SHOWN, MAPS_SHOWN = 6, 5, 8
-"""Axes with figures of their own, axes among parallel coordinates, and families with a map, at most."""
+AXES_SHOWN, PARALLEL_SHOWN, MAPS_SHOWN, CHANCES_SHOWN = 6, 5, 8, 20
+"""Axes with figures of their own, axes among parallel coordinates, families with a map, and trials that
+went on after a pause, at most."""
 
 EVALUATORS = {
     "ped-anova": "PED-ANOVA: how far the good trials lie from all of them along an axis "
@@ -30,7 +33,7 @@ EVALUATORS = {
 
 def sections(found: Findings, palette: Palette) -> list[Section | None]:
     """Those that have something to say; the search has a trial."""
-    return [maps(found), budget(found, palette), mattered(found, palette)]
+    return [maps(found), chances(found), budget(found, palette), mattered(found, palette)]
 
 
 # --- where training succeeds ----------------------------------------------------------------------
@@ -103,6 +106,41 @@ def _rate(value: Any, low: Any, high: Any) -> str:
     shown = [DASH if missing(x) else number(float(f"{x:.2g}")) for x in (value, low, high)]
     known = not (missing(low) and missing(high))
     return f"{shown[0]} [{shown[1]}, {shown[2]}]" if known else shown[0]
+
+
+# --- second chances -------------------------------------------------------------------------------
+
+
+def chances(found: Findings) -> Section | None:
+    """Who was paused, and what became of those that went on."""
+    e = found.evidence
+    brought = second_chances(e.search, e.metric, e.goal)
+    if brought is None:
+        return None
+    woken = [
+        record for record in ranked(e.search, e.metric, e.goal) if record.number in brought["woken"]
+    ]
+    rows = [
+        [
+            str(record.number),
+            record.outcome.value,
+            number(best.value) if (best := record.best(e.metric, e.goal)) else DASH,
+            ", ".join(f"{chance.step:,}" for chance in record.chances),
+            record.chances[0].paused,
+            record.chances[0].woken,
+        ]
+        for record in woken[:CHANCES_SHOWN]
+    ]
+    headings = ["trial", "outcome", f"best {e.metric}>", "paused at step>", "why~", "why it went on~"]
+    note = "Of several pauses the reasons of the first are told."
+    if len(woken) > len(rows):
+        note = f"The best {len(rows)} of {len(woken)}. {note}"
+    tables = [Table.of("Trials that went on after a pause", headings, rows, note)] if rows else []
+    said = (
+        "A trial that is behind is paused, not stopped: it keeps its checkpoint and goes on when it is "
+        "worth it after all."
+    )
+    return Section("chances", "Second chances", [said, _sentence(brought["words"])], tables=tables)
 
 
 # --- what a budget buys ---------------------------------------------------------------------------

@@ -122,8 +122,11 @@ class Asha:
     def judge(self, trial: TrialRecord, report: Report) -> Verdict:
         """Stops or pauses a trial that is not among the best of its rung."""
         verdict = self._judge(trial, report)
-        over = report.outcome is not None or verdict.decision is Decision.STOP
-        self._account.note(trial.number, report.step, over=over)
+        if report.outcome is not None or verdict.decision is Decision.STOP:
+            completed = report.outcome is Outcome.COMPLETED
+            self._account.end(trial.number, report.step, completed=completed)
+        else:
+            self._account.note(trial.number, report.step)
         return verdict
 
     def _judge(self, trial: TrialRecord, report: Report) -> Verdict:
@@ -193,14 +196,16 @@ class Account:
         self._coming: dict[int, int] = {}  # those to the next rung, of trials that are not over
         self._completed = False
 
-    def note(self, number: int, step: int, *, over: bool) -> None:
-        """A trial has come to a step."""
+    def note(self, number: int, step: int) -> None:
+        """A trial has come to a step, and is not over."""
         self._used[number] = step
-        if over:
-            self._coming.pop(number, None)
-            self._completed = self._completed or step >= self._ends[-1]
-        else:
-            self._coming[number] = next((end for end in self._ends if end > step), step) - step
+        self._coming[number] = next((end for end in self._ends if end > step), step) - step
+
+    def end(self, number: int, step: int, *, completed: bool) -> None:
+        """A trial has come to a step, and that was its last."""
+        self._used[number] = step
+        self._coming.pop(number, None)
+        self._completed = self._completed or completed
 
     def has_left(self, paused: Set[int]) -> bool:
         """Whether there are steps for one more to go on; those under way use what their rung takes."""

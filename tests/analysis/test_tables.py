@@ -89,6 +89,7 @@ def test_status_tells_all_and_is_json(study):
         "counts",
         "trials",
         "best",
+        "second_chances",
         "stability",
         "costs",
     ]
@@ -98,7 +99,7 @@ def test_status_tells_all_and_is_json(study):
     assert [trial["number"] for trial in found["trials"]] == [0, 1, 2, 3]
     assert set(found["trials"][0]) == {
         *("number", "origin", "outcome", "reason", "step", "params", "metrics", "best", "seconds"),
-        *("usage", "mlflow_run_id"),
+        *("usage", "mlflow_run_id", "chances"),
     }
     assert found["best"] == found["trials"][2]
     assert found["best"]["best"] == {"step": 20, "value": 1.0, "metrics": {"fd": 1.0}}

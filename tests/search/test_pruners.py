@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,17 @@ class Play:
         self.make = lambda: PRUNERS.build(name, options, config(goal, steps, every))
         self.pruner, self.trials, self.told = self.make(), {}, []
 
-    def tell(self, number, step, value, outcome=None):
-        """The reason to stop, or nothing."""
+    def decide(self, number, step, value, outcome=None):
+        """The verdict on a report."""
         report = Report(step, 0, 0.0, {} if value is None else {"m": value}, 0.0, outcome)
         reports = [*self.trials.get(number, []), report]
         self.trials[number] = reports
         self.told.append((number, step, value, outcome))
-        verdict = self.pruner.judge(TrialRecord(number, {}, {}, reports=list(reports)), report)
+        return self.pruner.judge(TrialRecord(number, {}, {}, reports=list(reports)), report)
+
+    def tell(self, number, step, value, outcome=None):
+        """The reason to stop, or nothing."""
+        verdict = self.decide(number, step, value, outcome)
         if outcome is not None:
             return ""
         assert bool(verdict.reason) == (verdict.decision is Decision.STOP)
@@ -207,3 +212,150 @@ def test_the_quantile_is_numpy_s_to_the_last_bit(values, factor):
         theirs = np.nanpercentile(values, (1 - 1 / factor) * 100)
     ours = quantile(ordered, (1 - 1 / factor) * 100 / 100)
     assert ours == theirs or (math.isnan(ours) and math.isnan(theirs))
+
+
+def paused(play, *numbers):
+    """Records of trials as the ledger has them."""
+    return [
+        TrialRecord(n, {}, {}, Outcome.PAUSED, reports=list(play.trials[n])) for n in sorted(numbers)
+    ]
+
+
+def test_with_second_chances_who_is_behind_is_paused_and_the_best_third_goes_on():
+    play = Play(second_chances=True)
+    told = [play.decide(n, 10, value) for n, value in enumerate((4.0, 3.0, 5.0, 6.0, 2.0, 7.0, 1.0))]
+    assert [v.decision is Decision.PAUSE for v in told] == [True, True, True, True, False, True, False]
+    assert told[1].reason == "1st of 2 at step 10, of which the best 1/3 go on"
+    wake = play.pruner.choose(paused(play, 0, 1, 2, 3, 5), True)
+    assert wake is None, "the best two of seven go on already"
+    for number, value in ((7, 8.0), (8, 9.0)):
+        play.decide(number, 10, value)
+    wake = play.pruner.choose(paused(play, 0, 1, 2, 3, 5, 7, 8), True)
+    assert (wake.number, wake.reason) == (1, "3rd of 9 at step 10, of which the best 1/3 go on")
+    assert play.pruner.choose(paused(play, 0, 2, 3, 5, 7, 8), True) is None
+
+
+def test_those_of_the_highest_rung_go_on_first():
+    play = Play(second_chances=True)
+    for number, value in enumerate((5.0, 4.0, 3.0)):
+        play.decide(number, 10, value)
+        play.decide(number, 30, value)
+    both = paused(play, 0, 2)
+    assert play.pruner.choose(both, True).number == 2
+    for number in range(3, 9):
+        play.decide(number, 10, 1.0 if number == 3 else 9.0)
+    assert play.pruner.choose(paused(play, 2, *range(3, 9)), True).reason.endswith(
+        "at step 30, of which the best 1/3 go on"
+    )
+    assert play.pruner.choose(paused(play, *range(3, 9)), True).number == 3
+
+
+def test_one_that_a_health_rule_ends_gives_its_place_to_another():
+    play = Play(second_chances=True)
+    for number, value in enumerate((1.0, 2.0, 3.0, 4.0, 5.0)):
+        play.decide(number, 10, value)
+    waiting = paused(play, 1, 2, 3, 4)
+    assert play.pruner.choose(waiting, True) is None
+    play.decide(0, 20, NAN, Outcome.DIVERGED)
+    play.decide(5, 10, 9.0)
+    assert play.pruner.choose(waiting, True).number == 1
+
+
+def test_when_new_trials_are_over_what_halving_would_use_is_spent_and_no_more():
+    """A study of 27 trials on one worker; a third of those that go on diverge."""
+    for share, more in ((0.0, 0), (0.5, 4)):
+        play, steps, waiting, ends = Play(second_chances=True), {}, set(), {}
+        fresh, live = list(range(27)), None
+        while True:
+            if live is None:
+                wake = play.pruner.choose(paused(play, *waiting), bool(fresh)) if waiting else None
+                if wake is None and not fresh:
+                    break
+                live = wake.number if wake else fresh.pop(0)
+                waiting.discard(live)
+            steps[live] = steps.get(live, 0) + 10
+            dies = live % 10 < 10 * share and steps[live] == 20
+            outcome = Outcome.DIVERGED if dies else Outcome.COMPLETED if steps[live] == 90 else None
+            verdict = play.decide(live, steps[live], float(live * 7 % 27), outcome)
+            if outcome:
+                ends[live] = outcome
+                live = None
+            elif verdict.decision is Decision.PAUSE:
+                waiting.add(live)
+                live = None
+        halving = 27 * 10 + 9 * 20 + 3 * 60
+        assert halving <= sum(steps.values()) < halving + 90
+        assert sum(s > 10 for s in steps.values()) >= 9 + more
+        assert Outcome.COMPLETED in ends.values()
+
+
+def test_a_study_has_an_answer_whoever_dies():
+    play = Play(second_chances=True)
+    for number in range(4):
+        play.decide(number, 10, float(number))
+    for number in range(3):
+        left = paused(play, *range(number, 4))
+        assert play.pruner.choose(left, False).number == number
+        for step in range(20, 90, 10):
+            play.decide(number, step, float(number))
+        play.decide(number, 90, NAN, Outcome.DIVERGED)
+    assert play.pruner.choose(paused(play, 3), False).number == 3
+
+
+@pytest.mark.parametrize("name", ["asha", "hyperband"])
+@pytest.mark.parametrize("second_chances", [False, True])
+def test_nobody_goes_on_whom_nobody_knows(name, second_chances):
+    play = Play(name, second_chances=second_chances)
+    stranger = TrialRecord(7, {}, {}, Outcome.PAUSED)
+    assert play.pruner.choose([stranger], True) is None
+    assert play.pruner.choose([stranger], False) is None
+
+
+def test_hyperband_deals_trials_to_brackets_in_their_shares():
+    play = Play("hyperband")
+    assert [list(bracket.rungs) for bracket in play.pruner.brackets] == [[90, 30, 10], [90, 30], [90]]
+    for number in range(170):
+        play.decide(number, 5, 1.0)
+    dealt = list(play.pruner._dealt.values())
+    assert [dealt.count(at) for at in range(3)] == [90, 50, 30], "9, 5 and 3 of each round of 17"
+    assert dealt[:3] == [0, 1, 2]
+
+
+def test_a_late_bracket_judges_late():
+    play = Play("hyperband")
+    for number in range(17):
+        for step, value in ((10, 1.0 + number), (30, 1.0 + number)):
+            if not play.decide(number, step, value).reason:
+                continue
+            break
+    stopped = {n: v[-1].step for n, v in play.trials.items() if len(v) == 1}
+    assert stopped
+    assert all(play.pruner._dealt[n] == 0 for n in stopped)
+
+
+def reports_of(chance, number):
+    """A trial's first reports, with values at which ties are likely."""
+    length = chance.randint(1, 8)
+    dies = chance.random() < 0.2
+    for i in range(1, length + 1):
+        end = Outcome.DIVERGED if dies and i == length else None
+        yield number, 10 * i, float(chance.choice([1, 2, 3, NAN])), end
+
+
+@given(some.integers(0, 10**9), some.integers(2, 4), some.booleans())
+def test_what_is_decided_follows_from_the_set_of_reports_not_from_their_order(seed, factor, second):
+    """However several workers' reports interleave: each trial's own come by rising steps."""
+    chance = random.Random(seed)
+    curves = [list(reports_of(chance, number)) for number in range(chance.randint(2, 12))]
+    late = chance.randrange(len(curves))
+    answers = []
+    for _ in range(3):
+        play = Play("asha", reduction_factor=factor, second_chances=second)
+        left = [list(curve) for curve in curves]
+        while any(left):
+            play.decide(*chance.choice([curve for curve in left if curve]).pop(0))
+        step = curves[late][-1][1] + 10
+        verdict = play.decide(late, step, 2.0)
+        waiting = paused(play, *range(0, len(curves), 2))
+        answers.append((verdict, play.pruner.choose(waiting, True), play.pruner.choose(waiting, False)))
+    assert answers[0] == answers[1] == answers[2]
