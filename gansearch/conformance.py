@@ -363,7 +363,9 @@ def check_metric(factory: Callable[[], Metric]) -> None:
             f"samples far from the real ones ({far}) must be worse than near ones ({value})"
         )
     if family := getattr(metric, "family", None):
-        both = family.values([metric, factory()], fake, family.of_real([metric, factory()], real))
+        metrics = [metric, factory()]
+        shared = to_tensors(to_arrays(family.of_real(metrics, real)))
+        both = family.values(metrics, fake, shared)
         assert list(both) == [value, value], f"its family gives {list(both)} for twice {value}"
     with contextlib.suppress(ValueError):  # of a single sample, whose value need not be finite
         _value(metric, _each(fake, lambda tensor: tensor[:1]), known)

@@ -25,6 +25,8 @@ METRICS: Registry[Metric] = Registry(
         "fd_raw": "gansearch.metrics.frechet:RawDistance",
         "kid": "gansearch.metrics.kernel:KernelInceptionDistance",
         "kd_classifier": "gansearch.metrics.kernel:KernelClassifierDistance",
+        "fd_infinity": "gansearch.metrics.extrapolated:FrechetInfinity",
+        "fd_infinity_error": "gansearch.metrics.extrapolated:FrechetInfinityError",
         "precision": "gansearch.metrics.neighbours:Precision",
         "recall": "gansearch.metrics.neighbours:Recall",
         "density": "gansearch.metrics.neighbours:Density",

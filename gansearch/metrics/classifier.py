@@ -34,6 +34,7 @@ class Classifier:
     """A three-layer convolutional network with 64 features; see `obtain` for its training."""
 
     kind = "images"
+    width = WIDTHS[-1]
 
     def __init__(self, weights: Weights, device: torch.device) -> None:
         self._device = device

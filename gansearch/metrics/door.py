@@ -59,6 +59,14 @@ def kind_of(metric: Metric) -> str | None:
     return own
 
 
+def width_of(features: str | None) -> int | None:
+    """How many features an extractor of ours gives; None where that depends on the data."""
+    from gansearch.metrics import FEATURES  # noqa: PLC0415
+
+    known = features is not None and features in FEATURES.names
+    return getattr(FEATURES.find(features), "width", None) if known and features else None
+
+
 def least_samples(metric: Metric) -> int:
     """The fewest samples of either side with which a metric has a value."""
     return int(getattr(metric, "least_samples", 1))

@@ -36,6 +36,7 @@ class Inception:
     """torch-fidelity's `inception-v3-compat`: 2048 features, 1008 classes if the head is there."""
 
     kind = "images"
+    width = 2048
 
     def __init__(self, weights: Weights, device: torch.device) -> None:
         self._device = device

@@ -13,7 +13,9 @@ import torch
 
 from gansearch.data import DataSet
 from gansearch.errors import DataError, Doubt, GansearchError, UserError
+from gansearch.metrics import METRICS
 from gansearch.metrics.classifier import Classifier
+from gansearch.metrics.door import least_samples
 from gansearch.study.config import Part, TrialConfig
 from gansearch.study.spec import StudySpec
 from gansearch.training import checkpoint
@@ -97,13 +99,20 @@ def _words(error: Exception, config: TrialConfig) -> str:
 def _tiny(config: TrialConfig) -> TrialConfig:
     evaluation = config.evaluation.model_copy(
         update={
-            "samples": min(config.evaluation.samples, 64),
+            "samples": min(config.evaluation.samples, LATENTS),
             "real_samples": None,
-            "metrics": [_small(metric) for metric in config.evaluation.metrics],
+            "metrics": [m for m in map(_small, config.evaluation.metrics) if _serves(m)],
         }
     )
     budget = config.budget.model_copy(update={"steps": 1, "report_every": 1})
     return config.model_copy(update={"evaluation": evaluation, "budget": budget})
+
+
+def _serves(metric: Part) -> bool:
+    """Whether a metric has a value of the few samples that there are; what is asked of all has been
+    checked before.
+    """
+    return least_samples(METRICS.build(metric.name, metric.options)) <= LATENTS
 
 
 SMALL = {"splits": 1, "subset_size": 32, "neighbours": 3}

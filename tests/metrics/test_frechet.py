@@ -66,6 +66,50 @@ def test_closed_form_for_diagonal_gaussians() -> None:
     assert frechet_distance(fake, fit(real)) == pytest.approx(float(expected), rel=1e-12)
 
 
+def test_closed_form_for_gaussians_that_do_not_commute() -> None:
+    """In the plane the trace of a square root is known: tr M^(1/2) = (tr M + 2 (det M)^(1/2))^(1/2)."""
+    turn = math.radians(30)
+    rotation = torch.tensor(
+        [[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]], dtype=torch.float64
+    )
+    origin = torch.zeros(2, dtype=torch.float64)
+    fake = with_moments(origin, torch.tensor([1.0, 3.0], dtype=torch.float64)) @ rotation + 0.5
+    real = with_moments(origin, torch.tensor([2.0, 0.5], dtype=torch.float64))
+    s1 = rotation.T @ torch.diag(torch.tensor([1.0, 9.0], dtype=torch.float64)) @ rotation
+    product = s1 @ torch.diag(torch.tensor([4.0, 0.25], dtype=torch.float64))
+    root = math.sqrt(float(product.trace()) + 2 * math.sqrt(float(torch.linalg.det(product))))
+    assert frechet_distance(fake, fit(real)) == pytest.approx(0.5 + 10 + 4.25 - 2 * root, rel=1e-12)
+
+
+@pytest.mark.parametrize("width", [3, 40])
+def test_closed_form_for_singular_covariances(width: int) -> None:
+    """Each side varies along one axis only, not the same: nothing overlaps, and all variance counts."""
+    spread = torch.arange(-5.0, 6.0, dtype=torch.float64)
+    fake, real = (torch.zeros(11, width, dtype=torch.float64) for _ in range(2))
+    fake[:, 0], real[:, 1] = spread, 2 * spread
+    variance = float(spread.var())
+    assert frechet_distance(fake, fit(real)) == pytest.approx(variance + 4 * variance, rel=1e-12)
+    real[:, 0], real[:, 1] = 2 * spread, 0
+    # Of eigenvalues that are 0 rounding leaves 1e-16, and of their roots 1e-8.
+    assert frechet_distance(fake, fit(real)) == pytest.approx(variance, rel=1e-6)
+
+
+def test_closed_form_for_fewer_samples_than_features() -> None:
+    """Of two samples at +-u the covariance is 2 u u^T: along one axis, and known."""
+    u, v = (torch.zeros(50, dtype=torch.float64) for _ in range(2))
+    u[3], v[3], v[7] = 2.0, 3.0, 4.0
+    fake, real = torch.stack([u, -u]), torch.stack([v, -v])
+    # tr (2uu' 2vv')^(1/2) = 2 |u . v|
+    expected = 2 * u.dot(u) + 2 * v.dot(v) - 4 * u.dot(v).abs()
+    assert frechet_distance(fake, fit(real)) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_a_large_mean_and_a_small_spread_lose_nothing() -> None:
+    """Second moments in float32 are far off here; covariances in float64 are not."""
+    fake, real = (1000 + 0.01 * correlated(300, 8, seed).float() for seed in (1, 2))
+    assert frechet_distance(fake, fit(real)) == pytest.approx(by_sqrtm(fake, real), rel=1e-6)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     fakes=st.integers(2, 40),

@@ -220,6 +220,9 @@ def test_equals_torch_fidelity_on_cifar10(body_file: Path, cifar: np.ndarray, tm
         input2=Images(real),
         fid=True,
         isc=True,
+        kid=True,
+        kid_subset_size=400,
+        prc=True,
         cuda=False,
         cache=False,
         save_cpu_ram=True,
@@ -228,9 +231,19 @@ def test_equals_torch_fidelity_on_cifar10(body_file: Path, cifar: np.ndarray, tm
         feature_extractor_weights_path=str(path),
     )
     data = ImageData("cifar10", "train", real, None, 0)
-    asked = [*FID, ("inception_score", {})]
+    neighbours = {"features": "inception", "neighbours": 3}
+    asked = [
+        *FID,
+        ("inception_score", {}),
+        ("kid", {"subset_size": 400}),
+        ("precision", neighbours),
+        ("recall", neighbours),
+    ]
     reference = prepare(asked, data, cache_dir=tmp_path, inception_weights=path)
     ours = Evaluator(reference).evaluate(torch.tensor(fake))
     print(f"\n{ours}\n{theirs}")
     assert ours["fid"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
+    assert ours["kid"] == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3, abs=1e-6)
+    for name in ("precision", "recall"):
+        assert ours[name] == pytest.approx(theirs[name], abs=1e-3)
     assert ours["inception_score"] == pytest.approx(theirs["inception_score_mean"], rel=1e-4)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from gansearch.metrics.contract import Activations
+from gansearch.metrics.extrapolated import FrechetInfinity, FrechetInfinityError, extrapolate
+from gansearch.metrics.frechet import Gaussian, fit, frechet_distance
+
+WIDTH = 16
+
+
+class Known:
+    """Two Gaussians at a known distance: a generator's, of which samples are drawn, and the real."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(0)
+        scales = np.logspace(0, -1.5, WIDTH)
+        real = random.normal(size=(WIDTH, WIDTH)) / math.sqrt(WIDTH) * scales
+        self.mixing = real * (1 + 0.2 * random.normal(size=(WIDTH, WIDTH)))
+        self.mean = random.normal(size=WIDTH) * 0.1
+        s1, s2 = self.mixing.T @ self.mixing, real.T @ real
+        root = scipy.linalg.sqrtm(s1 @ s2).real
+        self.distance = float(self.mean @ self.mean + np.trace(s1 + s2 - 2 * root))
+        self.real = Gaussian(
+            torch.zeros(WIDTH, dtype=torch.float64),
+            torch.tensor(real.T.copy()),
+            torch.tensor(np.trace(s2)),
+        )
+
+    def draw(self, count: int, seed: int) -> torch.Tensor:
+        random = np.random.default_rng(seed)
+        return torch.tensor(random.normal(size=(count, WIDTH)) @ self.mixing + self.mean)
+
+
+KNOWN = Known()
+
+
+@pytest.mark.parametrize("count", [150, 400])
+def test_it_has_hardly_a_bias_and_knows_its_error(count: int) -> None:
+    """Over 100 sets of samples: where the plain distance is far off by its bias, this is not."""
+    drawn = [KNOWN.draw(count, seed) for seed in range(100)]
+    found = np.array([extrapolate(features, KNOWN.real) for features in drawn])
+    plain = np.mean([frechet_distance(features, KNOWN.real) for features in drawn])
+    spread = found[:, 0].std(ddof=1)
+    bias = found[:, 0].mean() - KNOWN.distance
+    assert abs(bias) < 3 * spread / 10
+    assert plain - KNOWN.distance > 3 * abs(bias)
+    assert plain - KNOWN.distance > 5 * spread / 10
+    assert np.median(found[:, 1]) == pytest.approx(spread, rel=0.35)
+    within = np.mean(np.abs(found[:, 0] - KNOWN.distance) < 2 * found[:, 1])
+    assert within > 0.88
+
+
+def test_two_counts_agree_within_their_errors() -> None:
+    few, many = (extrapolate(KNOWN.draw(count, 7), KNOWN.real) for count in (200, 4000))
+    assert abs(few.distance - many.distance) < 3 * math.hypot(few.error, many.error)
+    assert many.error < few.error / 3
+
+
+def test_distance_and_error_come_of_one_pass() -> None:
+    metrics = [FrechetInfinity(), FrechetInfinityError()]
+    real, fake = Activations(KNOWN.draw(500, 0), None), Activations(KNOWN.draw(300, 1), None)
+    known = FrechetInfinity.family.of_real(metrics, real)
+    found = extrapolate(fake.features, fit(real.features))
+    assert FrechetInfinity.family.values(metrics, fake, known) == [found.distance, found.error]
+
+
+def test_too_few_samples_are_refused_and_nan_is_nan() -> None:
+    with pytest.raises(ValueError, match="of 16 features takes 68 samples or more, not 67"):
+        extrapolate(KNOWN.draw(67, 0), KNOWN.real)
+    broken = KNOWN.draw(68, 0)
+    broken[60, 3] = math.nan
+    assert all(math.isnan(number) for number in extrapolate(broken, KNOWN.real))
+    assert FrechetInfinity().least_samples == 4 * 65
+    assert FrechetInfinity(features="inception").least_samples == 4 * 2049
