@@ -24,6 +24,7 @@ class Clipping:
     """
 
     flat: ClassVar[bool] = True
+    per_lane: ClassVar[tuple[str, ...]] = ("bound",)
 
     def __init__(self, *, bound: Annotated[float, Field(gt=0)] = 0.01) -> None:
         self.bound = bound

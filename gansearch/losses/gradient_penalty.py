@@ -30,6 +30,7 @@ class GradientPenalty:
 
     flat: ClassVar[bool] = True
     per_sample: ClassVar[bool] = True
+    per_lane: ClassVar[tuple[str, ...]] = ("weight",)
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ Blind to neighbouring pixels, quick to train on small images, and for any image 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -51,6 +51,8 @@ class Generator(nn.Module):
         init: how the weights are drawn; `own` is torch's.
         init_std: the standard deviation of `init: normal`.
     """
+
+    stacks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -105,6 +107,8 @@ class Discriminator(nn.Module):
         init: how the weights are drawn; `own` is torch's.
         init_std: the standard deviation of `init: normal`.
     """
+
+    stacks: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -82,7 +82,7 @@ class ConditionalBatchNorm(nn.Module):
         """Inputs [B, F, ...], and labels [B] -> normalised, [B, F, ...]."""
         assert labels is not None
         normed: Tensor = self.norm(inputs)
-        shape = (*normed.shape[:2], *[1] * (normed.dim() - 2))
+        shape = (*labels.shape, -1, *[1] * (normed.dim() - labels.dim() - 1))
         scale, shift = self.scale(labels).view(shape), self.shift(labels).view(shape)
         return torch.addcmul(shift, normed, scale)
 

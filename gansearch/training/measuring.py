@@ -41,6 +41,10 @@ SPLIT = {"microbatches": "pieces in which each batch was computed, for want of m
 """What reports hold while there is more than one."""
 
 
+LANES = {"lanes": "trainings computed as one, stacked on a leading axis, since the last report"}
+"""What reports hold while a training is one of several."""
+
+
 class Window:
     """What is gathered between two reports, on the device and without waiting for it."""
 
@@ -64,6 +68,10 @@ class Window:
         """Add a (share of a) generator step's loss."""
         self.g_loss.add_(loss.detach(), alpha=share)
         self.g_count += share
+
+    def take_logits(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
+        """Let the discriminator's last batches be these: logits on real and fake samples of each."""
+        self._logits = pairs
 
     def finite(self) -> bool:
         """Whether both losses have been finite so far; waits for the device."""

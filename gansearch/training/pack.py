@@ -58,6 +58,18 @@ class Divisible(Protocol):
         ...
 
 
+class LaneError(Exception):
+    """An error, its cause, of one of the trainings that were due; the others have nothing to do with it.
+
+    Args:
+        number: of the training.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 @dataclass(frozen=True)
 class Start:
     """A training for a pack to take in.
@@ -68,6 +80,7 @@ class Start:
         heard: the last step whose report is known; later ones in its state are told again.
         latest: gives the state to continue from, if any; called when the trainer is built.
         pieces: in which each batch is computed, at least.
+        alone: never together with others: its worker has died, and who it was is to be known.
     """
 
     number: int
@@ -75,6 +88,7 @@ class Start:
     heard: int = 0
     latest: Callable[[], Mapping[str, Any] | None] = lambda: None
     pieces: int = 1
+    alone: bool = False
 
 
 class Pack(Protocol):
@@ -89,7 +103,9 @@ class Pack(Protocol):
         ...
 
     def due(self) -> list[int]:
-        """The trainings that the next `advance` works on: an error that it raises is theirs."""
+        """The trainings that the next `advance` works on: an error that it raises is theirs, or, a
+        `LaneError`, the one's that it names.
+        """
         ...
 
     def advance(self) -> list[tuple[int, Report]]:
@@ -178,13 +194,21 @@ class SequentialPack:
 
     def release(self) -> bool:
         """Hold one training at a time, and train it to its end before the next."""
-        built = [lane for lane in self._lanes.values() if lane.trainer is not None]
-        if self._cramped or len(built) < 2:
+        if self._cramped or self.built < 2:
             return False
-        self._cramped = True
-        for lane in built:
-            lane.trainer = None
+        self.cramp()
         return True
+
+    @property
+    def built(self) -> int:
+        """How many trainings are held."""
+        return sum(lane.trainer is not None for lane in self._lanes.values())
+
+    def cramp(self) -> None:
+        """From now on hold one training at a time, beginning with none."""
+        self._cramped = True
+        for lane in self._lanes.values():
+            lane.trainer = None
 
     def trainer(self, number: int) -> TrainerLike | None:
         """A training as it is now; None where it is not built."""

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from gansearch.data import DataSet
-from gansearch.losses import Constraint, Observer, Penalty
+from gansearch.losses import Constraint, Loss, Observer, Penalty
 from gansearch.losses.draws import Draws, drawing_from, takes_draws
 from gansearch.losses.flat import on_samples
 from gansearch.metrics.reference import Evaluator, Reference
@@ -42,6 +43,7 @@ from gansearch.training.health import Health
 from gansearch.training.measuring import (
     AUGMENTED,
     JUDGED_BATCHES,
+    LANES,
     MEASURED,
     SPLIT,
     Window,
@@ -64,6 +66,33 @@ from gansearch.training.view import View
 
 LOOK_EVERY = 50
 """Steps between two looks at whether the losses are still finite; each waits for the device."""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What a training is made of, besides its networks.
+
+    Attributes:
+        samples: the training samples as they are stored, on its device.
+        labels: their classes, where the networks are given them.
+        order: which samples each batch holds.
+        loss: what both networks minimise.
+        penalty: what is added to the discriminator's loss, if anything.
+        noise: random numbers for latents.
+        chance: random numbers for the penalty.
+        g_optimizer: the generator's.
+        d_optimizer: the discriminator's.
+    """
+
+    samples: Tensor
+    labels: Tensor | None
+    order: DataOrder
+    loss: Loss
+    penalty: object
+    noise: torch.Generator
+    chance: torch.Generator
+    g_optimizer: torch.optim.Optimizer
+    d_optimizer: torch.optim.Optimizer
 
 
 class Trainer:
@@ -107,9 +136,9 @@ class Trainer:
         sides = config.optimizer
         self._g_optimizer = build_optimizer(sides.generator, self.generator)
         self._d_optimizer = build_optimizer(sides.discriminator, self.discriminator)
-        part: object = penalty
-        self._constraint = part if isinstance(part, Constraint) else None
-        self._observer = part if isinstance(part, Observer) else None
+        self._part: object = penalty
+        self._constraint = self._part if isinstance(self._part, Constraint) else None
+        self._observer = self._part if isinstance(self._part, Observer) else None
         self._noise, self._chance = self._stream("noise"), self._stream("penalty")
         self._flips = self._stream("labels")
         self._penalty = self._penalty_of(penalty) if penalty else None
@@ -151,6 +180,8 @@ class Trainer:
         evaluated = {name: origin | how for name, origin in evaluated.items()}
         own = MEASURED | SPLIT if self.microbatches > 1 else MEASURED
         own = own | AUGMENTED if self._view.metrics() else own
+        if any("lanes" in report.metrics for report in self.reports):
+            own = own | LANES
         return {name: {"features": None, "over": over} for name, over in own.items()} | evaluated
 
     def split(self, microbatches: int) -> None:
@@ -184,21 +215,52 @@ class Trainer:
         if self.finished:
             raise RuntimeError(f"this trial has ended: {self.reports[-1].outcome}")
         begun, seen = time.perf_counter(), self.batch_number
-        budget = self.config.budget
-        target = min((self.step // budget.report_every + 1) * budget.report_every, budget.steps)
         with self._random.in_use(), deterministic_algorithms(self.config.deterministic):
-            window = self._train_to(target)
-            trained = time.perf_counter() - begun
+            window = self._train_to(self.next_report)
+        return self.report(window, self.batch_number - seen, time.perf_counter() - begun)
+
+    @property
+    def next_report(self) -> int:
+        """The step of the report that comes next."""
+        budget = self.config.budget
+        return min((self.step // budget.report_every + 1) * budget.report_every, budget.steps)
+
+    def report(self, window: Window, batches: int, trained: float, lanes: int = 1) -> Report:
+        """Make the report of what has been trained since the last.
+
+        Args:
+            window: what was gathered meanwhile.
+            batches: real batches that the discriminator has seen.
+            trained: seconds of the device that it took, of several trainings as one this one's share.
+            lanes: how many were trained as one.
+        """
+        begun = time.perf_counter()
+        with self._random.in_use(), deterministic_algorithms(self.config.deterministic):
             metrics = self._measure(window)
-        metrics["images_per_second"] = (
-            (self.batch_number - seen) * self.config.batch_size / max(trained, 1e-9)
-        )
+        metrics["images_per_second"] = batches * self.config.batch_size / max(trained, 1e-9)
         if self.microbatches > 1:
             metrics["microbatches"] = float(self.microbatches)
-        self._seconds += time.perf_counter() - begun
+        if lanes > 1:
+            metrics["lanes"] = float(lanes)
+        self._seconds += trained + time.perf_counter() - begun
         report = self._judge(metrics)
         self.reports.append(report)
         return report
+
+    @property
+    def inside(self) -> Inside:
+        """What a training is made of, for whoever trains several as one (`gansearch.training.stacked`)."""
+        return Inside(
+            self._samples,
+            self._labels,
+            self._order,
+            self._loss,
+            self._part,
+            self._noise,
+            self._chance,
+            self._g_optimizer,
+            self._d_optimizer,
+        )
 
     @torch.no_grad()
     def generate(self, count: int, seed: int) -> Tensor:

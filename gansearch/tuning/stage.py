@@ -108,6 +108,7 @@ def run_trials(
                     "mark": stage.nodes.mark,
                     "cpus": resources.cpus,
                     "gpus": resources.gpus,
+                    "lanes": resources.lanes,
                     "halve_batch": resources.halve_batch,
                     "trainer": where.trainer,
                 },

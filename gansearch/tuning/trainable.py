@@ -26,7 +26,15 @@ from gansearch.errors import StorageError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
-from gansearch.training.pack import Divisible, Pack, SequentialPack, Start, TrainerLike
+from gansearch.training.pack import (
+    Divisible,
+    LaneError,
+    Pack,
+    SequentialPack,
+    Start,
+    TrainerLike,
+)
+from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.usage import Meter
 from gansearch.tuning.memory import describe, give_back, is_out_of_memory, keep_to_share
 from gansearch.tuning.nodes import sees
@@ -43,11 +51,13 @@ class Begin:
         number: of the trial.
         config: its configuration, as JSON.
         heard: the last step whose report is in the journal.
+        alone: to be trained by itself, for a worker that trained it has died.
     """
 
     number: int
     config: str
     heard: int = 0
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,7 @@ class Worker(Trainable):  # type: ignore[misc]
         mark: tuple[str, str] | None = None,
         cpus: int = 1,
         gpus: float = 0.0,
+        lanes: int = 1,
         halve_batch: int = 0,
         device: str = "cpu",
         trainer: str,
@@ -102,7 +113,7 @@ class Worker(Trainable):  # type: ignore[misc]
         """Called once per worker process; what it is given comes through Ray's object store.
 
         `mark` is what only a node that sees the study's directory can read; `cpus` and `gpus`, the
-        worker's share of the machine; `halve_batch`, how often a trial that is out of memory goes on in
+        worker's share of the machine; `lanes`, how many trials it carries at most; `halve_batch`, how often a trial that is out of memory goes on in
         micro-batches half as large.
         """
         if mark and (wrong := sees(*mark)):
@@ -110,7 +121,7 @@ class Worker(Trainable):  # type: ignore[misc]
         torch.set_num_threads(cpus)
         if 0 < gpus < 1:
             keep_to_share(gpus)
-        self._halvings = halve_batch
+        self._lanes, self._halvings = lanes, halve_batch
         module, _, name = trainer.partition(":")
         make = getattr(importlib.import_module(module), name)
         self._make = functools.partial(make, data=data, reference=reference, device=device)
@@ -124,7 +135,8 @@ class Worker(Trainable):  # type: ignore[misc]
         return True
 
     def _start_empty(self) -> None:
-        self._pack: Pack = SequentialPack(self._build)
+        together = self._lanes > 1
+        self._pack: Pack = FusedPack(self._build, self._beside) if together else SequentialPack(self._build)
         self._carried: dict[int, _Carried] = {}
         self._orders: list[Callable[[], None]] = []
 
@@ -144,7 +156,7 @@ class Worker(Trainable):  # type: ignore[misc]
         for one in begin:
             config = TrialConfig.model_validate(json.loads(one.config))
             folder = TrialFolder(self._directory, one.number, config)
-            start = Start(one.number, config, one.heard, folder.latest)
+            start = Start(one.number, config, one.heard, folder.latest, alone=one.alone)
             self._carried[one.number] = _Carried(start, folder)
             self._pack.begin([start])
 
@@ -168,10 +180,10 @@ class Worker(Trainable):  # type: ignore[misc]
                 told, amiss = self._advance(), False
             except StorageError:
                 raise
-            except Exception as error:  # whatever a part of a user's raises ends its trial alone
-                if isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error):
-                    raise  # the process has lost its GPU context: only another worker can go on
-                told, amiss = [end for one in due for end in self._amiss(one, error)], True
+            except LaneError as error:
+                told, amiss = self._amiss([self._carried[error.number]], error.__cause__), True
+            except Exception as error:
+                told, amiss = self._amiss(due, error), True
         self._let_go([one.number for one in told if one.report is None or one.report.outcome])
         if amiss:  # not before: an error that is being handled holds all that the failed step did
             give_back()
@@ -200,18 +212,29 @@ class Worker(Trainable):  # type: ignore[misc]
         used = folder.usage.get(report.step, report.usage)
         return Told(number, replace(report, usage=used), trainer.provenance())
 
-    def _amiss(self, one: _Carried, error: Exception) -> list[Told]:
-        """Have a trial go on after an error, where it can, or tell its end."""
-        number, short = one.start.number, is_out_of_memory(error)
-        if short and (self._pack.release() or self._halve(one)):
-            self._pack.stop([number])
-            self._pack.begin([one.start])
-            return []
-        one.folder.write_error(error)
-        reason = describe(error)
-        if short and one.start.pieces > 1:
-            reason += f", even with its batches in {one.start.pieces} pieces"
-        return [Told(number, None, failure=reason)]
+    def _amiss(self, due: Sequence[_Carried], error: BaseException | None) -> list[Told]:
+        """Have trials go on after an error, where they can, or tell their ends: whatever a part of a
+        user's raises ends those alone whose it is.
+        """
+        if not isinstance(error, Exception):
+            raise error or AssertionError
+        short = is_out_of_memory(error)
+        if isinstance(error, torch.AcceleratorError) and not short:
+            raise error  # the process has lost its GPU context: only another worker can go on
+        released = short and self._pack.release()
+        told = []
+        for one in due:
+            number = one.start.number
+            if released or (short and self._halve(one)):
+                self._pack.stop([number])
+                self._pack.begin([one.start])
+                continue
+            one.folder.write_error(error)
+            reason = describe(error)
+            if short and one.start.pieces > 1:
+                reason += f", even with its batches in {one.start.pieces} pieces"
+            told.append(Told(number, None, failure=reason))
+        return told
 
     def _halve(self, one: _Carried) -> bool:
         """Decide on micro-batches half as large, if there may be such."""
@@ -226,6 +249,9 @@ class Worker(Trainable):  # type: ignore[misc]
         log.warning(text, number, wanted)
         one.start = replace(one.start, pieces=wanted)
         return True
+
+    def _beside(self, number: int) -> contextlib.AbstractContextManager[None]:
+        return _printing_to([self._carried[number]])
 
     def cleanup(self) -> None:
         """The worker ends."""

@@ -1,0 +1,158 @@
+"""The stacked counterparts of layers, by type."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gansearch.networks.stacked.batch_norm import BatchNorm
+from gansearch.networks.stacked.linear import (
+    Linear,
+    SpectralLinear,
+    is_spectral,
+    stacked_parameter,
+)
+
+Layers = Sequence[nn.Module]
+
+
+class CannotStack(Exception):
+    """A network that cannot be stacked, and why."""
+
+
+class PerChannel(nn.Module):
+    """K scales and shifts, [K, C], behind a normalisation within each sample that has none.
+
+    Args:
+        layers: alone, `GroupNorm` or `LayerNorm` of one shape.
+    """
+
+    def __init__(self, layers: Layers) -> None:
+        super().__init__()
+        self.own = copy.deepcopy(layers[0])
+        self.own.weight = self.own.bias = None  # type: ignore[assignment]
+        weights, biases = ([getattr(layer, name) for layer in layers] for name in ("weight", "bias"))
+        self.weight = None if weights[0] is None else stacked_parameter(weights)
+        self.bias = None if biases[0] is None else stacked_parameter(biases)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs [K, B, C, ...] or [K, B, ..., C] -> the same shape."""
+        outputs: Tensor = self.own(inputs.flatten(0, 1)).view(inputs.shape)
+        if self.weight is not None:
+            outputs = outputs * self._spread(self.weight, inputs)
+        return outputs if self.bias is None else outputs + self._spread(self.bias, inputs)
+
+    def _spread(self, each: Tensor, inputs: Tensor) -> Tensor:
+        count = len(each)
+        if isinstance(self.own, nn.GroupNorm):
+            return each.view(count, 1, -1, *[1] * (inputs.dim() - 3))
+        shape = each.shape[1:]
+        return each.view(count, *[1] * (inputs.dim() - 1 - len(shape)), *shape)
+
+
+class Embedding(nn.Module):
+    """K tables of N rows: classes [K, ...] -> [K, ..., D].
+
+    Args:
+        layers: alone, of one shape.
+    """
+
+    def __init__(self, layers: Layers) -> None:
+        super().__init__()
+        self.weight = stacked_parameter([layer.weight for layer in layers])  # type: ignore[misc]
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Labels [K, ...] -> [K, ..., D]."""
+        count, rows, width = self.weight.shape
+        first = rows * torch.arange(count, device=labels.device)
+        own = labels + first.view(-1, *[1] * (labels.dim() - 1))
+        return nn.functional.embedding(own, self.weight.reshape(-1, width))
+
+
+def _linear(layers: Sequence[Any]) -> nn.Module:
+    if is_spectral(layers[0]):
+        return SpectralLinear(layers)
+    if hasattr(layers[0], "parametrizations"):
+        raise CannotStack("a parametrized weight other than norm: spectral")
+    return Linear(layers)
+
+
+def _embedding(layers: Sequence[Any]) -> nn.Module:
+    first = layers[0]
+    if first.padding_idx is not None or first.max_norm is not None or first.scale_grad_by_freq:
+        raise CannotStack("an embedding with a padding_idx, max_norm or scale_grad_by_freq")
+    return Embedding(layers)
+
+
+def _flatten(layers: Sequence[Any]) -> nn.Module:
+    start, end = layers[0].start_dim, layers[0].end_dim
+    return nn.Flatten(start if start < 0 else start + 1, end if end < 0 else end + 1)
+
+
+def _unflatten(layers: Sequence[Any]) -> nn.Module:
+    dim = layers[0].dim
+    return nn.Unflatten(dim if dim < 0 else dim + 1, layers[0].unflattened_size)
+
+
+def _alike(layers: Layers) -> nn.Module:
+    """Of a layer that works on each number by itself; never in place, for others' backward passes may
+    need what it is given.
+    """
+    layer = copy.deepcopy(layers[0])
+    if hasattr(layer, "inplace"):
+        layer.inplace = False  # type: ignore[assignment]
+    return layer
+
+
+STACKERS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+    nn.Linear: _linear,
+    nn.BatchNorm1d: BatchNorm,
+    nn.BatchNorm2d: BatchNorm,
+    nn.GroupNorm: PerChannel,
+    nn.LayerNorm: PerChannel,
+    nn.Embedding: _embedding,
+    nn.Flatten: _flatten,
+    nn.Unflatten: _unflatten,
+    **dict.fromkeys(
+        (
+            nn.ReLU,
+            nn.LeakyReLU,
+            nn.ELU,
+            nn.SELU,
+            nn.GELU,
+            nn.SiLU,
+            nn.Mish,
+            nn.Tanh,
+            nn.Sigmoid,
+            nn.Softplus,
+            nn.Hardtanh,
+            nn.ReLU6,
+            nn.Identity,
+        ),
+        _alike,
+    ),
+}
+"""What stacks layers of a type. One that draws random numbers, as dropout, is not among them: each
+training has its own.
+"""
+
+
+def stacked_layer(layers: Layers) -> nn.Module | None:
+    """The counterpart of layers of one type; None for a container, whose parts are stacked one by one.
+
+    Raises:
+        CannotStack: there is none.
+    """
+    kind = type(layers[0])
+    original = kind.__mro__[1] if hasattr(layers[0], "parametrizations") else kind
+    if original in STACKERS:
+        return STACKERS[original](layers)
+    first = layers[0]
+    own = [*first.parameters(recurse=False), *first.buffers(recurse=False)]
+    if own or not list(first.children()):
+        raise CannotStack(f"a layer {kind.__module__}.{kind.__qualname__}")
+    return None

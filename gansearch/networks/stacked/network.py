@@ -1,0 +1,124 @@
+"""Whole networks stacked."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from gansearch.networks.stacked.batch_norm import BatchNorm
+from gansearch.networks.stacked.layers import CannotStack, stacked_layer
+from gansearch.networks.stacked.linear import SpectralLinear
+
+
+class StackedNetwork(nn.Module):
+    """K networks as one; called as one of them, with [K, B, ...] for each [B, ...].
+
+    Args:
+        networks: alone, of one architecture; they stay as they are.
+
+    Raises:
+        CannotStack: they cannot be, in words.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        if reason := why_not(type(networks[0])):
+            raise CannotStack(reason)
+        self.network = _replaced(networks)
+        layers = list(self.network.modules())
+        self._own = [layer for layer in layers if hasattr(layer, "own_backward")]
+        self._spectral = [layer for layer in layers if isinstance(layer, SpectralLinear)]
+        self.joins_samples = any(isinstance(layer, BatchNorm) for layer in layers)
+        """Whether samples of a batch see each other."""
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """What a network takes, each [K, B, ...] -> [K, B, ...]."""
+        outputs: Tensor = self.network(*inputs)
+        return outputs
+
+    @contextmanager
+    def in_turn(self, count: int) -> Iterator[None]:
+        """While it is open, it is given so many batches behind one another, [K, count * B, ...], that it
+        would have seen in turn. Not for networks that join samples.
+        """
+        for layer in self._spectral:
+            layer.passes = count
+        try:
+            yield
+        finally:
+            for layer in self._spectral:
+                layer.passes = 1
+
+    def differentiable_twice(self, *inputs: Tensor) -> Tensor:
+        """As `forward`, for a gradient that is differentiated once more, or under autocast."""
+        for layer in self._own:
+            layer.own_backward = False  # type: ignore[assignment]
+        try:
+            return self(*inputs)
+        finally:
+            for layer in self._own:
+                layer.own_backward = True  # type: ignore[assignment]
+
+
+def why_not(network: Callable[..., Any]) -> str:
+    """Why networks of a kind cannot be stacked; empty where they say that they can."""
+    if getattr(network, "stacks", False):
+        return ""
+    name = f"{network.__module__}.{getattr(network, '__qualname__', network)}"
+    return f"{name} does not say that it stacks"
+
+
+def _replaced(networks: Sequence[nn.Module]) -> nn.Module:
+    """A copy of the first network in which layers are those of all."""
+    first = networks[0]
+    memo: dict[int, Any] = {}
+    for name, module in first.named_modules():
+        if "." in name and any(_is_layer(first, above) for above in _above(name)):
+            continue
+        if module is first:
+            continue
+        stacked = stacked_layer([network.get_submodule(name) for network in networks])
+        if stacked is not None:
+            memo[id(module)] = stacked
+    own = [*first.parameters(recurse=False), *first.buffers(recurse=False)]
+    if own:
+        kind = type(first)
+        raise CannotStack(f"{kind.__module__}.{kind.__qualname__} has weights of its own")
+    replaced = copy.deepcopy(first, memo)
+    replaced._forward_hooks.clear()  # they look at what a network alone returns
+    return replaced
+
+
+def _above(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    return (".".join(parts[:end]) for end in range(1, len(parts)))
+
+
+def _is_layer(network: nn.Module, name: str) -> bool:
+    module = network.get_submodule(name)
+    return hasattr(module, "parametrizations") or not list(module.children())
+
+
+def stack(networks: Sequence[nn.Module]) -> StackedNetwork:
+    """K networks of one architecture as one, on a leading axis."""
+    return StackedNetwork(networks)
+
+
+SPECTRAL = {
+    ".parametrizations.weight.original": ".weight",
+    ".parametrizations.weight.0.u": ".u",
+    ".parametrizations.weight.0.v": ".v",
+}
+
+
+def stacked_name(name: str) -> str:
+    """What a parameter or buffer of a network alone is called in the stacked one."""
+    for alone, stacked in SPECTRAL.items():
+        if name.endswith(alone):
+            return name.removesuffix(alone) + stacked
+    return name
+

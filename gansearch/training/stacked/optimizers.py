@@ -1,0 +1,198 @@
+"""Optimizers of K networks at once, each with its own settings.
+
+Weights are one tensor, [K, P]: row k is all of network k's. The rules are torch's, of torch's own
+optimizers that each training alone has, whose states they take over and give back.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn, optim
+
+from gansearch.networks.stacked import CannotStack
+
+Places = Sequence[tuple[int, torch.Size]]
+"""Of each parameter of a network: where it begins in a row, and its shape."""
+
+
+class StackedOptimizer:
+    """What the rules have in common.
+
+    Args:
+        optimizers: each network's own.
+        weights: [K, P].
+        gradients: [K, P].
+        places: where each parameter lies in a row.
+
+    Raises:
+        CannotStack: an option of torch's that is not among ours.
+    """
+
+    moments: dict[str, str]  # torch's name of a state -> the option without which there is none
+    odd: tuple[str, ...] = ("maximize", "differentiable")
+
+    def __init__(
+        self, optimizers: Sequence[optim.Optimizer], weights: Tensor, gradients: Tensor, places: Places
+    ) -> None:
+        self.weights, self.gradients, self.places = weights, gradients, places
+        self.optimizers = list(optimizers)
+        self.steps = [torch.zeros((), device=weights.device) for _ in optimizers]
+        self.states = {name: torch.zeros_like(weights) for name in self.moments}
+        for row, optimizer in enumerate(optimizers):
+            self.take(row, optimizer)
+
+    @torch.no_grad()
+    def take(self, row: int, optimizer: optim.Optimizer) -> None:
+        """Let a row be an optimizer's: go on from its state, with its settings."""
+        (group,) = optimizer.param_groups
+        if wrong := [name for name in self.odd if group.get(name)]:
+            raise CannotStack(f"an optimizer with {' and '.join(wrong)}")
+        self.optimizers[row] = optimizer
+        self.steps[row].zero_()
+        for state in self.states.values():
+            state[row].zero_()
+        for parameter, (start, shape) in zip(group["params"], self.places, strict=True):
+            known = optimizer.state.get(parameter, {})
+            if "step" in known:
+                self.steps[row].fill_(float(known["step"]))
+            for name, state in self.states.items():
+                if known.get(name) is not None:
+                    state[row, start : start + shape.numel()].view(shape).copy_(known[name])
+        self._columns = {}  # type: dict[str, float | Tensor]
+        self._alike = list(self._by_settings())
+
+    def give(self, row: int) -> None:
+        """Have a row's own optimizer hold the state that it would have alone, as views."""
+        optimizer = self.optimizers[row]
+        (group,) = optimizer.param_groups
+        for parameter, (start, shape) in zip(group["params"], self.places, strict=True):
+            known = optimizer.state[parameter]
+            if self.counts:
+                known["step"] = self.steps[row].clone()
+            for name, state in self.states.items():
+                wanted = self.moments[name]
+                held = not wanted or group[wanted] > 0
+                if held:
+                    known[name] = state[row, start : start + shape.numel()].view(shape)
+                elif self.keeps_none:
+                    known[name] = None
+
+    counts = True
+    keeps_none = False
+
+    def step(self) -> None:
+        """Update all weights."""
+        raise NotImplementedError
+
+    def column(self, option: str) -> float | Tensor:
+        """An option of each row: a number where all are alike, otherwise [K, 1]."""
+        if option not in self._columns:
+            each = [float(optimizer.param_groups[0][option]) for optimizer in self.optimizers]
+            alike = len(set(each)) == 1
+            column = self.weights.new_tensor(each).unsqueeze(1)
+            self._columns[option] = each[0] if alike else column
+        return self._columns[option]
+
+    def _by_settings(self) -> Iterator[tuple[dict[str, Any], list[int]]]:
+        """Settings, and the rows that have them."""
+        rows, groups = defaultdict(list), {}
+        for row, optimizer in enumerate(self.optimizers):
+            settings = {k: v for k, v in optimizer.param_groups[0].items() if k != "params"}
+            key = repr(settings)
+            rows[key].append(row)
+            groups[key] = settings
+        return ((groups[key], held) for key, held in rows.items())
+
+
+class Adam(StackedOptimizer):
+    """Adam and AdamW: torch's fused kernel, once for all rows of the same settings."""
+
+    moments = {"exp_avg": "", "exp_avg_sq": ""}
+    odd = ("maximize", "differentiable", "amsgrad", "capturable")
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update all weights."""
+        torch._foreach_add_(self.steps, 1)
+        for settings, rows in self._alike:
+            rule = torch._fused_adamw_ if settings["decoupled_weight_decay"] else torch._fused_adam_
+            beta1, beta2 = settings["betas"]
+            rule(
+                *(
+                    [tensor[row] for row in rows]
+                    for tensor in (self.weights, self.gradients, *self.states.values())
+                ),
+                [],
+                [self.steps[row] for row in rows],
+                amsgrad=False,
+                lr=settings["lr"],
+                beta1=beta1,
+                beta2=beta2,
+                weight_decay=settings["weight_decay"],
+                eps=settings["eps"],
+                maximize=False,
+            )
+
+
+class RMSprop(StackedOptimizer):
+    """RMSprop: s = alpha s + (1 - alpha) g^2; w = w - lr g / (sqrt(s) + eps)."""
+
+    moments = {"square_avg": ""}
+    odd = ("maximize", "differentiable", "centered", "momentum", "weight_decay", "capturable")
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update all weights."""
+        torch._foreach_add_(self.steps, 1)
+        square, alpha, gradient = self.states["square_avg"], self.column("alpha"), self.gradients
+        square.mul_(alpha).add_(gradient.square().mul_(1 - alpha))
+        spread = square.sqrt().add_(self.column("eps"))
+        self.weights.sub_(torch.div(gradient, spread, out=spread).mul_(self.column("lr")))
+
+
+class SGD(StackedOptimizer):
+    """Gradient descent: b = momentum b + g; w = w - lr b."""
+
+    moments = {"momentum_buffer": "momentum"}
+    odd = ("maximize", "differentiable", "nesterov", "dampening", "weight_decay")
+    counts, keeps_none = False, True
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update all weights."""
+        momentum, direction = self.column("momentum"), self.gradients
+        if isinstance(momentum, Tensor) or momentum:
+            direction = self.states["momentum_buffer"].mul_(momentum).add_(direction)
+        self.weights.sub_(direction * self.column("lr"))
+
+
+RULES: dict[type[optim.Optimizer], type[StackedOptimizer]] = {
+    optim.Adam: Adam,
+    optim.AdamW: Adam,
+    optim.RMSprop: RMSprop,
+    optim.SGD: SGD,
+}
+
+
+def rule_of(optimizer: optim.Optimizer) -> type[StackedOptimizer]:
+    """How optimizers of a kind are stacked; raises `CannotStack` where there is no way."""
+    if type(optimizer) not in RULES or len(optimizer.param_groups) != 1:
+        raise CannotStack(f"an optimizer {type(optimizer).__qualname__}")
+    return RULES[type(optimizer)]
+
+
+def places(parameters: Iterable[nn.Parameter]) -> tuple[list[tuple[int, torch.Size]], int]:
+    """Where parameters of a network lie in a row, and how long it is; each begins at a cache line."""
+    found, end = [], 0
+    for parameter in parameters:
+        found.append((end, parameter.shape))
+        end += -(-parameter.numel() // LINE) * LINE
+    return found, end
+
+
+LINE = 16
+"""Numbers in a cache line of 64 bytes, at which vectorised kernels are fastest."""

@@ -1,0 +1,266 @@
+"""A pack whose trainings are trained as one, where they can be."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gansearch.networks.stacked import CannotStack
+from gansearch.study.config import TrialConfig
+from gansearch.study.records import Report
+from gansearch.training.pack import LaneError, SequentialPack, Start, TrainerLike
+from gansearch.training.stacked.shape import shape_of, why_alone
+from gansearch.training.stacked.step import Lanes
+from gansearch.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+ALONE = ""
+"""The turn of those that are trained one after another."""
+
+
+@dataclass
+class _Lane:
+    start: Start
+    heard: int
+    trainer: Trainer | None = None
+    new: bool = False  # it has just been built
+
+
+@dataclass
+class _Group:
+    """Trainings of one shape.
+
+    Attributes:
+        held: by number.
+        lanes: they as one, as of the last report; None: not yet, or there is but one.
+        rows: the number in each row of `lanes`.
+    """
+
+    held: dict[int, _Lane] = field(default_factory=dict)
+    lanes: Lanes | None = None
+    rows: list[int] = field(default_factory=list)
+
+
+class FusedPack:
+    """Trains those of one shape as one (`gansearch.training.stacked`), and all others in turn.
+
+    Which go together is found anew at each report: where one has ended, the next of its shape takes its
+    row. One that is alone of its shape, or to be trained in pieces, is trained as in `SequentialPack`.
+
+    Args:
+        make: builds the trainer of a configuration.
+        beside: opened with a training's number while something is done for it alone.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[TrialConfig], TrainerLike],
+        beside: Callable[[int], AbstractContextManager[Any]] = lambda _: nullcontext(),
+    ) -> None:
+        self._make, self._beside = make, beside
+        self._sequential = SequentialPack(make)
+        self._groups: dict[str, _Group] = {}
+        self._turns: list[str] = []
+        self._cramped = False
+        self._reasons: set[str] = set()
+
+    # The protocol of packs
+
+    def begin(self, starts: Sequence[Start]) -> None:
+        """Take trainings in."""
+        for start in starts:
+            shape = self._shape(start)
+            if shape == ALONE:
+                self._sequential.begin([start])
+            else:
+                group = self._groups.setdefault(shape, _Group())
+                group.held[start.number] = _Lane(start, start.heard)
+            if shape not in self._turns:
+                self._turns.append(shape)
+
+    def _shape(self, start: Start) -> str:
+        if self._cramped or start.alone or start.pieces > 1:
+            return ALONE
+        if reason := why_alone(start.config):
+            self._tell(f"trained one after another, {reason}")
+            return ALONE
+        return shape_of(start.config)
+
+    def _tell(self, text: str) -> None:
+        if text not in self._reasons:
+            log.warning("%s", text)
+        self._reasons.add(text)
+
+    def due(self) -> list[int]:
+        """Those of the shape whose turn it is."""
+        if not self._turns:
+            return []
+        turn = self._turns[0]
+        return self._sequential.due() if turn == ALONE else list(self._groups[turn].held)
+
+    def advance(self) -> list[tuple[int, Report]]:
+        """Train those that are due until one is at its next report."""
+        turn = self._turns[0]
+        if turn == ALONE:
+            told = self._sequential.advance()
+        else:
+            told = self._advance(turn, self._groups[turn])
+        if not self._cramped and self._turns[:1] == [turn]:
+            self._turns.append(self._turns.pop(0))
+        return told
+
+    def stop(self, numbers: Collection[int]) -> None:
+        """Let trainings go."""
+        self._sequential.stop(numbers)
+        for group in self._groups.values():
+            for number in numbers:
+                group.held.pop(number, None)
+        self._groups = {shape: group for shape, group in self._groups.items() if group.held}
+        here = {*self._groups, *([ALONE] if self._sequential.due() else [])}
+        self._turns = [turn for turn in self._turns if turn in here]
+        self._cramped = self._cramped and bool(self._turns)
+
+    def release(self) -> bool:
+        """Hold one training at a time, and train it to its end before the next."""
+        held = [lane for group in self._groups.values() for lane in group.held.values() if lane.trainer]
+        if self._cramped or len(held) + self._sequential.built < 2:
+            return False
+        for shape in list(self._groups):
+            self._part(shape)
+        self._cramped = True
+        self._sequential.cramp()
+        return True
+
+    def trainer(self, number: int) -> TrainerLike | None:
+        """A training as it is now; None where it is not built."""
+        lane = self._lane(number)
+        return lane.trainer if lane else self._sequential.trainer(number)
+
+    def state(self, number: int) -> dict[str, Any]:
+        """What continuing a training needs; of one in a row of many, a copy of its own."""
+        lane = self._lane(number)
+        if lane is None:
+            return self._sequential.state(number)
+        state: dict[str, Any] = _copied(lane.trainer.state()) if lane.trainer else {}
+        return state
+
+    def _lane(self, number: int) -> _Lane | None:
+        found = (group.held.get(number) for group in self._groups.values())
+        return next(filter(None, found), None)
+
+    # Those of one shape
+
+    def _advance(self, shape: str, group: _Group) -> list[tuple[int, Report]]:
+        for number in [number for number, lane in group.held.items() if lane.trainer is None]:
+            self._build(number, group)
+        if not group.held:
+            return []
+        if unheard := [new for number in group.held for new in self._unheard(number, group)]:
+            return unheard
+        try:
+            self._seat(group)
+            due = group.lanes.train() if group.lanes else []
+        except torch.AcceleratorError:
+            raise
+        except Exception as error:  # whosever it is: each for itself they show it, and end by their own
+            why = str(error) if isinstance(error, CannotStack) else repr(error)
+            self._tell(f"not as one, but one after another: {why}")
+            self._part(shape)
+            return []
+        if group.lanes is None:
+            return self._advance_the_only_one(group)
+        for row in due:
+            number = group.rows[row]
+            with self._own(number):
+                group.lanes.report(row)
+        return [new for row in due for new in self._unheard(group.rows[row], group)]
+
+    def _build(self, number: int, group: _Group) -> None:
+        lane = group.held[number]
+        with self._own(number):
+            trainer: object = self._make(lane.start.config)
+            state = lane.start.latest()
+            fits = isinstance(trainer, Trainer)
+            if isinstance(trainer, Trainer):
+                if state is not None:
+                    trainer.load(dict(state))
+                fits = trainer.microbatches == 1
+                lane.trainer, lane.new = trainer, True
+        if not fits:
+            self._hand_over(group.held.pop(number))
+
+    @contextmanager
+    def _own(self, number: int) -> Iterator[None]:
+        """While it is open, what goes wrong is a training's own, and what is printed too."""
+        try:
+            with self._beside(number):
+                yield
+        except Exception as error:
+            raise LaneError(number) from error
+
+    def _unheard(self, number: int, group: _Group) -> list[tuple[int, Report]]:
+        """Reports of a training that are to be told."""
+        lane = group.held[number]
+        assert lane.trainer is not None
+        reports = [report for report in lane.trainer.reports if report.step > lane.heard]
+        if lane.new and lane.trainer.finished:
+            reports = reports or lane.trainer.reports[-1:]
+        lane.new = False
+        if reports:
+            lane.heard = reports[-1].step
+        return [(number, report) for report in reports]
+
+    def _seat(self, group: _Group) -> None:
+        """Have a row for each training that is held, and no other; none where there is but one."""
+        wanted = list(group.held)
+        free = [row for row, number in enumerate(group.rows) if number not in group.held]
+        new = [number for number in wanted if number not in group.rows]
+        if group.lanes is not None and len(free) == len(new):
+            for row, number in zip(free, new, strict=True):
+                group.lanes.take(row, self._trainer(group, number))
+                group.rows[row] = number
+            return
+        if len(wanted) == 1 and not (group.lanes and group.lanes.is_amid(self._trainer(group, *wanted))):
+            group.lanes, group.rows = None, []
+            return
+        group.lanes = Lanes([self._trainer(group, number) for number in wanted], group.lanes)
+        group.rows = wanted
+
+    @staticmethod
+    def _trainer(group: _Group, number: int) -> Trainer:
+        trainer = group.held[number].trainer
+        assert trainer is not None
+        return trainer
+
+    def _advance_the_only_one(self, group: _Group) -> list[tuple[int, Report]]:
+        (number,) = group.held
+        with self._own(number):
+            self._trainer(group, number).advance()
+        return self._unheard(number, group)
+
+    def _part(self, shape: str) -> None:
+        """Have those of a shape go on one after another, from their last states."""
+        for lane in self._groups.pop(shape).held.values():
+            self._hand_over(lane)
+        self._turns = [turn for turn in self._turns if turn != shape]
+
+    def _hand_over(self, lane: _Lane) -> None:
+        self._sequential.begin([replace(lane.start, heard=lane.heard)])
+        if ALONE not in self._turns:
+            self._turns.append(ALONE)
+
+
+def _copied(state: Any) -> Any:
+    """A state whose tensors have memory of their own: a file of a view holds all that it is a view of."""
+    if isinstance(state, Tensor):
+        return state.clone()
+    if isinstance(state, dict):
+        return type(state)((key, _copied(value)) for key, value in state.items())
+    return [_copied(value) for value in state] if isinstance(state, list) else state

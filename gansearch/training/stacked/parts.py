@@ -1,0 +1,98 @@
+"""Losses and penalties of K trainings, each with its own settings and its own random numbers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gansearch.losses import Constraint, Loss, Penalty
+from gansearch.losses.draws import Draws, drawing_from
+from gansearch.losses.flat import on_samples
+from gansearch.training.trainer import Trainer
+
+
+class Losses:
+    """The losses of K trainings: each kind is computed once, of the rows that have it.
+
+    Rows are sorted and never masked: what is infinite in one times 0 would be NaN in another.
+    """
+
+    def __init__(self, trainers: Sequence[Trainer], device: torch.device) -> None:
+        kinds: dict[str, tuple[Loss, list[int]]] = {}
+        for row, trainer in enumerate(trainers):
+            named = trainer.config.loss.model_dump(exclude={"penalty"})
+            kinds.setdefault(repr(named), (trainer.inside.loss, []))[1].append(row)
+        self._kinds = [(loss, torch.tensor(rows, device=device)) for loss, rows in kinds.values()]
+        order = torch.cat([rows for _, rows in self._kinds])
+        self._back = order.argsort()
+        self.g_uses_real = any(loss.g_uses_real for loss, _ in self._kinds)
+
+    def d(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Logits [K, B] twice -> [K]."""
+        return self._each(lambda loss, rows: loss.d(rows(real), rows(fake)))
+
+    def g(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        """Logits [K, B] -> [K]."""
+
+        def of(loss: Loss, rows: Callable[[Tensor], Tensor]) -> Tensor:
+            compared = rows(real) if loss.g_uses_real and real is not None else None
+            return loss.g(compared, rows(fake))
+
+        return self._each(of)
+
+    def _each(self, of: Callable[[Loss, Callable[[Tensor], Tensor]], Tensor]) -> Tensor:
+        if len(self._kinds) == 1:
+            return of(self._kinds[0][0], lambda logits: logits)
+        parts = [of(loss, lambda logits, rows=rows: logits[rows]) for loss, rows in self._kinds]  # type: ignore[misc]
+        return torch.cat(parts)[self._back]
+
+
+class LaneDraws(Draws):
+    """Random numbers of K trainings, each from its own generator: what it would draw alone."""
+
+    def __init__(self, generators: Sequence[torch.Generator]) -> None:
+        super().__init__()
+        self._generators = generators
+
+    def rand_like(self, like: Tensor) -> Tensor:
+        """Uniform in [0, 1), in the shape and dtype and on the device of `like`, [K, ...]."""
+        return self._fill(like, Tensor.uniform_)
+
+    def randn_like(self, like: Tensor) -> Tensor:
+        """Standard normal, in the shape and dtype and on the device of `like`, [K, ...]."""
+        return self._fill(like, Tensor.normal_)
+
+    def _fill(self, like: Tensor, fill: Callable[..., Any]) -> Tensor:
+        filled = torch.empty(like.shape, dtype=like.dtype, device=like.device)
+        for row, generator in zip(filled, self._generators, strict=True):
+            fill(row, generator=generator)
+        return filled
+
+
+def stacked_penalty(trainers: Sequence[Trainer]) -> Penalty | None:
+    """The penalty of K trainings, called with samples [K, B, ...] -> [K]; None where there is none."""
+    parts: list[Any] = [trainer.inside.penalty for trainer in trainers]
+    if parts[0] is None:
+        return None
+    part = copy.copy(parts[0])
+    device = trainers[0].device
+    for option in part.per_lane:
+        values = [getattr(each, option) for each in parts]
+        if len(set(values)) > 1:
+            setattr(part, option, torch.tensor(values, device=device))
+    drawing = drawing_from(LaneDraws([trainer.inside.chance for trainer in trainers]), part)
+    return on_samples(drawing, flat=bool(getattr(part, "flat", False)), leading=2)
+
+
+def constraints(trainers: Sequence[Trainer]) -> list[tuple[Constraint, list[Tensor]]]:
+    """What keeps each training's discriminator within bounds, and the parameters that it keeps there."""
+    found = []
+    for trainer in trainers:
+        part = trainer.inside.penalty
+        if isinstance(part, Constraint):
+            found.append((part, [p.data for p in trainer.discriminator.parameters()]))
+    return found

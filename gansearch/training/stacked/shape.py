@@ -1,0 +1,63 @@
+"""Which configurations can be trained as one: those whose trainings do the same operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gansearch.losses import LOSSES, PENALTIES
+from gansearch.networks import DISCRIMINATORS, GENERATORS
+from gansearch.networks.stacked import why_not
+from gansearch.study.config import Optimizer, TrialConfig, digest
+
+OWN_OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
+
+
+def shape_of(config: TrialConfig) -> str:
+    """A text that is equal for configurations that can be trained as one.
+
+    They may differ in what each training has for itself: seed, loss, the settings of its optimizers, a
+    penalty's options that are `per_lane`, the average's decay, budget, health rules, evaluation.
+    """
+    tree = config.plain()
+    penalty = config.loss.penalty
+    kept: dict[str, Any] = {
+        key: tree[key]
+        for key in (
+            "data",
+            "generator",
+            "discriminator",
+            "latent_size",
+            "batch_size",
+            "discriminator_steps",
+            "precision",
+            "deterministic",
+        )
+    }
+    kept["optimizer"] = [config.optimizer.generator.name, config.optimizer.discriminator.name]
+    kept["ema"] = config.ema is not None
+    if penalty is not None:
+        own = getattr(PENALTIES.find(penalty.name), "per_lane", ())
+        kept["penalty"] = [penalty.name, {k: v for k, v in penalty.options.items() if k not in own}]
+    return digest(kept)
+
+
+def why_alone(config: TrialConfig) -> str:
+    """Why a configuration is always trained alone, in words; empty where it can be with others."""
+    for section, registry in (("generator", GENERATORS), ("discriminator", DISCRIMINATORS)):
+        if reason := why_not(registry.find(getattr(config, section).name)):
+            return f"{section}: {reason}"
+    penalty = config.loss.penalty
+    if penalty is not None and not hasattr(PENALTIES.find(penalty.name), "per_lane"):
+        return f"the penalty '{penalty.name}' does not say which of its options may differ (per_lane)"
+    for side in ("generator", "discriminator"):
+        if reason := _of_optimizer(getattr(config.optimizer, side), side):
+            return reason
+    LOSSES.find(config.loss.name)
+    return ""
+
+
+def _of_optimizer(optimizer: Optimizer, side: str) -> str:
+    if optimizer.name in OWN_OPTIMIZERS:
+        return ""
+    known = ", ".join(OWN_OPTIMIZERS)
+    return f"optimizer.{side}: '{optimizer.name}' has no stacked counterpart; {known} have"

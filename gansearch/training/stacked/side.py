@@ -1,0 +1,83 @@
+"""One side of K GANs: K generators or K discriminators, with their optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn, optim
+
+from gansearch.networks.stacked import CannotStack, stack, stacked_name
+from gansearch.training.stacked.optimizers import places, rule_of
+
+
+class Side:
+    """K networks of one architecture as one.
+
+    All weights are one tensor, and so are all gradients, which makes clearing, updating and averaging
+    them one operation each. The networks themselves, and their optimizers, hold views of them: what is
+    asked of a training alone (samples, a checkpoint, its weights' size) is asked of it as it is.
+
+    Args:
+        networks: alone.
+        optimizers: each network's own.
+
+    Raises:
+        CannotStack: there is no way to.
+    """
+
+    def __init__(
+        self, networks: Sequence[nn.Module], optimizers: Sequence[optim.Optimizer]
+    ) -> None:
+        if not all(p.requires_grad for p in networks[0].parameters()):
+            raise CannotStack("a network with frozen weights")
+        self.stacked = stack(networks)
+        self.networks = list(networks)
+        self._names = [name for name, _ in networks[0].named_parameters()]
+        self._places, width = places(networks[0].parameters())
+        ours = dict(self.stacked.network.named_parameters())
+        self.parameters = [ours[stacked_name(name)] for name in self._names]
+        self.weights = torch.zeros(len(networks), width, device=self.parameters[0].device)
+        self.gradients = torch.zeros_like(self.weights)
+        for parameter, part, gradient in zip(
+            self.parameters, self.split(self.weights), self.split(self.gradients), strict=True
+        ):
+            part.copy_(parameter.detach())
+            parameter.data, parameter.grad = part, gradient
+        self.optimizer = rule_of(optimizers[0])(
+            optimizers, self.weights, self.gradients, self._places
+        )
+        for row in range(len(networks)):
+            self._lend(row)
+
+    def split(self, flat: Tensor) -> list[Tensor]:
+        """Views of [K, P] by parameter, each [K, ...]."""
+        count = len(flat)
+        return [
+            flat[:, start : start + shape.numel()].view(count, *shape) for start, shape in self._places
+        ]
+
+    @torch.no_grad()
+    def take(self, row: int, network: nn.Module, optimizer: optim.Optimizer) -> None:
+        """Let a row be another network's, as it is."""
+        for parameter, part in zip(network.parameters(), self.split(self.weights), strict=True):
+            part[row].copy_(parameter)
+        ours = dict(self.stacked.network.named_buffers())
+        for name, buffer in network.named_buffers():
+            ours[stacked_name(name)][row].copy_(buffer)
+        self.networks[row] = network
+        self.optimizer.take(row, optimizer)
+        self._lend(row)
+
+    def _lend(self, row: int) -> None:
+        """Have a network's own tensors be views of a row."""
+        network = self.networks[row]
+        for parameter, part in zip(network.parameters(), self.split(self.weights), strict=True):
+            parameter.data = part[row]
+        ours = dict(self.stacked.network.named_buffers())
+        for name, buffer in network.named_buffers():
+            buffer.data = ours[stacked_name(name)][row]
+
+    def norms(self) -> Tensor:
+        """Euclidean norm over all the gradients of each network, [K]."""
+        return torch.linalg.vector_norm(self.gradients, dim=1)

@@ -1,0 +1,285 @@
+"""How K trainings of one architecture train as one: the step of `gansearch.training.trainer`, stacked."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from gansearch.study.records import Report
+from gansearch.training.measuring import JUDGED_BATCHES, Window
+from gansearch.training.randomness import deterministic_algorithms
+from gansearch.training.stacked.parts import Losses, constraints, stacked_penalty
+from gansearch.training.stacked.side import Side
+from gansearch.training.trainer import LOOK_EVERY, Trainer, frozen
+
+
+class Row:
+    """A training among others: what it has gathered since its last report.
+
+    Args:
+        trainer: the training, whose tensors are views of the stacked ones.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with what is to come after a report."""
+        trainer, per_step = self.trainer, self.trainer.config.discriminator_steps
+        self.target = trainer.next_report
+        self.first, self.seconds = trainer.step, 0.0
+        self.batches: Iterator[Tensor] = trainer.inside.order.batches(
+            trainer.batch_number, (self.target - trainer.step) * per_step, trainer.device
+        )
+
+    @property
+    def left(self) -> int:
+        """Steps to the next report."""
+        return self.target - self.trainer.step
+
+
+class Lanes:
+    """Trainings of one architecture as one.
+
+    Each has its own weights, optimizer's state and settings, order of samples, noise and losses. Sums
+    over a training's numbers never go over those of another, so that one full of NaN leaves the others'
+    as they are, to the bit.
+
+    Args:
+        trainers: of configurations of one shape (`gansearch.training.stacked.shape`).
+        before: in which some of them were until now, maybe between two reports.
+
+    Raises:
+        CannotStack: something in them has no stacked counterpart.
+    """
+
+    def __init__(self, trainers: Sequence[Trainer], before: Lanes | None = None) -> None:
+        first = trainers[0]
+        self.config, self.device, self.domain = first.config, first.device, first.domain
+        inside = [trainer.inside for trainer in trainers]
+        self.rows = [Row(trainer) for trainer in trainers]
+        self._generator = Side([t.generator for t in trainers], [i.g_optimizer for i in inside])
+        self._discriminator = Side([t.discriminator for t in trainers], [i.d_optimizer for i in inside])
+        self._averages = torch.zeros_like(self._generator.weights)
+        for row in range(len(trainers)):
+            self._take_average(row)
+        self._samples, self._labels = inside[0].samples, inside[0].labels
+        self._d_loss = torch.zeros(len(trainers), device=self.device)
+        self._g_loss = torch.zeros_like(self._d_loss)
+        self._norms: tuple[Tensor, Tensor] | None = None
+        self._logits: list[tuple[Tensor, Tensor]] = []
+        self._each_one = torch.ones_like(self._d_loss)
+        self._settle_parts()
+        if before is not None:
+            self._go_on_from(before)
+
+    def _go_on_from(self, before: Lanes) -> None:
+        """Take over what has been gathered since the last reports."""
+        was = {id(row.trainer): number for number, row in enumerate(before.rows)}
+        known = [(k, was[id(row.trainer)]) for k, row in enumerate(self.rows) if id(row.trainer) in was]
+        for ours, theirs in known:
+            self.rows[ours] = before.rows[theirs]
+            self._d_loss[ours], self._g_loss[ours] = before._d_loss[theirs], before._g_loss[theirs]
+        for pair in before._logits:
+            both = [side.new_full((len(self.rows), side.shape[1]), math.nan) for side in pair]
+            for ours, theirs in known:
+                for side, old in zip(both, pair, strict=True):
+                    side[ours] = old[theirs]
+            self._logits.append((both[0], both[1]))
+        if before._norms is not None:
+            d_norms, g_norms = (torch.full_like(self._d_loss, math.nan) for _ in range(2))
+            for ours, theirs in known:
+                d_norms[ours], g_norms[ours] = (norms[theirs] for norms in before._norms)
+            self._norms = d_norms, g_norms
+
+    def is_amid(self, trainer: Trainer) -> bool:
+        """Whether a training is between two reports."""
+        return any(row.trainer is trainer and trainer.step > row.first for row in self.rows)
+
+    def take(self, row: int, trainer: Trainer) -> None:
+        """Let a row be another training, which goes on from where it is; the rest stays as it is."""
+        inside = trainer.inside
+        self.rows[row] = Row(trainer)
+        self._generator.take(row, trainer.generator, inside.g_optimizer)
+        self._discriminator.take(row, trainer.discriminator, inside.d_optimizer)
+        self._take_average(row)
+        self._clear(row)
+        self._settle_parts()
+
+    def _take_average(self, row: int) -> None:
+        average = self.rows[row].trainer.averaged.parameters()
+        for parameter, part in zip(average, self._generator.split(self._averages), strict=True):
+            part[row].copy_(parameter)
+            parameter.data = part[row]
+
+    def _settle_parts(self) -> None:
+        trainers = [row.trainer for row in self.rows]
+        self._loss, self._penalty = Losses(trainers, self.device), stacked_penalty(trainers)
+        self._constraints = constraints(trainers)
+
+    # To the next report
+
+    def train(self) -> list[int]:
+        """Train all to where one is at its next report, or its losses are no longer finite; returns the
+        rows that are.
+        """
+        begun = time.perf_counter()
+        self._generator.stacked.train()
+        self._discriminator.stacked.train()
+        with warnings.catch_warnings(), deterministic_algorithms(self.config.deterministic):
+            # Gradients lie as weights do, which is not how torch would lay them out.
+            warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout")
+            due = self._train(min(row.left for row in self.rows))
+        share = (time.perf_counter() - begun) / len(self.rows)
+        for row in self.rows:
+            row.seconds += share
+        return due
+
+    def _train(self, steps: int) -> list[int]:
+        for step in range(steps):
+            last = step + 1 == steps
+            self._norms = None
+            self._step(measure=last)
+            for row in self.rows:
+                row.trainer.step += 1
+            looked_at = [
+                k for k, row in enumerate(self.rows) if row.left and row.trainer.step % LOOK_EVERY == 0
+            ]
+            if looked_at:
+                finite = torch.isfinite(self._d_loss + self._g_loss).tolist()
+                blown_up = [k for k in looked_at if not finite[k]]
+                if blown_up:
+                    return blown_up + [k for k, row in enumerate(self.rows) if not row.left]
+        return [k for k, row in enumerate(self.rows) if not row.left]
+
+    def report(self, number: int) -> Report:
+        """Make a row's report, and begin with what comes after it."""
+        row, trainer = self.rows[number], self.rows[number].trainer
+        self._generator.optimizer.give(number)
+        self._discriminator.optimizer.give(number)
+        try:
+            steps = trainer.step - row.first
+            batches = steps * self.config.discriminator_steps
+            return trainer.report(self._window(number, steps), batches, row.seconds, len(self.rows))
+        finally:
+            self._clear(number)
+            if not trainer.finished:
+                row.begin()
+
+    def _window(self, number: int, steps: int) -> Window:
+        """What a training alone would have gathered."""
+        window, row = Window(self.device, JUDGED_BATCHES), self.rows[number]
+        window.d_loss, window.g_loss = self._d_loss[number], self._g_loss[number]
+        window.d_count = float(steps * self.config.discriminator_steps)
+        window.g_count = float(steps)
+        if self._norms is not None and not row.left:
+            window.d_grad_norm, window.g_grad_norm = (norms[number] for norms in self._norms)
+        pairs = self._logits[-min(int(window.d_count), JUDGED_BATCHES) :]
+        window.take_logits([(real[number], fake[number]) for real, fake in pairs])
+        return window
+
+    def _clear(self, number: int) -> None:
+        self._d_loss[number] = self._g_loss[number] = 0.0
+
+    # A step
+
+    def _step(self, *, measure: bool) -> None:
+        """The discriminators' updates and then one of the generators (`Trainer._step`)."""
+        size, turns = self.config.batch_size, self.config.discriminator_steps
+        generator, discriminator = self._generator, self._discriminator
+
+        # The discriminators learn to tell real samples from generated ones.
+        for turn in range(turns):
+            latents = self._latents()
+            real, labels = self._batch()
+            with torch.set_grad_enabled(turn + 1 == turns):
+                fakes = self._pass(generator, latents, labels)
+            seen = fakes.detach()
+            discriminator.gradients.zero_()
+            if discriminator.stacked.joins_samples:
+                real_logits = self._pass(discriminator, real, labels)
+                fake_logits = self._pass(discriminator, seen, labels)
+            else:  # one pass in place of two, which are as if they were in turn
+                both = None if labels is None else torch.cat([labels, labels], 1)
+                with discriminator.stacked.in_turn(2):
+                    logits = self._pass(discriminator, torch.cat([real, seen], 1), both)
+                real_logits, fake_logits = logits.split(size, 1)
+            loss = self._loss.d(real_logits, fake_logits)
+            if self._penalty is not None:
+                loss = loss + self._penalty(self._critic(labels), real, seen)
+            self._backward(loss)
+            self._d_loss += loss.detach()
+            self._logits = [*self._logits[1 - JUDGED_BATCHES :], (real_logits.detach(), fake_logits.detach())]
+            if measure:
+                d_norms = discriminator.norms()
+            discriminator.optimizer.step()
+            if self._constraints:
+                with torch.no_grad():
+                    for constraint, parameters in self._constraints:
+                        constraint.constrain(parameters)
+
+        # The generators answer the discriminators as they are now, on the last of these batches.
+        with frozen(discriminator.parameters):
+            generator.gradients.zero_()
+            fake_logits = self._pass(discriminator, fakes, labels)
+            compared = self._pass(discriminator, real, labels) if self._loss.g_uses_real else None
+            loss = self._loss.g(compared, fake_logits)
+            self._backward(loss)
+            self._g_loss += loss.detach()
+            if measure:
+                self._norms = d_norms, generator.norms()
+            generator.optimizer.step()
+        self._average()
+
+    def _latents(self) -> Tensor:
+        size = (len(self.rows), self.config.batch_size, self.config.latent_size)
+        latents = torch.empty(size, device=self.device)
+        for row, own in zip(self.rows, latents, strict=True):
+            torch.randn(size[1:], generator=row.trainer.inside.noise, out=own)
+        return latents
+
+    def _batch(self) -> tuple[Tensor, Tensor | None]:
+        """Each training's own real samples, [K, B, ...], and their labels, [K, B]."""
+        rows = torch.stack([next(row.batches) for row in self.rows])
+        real = self.domain.encode(self._samples[rows.flatten()])
+        labels = None if self._labels is None else self._labels[rows]
+        return real.view(*rows.shape, *real.shape[1:]), labels
+
+    def _pass(self, side: Side, batch: Tensor, labels: Tensor | None) -> Tensor:
+        """A pass through K networks in the configurations' precision; float32 comes out."""
+        inputs = (batch,) if labels is None else (batch, labels)
+        if self.config.precision == "float32":
+            passed: Tensor = side.stacked(*inputs)
+            return passed
+        with torch.autocast(self.device.type, torch.bfloat16):
+            passed = side.stacked.differentiable_twice(*inputs)
+        return passed.float()
+
+    def _critic(self, labels: Tensor | None) -> Callable[[Tensor], Tensor]:
+        network = self._discriminator.stacked.differentiable_twice
+        return network if labels is None else lambda samples: network(samples, labels)
+
+    def _backward(self, loss: Tensor) -> None:
+        torch.autograd.backward(loss, self._each_one)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """The averaged generators follow (`update_average`)."""
+        if self.config.ema is None:
+            return
+        weights = []
+        for row in self.rows:
+            decay, step = row.trainer.config.ema, row.trainer.step
+            assert decay is not None
+            weights.append(1 - min(decay, (1 + step) / (10 + step)))
+        if len(set(weights)) == 1:
+            self._averages.lerp_(self._generator.weights, weights[0])
+        else:
+            each = self._averages.new_tensor(weights).unsqueeze(1)
+            self._averages.lerp_(self._generator.weights, each)
