@@ -64,8 +64,8 @@ class Penalty(Protocol):
     for one kind of data alone says so by an attribute `kind = "images"`, and one that takes each
     sample's own slope by `per_sample = True`: it is refused beside batch norm.
 
-    Trainings can be computed as one (`resources.lanes`) with a penalty that has the attribute `per_lane`:
-    the options that may then be tensors [...], one value for each training, where they differ.
+    Trainings can be computed as one (`resources.lanes`) with a penalty that has an attribute
+    `per_lane`: the options that may then be tensors [...], one value for each training.
     """
 
     def __call__(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class Consistency:
     """
 
     kind: ClassVar[str] = "images"
+    per_lane: ClassVar[tuple[str, ...]] = ("weight",)
 
     def __init__(
         self,

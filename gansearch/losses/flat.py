@@ -11,8 +11,8 @@ from gansearch.losses import Penalty
 
 
 def on_samples(penalty: Penalty, *, flat: bool, leading: int = 1) -> Penalty:
-    """A penalty as it is called with samples B x shape, whichever the shape of a sample is; behind so many
-    `leading` axes, of which B is the last.
+    """A penalty as it is called with samples B x shape, whichever the shape of a sample is; behind so
+    many `leading` axes, of which B is the last.
 
     One that is `flat` is given samples [B, D] and a critic of such; any other is given them as the data
     have them, so that it may know of images.

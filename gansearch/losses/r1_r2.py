@@ -25,6 +25,7 @@ class R1R2:
 
     flat: ClassVar[bool] = True
     per_sample: ClassVar[bool] = True
+    per_lane: ClassVar[tuple[str, ...]] = ("weight",)
 
     def __init__(self, *, weight: Annotated[float, Field(ge=0)] = 1.0) -> None:
         self.weight = weight

@@ -22,6 +22,7 @@ class R2:
 
     flat: ClassVar[bool] = True
     per_sample: ClassVar[bool] = True
+    per_lane: ClassVar[tuple[str, ...]] = ("weight",)
 
     def __init__(self, *, weight: Annotated[float, Field(ge=0)] = 10.0) -> None:
         self.weight = weight

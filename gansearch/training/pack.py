@@ -59,7 +59,7 @@ class Divisible(Protocol):
 
 
 class LaneError(Exception):
-    """An error, its cause, of one of the trainings that were due; the others have nothing to do with it.
+    """An error, its cause, of one of the trainings that were due, with which no other has to do.
 
     Args:
         number: of the training.

@@ -88,7 +88,7 @@ class Inside:
     labels: Tensor | None
     order: DataOrder
     loss: Loss
-    penalty: object
+    penalty: Penalty | None
     noise: torch.Generator
     chance: torch.Generator
     g_optimizer: torch.optim.Optimizer
@@ -136,9 +136,10 @@ class Trainer:
         sides = config.optimizer
         self._g_optimizer = build_optimizer(sides.generator, self.generator)
         self._d_optimizer = build_optimizer(sides.discriminator, self.discriminator)
-        self._part: object = penalty
-        self._constraint = self._part if isinstance(self._part, Constraint) else None
-        self._observer = self._part if isinstance(self._part, Observer) else None
+        part: object = penalty
+        self._part = penalty
+        self._constraint = part if isinstance(part, Constraint) else None
+        self._observer = part if isinstance(part, Observer) else None
         self._noise, self._chance = self._stream("noise"), self._stream("penalty")
         self._flips = self._stream("labels")
         self._penalty = self._penalty_of(penalty) if penalty else None
@@ -249,7 +250,7 @@ class Trainer:
 
     @property
     def inside(self) -> Inside:
-        """What a training is made of, for whoever trains several as one (`gansearch.training.stacked`)."""
+        """What it is made of, for whoever trains several as one (`gansearch.training.stacked`)."""
         return Inside(
             self._samples,
             self._labels,

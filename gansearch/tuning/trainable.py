@@ -113,8 +113,8 @@ class Worker(Trainable):  # type: ignore[misc]
         """Called once per worker process; what it is given comes through Ray's object store.
 
         `mark` is what only a node that sees the study's directory can read; `cpus` and `gpus`, the
-        worker's share of the machine; `lanes`, how many trials it carries at most; `halve_batch`, how often a trial that is out of memory goes on in
-        micro-batches half as large.
+        worker's share of the machine; `lanes`, how many trials it carries at most; `halve_batch`, how
+        often a trial that is out of memory goes on in micro-batches half as large.
         """
         if mark and (wrong := sees(*mark)):
             raise OSError(f"this node {wrong}: {directory}")
@@ -136,7 +136,9 @@ class Worker(Trainable):  # type: ignore[misc]
 
     def _start_empty(self) -> None:
         together = self._lanes > 1
-        self._pack: Pack = FusedPack(self._build, self._beside) if together else SequentialPack(self._build)
+        self._pack: Pack = (
+            FusedPack(self._build, self._beside) if together else SequentialPack(self._build)
+        )
         self._carried: dict[int, _Carried] = {}
         self._orders: list[Callable[[], None]] = []
 

@@ -24,6 +24,8 @@ class BatchNorm(nn.Module):
             differentiated but once.
     """
 
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
@@ -41,13 +43,14 @@ class BatchNorm(nn.Module):
             self.register_buffer(name, None if each[0] is None else torch.stack(each))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Inputs [K, B, C, ...] -> the same shape, each channel of a network to mean 0 and variance 1."""
+        """Inputs [K, B, C, ...] -> the same shape, each channel to mean 0 and variance 1."""
         count, _, channels, *_ = inputs.shape
         plain = inputs.dim() == 3 and inputs.dtype == torch.float32
-        if self.training and self.own_backward and plain and self.weight is not None:
-            outputs, mean, variance = _normalised(inputs, self.weight, self.bias, self.eps)
-            self._follow(mean, variance, inputs.shape[1])
-            return outputs
+        weight, bias = self.weight, self.bias
+        if self.training and self.own_backward and plain and weight is not None and bias is not None:
+            normal, of_batch, spread = _normalised(inputs, weight, bias, self.eps)
+            self._follow(of_batch, spread, inputs.shape[1])
+            return normal
         # As channels of one network: [B, K * C, ...].
         wide = inputs.transpose(0, 1).flatten(1, 2)
         counting = self.training or self.running_mean is None
@@ -55,16 +58,17 @@ class BatchNorm(nn.Module):
             None if each is None else each.detach().clone().reshape(-1)
             for each in (self.running_mean, self.running_var)
         )
-        weight, bias = (None if p is None else p.reshape(-1) for p in (self.weight, self.bias))
+        scale, shift = (None if p is None else p.reshape(-1) for p in (weight, bias))
         outputs = nn.functional.batch_norm(
-            wide, mean, variance, weight, bias, counting, self._weight_of_this_batch(), self.eps
+            wide, mean, variance, scale, shift, counting, self._weight_of_this_batch(), self.eps
         )
-        if self.training and mean is not None and variance is not None:
-            assert self.running_mean is not None and self.running_var is not None
-            self.running_mean.copy_(mean.view(count, channels))
-            self.running_var.copy_(variance.view(count, channels))
+        if self.training:
+            for ours, moved in ((self.running_mean, mean), (self.running_var, variance)):
+                if ours is not None and moved is not None:
+                    ours.copy_(moved.view(count, channels))
             self._count()
-        return outputs.unflatten(1, (count, channels)).transpose(0, 1)
+        apart = outputs.view(len(outputs), count, channels, *outputs.shape[2:])
+        return apart.transpose(0, 1)
 
     def _weight_of_this_batch(self) -> float:
         if self.momentum is not None:
@@ -91,19 +95,20 @@ def _normalised(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs [K, B, C], means [K, C] and biased variances [K, C]."""
     found: tuple[Tensor, Tensor, Tensor]
-    found = _Normalise.apply(inputs, weight, bias, eps)  # type: ignore[no-untyped-call]
+    found = _Normalise.apply(inputs, weight, bias, eps)
     return found
 
 
 class _Normalise(torch.autograd.Function):
     """y = w (x - mean) / s + b, s = sqrt(variance + eps), over the rows of K batches.
 
-    Backward, with n = (x - mean) / s: dw = sum of n dy, db = sum of dy, dx = w / s (dy - (db + n dw) / B).
-    (Torch's own `var_mean` over rows takes ten times as long as two sums.)
+    Backward, with n = (x - mean) / s: dw = sum of n dy, db = sum of dy,
+    dx = w / s (dy - (db + n dw) / B). (Torch's own `var_mean` over rows takes ten times as
+    long as two sums.)
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         mean = inputs.mean(1)
@@ -118,7 +123,7 @@ class _Normalise(torch.autograd.Function):
         return outputs, mean, variance
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         normal, inverse, weight = ctx.saved_tensors
         of_bias, of_weight = gradient.sum(1), (gradient * normal).sum(1)

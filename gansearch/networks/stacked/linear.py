@@ -105,20 +105,20 @@ def _linear(
     v: Tensor | None,
     sigma: Tensor | None,
 ) -> Tensor:
-    outputs: Tensor = _Linear.apply(inputs, weight, bias, u, v, sigma)  # type: ignore[no-untyped-call]
+    outputs: Tensor = _Linear.apply(inputs, weight, bias, u, v, sigma)
     return outputs
 
 
 class _Linear(torch.autograd.Function):
     """y = x W^T / sigma + b of K layers, sigma = u W v of P passes, or 1.
 
-    Backward: with h = dy / sigma, dx = h W, dW = h^T x - sum over passes of <h, y - b> u v^T, db = sum of
-    dy. Where weights have a gradient already, the product itself adds to it, which saves two passes
+    Backward: with h = dy / sigma, dx = h W, dW = h^T x - sum over passes of <h, y - b> u v^T, db = sum
+    of dy. Where weights have a gradient already, the product itself adds to it, which saves two passes
     through memory.
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         inputs: Tensor,
         weight: Tensor,
@@ -143,7 +143,7 @@ class _Linear(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, *spectral = ctx.saved_tensors
         for_inputs, for_weight, for_bias, *_ = ctx.needs_input_grad

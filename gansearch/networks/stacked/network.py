@@ -42,8 +42,8 @@ class StackedNetwork(nn.Module):
 
     @contextmanager
     def in_turn(self, count: int) -> Iterator[None]:
-        """While it is open, it is given so many batches behind one another, [K, count * B, ...], that it
-        would have seen in turn. Not for networks that join samples.
+        """While it is open, it is given so many batches behind one another, [K, count * B, ...], that
+        it would have seen in turn. Not for networks that join samples.
         """
         for layer in self._spectral:
             layer.passes = count
@@ -58,7 +58,7 @@ class StackedNetwork(nn.Module):
         for layer in self._own:
             layer.own_backward = False  # type: ignore[assignment]
         try:
-            return self(*inputs)
+            return self.forward(*inputs)
         finally:
             for layer in self._own:
                 layer.own_backward = True  # type: ignore[assignment]
@@ -121,4 +121,3 @@ def stacked_name(name: str) -> str:
         if name.endswith(alone):
             return name.removesuffix(alone) + stacked
     return name
-

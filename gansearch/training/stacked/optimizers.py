@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn, optim
@@ -32,7 +32,7 @@ class StackedOptimizer:
         CannotStack: an option of torch's that is not among ours.
     """
 
-    moments: dict[str, str]  # torch's name of a state -> the option without which there is none
+    moments: ClassVar[dict[str, str]]  # torch's name of a state -> the option that it is there for
     odd: tuple[str, ...] = ("maximize", "differentiable")
 
     def __init__(
@@ -70,19 +70,15 @@ class StackedOptimizer:
         optimizer = self.optimizers[row]
         (group,) = optimizer.param_groups
         for parameter, (start, shape) in zip(group["params"], self.places, strict=True):
-            known = optimizer.state[parameter]
-            if self.counts:
-                known["step"] = self.steps[row].clone()
-            for name, state in self.states.items():
-                wanted = self.moments[name]
-                held = not wanted or group[wanted] > 0
-                if held:
-                    known[name] = state[row, start : start + shape.numel()].view(shape)
-                elif self.keeps_none:
-                    known[name] = None
+            held: dict[str, Tensor] = {"step": self.steps[row].clone()} if self.counts else {}
+            for name, option in self.moments.items():
+                if not option or group[option] > 0:
+                    state = self.states[name][row, start : start + shape.numel()]
+                    held[name] = state.view(shape)
+            if held:
+                optimizer.state[parameter] = held
 
-    counts = True
-    keeps_none = False
+    counts: ClassVar[bool] = True
 
     def step(self) -> None:
         """Update all weights."""
@@ -111,7 +107,7 @@ class StackedOptimizer:
 class Adam(StackedOptimizer):
     """Adam and AdamW: torch's fused kernel, once for all rows of the same settings."""
 
-    moments = {"exp_avg": "", "exp_avg_sq": ""}
+    moments: ClassVar[dict[str, str]] = {"exp_avg": "", "exp_avg_sq": ""}
     odd = ("maximize", "differentiable", "amsgrad", "capturable")
 
     @torch.no_grad()
@@ -119,7 +115,8 @@ class Adam(StackedOptimizer):
         """Update all weights."""
         torch._foreach_add_(self.steps, 1)
         for settings, rows in self._alike:
-            rule = torch._fused_adamw_ if settings["decoupled_weight_decay"] else torch._fused_adam_
+            decoupled = settings["decoupled_weight_decay"]
+            rule: Any = torch._fused_adamw_ if decoupled else torch._fused_adam_
             beta1, beta2 = settings["betas"]
             rule(
                 *(
@@ -141,7 +138,7 @@ class Adam(StackedOptimizer):
 class RMSprop(StackedOptimizer):
     """RMSprop: s = alpha s + (1 - alpha) g^2; w = w - lr g / (sqrt(s) + eps)."""
 
-    moments = {"square_avg": ""}
+    moments: ClassVar[dict[str, str]] = {"square_avg": ""}
     odd = ("maximize", "differentiable", "centered", "momentum", "weight_decay", "capturable")
 
     @torch.no_grad()
@@ -157,9 +154,9 @@ class RMSprop(StackedOptimizer):
 class SGD(StackedOptimizer):
     """Gradient descent: b = momentum b + g; w = w - lr b."""
 
-    moments = {"momentum_buffer": "momentum"}
+    moments: ClassVar[dict[str, str]] = {"momentum_buffer": "momentum"}
     odd = ("maximize", "differentiable", "nesterov", "dampening", "weight_decay")
-    counts, keeps_none = False, True
+    counts = False
 
     @torch.no_grad()
     def step(self) -> None:

@@ -108,10 +108,8 @@ class FusedPack:
     def advance(self) -> list[tuple[int, Report]]:
         """Train those that are due until one is at its next report."""
         turn = self._turns[0]
-        if turn == ALONE:
-            told = self._sequential.advance()
-        else:
-            told = self._advance(turn, self._groups[turn])
+        alone = turn == ALONE
+        told = self._sequential.advance() if alone else self._advance(turn, self._groups[turn])
         if not self._cramped and self._turns[:1] == [turn]:
             self._turns.append(self._turns.pop(0))
         return told
@@ -227,7 +225,8 @@ class FusedPack:
                 group.lanes.take(row, self._trainer(group, number))
                 group.rows[row] = number
             return
-        if len(wanted) == 1 and not (group.lanes and group.lanes.is_amid(self._trainer(group, *wanted))):
+        amid = group.lanes is not None and group.lanes.is_amid(self._trainer(group, wanted[0]))
+        if len(wanted) == 1 and not amid:
             group.lanes, group.rows = None, []
             return
         group.lanes = Lanes([self._trainer(group, number) for number in wanted], group.lanes)
@@ -258,7 +257,7 @@ class FusedPack:
 
 
 def _copied(state: Any) -> Any:
-    """A state whose tensors have memory of their own: a file of a view holds all that it is a view of."""
+    """A state whose tensors have memory of their own; a view would be saved with all that it is of."""
     if isinstance(state, Tensor):
         return state.clone()
     if isinstance(state, dict):

@@ -89,10 +89,10 @@ def stacked_penalty(trainers: Sequence[Trainer]) -> Penalty | None:
 
 
 def constraints(trainers: Sequence[Trainer]) -> list[tuple[Constraint, list[Tensor]]]:
-    """What keeps each training's discriminator within bounds, and the parameters that it keeps there."""
+    """What keeps each training's discriminator within bounds, and the parameters that it keeps."""
     found = []
     for trainer in trainers:
-        part = trainer.inside.penalty
+        part: object = trainer.inside.penalty
         if isinstance(part, Constraint):
             found.append((part, [p.data for p in trainer.discriminator.parameters()]))
     return found

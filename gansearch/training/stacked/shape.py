@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gansearch.losses import LOSSES, PENALTIES
+from gansearch.losses.draws import takes_draws
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.networks.stacked import why_not
 from gansearch.study.config import Optimizer, TrialConfig, digest
@@ -49,14 +50,20 @@ def why_alone(config: TrialConfig) -> str:
     penalty = config.loss.penalty
     if penalty is not None and not hasattr(PENALTIES.find(penalty.name), "per_lane"):
         return f"the penalty '{penalty.name}' does not say which of its options may differ (per_lane)"
+    if penalty is not None and (penalty.every > 1 or penalty.schedule is not None):
+        return "loss.penalty: every and schedule"
+    loss = LOSSES.build(config.loss.name, config.loss.options)
+    if takes_draws(loss.d) and config.loss.options.get("flipping"):
+        return "loss: flipping"
     for side in ("generator", "discriminator"):
         if reason := _of_optimizer(getattr(config.optimizer, side), side):
             return reason
-    LOSSES.find(config.loss.name)
     return ""
 
 
 def _of_optimizer(optimizer: Optimizer, side: str) -> str:
+    if optimizer.clip is not None or optimizer.schedule is not None:
+        return f"optimizer.{side}: clip and schedule"
     if optimizer.name in OWN_OPTIMIZERS:
         return ""
     known = ", ".join(OWN_OPTIMIZERS)

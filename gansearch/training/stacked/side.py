@@ -26,9 +26,7 @@ class Side:
         CannotStack: there is no way to.
     """
 
-    def __init__(
-        self, networks: Sequence[nn.Module], optimizers: Sequence[optim.Optimizer]
-    ) -> None:
+    def __init__(self, networks: Sequence[nn.Module], optimizers: Sequence[optim.Optimizer]) -> None:
         if not all(p.requires_grad for p in networks[0].parameters()):
             raise CannotStack("a network with frozen weights")
         self.stacked = stack(networks)
@@ -44,9 +42,7 @@ class Side:
         ):
             part.copy_(parameter.detach())
             parameter.data, parameter.grad = part, gradient
-        self.optimizer = rule_of(optimizers[0])(
-            optimizers, self.weights, self.gradients, self._places
-        )
+        self.optimizer = rule_of(optimizers[0])(optimizers, self.weights, self.gradients, self._places)
         for row in range(len(networks)):
             self._lend(row)
 
@@ -80,4 +76,5 @@ class Side:
 
     def norms(self) -> Tensor:
         """Euclidean norm over all the gradients of each network, [K]."""
-        return torch.linalg.vector_norm(self.gradients, dim=1)
+        norms: Tensor = torch.linalg.vector_norm(self.gradients, dim=1)
+        return norms

@@ -1,4 +1,4 @@
-"""How K trainings of one architecture train as one: the step of `gansearch.training.trainer`, stacked."""
+"""How K trainings of one architecture train as one: the step of `Trainer`, stacked."""
 
 from __future__ import annotations
 
@@ -60,6 +60,9 @@ class Lanes:
     """
 
     def __init__(self, trainers: Sequence[Trainer], before: Lanes | None = None) -> None:
+        if before is not None:
+            for number in range(len(before.rows)):
+                before.give(number)
         first = trainers[0]
         self.config, self.device, self.domain = first.config, first.device, first.domain
         inside = [trainer.inside for trainer in trainers]
@@ -161,8 +164,7 @@ class Lanes:
     def report(self, number: int) -> Report:
         """Make a row's report, and begin with what comes after it."""
         row, trainer = self.rows[number], self.rows[number].trainer
-        self._generator.optimizer.give(number)
-        self._discriminator.optimizer.give(number)
+        self.give(number)
         try:
             steps = trainer.step - row.first
             batches = steps * self.config.discriminator_steps
@@ -171,6 +173,11 @@ class Lanes:
             self._clear(number)
             if not trainer.finished:
                 row.begin()
+
+    def give(self, number: int) -> None:
+        """Have a row's training hold all that it would have alone; its weights it holds at any time."""
+        self._generator.optimizer.give(number)
+        self._discriminator.optimizer.give(number)
 
     def _window(self, number: int, steps: int) -> Window:
         """What a training alone would have gathered."""
@@ -209,13 +216,14 @@ class Lanes:
                 both = None if labels is None else torch.cat([labels, labels], 1)
                 with discriminator.stacked.in_turn(2):
                     logits = self._pass(discriminator, torch.cat([real, seen], 1), both)
-                real_logits, fake_logits = logits.split(size, 1)
+                real_logits, fake_logits = logits[:, :size], logits[:, size:]
             loss = self._loss.d(real_logits, fake_logits)
             if self._penalty is not None:
                 loss = loss + self._penalty(self._critic(labels), real, seen)
             self._backward(loss)
             self._d_loss += loss.detach()
-            self._logits = [*self._logits[1 - JUDGED_BATCHES :], (real_logits.detach(), fake_logits.detach())]
+            judged = real_logits.detach(), fake_logits.detach()
+            self._logits = [*self._logits[1 - JUDGED_BATCHES :], judged]
             if measure:
                 d_norms = discriminator.norms()
             discriminator.optimizer.step()

@@ -1,0 +1,329 @@
+"""A pack whose trainings are trained as one: each is, up to rounding, what it would have been alone."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+
+from gansearch.study.records import Outcome
+from gansearch.training.pack import LaneError, Start
+from gansearch.training.stacked.pack import FusedPack
+from gansearch.training.stacked.shape import shape_of, why_alone
+from gansearch.training.stacked.step import Lanes
+from gansearch.training.trainer import Trainer
+
+PLAIN = {"optimizer": {s: {"name": "sgd", "lr": 0.05} for s in ("generator", "discriminator")}}
+FAMILIES = {
+    "non-saturating": {},
+    "minimax, rmsprop": {
+        "loss": {"name": "minimax"},
+        "optimizer": {"discriminator": {"name": "rmsprop"}},
+    },
+    "hinge, r1": {"loss": {"name": "hinge", "penalty": {"name": "r1"}}},
+    "wasserstein, gradient penalty": {
+        "loss": {"name": "wasserstein", "penalty": {"name": "gradient-penalty"}},
+        "discriminator_steps": 3,
+    },
+    "dragan": {"loss": {"name": "hinge", "penalty": {"name": "dragan"}}},
+    "least squares, batch norm": {
+        "loss": {"name": "least-squares"},
+        "discriminator": {"name": "mlp", "depth": 1, "width": 16, "norm": "batch"},
+    },
+    "zero-centred, layer norm": {
+        "loss": {"name": "hinge", "penalty": {"name": "zero-centred"}},
+        "discriminator": {"name": "mlp", "depth": 2, "width": 16, "norm": "layer"},
+    },
+    "clipping, no average": {
+        "loss": {"name": "wasserstein", "penalty": {"name": "clipping", "bound": 0.05}},
+        "discriminator": {"name": "mlp", "depth": 1, "width": 16, "norm": "none"},
+        "ema": None,
+    },
+    "consistency": {"loss": {"name": "hinge", "penalty": {"name": "consistency", "mirror": False}}},
+    "relativistic, r1-r2": {"loss": {"name": "relativistic-paired", "penalty": {"name": "r1-r2"}}},
+}
+
+
+@pytest.fixture
+def lanes(trainer):
+    def make(*sections):
+        return Lanes([trainer(**each) for each in sections])
+
+    return make
+
+
+def distance(one, other):
+    """Between all the weights of two trainings, relative to their size."""
+    weights = [
+        torch.cat(
+            [
+                p.flatten()
+                for side in ("generator", "discriminator")
+                for p in getattr(t, side).parameters()
+            ]
+        )
+        for t in (one, other)
+    ]
+    return ((weights[0] - weights[1]).norm() / weights[1].norm()).item()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_weights_after_a_step_and_after_a_hundred(name, trainer, lanes):
+    """By plain gradient descent: what divides gradients by their size magnifies their rounding."""
+    for steps, bound in ((1, 1e-6), (100, 1e-3)):
+        budget = {"budget": {"steps": steps, "report_every": steps}}
+        sections = [FAMILIES[name] | PLAIN | budget | {"seed": seed} for seed in range(3)]
+        together = lanes(*sections)
+        assert together.train() == [0, 1, 2]
+        for row, section in enumerate(sections):
+            alone = trainer(**section)
+            alone.advance()
+            assert distance(together.rows[row].trainer, alone) < bound
+            assert alone.step == together.rows[row].trainer.step == steps
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_starts_order_and_noise_are_the_same_to_the_bit(name, trainer, lanes):
+    sections = [FAMILIES[name] | {"seed": seed} for seed in range(3)]
+    together, alone = lanes(*sections), [trainer(**each) for each in sections]
+    for row, one in zip(together.rows, alone, strict=True):
+        for ours, theirs in zip(
+            row.trainer.generator.parameters(), one.generator.parameters(), strict=True
+        ):
+            assert torch.equal(ours, theirs)
+    together.train()
+    for row, one in zip(together.rows, alone, strict=True):
+        one.advance()
+        for stream in ("noise", "chance"):
+            ours, theirs = (getattr(t.inside, stream).get_state() for t in (row.trainer, one))
+            assert torch.equal(ours, theirs), stream
+    latents = together._latents()
+    images, _ = Lanes([row.trainer for row in together.rows])._batch()
+    for row, one in enumerate(alone):
+        assert torch.equal(latents[row], one._latents(16))
+        index = next(one.inside.order.batches(one.batch_number, 1, one.device))
+        assert torch.equal(images[row], one.domain.encode(one.inside.samples[index]))
+
+
+def numbers(report):
+    return {k: v for k, v in report.metrics.items() if k not in ("images_per_second", "lanes")}
+
+
+@pytest.fixture
+def pack(digits, reference):
+    return FusedPack(lambda config: Trainer(config, digits, reference))
+
+
+def play(pack, curves, states=None, rounds=1000):
+    """Advance a pack, letting go of what has ended."""
+    while pack.due() and rounds:
+        rounds -= 1
+        due = pack.due()
+        for number, report in pack.advance():
+            assert number in due
+            curves.setdefault(number, []).append(report)
+            if states is not None:
+                states[number] = copy.deepcopy(pack.state(number))
+            if report.outcome:
+                pack.stop([number])
+    return curves
+
+
+def test_reports_are_those_of_each_alone(pack, tiny, trainer):
+    """Of one architecture, with losses, rates, averages and weights of penalties of their own."""
+    rate = {"generator": {"lr": 1e-3}, "discriminator": {"lr": 2e-3, "beta1": 0.0}}
+    penalty = {"name": "r1", "weight": 0.5}
+    sections = [
+        {"loss": {"name": "hinge", "penalty": {"name": "r1"}}, "optimizer": rate},
+        {"loss": {"name": "minimax", "penalty": penalty}, "ema": 0.9},
+        {"loss": {"name": "hinge", "penalty": penalty}, "seed": 5},
+        {
+            "loss": {"name": "wasserstein", "penalty": penalty},
+            "budget": {"steps": 12, "report_every": 4},
+        },
+    ]
+    configs = [tiny(**each) for each in sections]
+    assert len({shape_of(config) for config in configs}) == 1
+    pack.begin([Start(number, config) for number, config in enumerate(configs)])
+    curves = play(pack, {})
+    for number, section in enumerate(sections):
+        alone = trainer(**section)
+        while not alone.finished:
+            alone.advance()
+        assert [(r.step, r.images, r.outcome) for r in curves[number]] == [
+            (r.step, r.images, r.outcome) for r in alone.reports
+        ]
+        for ours, theirs in zip(curves[number], alone.reports, strict=True):
+            assert numbers(ours).keys() == numbers(theirs).keys()
+            assert numbers(ours) == pytest.approx(numbers(theirs), rel=5e-2, abs=1e-2)
+            assert {k for k in ours.metrics if k not in theirs.metrics} <= {"lanes"}
+    assert curves[0][0].metrics["lanes"] == 4
+
+
+def weights(state):
+    return [v for side in ("generator", "discriminator", "averaged") for v in state[side].values()]
+
+
+def same(one, other):
+    pairs = zip(weights(one), weights(other), strict=True)
+    return all(torch.equal(a, b) or (a.isnan().equal(b.isnan()) and a.isnan().any()) for a, b in pairs)
+
+
+def test_one_that_diverges_leaves_the_others_as_they_are_to_the_bit(digits, reference, tiny):
+    huge = {"discriminator": {"name": "adam", "lr": 1e30}}
+    found = []
+    for second in ({}, {"optimizer": huge}):
+        pack = FusedPack(lambda config: Trainer(config, digits, reference))
+        squares = {"seed": 1, "loss": {"name": "least-squares"}}
+        sections = [{"seed": 0}, squares | second, {"seed": 2}]
+        budget = {"budget": {"steps": 120, "report_every": 60}}
+        pack.begin([Start(n, tiny(**each, **budget)) for n, each in enumerate(sections)])
+        states: dict = {}
+        found.append((play(pack, {}, states), states))
+    (calm, calm_states), (wild, wild_states) = found
+    assert [r.outcome for r in wild[1]] == [Outcome.DIVERGED]
+    assert wild[1][0].step == 50, "where its losses are looked at"
+    assert math.isnan(wild[1][0].metrics["d_grad_norm"])
+    for number in (0, 2):
+        assert [numbers(r) for r in wild[number]] == [numbers(r) for r in calm[number]]
+        assert same(wild_states[number], calm_states[number])
+
+
+def test_a_place_that_is_free_is_taken_by_the_next_and_the_rest_goes_on(pack, tiny, digits, reference):
+    states: dict = {}
+    curves: dict = {}
+    pack.begin([Start(n, tiny(seed=n)) for n in range(3)])
+    play(pack, curves, states, rounds=2)
+    (group,) = pack._groups.values()
+    before = group.lanes
+    pack.stop([1])
+    pack.begin([Start(7, tiny(seed=7))])
+    play(pack, curves, states, rounds=1)
+    assert group.rows == [0, 7, 2]
+    assert group.lanes is before
+    play(pack, curves, states)
+    assert [len(curves[n]) for n in (0, 1, 2, 7)] == [4, 2, 4, 4]
+    whole: dict = {}
+    other = FusedPack(lambda config: Trainer(config, digits, reference))
+    other.begin([Start(n, tiny(seed=n)) for n in (7, 0)])
+    play(other, {}, whole)
+    assert same(states[0], whole[0]), "whoever the others are"
+
+
+def test_from_packs_into_others_and_alone_and_back(pack, tiny, digits, reference, trainer):
+    def new():
+        return FusedPack(lambda config: Trainer(config, digits, reference))
+
+    uninterrupted: dict = {}
+    pack.begin([Start(n, tiny(seed=n)) for n in range(4)])
+    play(pack, {}, uninterrupted)
+    states: dict = {}
+    curves: dict = {}
+    first = new()
+    first.begin([Start(n, tiny(seed=n)) for n in range(4)])
+    play(first, curves, states, rounds=2)
+    halves = [new(), new()]
+    for numbers_, half in zip(([2, 0], [1, 3]), halves, strict=True):
+        half.begin([Start(n, tiny(seed=n), 10, lambda n=n: states[n]) for n in numbers_])
+        play(half, curves, states)
+    for number in range(4):
+        assert same(states[number], uninterrupted[number]), "to the bit in packs of two and more"
+    assert [r.step for r in curves[1]] == [5, 10, 15, 20]
+    alone, moved = trainer(seed=1), trainer(seed=1)
+    while not alone.finished:
+        alone.advance()
+    lane = Lanes([moved, trainer(seed=2)])
+    lane.train()
+    lane.report(0)
+    one = trainer(seed=1)
+    one.load(moved.state())
+    while not one.finished:
+        one.advance()
+    assert distance(one, alone) < 1e-3
+
+
+def test_a_state_holds_no_more_than_its_own(pack, tiny, tmp_path):
+    from gansearch.training import checkpoint
+
+    pack.begin([Start(n, tiny(seed=n)) for n in range(6)])
+    pack.advance()
+    together = checkpoint.save(tmp_path, 5, pack.state(0)).stat().st_size
+    alone = FusedPack(pack._make)
+    alone.begin([Start(0, tiny(seed=0))])
+    alone.advance()
+    assert together < 1.1 * checkpoint.save(tmp_path, 6, alone.state(0)).stat().st_size
+
+
+def test_an_error_in_one_is_its_own(digits, reference, tiny):
+    class Bad(Trainer):
+        def _measure(self, window):
+            if self.config.seed == 1 and self.step == 10:
+                raise KeyError("a bug of the user's")
+            return super()._measure(window)
+
+    pack = FusedPack(lambda config: Bad(config, digits, reference))
+    pack.begin([Start(n, tiny(seed=n)) for n in range(3)])
+    curves: dict = {}
+    with pytest.raises(LaneError) as caught:
+        play(pack, curves)
+    assert caught.value.number == 1
+    assert isinstance(caught.value.__cause__, KeyError)
+    pack.stop([1])
+    play(pack, curves)
+    assert [[r.step for r in curves[n]] for n in (0, 1, 2)] == [[5, 10, 15, 20], [5], [5, 10, 15, 20]]
+    assert not math.isnan(curves[2][1].metrics["d_grad_norm"])
+
+
+def test_those_that_cannot_be_together_are_trained_in_turn(pack, tiny, trainer, caplog):
+    sections = [
+        {"seed": 0, "generator": {"name": "mlp", "depth": 2, "width": 16}},
+        {"seed": 1, "optimizer": {"generator": {"clip": 1.0}}},
+        {"seed": 2},
+        {"seed": 3},
+    ]
+    pack.begin([Start(n, tiny(**each)) for n, each in enumerate(sections)])
+    curves = play(pack, {})
+    assert "optimizer.generator: clip and schedule" in caplog.text
+    assert [len(curves[n]) for n in range(4)] == [4] * 4
+    assert [curves[n][0].metrics.get("lanes") for n in range(4)] == [None, None, 2, 2]
+    for number in (0, 1):
+        alone = trainer(**sections[number])
+        while not alone.finished:
+            alone.advance()
+        assert [numbers(r) for r in curves[number]] == [numbers(r) for r in alone.reports]
+
+
+def test_for_want_of_memory_one_is_held_at_a_time(pack, tiny):
+    states: dict = {}
+    curves: dict = {}
+    pack.begin([Start(n, tiny(seed=n), latest=lambda n=n: states.get(n)) for n in range(3)])
+    assert not pack.release()
+    play(pack, curves, states, rounds=1)
+    assert pack.release()
+    assert not pack.release()
+    play(pack, curves, states)
+    assert [[r.step for r in curves[n]] for n in range(3)] == [[5, 10, 15, 20]] * 3
+    assert [r.metrics.get("lanes") for r in curves[1]] == [3, None, None, None]
+
+
+def test_shapes_are_of_what_must_be_alike(tiny):
+    base = shape_of(tiny())
+    for section in (
+        {"seed": 3},
+        {"loss": {"name": "hinge"}},
+        {"optimizer": {"generator": {"lr": 1.0}}},
+        {"ema": 0.5},
+        {"budget": {"steps": 10, "report_every": 5}},
+    ):
+        assert shape_of(tiny(**section)) == base
+        assert not why_alone(tiny(**section))
+    for section in (
+        {"batch_size": 8},
+        {"loss": {"name": "hinge", "penalty": {"name": "r1"}}},
+        {"optimizer": {"generator": {"name": "sgd"}}},
+        {"ema": None},
+        {"discriminator": {"name": "mlp", "depth": 1, "width": 16, "norm": "batch"}},
+    ):
+        assert shape_of(tiny(**section)) != base
