@@ -176,9 +176,8 @@ def test_one_that_diverges_leaves_the_others_as_they_are_to_the_bit(digits, refe
     found = []
     for second in ({}, {"optimizer": huge}):
         pack = FusedPack(lambda config: Trainer(config, digits, reference))
-        squares = {"seed": 1, "loss": {"name": "least-squares"}}
-        sections = [{"seed": 0}, squares | second, {"seed": 2}]
-        budget = {"budget": {"steps": 120, "report_every": 60}}
+        sections = [{"seed": 0}, {"seed": 1} | second, {"seed": 2}]
+        budget = {"budget": {"steps": 120, "report_every": 60}, "loss": {"name": "least-squares"}}
         pack.begin([Start(n, tiny(**each, **budget)) for n, each in enumerate(sections)])
         states: dict = {}
         found.append((play(pack, {}, states), states))
