@@ -126,8 +126,9 @@ class Resources(Section):
     Attributes:
         cpus: CPU cores of a worker, and its torch threads.
         gpus: GPUs of a worker; below 1, its share of one GPU's memory too.
-        lanes: trials that a worker carries at a time, each as it would be alone; fewer where few are
-            left for all workers. They train in turn, and share the worker's CPUs and GPUs.
+        lanes: trials that a worker carries at a time; fewer where few are left for all workers. Those
+            of one architecture train as one, several times as fast where networks are small, all others
+            in turn; each is, up to rounding, what it would be alone.
         retries: how often in a row, with no report between, a trial goes on from its last checkpoint
             after its worker died. A node's death does not count.
         halve_batch: how often one that is out of memory goes on from there with each batch computed in

@@ -9,7 +9,7 @@ import torch
 from torch import nn, optim
 from torch.nn.utils import parametrizations
 
-from gansearch.data.domain import as_domain
+from gansearch.data.domain import Images
 from gansearch.networks import mlp
 from gansearch.networks.norms import spectral_norm
 from gansearch.networks.stacked import CannotStack, stack, stacked_name
@@ -142,19 +142,34 @@ def test_rows_of_nan_leave_the_others_as_they_are():
             assert torch.equal(before, after)
 
 
-def test_a_conditional_mlp_takes_its_classes():
-    domain = as_domain((1, 8, 8))
-    domain = type(domain)(domain.shape, ("a", "b", "c"))
-    networks = built(lambda: mlp.Discriminator(domain, depth=1, width=8, conditional=True))
-    images, labels = torch.randn(ROWS, BATCH, 1, 8, 8), torch.randint(3, (ROWS, BATCH))
+DOMAIN = Images((1, 8, 8), ("a", "b", "c"))
+CONDITIONAL = {
+    "embedding": lambda: mlp.Discriminator(DOMAIN, depth=1, width=8, conditional=True),
+    "projection": lambda: mlp.Discriminator(
+        DOMAIN, depth=1, width=8, conditional=True, classes="projection"
+    ),
+    "joined": lambda: mlp.Generator(DOMAIN, 6, depth=1, width=8, conditional=True),
+    "norm": lambda: mlp.Generator(
+        DOMAIN, 6, depth=1, width=8, conditional=True, norm="conditional-batch"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_a_conditional_mlp_takes_its_classes(name):
+    networks = built(CONDITIONAL[name])
+    shape = (6,) if name in ("joined", "norm") else DOMAIN.shape
+    inputs, labels = torch.randn(ROWS, BATCH, *shape), torch.randint(3, (ROWS, BATCH))
     stacked = stack(networks)
-    logits = stacked(images, labels)
-    logits.square().sum().backward()
+    outputs = stacked(inputs, labels)
+    outputs.square().sum().backward()
+    found = dict(stacked.network.named_parameters())
     for row, network in enumerate(networks):
-        alone = network(images[row], labels[row])
-        close(logits[row], alone)
+        alone = network(inputs[row], labels[row])
+        close(outputs[row], alone)
         alone.square().sum().backward()
-        close(stacked.network.classes.weight.grad[row], network.classes.weight.grad)
+        for key, parameter in network.named_parameters():
+            close(found[stacked_name(key)].grad[row], parameter.grad, 1e-5)
 
 
 def test_what_cannot_be_stacked_is_named():

@@ -27,6 +27,7 @@ class Linear(nn.Module):
         super().__init__()
         self.own_backward = True
         self.weight = stacked_parameter([layer.weight for layer in layers])
+        self.in_features, self.out_features = layers[0].in_features, layers[0].out_features
         has_bias = layers[0].bias is not None
         self.bias = stacked_parameter([layer.bias for layer in layers]) if has_bias else None
 
@@ -58,6 +59,7 @@ class SpectralLinear(nn.Module):
         norms = [spectral_of(layer) for layer in layers]
         self.eps, self.passes, self.own_backward = norms[0].eps, 1, True
         self.weight = stacked_parameter([original_weight(layer) for layer in layers])
+        self.in_features, self.out_features = layers[0].in_features, layers[0].out_features
         has_bias = layers[0].bias is not None
         self.bias = stacked_parameter([layer.bias for layer in layers]) if has_bias else None
         self.register_buffer("u", torch.stack([norm.u for norm in norms]))

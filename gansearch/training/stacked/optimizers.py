@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from gansearch.networks.stacked import CannotStack
+from gansearch.training import optimizers
 
 Places = Sequence[tuple[int, torch.Size]]
 """Of each parameter of a network: where it begins in a row, and its shape."""
@@ -23,7 +24,7 @@ class StackedOptimizer:
     """What the rules have in common.
 
     Args:
-        optimizers: each network's own.
+        alone: each network's own optimizer.
         weights: [K, P].
         gradients: [K, P].
         places: where each parameter lies in a row.
@@ -36,13 +37,13 @@ class StackedOptimizer:
     odd: tuple[str, ...] = ("maximize", "differentiable")
 
     def __init__(
-        self, optimizers: Sequence[optim.Optimizer], weights: Tensor, gradients: Tensor, places: Places
+        self, alone: Sequence[optim.Optimizer], weights: Tensor, gradients: Tensor, places: Places
     ) -> None:
         self.weights, self.gradients, self.places = weights, gradients, places
-        self.optimizers = list(optimizers)
-        self.steps = [torch.zeros((), device=weights.device) for _ in optimizers]
+        self.optimizers = list(alone)
+        self.steps = [torch.zeros((), device=weights.device) for _ in alone]
         self.states = {name: torch.zeros_like(weights) for name in self.moments}
-        for row, optimizer in enumerate(optimizers):
+        for row, optimizer in enumerate(alone):
             self.take(row, optimizer)
 
     @torch.no_grad()
@@ -172,6 +173,10 @@ RULES: dict[type[optim.Optimizer], type[StackedOptimizer]] = {
     optim.AdamW: Adam,
     optim.RMSprop: RMSprop,
     optim.SGD: SGD,
+    optimizers.Adam: Adam,
+    optimizers.AdamW: Adam,
+    optimizers.RMSprop: RMSprop,
+    optimizers.SGD: SGD,
 }
 
 

@@ -59,6 +59,8 @@ class Lanes:
         CannotStack: something in them has no stacked counterpart.
     """
 
+    rows: list[Row]
+
     def __init__(self, trainers: Sequence[Trainer], before: Lanes | None = None) -> None:
         if before is not None:
             for number in range(len(before.rows)):
