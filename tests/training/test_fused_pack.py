@@ -326,3 +326,26 @@ def test_shapes_are_of_what_must_be_alike(tiny):
         {"discriminator": {"name": "mlp", "depth": 1, "width": 16, "norm": "batch"}},
     ):
         assert shape_of(tiny(**section)) != base
+
+
+def test_every_key_of_a_configuration_is_known_to_the_stacked_step(tiny):
+    """One that is added changes what a step does, or not: it is handled in `step`, or `why_alone`."""
+    config = tiny(loss={"name": "hinge", "penalty": {"name": "r1"}})
+    known = {
+        "TrialConfig": "data generator discriminator loss optimizer latent_size batch_size "
+        "discriminator_steps ema precision budget evaluation objective health deterministic seed "
+        "unsound",
+        "Discriminator": "name augment noise pack",
+        "Loss": "name penalty",
+        "Penalty": "name every schedule",
+        "Optimizer": "name schedule clip",
+    }
+    for part in (
+        config,
+        config.discriminator,
+        config.loss,
+        config.loss.penalty,
+        config.optimizer.generator,
+    ):
+        kind = type(part)
+        assert sorted(kind.model_fields) == sorted(known[kind.__name__].split())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from gansearch.losses import LOSSES, PENALTIES
 from gansearch.losses.draws import takes_draws
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.networks.stacked import why_not
-from gansearch.study.config import Optimizer, TrialConfig, digest
+from gansearch.study.config import TrialConfig, digest
 
 OWN_OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 
@@ -44,27 +45,27 @@ def shape_of(config: TrialConfig) -> str:
 
 def why_alone(config: TrialConfig) -> str:
     """Why a configuration is always trained alone, in words; empty where it can be with others."""
+    return next(_reasons(config), "")
+
+
+def _reasons(config: TrialConfig) -> Iterator[str]:
     for section, registry in (("generator", GENERATORS), ("discriminator", DISCRIMINATORS)):
         if reason := why_not(registry.find(getattr(config, section).name)):
-            return f"{section}: {reason}"
-    penalty = config.loss.penalty
+            yield f"{section}: {reason}"
+    shown, penalty = config.discriminator, config.loss.penalty
+    if shown.augment is not None or shown.noise is not None or shown.pack > 1:
+        yield "discriminator: augment, noise and pack"
     if penalty is not None and not hasattr(PENALTIES.find(penalty.name), "per_lane"):
-        return f"the penalty '{penalty.name}' does not say which of its options may differ (per_lane)"
+        yield f"the penalty '{penalty.name}' does not say which of its options may differ (per_lane)"
     if penalty is not None and (penalty.every > 1 or penalty.schedule is not None):
-        return "loss.penalty: every and schedule"
+        yield "loss.penalty: every and schedule"
     loss = LOSSES.build(config.loss.name, config.loss.options)
     if takes_draws(loss.d) and config.loss.options.get("flipping"):
-        return "loss: flipping"
+        yield "loss: flipping"
     for side in ("generator", "discriminator"):
-        if reason := _of_optimizer(getattr(config.optimizer, side), side):
-            return reason
-    return ""
-
-
-def _of_optimizer(optimizer: Optimizer, side: str) -> str:
-    if optimizer.clip is not None or optimizer.schedule is not None:
-        return f"optimizer.{side}: clip and schedule"
-    if optimizer.name in OWN_OPTIMIZERS:
-        return ""
-    known = ", ".join(OWN_OPTIMIZERS)
-    return f"optimizer.{side}: '{optimizer.name}' has no stacked counterpart; {known} have"
+        optimizer = getattr(config.optimizer, side)
+        if optimizer.clip is not None or optimizer.schedule is not None:
+            yield f"optimizer.{side}: clip and schedule"
+        if optimizer.name not in OWN_OPTIMIZERS:
+            known = ", ".join(OWN_OPTIMIZERS)
+            yield f"optimizer.{side}: '{optimizer.name}' has no stacked counterpart; {known} have"
