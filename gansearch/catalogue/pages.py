@@ -49,8 +49,10 @@ An **axis** may stand in place of any value in the sections marked *axes allowed
 | `{int: [1, 4]}` | an integer, both ends included |
 | `{choice: [a, b]}` | one of the options; an option may be a mapping with axes of its own, which exist only where it is chosen |
 
-`{same: optimizer.generator.lr}` is no axis but the value that stands at that path: one learning rate for both
-networks, as papers often search it. The other sections are shared by all trials of a study, so that their
+`{ratio: {of: optimizer.generator.lr, log: [0.25, 4]}}` draws a factor, and is the value that stands at
+that path times it: two learning rates are searched better as one and their ratio.
+`{same: optimizer.generator.lr}` is no axis but the value that stands at that path: one learning rate for
+both networks, as papers often search it. The other sections are shared by all trials of a study, so that their
 numbers can be compared. `--set KEY=VALUE` overrides any key by its dotted path.
 
 _This page is generated from the code: `make docs` writes it, and a test holds it equal._

@@ -8,7 +8,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from gansearch.study.records import Best, Goal, Report, best_report
 
@@ -16,13 +24,36 @@ Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Section(BaseModel):
+def later(default: Any) -> Any:
+    """Mark an option of a part that was added later: where it is not said and has its default,
+    configurations are written without it, so that they are those of before, with their digests.
+    """
+    return Field(exclude_if=lambda value: value == default)
+
+
+LATER = "later"
+"""Marks a key that was added later: configurations are written without it where it is not said."""
+
+
+class Written(BaseModel):
+    """What is written without the keys that were added later, where they are not said."""
+
+    @model_serializer(mode="wrap")
+    def _without_unsaid(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        for name, field in type(self).model_fields.items():
+            if LATER in field.metadata and name not in self.model_fields_set:
+                written.pop(name, None)
+        return written
+
+
+class Section(Written):
     """A mapping of the study file in which an unknown key is a mistake."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Part(BaseModel):
+class Part(Written):
     """A part by name, with its own options beside: `{name: dcgan, depth: 3}`, or just `dcgan`.
 
     The options belong to the part; the registry that finds it checks them.
@@ -95,14 +126,7 @@ class Schedule(Section):
         return (self.start + (1 - self.start) * risen) * fallen
 
 
-def later(default: Any) -> Any:
-    """Mark a key or an option that was added later: configurations are written without it where it has
-    its default, so that they are those of before, with their digests.
-    """
-    return Field(exclude_if=lambda value: value == default)
-
-
-Scheduled = Annotated[Schedule | None, later(None)]
+Scheduled = Annotated[Schedule | None, LATER]
 
 
 class Noise(Section):
@@ -141,9 +165,9 @@ class Discriminator(Part):
             discriminator is built for samples with so many times the channels or numbers.
     """
 
-    augment: Annotated[Part | None, later(None)] = None
-    noise: Annotated[Noise | None, later(None)] = None
-    pack: Annotated[int, Field(ge=1, le=64), later(1)] = 1
+    augment: Annotated[Part | None, LATER] = None
+    noise: Annotated[Noise | None, LATER] = None
+    pack: Annotated[int, Field(ge=1, le=64), LATER] = 1
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -162,7 +186,7 @@ class Penalty(Part):
         schedule: of its weight.
     """
 
-    every: Annotated[int, Field(ge=1), later(1)] = 1
+    every: Annotated[int, Field(ge=1), LATER] = 1
     schedule: Scheduled = None
 
 
@@ -193,7 +217,7 @@ class Optimizer(Part):
 
     name: str = "adam"
     schedule: Scheduled = None
-    clip: Annotated[float | None, Field(gt=0), later(None)] = None
+    clip: Annotated[float | None, Field(gt=0), LATER] = None
 
 
 class Optimizers(Section):
@@ -359,7 +383,7 @@ class TrialConfig(Section):
     evaluation: Evaluation = Evaluation()
     objective: Objective = Objective()
     health: Health = Health()
-    unsound: Annotated[Literal["refuse", "allow"], later("refuse")] = "refuse"
+    unsound: Annotated[Literal["refuse", "allow"], LATER] = "refuse"
     deterministic: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 

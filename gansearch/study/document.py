@@ -260,5 +260,5 @@ def write_document(tree: Any) -> str:
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
-AXIS_KEYS = ("log", "uniform", "int", "choice", "same")
+AXIS_KEYS = ("log", "uniform", "int", "choice", "same", "ratio")
 """What makes a mapping of one key an axis of the search space, or ties it to another value."""

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gansearch.study.document import Path_, dotted
-from gansearch.study.space import Axis, Choice, Float, Int, Same, Space, axis_name, on_axis
+from gansearch.study.space import (
+    RATIO,
+    Axis,
+    Choice,
+    Float,
+    Int,
+    Ratio,
+    Same,
+    Space,
+    axis_name,
+    on_axis,
+)
 
 Point = dict[str, Any]
 """Values by the name of their axis: of a choice the label, of the other axes a number. It holds the
@@ -55,7 +67,7 @@ def locate(config: Mapping[str, Any], space: Space) -> tuple[Point, list[str]]:
     return placed(values, space), []
 
 
-def _match(
+def _match(  # noqa: PLR0912
     node: Any, value: Any, here: Path_, name: Path_, values: Point, whole: Mapping[str, Any]
 ) -> Iterator[str]:
     """What of a value a node of the space does not have; the values of the axes go into `values`."""
@@ -69,6 +81,8 @@ def _match(
     elif isinstance(node, Same):
         if value != (followed := _at(whole, node.path)):
             yield f"{dotted(here)} is {_shown(value)}, and {node.of}, which it follows here, {followed}"
+    elif isinstance(node, Ratio):
+        yield from _match_ratio(node, value, here, name, values, whole)
     elif isinstance(node, dict) and isinstance(value, Mapping):
         if isinstance(node.get("name"), str) and node["name"] != value.get("name"):
             yield f"{dotted(here)} is {_named(value)}, and {_named(node)} in this study"
@@ -82,6 +96,18 @@ def _match(
             yield from _match(child, own, (*here, i), (*name, i), values, whole)
     elif not _equal(node, value):
         yield f"{dotted(here)} is {_named(value)}, and {_named(node)} in this study"
+
+
+def _match_ratio(
+    node: Ratio, value: Any, here: Path_, name: Path_, values: Point, whole: Mapping[str, Any]
+) -> Iterator[str]:
+    axis = axis_name((*name, RATIO))
+    try:
+        factor = value / _at(whole, node.path)
+        ends = (end for end in node.axis.ends() if math.isclose(end, factor, rel_tol=1e-12))
+        values[axis] = on_axis(axis, node.axis, next(ends, factor))
+    except (ValueError, TypeError, ZeroDivisionError):
+        yield f"{dotted(here)} is {_shown(value)}, which is not {node}"
 
 
 def _match_choice(

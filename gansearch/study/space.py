@@ -5,6 +5,7 @@
     depth: {int: [1, 4]}           an integer, both ends included
     norm: {choice: [batch, none]}  one of the options
     lr: {same: optimizer.generator.lr}  no axis: the value that stands at that path
+    lr: {ratio: {of: optimizer.generator.lr, log: [0.25, 4]}}  that value times a float
     lr: {log: [1e-5, 1e-2], default: 2e-4}  any axis: where its good values are believed to lie
 
 An option of a choice may be a mapping that holds axes of its own: they exist only where that option
@@ -104,6 +105,40 @@ class Same:
         return f"same as {self.of}"
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """The value that stands at another path of the same point, times that of an axis.
+
+    Two learning rates are searched better as one and their ratio (two time-scale update rule; Heusel et
+    al. 2017, arXiv 1706.08500): most good points lie near the diagonal.
+
+    Attributes:
+        of: as of `Same`.
+        axis: of the factor; its name ends in `ratio`.
+    """
+
+    of: str
+    axis: Float
+
+    @property
+    def path(self) -> Path_:
+        """The keys of `of`."""
+        return tuple(self.of.split("."))
+
+    def __str__(self) -> str:
+        return f"{self.of} times {self.axis}"
+
+
+@dataclass(frozen=True)
+class Multiple:
+    """A value to be: so many times the one at another path."""
+
+    path: Path_
+    factor: float
+
+
+RATIO = "ratio"
+
 Axis = Float | Int | Choice
 
 
@@ -149,7 +184,11 @@ class Space:
 
     def axes(self) -> dict[str, Axis]:
         """Every axis by name, also those that exist only under some option."""
-        return {name: axis for name, axis in _named(self.tree, ()) if not isinstance(axis, Same)}
+        return {
+            name: axis.axis if isinstance(axis, Ratio) else axis
+            for name, axis in _named(self.tree, ())
+            if not isinstance(axis, Same)
+        }
 
     def describe(self) -> list[tuple[str, str]]:
         """Every axis and tie as (name, range in words), for people."""
@@ -168,7 +207,11 @@ class Space:
         """Each tied value that is there whatever is chosen, and what it follows: paths in a
         configuration.
         """
-        return {place: tie.path for place, tie in _ties(self.tree, ()) if "choice" not in place}
+        return {
+            place: tie.path
+            for place, tie in _ties(self.tree, ())
+            if "choice" not in place and isinstance(tie, Same)
+        }
 
     def corners(self, limit: int = 512) -> Iterator[tuple[dict[str, Any], dict[Path_, Path_]]]:
         """Points that between them hold every end of every axis: valid here, valid everywhere.
@@ -246,7 +289,9 @@ def steering(name: str, end: Any) -> Suggest:
     return suggest
 
 
-def _default_of(axis: Axis | Same) -> str:
+def _default_of(axis: Axis | Same | Ratio) -> str:
+    if isinstance(axis, Ratio):
+        return _default_of(axis.axis)
     if isinstance(axis, Same) or not has_default(axis):
         return ""
     return f", default {axis.default:g}" if isinstance(axis, Float) else f", default {axis.default}"
@@ -268,6 +313,8 @@ def _resolve(
         return _resolve(node.options[label], suggest, here, (*name, str(label)), inner, origins)
     if isinstance(node, Float | Int):
         return suggest(axis_name(name), node)
+    if isinstance(node, Ratio):
+        return Multiple(node.path, suggest(axis_name((*name, RATIO)), node.axis))
     if isinstance(node, dict):
         return {
             k: _resolve(v, suggest, (*here, k), (*name, k), (*origin, k), origins)
@@ -282,10 +329,15 @@ def _resolve(
 
 
 def _tie(node: Any, whole: Any) -> Any:
-    if isinstance(node, Same):
+    if isinstance(node, Same | Multiple):
         for key in node.path:
             whole = whole.get(key) if isinstance(whole, dict) else None
-        return None if isinstance(whole, Same) else whole
+        if isinstance(whole, Same | Multiple):
+            return None
+        if isinstance(node, Same):
+            return whole
+        number = isinstance(whole, int | float) and not isinstance(whole, bool)
+        return node.factor * whole if number else None
     return _each(node, lambda child: _tie(child, whole))
 
 
@@ -296,7 +348,9 @@ def _each(node: Any, change: Callable[[Any], Any]) -> Any:
     return [change(child) for child in node] if isinstance(node, list) else node
 
 
-def _named(node: Any, name: Path_) -> Iterator[tuple[str, Axis | Same]]:
+def _named(node: Any, name: Path_) -> Iterator[tuple[str, Axis | Same | Ratio]]:
+    if isinstance(node, Ratio):
+        yield axis_name((*name, RATIO)), node
     if isinstance(node, Float | Int | Choice | Same):
         yield axis_name(name), node
     if isinstance(node, Choice):
@@ -315,12 +369,12 @@ def axis_paths(node: Any, path: Path_ = ()) -> list[Path_]:
     """Where the axes and ties of a parsed tree stand; those inside a choice are not told apart from
     it.
     """
-    if isinstance(node, Float | Int | Choice | Same):
+    if isinstance(node, Float | Int | Choice | Same | Ratio):
         return [path]
     return [found for key, child in _children(node) for found in axis_paths(child, (*path, *key))]
 
 
-def plain(node: Any) -> Any:
+def plain(node: Any) -> Any:  # noqa: PLR0911
     """The inverse of `parse_space`: axes back in the notation of the study file."""
     if isinstance(node, Float | Int | Choice) and has_default(node):
         return {**plain(replace(node, default=UNSAID)), "default": node.default}
@@ -332,6 +386,8 @@ def plain(node: Any) -> Any:
         return {"choice": [plain(option) for option in node.options.values()]}
     if isinstance(node, Same):
         return {"same": node.of}
+    if isinstance(node, Ratio):
+        return {RATIO: {"of": node.of, **plain(node.axis)}}
     return _each(node, plain)
 
 
@@ -358,7 +414,8 @@ def faulty_ties(tree: Any) -> list[tuple[Path_, str]]:
         followed = _standing(tree, tie.path, (), place)
         objections = (_objection(place, origin, node, hint) for origin, node in followed)
         if why := next(filter(None, objections), ""):
-            found.append(((*place, "same"), f"'{tie.of}' {why}"))
+            keys = ("same",) if isinstance(tie, Same) else (RATIO, "of")
+            found.append(((*place, *keys), f"'{tie.of}' {why}"))
     return found
 
 
@@ -371,7 +428,7 @@ def _objection(place: Path_, origin: Path_, node: Any, hint: str) -> str:
     if isinstance(node, dict | list):
         what = "a mapping" if isinstance(node, dict) else "a list"
         return f"is {what}{where}: a tie follows a single value"
-    if isinstance(node, Same):
+    if isinstance(node, Same | Ratio):
         if node.path == _without_options(place):
             return "is itself tied to this: one of the two needs a value or an axis"
         return f"is itself tied to '{node.of}': say that"
@@ -386,9 +443,9 @@ def _without_options(place: Path_) -> Path_:
     return (*place[:at], *_without_options(place[at + 2 :]))
 
 
-def _ties(node: Any, origin: Path_) -> Iterator[tuple[Path_, Same]]:
+def _ties(node: Any, origin: Path_) -> Iterator[tuple[Path_, Same | Ratio]]:
     """Every tie, by its place in the study file."""
-    if isinstance(node, Same):
+    if isinstance(node, Same | Ratio):
         yield origin, node
     for key, child in _children(node):
         yield from _ties(child, (*origin, *key))
@@ -396,7 +453,7 @@ def _ties(node: Any, origin: Path_) -> Iterator[tuple[Path_, Same]]:
 
 def _leaves(node: Any, path: Path_) -> Iterator[Path_]:
     """The paths, in configurations, of all single values that a tie may follow."""
-    if not isinstance(node, dict | list | Choice | Same):
+    if not isinstance(node, dict | list | Choice | Same | Ratio):
         yield path
     for key, child in _children(node):
         yield from _leaves(child, path if isinstance(node, Choice) else (*path, *key))
@@ -450,6 +507,8 @@ def _with_default(axis: Any, default: Any, path: Path_, problems: list[tuple[Pat
     """A parsed axis with its default; a faulty one is told, and left out."""
     if isinstance(axis, Same):
         problems.append(((*path, "default"), f"follows {axis.of}: give that one a default"))
+    elif isinstance(axis, Ratio):
+        problems.append(((*path, "default"), "belongs to the factor: say it within `ratio`"))
     elif isinstance(axis, Float | Int | Choice):  # else the axis is faulty itself
         try:
             return replace(axis, default=on_axis("default", axis, default))
@@ -498,6 +557,20 @@ def _parse_same(of: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
     return Same(of)
 
 
+def _parse_ratio(given: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
+    example = "{of: optimizer.generator.lr, log: [0.25, 4]}"
+    if not isinstance(given, dict) or "of" not in given or len(given) < 2:
+        problems.append((path, f"needs a mapping like {example}, not {_shown(given)}"))
+        return None
+    rest = {key: value for key, value in given.items() if key != "of"}
+    axis, followed = _parse(rest, path, problems), _parse_same(given["of"], (*path, "of"), problems)
+    if not isinstance(axis, Float):
+        if not any(where[: len(path)] == path for where, _ in problems):
+            problems.append((path, f"needs the range of a factor beside `of`, like {example}"))
+        return None
+    return None if followed is None else Ratio(followed.of, axis)
+
+
 def _parse_choice(options: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
     if not isinstance(options, list) or not options:
         problems.append((path, f"needs a list of options, not {options!r}"))
@@ -539,4 +612,5 @@ _PARSERS: dict[str, Callable[[Any, Path_, list[tuple[Path_, str]]], Any]] = {
     "int": _parse_int,
     "choice": _parse_choice,
     "same": _parse_same,
+    RATIO: _parse_ratio,
 }

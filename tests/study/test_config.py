@@ -136,3 +136,16 @@ def test_resources_say_how_often_a_batch_may_be_halved():
     assert spec.digest == read("latent_size: {int: [2, 4]}\n").digest, "a fact of the machine"
     with pytest.raises(InvalidInput, match="halve_batch: must be at least 0, not -1"):
         read("latent_size: {int: [2, 4]}\nresources: {halve_batch: -1}\n")
+
+
+def test_keys_that_were_added_later_are_written_where_they_are_said():
+    """Configurations of before keep their form, and an axis has its value at every point."""
+    plain = TrialConfig.model_validate({"loss": {"name": "hinge", "penalty": "r1"}}).plain()
+    assert plain["loss"]["penalty"] == {"name": "r1"}
+    assert plain["discriminator"] == {"name": "dcgan"}
+    assert plain["optimizer"]["generator"] == {"name": "adam"}
+    assert "unsound" not in plain
+    said = TrialConfig.model_validate({"discriminator": {"name": "mlp", "pack": 1}})
+    assert said.plain()["discriminator"] == {"name": "mlp", "pack": 1}
+    assert TrialConfig.model_validate(said.plain()) == said
+    assert said == TrialConfig.model_validate({"discriminator": "mlp"})
