@@ -56,7 +56,9 @@ def load_study(
 
     place = combined(where, options, StoredOptions)
     known = Known(files.place(path).parent, place.runs, place.storage)
-    spec, images = read(path, LocalPaths.of_environment(data).data, overrides, find=known)
+    spec, images = read(
+        path, LocalPaths.of_environment(data).data, overrides, find=known, learn=known.learn
+    )
     return Study(spec, images, Path(path).stem)
 
 

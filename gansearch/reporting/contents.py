@@ -21,6 +21,7 @@ from gansearch.reporting.answer import answer
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Details, Section, Table
 from gansearch.reporting.style import Palette, better, styled
+from gansearch.study.learnt import LEARNT
 
 SEEDS_SHOWN, CONFIGURATIONS_SHOWN = 1000, 100
 """In the appendix at most; the tables beside the report have all."""
@@ -141,7 +142,7 @@ def _equal(found: Findings) -> str:
 
 
 _SHOWN_ELSEWHERE = (
-    *("metric", "goal", "steps", "trials", "question", "study", "roster", "name"),
+    *("metric", "goal", "steps", "trials", "question", "study", "roster", "name", LEARNT),
     DASHBOARD,  # of a driver that has ended
 )
 _HEADINGS = {

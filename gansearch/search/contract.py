@@ -17,7 +17,7 @@ class Tried:
     """A trial as a sampler sees it.
 
     Attributes:
-        number: of the trial, from 0.
+        number: of the trial, from 0; below 0 where it is of an earlier study.
         point: where it lies; not to be changed.
         running: whether it is being trained, and was never paused; then it has no value yet.
         value: the objective at its best report; None where none was finite, or the trial runs.

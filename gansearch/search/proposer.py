@@ -15,6 +15,7 @@ from gansearch.journal.journal import Journal
 from gansearch.search import SAMPLERS
 from gansearch.search.beliefs import Beliefs
 from gansearch.search.feasibility import Feasibility
+from gansearch.search.learning import frozen
 from gansearch.search.view import (
     AnySampler,
     View,
@@ -24,6 +25,7 @@ from gansearch.search.view import (
     tried,
 )
 from gansearch.study.config import trial_seed
+from gansearch.study.learnt import LEARNT, Learnt
 from gansearch.study.location import NotInSpace, Point, placed
 from gansearch.study.records import TrialRecord
 from gansearch.study.space import Choice
@@ -65,12 +67,24 @@ class Proposer:
         self._view = View(journal.study.direction, spec.plan.search.seed)
         self._feasibility = Feasibility(axes)
         self._beliefs = Beliefs(axes, spec.plan.search.sampler.belief, journal.goal)
+        self._learn_from_earlier_studies()
         trials = journal.study.get_trials(deepcopy=False)
         for trial in trials:
             self._view.add(trial)
         ended = [(t.datetime_complete, t.number) for t in trials if t.datetime_complete is not None]
         for _, number in sorted(ended):
             self._learn(trials[number])
+
+    def _learn_from_earlier_studies(self) -> None:
+        """Show the sampler what was learnt when the study was made, whatever became of it since."""
+        distributions = {name: distribution(axis) for name, axis in self._axes.items()}
+        learnt = map(Learnt.of_plain, self.journal.facts.get(LEARNT, []))
+        lessons = [lesson for each in learnt for lesson in each.lessons]
+        for number, lesson in enumerate(lessons, start=-len(lessons)):
+            trial = frozen(lesson, distributions)
+            self._view.learn(trial)
+            trial.number = number
+            self._learn(trial)
 
     @property
     def total(self) -> int:

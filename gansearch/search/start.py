@@ -11,10 +11,13 @@ from gansearch import files
 from gansearch.errors import InvalidInput, UserError
 from gansearch.files import Place
 from gansearch.journal.stored import StoredStudy
+from gansearch.search.learning import learn
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import read_document
-from gansearch.study.plan import Plan, Start
+from gansearch.study.learnt import Learnt
+from gansearch.study.plan import Earlier, Plan, Start
 from gansearch.study.records import ranked
+from gansearch.study.spec import StudySpec
 from gansearch.study.starting import Given
 
 
@@ -39,6 +42,12 @@ class Known:
         if start.study is None or self.runs is None:
             return []
         return _best(StoredStudy.find(start.study, self.runs, self.storage), start)
+
+    def learn(self, earlier: Earlier, spec: StudySpec) -> Learnt:
+        """What a search can learn from an earlier study; raises `UserError`."""
+        if self.runs is None:
+            return Learnt(earlier.study, (), words=f"'{earlier.study}' is read where the study runs")
+        return learn(StoredStudy.find(earlier.study, self.runs, self.storage), earlier, spec)
 
     def _file(self, name: str) -> Place:
         """A configuration's file: as it is named from here, else from beside the study file."""

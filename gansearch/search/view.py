@@ -39,6 +39,7 @@ class View:
 
     def __init__(self, direction: StudyDirection, seed: int = 0) -> None:
         self._seed = seed
+        self._before = 0  # trials of earlier studies
         self._minimize = direction == StudyDirection.MINIMIZE
         self._history = History(direction)
         self._study = optuna.create_study(storage=self._history, direction=direction)
@@ -48,6 +49,11 @@ class View:
         """The trials that the sampler is shown, which was asked last."""
         return self._study.get_trials(deepcopy=False)
 
+    def learn(self, trial: FrozenTrial) -> None:
+        """Show a trial of an earlier study; before any of the study's own."""
+        self.add(trial)
+        self._before += 1
+
     def add(self, trial: FrozenTrial) -> None:
         """Show the trial of the next number."""
         self._study.add_trial(_as_seen(trial, self._minimize))
@@ -56,13 +62,13 @@ class View:
         """Begin the trial of the next number, whose point a sampler is to propose."""
         self._history.show(history_of(sampler))
         self._study.sampler = sampler if isinstance(sampler, BaseSampler) else RandomSampler(seed=0)
-        return self._study.ask().number
+        return self._study.ask().number - self._before
 
     def draws(self, sampler: AnySampler, number: int, space: Space) -> Iterator[Point]:
         """A sampler's points for the trial that was begun last."""
         if isinstance(sampler, BaseSampler):
             return _optuna_draws(sampler, self._study, self._history.get_trial(self._id(number)), space)
-        return sampler.draws(_Shown(self._study, number, self._seed), space)
+        return sampler.draws(_Shown(self._study, number, self._seed, self._before), space)
 
     def enter(self, number: int, point: Point, distributions: Mapping[str, BaseDistribution]) -> None:
         """Show at which point a trial runs."""
@@ -75,7 +81,8 @@ class View:
         self._history.put(self._id(trial.number), _as_seen(trial, self._minimize))
 
     def _id(self, number: int) -> int:
-        return self._history.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+        place = number + self._before
+        return self._history.get_trial_id_from_study_id_trial_number(self._study._study_id, place)
 
 
 def history_of(sampler: AnySampler) -> int | None:
@@ -114,25 +121,32 @@ def _optuna_draws(
 class _Shown:
     """What has been tried, for a sampler that does not know Optuna (`contract.Past`)."""
 
-    def __init__(self, study: optuna.Study, number: int, seed: int) -> None:
-        self._study, self.number, self.seed = study, number, seed
+    def __init__(self, study: optuna.Study, number: int, seed: int, before: int) -> None:
+        self._study, self.number, self.seed, self._before = study, number, seed, before
         self.minimize = study.direction == StudyDirection.MINIMIZE
 
     @property
     def trials(self) -> list[Tried]:
         """All but the one that is asked for."""
         shown = self._study.get_trials(deepcopy=False)
-        return [tried(trial, self.minimize) for trial in shown if trial.number != self.number]
+        return [
+            tried(trial, self.minimize, self._before)
+            for trial in shown
+            if trial.number - self._before != self.number
+        ]
 
 
-def tried(trial: FrozenTrial, minimize: bool) -> Tried:
-    """A trial of Optuna's as a sampler sees it that does not know Optuna."""
+def tried(trial: FrozenTrial, minimize: bool, before: int = 0) -> Tried:
+    """A trial of Optuna's as a sampler sees it that does not know Optuna.
+
+    `before`: how many trials of earlier studies have the first numbers.
+    """
     running, failed = not trial.state.is_finished(), has_failed(trial)
     best = None if running else next(reversed(_bests(trial, minimize).values()), None)
     if trial.state == TrialState.COMPLETE:
         best = trial.value
     pruned = trial.state == TrialState.PRUNED and not failed
-    return Tried(trial.number, dict(trial.params), running, best, failed, pruned)
+    return Tried(trial.number - before, dict(trial.params), running, best, failed, pruned)
 
 
 def has_failed(trial: FrozenTrial) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gansearch.study.document import Path_, dotted
@@ -48,12 +49,15 @@ def placed(point: Mapping[str, Any], space: Space) -> Point:
     return space.point(take)
 
 
-def locate(config: Mapping[str, Any], space: Space) -> tuple[Point, list[str]]:
+def locate(
+    config: Mapping[str, Any], space: Space, *, loosely: bool = False
+) -> tuple[Point, list[str]]:
     """The point of a space at which a configuration lies: the inverse of `Space.resolve`.
 
     Args:
         config: its sections as plain values, every default filled in.
         space: with every default filled in too; only the sections that it shares with `config` count.
+        loosely: only the axes' values and the names of parts count; what is fixed may differ.
 
     Returns:
         The point, and in words what of the configuration the space does not have. The point is to be
@@ -61,70 +65,93 @@ def locate(config: Mapping[str, Any], space: Space) -> tuple[Point, list[str]]:
     """
     tree = {key: node for key, node in space.tree.items() if key in config}
     values: Point = {}
-    amiss = list(_match(tree, {key: config[key] for key in tree}, (), (), values, config))
+    match = _Match(config, loosely)
+    amiss = list(match.node(tree, {key: config[key] for key in tree}, (), (), values))
     if amiss:
         return {}, amiss
     return placed(values, space), []
 
 
-def _match(  # noqa: PLR0912
-    node: Any, value: Any, here: Path_, name: Path_, values: Point, whole: Mapping[str, Any]
-) -> Iterator[str]:
-    """What of a value a node of the space does not have; the values of the axes go into `values`."""
-    if isinstance(node, Choice):
-        yield from _match_choice(node, value, here, name, values, whole)
-    elif isinstance(node, Float | Int):
-        try:
-            values[axis_name(name)] = on_axis(axis_name(name), node, value)
-        except ValueError:
-            yield f"{dotted(here)} is {_shown(value)}, which is not in {node}"
-    elif isinstance(node, Same):
-        if value != (followed := _at(whole, node.path)):
-            yield f"{dotted(here)} is {_shown(value)}, and {node.of}, which it follows here, {followed}"
-    elif isinstance(node, Ratio):
-        yield from _match_ratio(node, value, here, name, values, whole)
-    elif isinstance(node, dict) and isinstance(value, Mapping):
+@dataclass(frozen=True)
+class _Match:
+    """A configuration held against a space: what of a value a node does not have, in words.
+
+    Attributes:
+        whole: the configuration.
+        loosely: as for `locate`.
+    """
+
+    whole: Mapping[str, Any]
+    loosely: bool
+
+    def node(self, node: Any, value: Any, here: Path_, name: Path_, values: Point) -> Iterator[str]:
+        """Yield what the node does not have; the values of the axes go into `values`."""
+        if isinstance(node, Choice):
+            yield from self.choice(node, value, here, name, values)
+        elif isinstance(node, Float | Int):
+            try:
+                values[axis_name(name)] = on_axis(axis_name(name), node, value)
+            except ValueError:
+                yield f"{dotted(here)} is {_shown(value)}, which is not in {node}"
+        elif isinstance(node, dict) and isinstance(value, Mapping):
+            yield from self.mapping(node, value, here, name, values)
+        elif isinstance(node, Same):
+            if value != (followed := _at(self.whole, node.path)):
+                told = f"{node.of}, which it follows here, {followed}"
+                yield f"{dotted(here)} is {_shown(value)}, and {told}"
+        elif isinstance(node, Ratio):
+            yield from self.ratio(node, value, here, name, values)
+        elif isinstance(node, list) and isinstance(value, list) and len(node) == len(value):
+            for i, (child, own) in enumerate(zip(node, value, strict=True)):
+                yield from self.node(child, own, (*here, i), (*name, i), values)
+        elif self.loosely and not isinstance(node, dict) and not isinstance(value, Mapping):
+            return
+        elif not _equal(node, value):
+            yield f"{dotted(here)} is {_named(value)}, and {_named(node)} in this study"
+
+    def mapping(
+        self,
+        node: Mapping[str, Any],
+        value: Mapping[str, Any],
+        here: Path_,
+        name: Path_,
+        values: Point,
+    ) -> Iterator[str]:
+        """The same of a mapping, which may be a part: parts of two names are not told apart further."""
         if isinstance(node.get("name"), str) and node["name"] != value.get("name"):
             yield f"{dotted(here)} is {_named(value)}, and {_named(node)} in this study"
             return
-        for key in (key for key in value if key not in node):
+        for key in (key for key in value if key not in node and not self.loosely):
             yield f"{dotted((*here, key))} is not in this study"
         for key, child in node.items():
-            yield from _match(child, value.get(key), (*here, key), (*name, key), values, whole)
-    elif isinstance(node, list) and isinstance(value, list) and len(node) == len(value):
-        for i, (child, own) in enumerate(zip(node, value, strict=True)):
-            yield from _match(child, own, (*here, i), (*name, i), values, whole)
-    elif not _equal(node, value):
-        yield f"{dotted(here)} is {_named(value)}, and {_named(node)} in this study"
+            yield from self.node(child, value.get(key), (*here, key), (*name, key), values)
 
+    def ratio(self, node: Ratio, value: Any, here: Path_, name: Path_, values: Point) -> Iterator[str]:
+        """The same of a value that is so many times another."""
+        axis = axis_name((*name, RATIO))
+        try:
+            factor = value / _at(self.whole, node.path)
+            ends = (end for end in node.axis.ends() if math.isclose(end, factor, rel_tol=1e-12))
+            values[axis] = on_axis(axis, node.axis, next(ends, factor))
+        except (ValueError, TypeError, ZeroDivisionError):
+            yield f"{dotted(here)} is {_shown(value)}, which is not {node}"
 
-def _match_ratio(
-    node: Ratio, value: Any, here: Path_, name: Path_, values: Point, whole: Mapping[str, Any]
-) -> Iterator[str]:
-    axis = axis_name((*name, RATIO))
-    try:
-        factor = value / _at(whole, node.path)
-        ends = (end for end in node.axis.ends() if math.isclose(end, factor, rel_tol=1e-12))
-        values[axis] = on_axis(axis, node.axis, next(ends, factor))
-    except (ValueError, TypeError, ZeroDivisionError):
-        yield f"{dotted(here)} is {_shown(value)}, which is not {node}"
-
-
-def _match_choice(
-    axis: Choice, value: Any, here: Path_, name: Path_, values: Point, whole: Mapping[str, Any]
-) -> Iterator[str]:
-    """Take the first option that has the value; else let the one of its name say why it has not."""
-    nearest: list[str] = []
-    for label, option in axis.options.items():
-        inside: Point = {}
-        amiss = list(_match(option, value, here, (*name, str(label)), inside, whole))
-        if not amiss:
-            values[axis_name(name)] = label
-            values.update(inside)
-            return
-        if _named(option) == _named(value) and (not nearest or len(amiss) < len(nearest)):
-            nearest = amiss
-    yield from nearest or [f"{dotted(here)} is {_named(value)}, which is not in {axis}"]
+    def choice(
+        self, axis: Choice, value: Any, here: Path_, name: Path_, values: Point
+    ) -> Iterator[str]:
+        """Take the first option that has the value; else let the one of its name say why it has not."""
+        nearest: list[str] = []
+        for label, option in axis.options.items():
+            inside: Point = {}
+            amiss = list(self.node(option, value, here, (*name, str(label)), inside))
+            plainly = not isinstance(option, dict | list | Choice | Float | Int | Same | Ratio)
+            if not amiss and (not plainly or _equal(option, value)):
+                values[axis_name(name)] = label
+                values.update(inside)
+                return
+            if _named(option) == _named(value) and (not nearest or len(amiss) < len(nearest)):
+                nearest = amiss
+        yield from nearest or [f"{dotted(here)} is {_named(value)}, which is not in {axis}"]
 
 
 def _equal(node: Any, value: Any) -> bool:

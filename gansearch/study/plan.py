@@ -66,6 +66,28 @@ class Start(Section):
         return self.config or self.name or f"the best of '{self.study}'"
 
 
+class Earlier(Section):
+    """A study whose trials the sampler knows from the beginning. Text alone is its name.
+
+    Attributes:
+        study: its name.
+        anyway: use its numbers although they were made differently: of other data, with other sample
+            counts, over another budget.
+    """
+
+    study: str
+    anyway: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"study": value} if isinstance(value, str) else value
+
+    @model_serializer(mode="plain")
+    def _as_written(self) -> str | dict[str, Any]:
+        return {"study": self.study, "anyway": True} if self.anyway else self.study
+
+
 Belief = Literal["none", "weak", "medium", "strong"]
 
 
@@ -94,12 +116,15 @@ class Search(Section):
         start: what is tried before the sampler is asked, as trials like any other: the `default`,
             which comes first whether it is named or not, configuration files, exports, the best trials
             of earlier studies. None: the default alone; an empty list: nothing.
+        learn_from: earlier studies whose trials the sampler knows from the beginning. They are none of
+            this study's, and in no table.
     """
 
     sampler: Sampler = Sampler()
     trials: Annotated[int, Field(ge=0)] = 20
     seed: Annotated[int, Field(ge=0)] = 0
     start: list[Start] | None = None
+    learn_from: list[Earlier] = Field(default=[])
 
 
 class Pruner(Part):

@@ -16,9 +16,10 @@ from gansearch.study.config import (
     trial_seed,
 )
 from gansearch.study.document import Document, Path_, write_document
+from gansearch.study.learnt import Learnt
 from gansearch.study.location import locate
 from gansearch.study.mistakes import AXIS, Mistakes, apart, origin_of, place_all, starts_with, validate
-from gansearch.study.plan import DEFAULT, Plan, Start
+from gansearch.study.plan import DEFAULT, Earlier, Plan, Start
 from gansearch.study.records import Goal
 from gansearch.study.space import (
     UNSAID,
@@ -46,6 +47,11 @@ CompletePlan = Callable[[Plan, TrialConfig | None], tuple[Plan, Mistakes]]
 budget or objective is mistaken."""
 
 
+Learn = Callable[[Earlier, "StudySpec"], Learnt]
+"""Reads what a search can learn from an earlier study; raises `UserError`. It is given from above
+(`gansearch.search.learning`)."""
+
+
 @dataclass(frozen=True)
 class StudySpec:
     """A valid study: `space` holds the trials' sections with their axes, `plan` the rest.
@@ -53,6 +59,8 @@ class StudySpec:
     Attributes:
         default: the configuration with every axis at its default, or None where that is none.
         start: what is tried before the sampler is asked.
+        learnt: what the sampler is to know of earlier studies, as read for a new study; one that has
+            begun has it in its journal.
         notes: what a user is to know of the study, in words.
     """
 
@@ -60,6 +68,7 @@ class StudySpec:
     space: Space = field(repr=False)
     default: TrialConfig | None = field(default=None, repr=False)
     start: tuple[StartPoint, ...] = ()
+    learnt: tuple[Learnt, ...] = field(default=(), compare=False, repr=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -119,6 +128,7 @@ def build_study(
     complete_plan: CompletePlan,
     known: Iterable[tuple[Path_, str]] = (),
     find: Find = find_nothing,
+    learn: Learn | None = None,
 ) -> StudySpec:
     """Validate a parsed study file.
 
@@ -128,6 +138,7 @@ def build_study(
         complete_plan: the same for a plan.
         known: mistakes that were found already.
         find: reads the configurations with which the search is to begin.
+        learn: reads what can be learnt from an earlier study; None: nothing is.
 
     Raises:
         InvalidInput: with every mistake in the file.
@@ -160,12 +171,27 @@ def build_study(
     spec = _settled(StudySpec(plan, Space(filled), None if amiss else default))
     begun = _begun(spec, given, complete)
     found += begun.mistakes
+    learnt, mistakes = _learnt(spec, learn)
+    found += mistakes
     if found:
         raise InvalidInput(document.source, place_all(document, found))
     start = [_as_point(each) for each in begun.points]
     search = plan.search.model_copy(update={"start": start})
     plan = plan.model_copy(update={"search": search})
-    return replace(spec, plan=plan, start=begun.points, notes=begun.notes)
+    notes = (*begun.notes, *(each.words for each in learnt))
+    return replace(spec, plan=plan, start=begun.points, learnt=learnt, notes=notes)
+
+
+def _learnt(spec: StudySpec, learn: Learn | None) -> tuple[tuple[Learnt, ...], Mistakes]:
+    """What each earlier study teaches that the search is to learn from, and why one teaches nothing."""
+    learnt: list[Learnt] = []
+    mistakes: Mistakes = []
+    for place, earlier in enumerate(spec.plan.search.learn_from if learn else []):
+        try:
+            learnt += [learn(earlier, spec)] if learn else []
+        except UserError as error:
+            mistakes.append((("search", "learn_from", place), str(error)))
+    return tuple(learnt), mistakes
 
 
 def _begun(spec: StudySpec, given: Mapping[int, Given], complete: Complete) -> Beginning:

@@ -30,7 +30,7 @@ from gansearch.study.document import Document, Path_, read_document
 from gansearch.study.mistakes import Mistakes, place_all, validate
 from gansearch.study.plan import Plan
 from gansearch.study.registry import Registry
-from gansearch.study.spec import Complete, StudySpec, build_study, check_config
+from gansearch.study.spec import Complete, Learn, StudySpec, build_study, check_config
 from gansearch.study.starting import Find, find_nothing
 from gansearch.training.blame import PARTS, fault, part_at, section_at, whereabouts
 from gansearch.training.building import (
@@ -51,6 +51,7 @@ def read_study(
     data_root: Path,
     known: Mistakes | None = None,
     find: Find = find_nothing,
+    learn: Learn | None = None,
     *,
     launched: bool = False,
 ) -> tuple[StudySpec, DataSet]:
@@ -61,6 +62,7 @@ def read_study(
         data_root: the folder of all data sets.
         known: mistakes that were found already.
         find: reads the configurations with which the search is to begin.
+        learn: reads what can be learnt from an earlier study; None: nothing is.
         launched: it has begun, perhaps under a version that knew less of what makes no sense.
 
     Raises:
@@ -68,7 +70,7 @@ def read_study(
     """
     if launched:  # version 0.1.0 began nowhere, and its searches go on as they began
         document.tree.setdefault("search", {}).setdefault("start", [])
-    build = functools.partial(build_study, complete_plan=complete_plan, find=find)
+    build = functools.partial(build_study, complete_plan=complete_plan, find=find, learn=learn)
     return _read(document, data_root, build, known or [], launched=launched)
 
 
@@ -85,6 +87,7 @@ def load_study(
     *,
     launched: bool = False,
     find: Find = find_nothing,
+    learn: Learn | None = None,
 ) -> tuple[StudySpec, DataSet]:
     """Read and check a study file, and load its data.
 
@@ -94,6 +97,7 @@ def load_study(
         overrides: values in place of the file's, by dotted key: {"search.trials": 8}.
         launched: it is that of a study which has begun, and goes on whatever it shows.
         find: reads the configurations with which the search is to begin.
+        learn: reads what can be learnt from an earlier study; None: nothing is.
 
     Raises:
         InvalidInput: with every mistake in the file, a missing data set among them.
@@ -102,7 +106,7 @@ def load_study(
     for key, value in (overrides or {}).items():
         document.override(key, value)
     known = [] if launched else document.secrets()
-    return read_study(document, data_root, known, find, launched=launched)
+    return read_study(document, data_root, known, find, learn, launched=launched)
 
 
 def load_config(

@@ -20,6 +20,7 @@ from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.metrics.reference import Reference, save_reference
+from gansearch.study.learnt import LEARNT
 from gansearch.study.spec import StudySpec
 
 
@@ -48,6 +49,7 @@ def create(spec: StudySpec, study: StoredStudy, reference: Reference | None) -> 
         "digest": spec.digest,
         "question": spec.question,
         "study": spec.to_yaml(),
+        **({LEARNT: [each.plain() for each in spec.learnt]} if spec.learnt else {}),
         "id": uuid.uuid4().hex[:12],  # tells studies of one name apart on a shared MLflow server
         **versions_in_use(),
     }

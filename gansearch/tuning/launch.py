@@ -22,6 +22,7 @@ from gansearch.journal.journal import DASHBOARD, Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.metrics.reference import Reference, load_reference
 from gansearch.modules import differing, keep, kept, own_modules
+from gansearch.search.learning import check_origin
 from gansearch.search.proposer import Proposer
 from gansearch.search.repeats import Repeats
 from gansearch.search.selection import (
@@ -69,7 +70,11 @@ def run(
         nodes.check_shared(study.runs_dir)
         console.print(f"study '{study.name}' in {directory.path}", highlight=False)
         data_ref = ray.put(data)
+        for note in spec.notes:
+            console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
         reference = _measure(ray, spec, data, data_ref, where, console)
+        for learnt in spec.learnt:
+            check_origin(learnt, reference.origin.get(spec.example().objective.metric, {}))
         with created(spec, study, reference):
             keep(modules, directory.modules)
             nodes.share(directory.path)

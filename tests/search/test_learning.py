@@ -1,0 +1,198 @@
+"""Learning from earlier studies: their trials enter the sampler's history, and nothing else."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from gansearch.errors import InvalidInput, UserError
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import Journal
+from gansearch.journal.stored import StoredStudy
+from gansearch.search.learning import check_origin
+from gansearch.search.proposer import Proposer
+from gansearch.search.start import Known
+from gansearch.study.document import parse_document
+from gansearch.study.learnt import LEARNT, Learnt, Lesson
+from gansearch.study.records import Outcome
+from gansearch.training.validation import read_study
+from gansearch.tuning.creation import create
+from gansearch.tuning.ledger import Ledger
+from studies import STUDY
+
+LONG = STUDY.replace("{trials: 8}", "{trials: 40}")
+LEARNING = STUDY.replace("{trials: 8}", "{trials: 40, start: [], learn_from: [last-week]}")
+
+
+def rate(record):
+    return abs(math.log10(record.params["optimizer.generator.lr"]) + 2.5)
+
+
+def launched(runs: Path, name: str, spec) -> Ledger:
+    """A new study, or one that goes on, read from its own file."""
+    directory = StudyDirectory(runs / name)
+    if not directory.path.exists():
+        create(spec, StoredStudy(directory), None)
+    journal = Journal.open(directory.path, name, writer=True)
+    return Ledger(partial(Proposer, spec), directory, journal, keep=2)
+
+
+def play(ledger, report, count):
+    for _ in range(count):
+        record = ledger.next()
+        kind = record.number % 5
+        if kind == 4:  # failed at once, with no value
+            ledger.report(record.number, report(10, math.nan, Outcome.DIVERGED, "not finite"))
+        elif kind == 3:
+            ledger.report(record.number, report(30, rate(record)))
+            ledger.end(record.number, Outcome.PRUNED, "behind at step 30")
+            continue
+        else:
+            ledger.report(record.number, report(90, rate(record), Outcome.COMPLETED))
+        ledger.end(record.number)
+
+
+def read(text, runs=None, launched=False):
+    known = Known(Path(), runs)
+    document = parse_document(text, "s.yaml")
+    learn = None if launched else known.learn
+    return read_study(document, Path(), find=known, learn=learn, launched=launched)[0]
+
+
+@pytest.fixture
+def runs(tmp_path, report):
+    """A folder with a study of 30 trials that have ended, and one that runs."""
+    ledger = launched(tmp_path / "runs", "last-week", read(LONG))
+    play(ledger, report, 30)
+    ledger.next()
+    return tmp_path / "runs"
+
+
+def test_the_sampler_knows_them_and_the_leaderboard_does_not(runs, report):
+    spec = read(LEARNING, runs)
+    (learnt,) = spec.learnt
+    assert learnt.words == "the sampler knows 30 trials of 'last-week'"
+    assert spec.notes == (learnt.words,)
+    ledger = launched(runs, "new", spec)
+    assert ledger.records == {}
+    there = Journal.open(runs / "last-week", "last-week").study.get_trials()
+    first = ledger.next()
+    assert first.number == 0
+    seen = ledger.source._view.trials
+    assert len(seen) == 31
+    for trial, own in zip(seen[:30], there[:30], strict=True):
+        assert trial.params == own.params
+        assert trial.state == own.state
+        assert (trial.value, bool(trial.constraints)) == (own.value, bool(own.constraints))
+    play(ledger, report, 5)
+    assert len(ledger.records) == 6
+    rates = [rate(record) for record in ledger.records.values()]
+    alone = launched(runs, "alone", read(LEARNING.replace(", learn_from: [last-week]", "")))
+    play(alone, report, 5)
+    assert sum(rates) / 6 < sum(rate(r) for r in alone.records.values()) / 5  # no random start
+
+
+def test_a_resumed_search_needs_no_earlier_study(runs, report):
+    whole = launched(runs, "whole", read(LEARNING, runs))
+    play(whole, report, 14)
+    cut = launched(runs, "cut", read(LEARNING, runs))
+    play(cut, report, 5)
+    shutil.rmtree(runs / "last-week")
+    stored = (runs / "cut" / "study.yaml").read_text()
+    for _ in range(3):
+        cut = launched(runs, "cut", read(stored, launched=True))
+        play(cut, report, 3)
+    assert [r.params for r in cut.records.values()] == [r.params for r in whole.records.values()]
+
+
+def test_a_sampler_of_ones_own_sees_numbers_below_zero(runs):
+    ledger = launched(runs, "new", read(LEARNING.replace("40,", "40, sampler: cmaes,"), runs))
+    ledger.next()
+    view = ledger.source._view
+    from gansearch.search.view import _Shown
+
+    past = _Shown(view._study, 0, 0, 30)
+    assert [trial.number for trial in past.trials] == list(range(-30, 0))
+    assert sum(trial.failed for trial in past.trials) == 6
+    assert sum(trial.pruned for trial in past.trials) == 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("samples: 50", "samples: 60", "evaluation.samples is 50 there and 60 here"),
+        (
+            "{name: digits}",
+            "{name: digits, image_size: 16}",
+            "data.image_size is None there and 16 here",
+        ),
+        ("steps: 90", "steps: 180", "budget.steps is 90 there and 180 here"),
+        (
+            "evaluation: {samples: 50}",
+            "evaluation: {samples: 50}\nobjective: {metric: d_loss, goal: min}",
+            "objective.metric is fd_classifier there and d_loss here",
+        ),
+    ],
+)
+def test_numbers_made_differently_are_refused_unless_told_to(runs, old, new, said):
+    with pytest.raises(InvalidInput) as caught:
+        read(LEARNING.replace(old, new), runs)
+    (problem,) = caught.value.problems
+    assert problem.place.endswith("search.learn_from[0]")
+    assert said in problem.message
+    assert "{study: last-week, anyway: true}" in problem.message
+    told = LEARNING.replace("[last-week]", "[{study: last-week, anyway: true}]")
+    spec = read(told.replace(old, new), runs)
+    assert said in spec.notes[0]
+    assert spec.to_yaml().count("anyway: true") == 1
+
+
+def test_another_goal_is_refused_whatever_is_told(runs):
+    changed = LEARNING.replace("[last-week]", "[{study: last-week, anyway: true}]") + (
+        "objective: {metric: d_loss, goal: max}\n"
+    )
+    with pytest.raises(InvalidInput, match="'last-week' has the goal min, this study max"):
+        read(changed, runs)
+    with pytest.raises(InvalidInput, match="there is no study 'gone'"):
+        read(LEARNING.replace("last-week", "gone"), runs)
+
+
+def test_parameters_are_matched_by_path_and_what_cannot_be_used_is_said(runs):
+    fixed = LEARNING.replace("depth: 1, width: 16}", "depth: 1, width: 32}")
+    spec = read(fixed.replace("weight: {log: [0.1, 100]}", "weight: {log: [1, 100]}"), runs)
+    assert "discriminator.width is 16, and 32 in this study" in spec.notes[0]
+    all_points = [r.params for r in launched(runs, "last-week", read(LONG)).records.values()][:30]
+    weight = "loss.wasserstein.penalty.weight"
+    light = [point for point in all_points if point.get(weight, 1) < 1]
+    assert light
+    told = (
+        f"the sampler knows {30 - len(light)} trials of 'last-week'; {len(light)} others cannot be used"
+    )
+    assert spec.notes[0].startswith(f"{told}: loss.penalty.weight ({len(light)})")
+    alone = LEARNING.replace("    - hinge\n", "").replace("name: wasserstein", "name: least-squares")
+    words = read(alone, runs).notes[0]
+    assert words.startswith(
+        "the sampler knows 0 trials of 'last-week'; 30 others cannot be used: loss (30)"
+    )
+
+
+def test_what_only_measuring_shows_is_checked_before_anything_is_made():
+    lesson = Lesson(0, {}, "COMPLETE", 90, 1.0)
+    learnt = Learnt("old", (lesson,), {"dataset_hash": "a", "features": "x", "options": {}})
+    check_origin(learnt, {"dataset_hash": "a", "features": "x", "options": {"other": 1}})
+    with pytest.raises(
+        UserError, match="'old' were made differently: dataset_hash is a there and b here"
+    ):
+        check_origin(learnt, {"dataset_hash": "b", "features": "x"})
+    check_origin(Learnt("old", (lesson,), {"dataset_hash": "a"}, anyway=True), {"dataset_hash": "b"})
+
+
+def test_what_is_learnt_is_written_down_and_read_back(runs):
+    spec = read(LEARNING, runs)
+    launched(runs, "new", spec)
+    facts = Journal.open(runs / "new", "new").facts
+    assert tuple(map(Learnt.of_plain, facts[LEARNT])) == spec.learnt
