@@ -22,6 +22,8 @@ METRICS: Registry[Metric] = Registry(
         "fd_classifier": "gansearch.metrics.frechet:ClassifierDistance",
         "is_classifier": "gansearch.metrics.score:ClassifierScore",
         "diversity": "gansearch.metrics.diversity:Diversity",
+        "fd_dinov2": "gansearch.metrics.frechet:DinoDistance",
+        "fd_clip": "gansearch.metrics.frechet:ClipDistance",
         "fd_raw": "gansearch.metrics.frechet:RawDistance",
         "kid": "gansearch.metrics.kernel:KernelInceptionDistance",
         "kd_classifier": "gansearch.metrics.kernel:KernelClassifierDistance",
@@ -30,6 +32,7 @@ METRICS: Registry[Metric] = Registry(
         "precision": "gansearch.metrics.neighbours:Precision",
         "recall": "gansearch.metrics.neighbours:Recall",
         "density": "gansearch.metrics.neighbours:Density",
+        "memorisation": "gansearch.metrics.memorisation:Memorisation",
         "coverage": "gansearch.metrics.neighbours:Coverage",
         "modes": "gansearch.metrics.modes:Modes",
         "high_quality": "gansearch.metrics.modes:HighQuality",
@@ -43,6 +46,8 @@ FEATURES: Registry[Extractor] = Registry(
     {
         "inception": "gansearch.metrics.inception:Inception",
         "classifier": "gansearch.metrics.classifier:Classifier",
+        "dinov2": "gansearch.metrics.frozen:DinoV2",
+        "clip": "gansearch.metrics.frozen:Clip",
         "mixture": "gansearch.metrics.modes:Mixture",
     },
 )

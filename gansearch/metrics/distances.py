@@ -144,6 +144,36 @@ def _search(cloud: Cloud, rows: Tensor, found: Tensor) -> Tensor:
     return rows[~(found[rows, -1] <= beyond.clamp_min(0))]  # nothing is nearer than 0
 
 
+def nearest_of(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of M x d finite centres is nearest to each of N x d finite points: the first, of several.
+
+    Returns:
+        N indices, int64, and the N squared distances, float64.
+    """
+    frame = Frame.of(centres)
+    found = points.new_zeros(len(points), dtype=torch.int64)
+    squares = points.new_full((len(points),), math.inf, dtype=torch.float64)
+    rows = torch.arange(len(points), device=points.device)
+    kept = min(1 + SPARE, len(centres))
+    for dtype in (torch.float32, torch.float64):
+        left, right = frame.cloud(points, dtype), frame.cloud(centres, dtype)
+        unsure = [rows[:0]]
+        for these in torch.split(rows, max(BLOCK // len(centres), 1)):
+            bounds = torch.addmm(right.squares - right.slack, left.near[these], right.near.T, alpha=-2)
+            bounds += (left.squares - left.slack)[these, None]
+            least, candidates = bounds.nan_to_num_(nan=-math.inf).topk(kept, largest=False)
+            candidates = candidates.sort(1).values  # so that the first of equally near ones is found
+            origins = these.repeat_interleave(kept)
+            exact = exact_squares(points[origins], centres[candidates.flatten()]).view_as(candidates)
+            squares[these], place = exact.min(1)
+            found[these] = candidates.gather(1, place[:, None])[:, 0]
+            if kept < len(centres):
+                beyond = least.max(1).values.double() * right.scale**2
+                unsure.append(these[~(squares[these] <= beyond.clamp_min(0))])
+        rows = torch.cat(unsure)
+    return found, squares
+
+
 def memberships(
     points: Tensor,
     centres: Tensor,

@@ -73,6 +73,29 @@ class ClassifierDistance(FrechetDistance):
     kind = "images"
 
 
+class DinoDistance(FrechetDistance):
+    """The Frechet distance on DINOv2's features, from a file of yours (`GANSEARCH_DINOV2`).
+
+    Stein et al. 2023, "Exposing flaws of generative model evaluation metrics" (arXiv 2306.04675), who
+    find that it agrees with people where FID does not. Not comparable with a FID, nor between sizes of
+    DINOv2.
+    """
+
+    features = "dinov2"
+    kind = "images"
+
+
+class ClipDistance(FrechetDistance):
+    """The Frechet distance on the features of CLIP's images, from a file of yours (`GANSEARCH_CLIP`).
+
+    Kynkaanniemi et al. 2023, "The Role of ImageNet Classes in Frechet Inception Distance" (arXiv
+    2203.06026). Not comparable with a FID, nor between CLIP's sizes.
+    """
+
+    features = "clip"
+    kind = "images"
+
+
 class RawDistance(FrechetDistance):
     """The Frechet distance on the samples' own numbers: coordinates of points, in their units squared.
 
@@ -136,9 +159,18 @@ def frechet_distance(features: Tensor, real: Gaussian) -> float:
         projected = centred @ real.factor
         gram = projected @ projected.T
     else:
-        _, covariance = moments(features)
-        trace = covariance.trace()
-        gram = real.factor.T @ covariance @ real.factor
+        return distance_of_moments(*moments(features), real)
+    return _distance(mean, trace, gram, real)
+
+
+def distance_of_moments(mean: Tensor, covariance: Tensor, real: Gaussian) -> float:
+    """The squared distance of the Gaussian with a mean (d) and a covariance (d x d) from `real`."""
+    gram = real.factor.T @ covariance @ real.factor
+    return _distance(mean, covariance.trace(), gram, real)
+
+
+def _distance(mean: Tensor, trace: Tensor, gram: Tensor, real: Gaussian) -> float:
+    """The distance, where `gram` has the eigenvalues of the product of both covariances."""
     overlap = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().sum()
     return float((mean - real.mean).square().sum() + trace + real.trace - 2 * overlap)
 

@@ -1,8 +1,8 @@
 """Precision and recall, density and coverage: two sets of features by their neighbourhoods.
 
 Kynkaanniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models" (arXiv
-1904.06991), section 2, and Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative
-Models" (arXiv 2002.09797), sections 2 and 3. A sample's ball reaches to the k-th nearest other sample
+1904.06991), and Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative
+Models" (arXiv 2002.09797). A sample's ball reaches to the k-th nearest other sample
 of its own side. Conventions differ: precision and recall take what lies on the sphere for inside (`<=`,
 as their authors and torch-fidelity do), density and coverage for outside (`<`, as their authors' prdc).
 
@@ -177,7 +177,7 @@ class Density(OfNeighbours):
 
     From 0 to n / k, without a bound that means anything: it rewards samples in the middle of the
     data, blurred ones above all, with values far above 1. Never read it without coverage. Naeem et al.
-    2020 (arXiv 2002.09797), equation 4; balls are open, as in the authors' prdc.
+    2020 (arXiv 2002.09797), section 3; balls are open, as in the authors' prdc.
 
     Args:
         features: in whose activations, or `raw`: the samples' own numbers.
@@ -198,7 +198,7 @@ class Coverage(OfNeighbours):
     """The share of the real samples in whose reach lies a generated one: how much of the data is met.
 
     From 0 to 1; of as many samples of the data themselves, 1 - 2^-k. Naeem et al. 2020 (arXiv
-    2002.09797), equation 5; balls are open, as in the authors' prdc. It grows with the number of
+    2002.09797), section 3; balls are open, as in the authors' prdc. It grows with the number of
     generated samples.
 
     Args:

@@ -136,11 +136,12 @@ def read_weights(
 
     Raises as `prepare` does.
     """
-    if "inception" not in _features(_build(metrics).values()):
-        return {}
-    from gansearch.metrics.inception import Inception  # noqa: PLC0415  only where it is needed
-
-    return {"inception": Inception.read(inception_weights)}
+    found: dict[str, Weights] = {}
+    for name in _features(_build(metrics).values()):
+        read = getattr(_extractor(name), "read", None) if name is not None else None
+        if name is not None and read is not None:
+            found[name] = read(inception_weights if name == "inception" else None)
+    return found
 
 
 def save_reference(reference: Reference, path: Place) -> None:

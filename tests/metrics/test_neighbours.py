@@ -46,7 +46,7 @@ def by_torch_fidelity(fake: Tensor, real: Tensor, neighbours: int) -> tuple[floa
 
 
 def by_authors(fake: Tensor, real: Tensor, neighbours: int) -> tuple[float, float]:
-    """Density and coverage by Naeem et al.'s equations 4 and 5, with balls open as in their code."""
+    """Density and coverage as Naeem et al. define them, with balls open as in their code."""
     x, y = real.numpy(), fake.numpy()
     within = np.sqrt(((x[:, None] - x[None]) ** 2).sum(-1))
     radii = np.sort(within, axis=1)[:, neighbours]  # the nearest is itself
@@ -120,13 +120,11 @@ def test_density_rewards_blur_and_coverage_does_not() -> None:
 
 
 def test_coverage_of_real_samples_is_known() -> None:
-    """Naeem et al., equation 9, for as many samples of one distribution: 1 - a / b."""
+    """Among n + n samples of one distribution the k nearest to a real one are real by chance only."""
     random = torch.Generator().manual_seed(1)
     fake, real = (torch.randn(2000, 3, generator=random) for _ in range(2))
     n, k = 2000, 5
-    lost = math.prod(n - 1 - i for i in range(k)) and math.prod(
-        (n - 1 - i) / (2 * n - 1 - i) for i in range(k)
-    )
+    lost = math.prod((n - 1 - i) / (2 * n - 1 - i) for i in range(k))
     assert measure(Coverage, fake, real, k) == pytest.approx(1 - lost, abs=0.01)
 
 

@@ -1,0 +1,48 @@
+"""Does the generator copy what it was trained on?
+
+Alaa et al., "How Faithful is your Synthetic Data?" (arXiv 2102.08921): a generated sample is not
+authentic where it is nearer to the real sample that is its nearest than any other real sample is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gansearch.metrics.contract import Activations, Goal, RealStatistics
+from gansearch.metrics.distances import nearest_of, nearest_squares
+from gansearch.metrics.door import features_named
+
+
+class Memorisation:
+    """The share of the generated samples that are nearer to a real one than that is to any other.
+
+    From 0 to 1. Alaa et al. 2022 (arXiv 2102.08921), 1 less its authenticity. A generator of copies has
+    1, held-out real samples a third to a half (the floor tells how many), one whose samples lie far
+    from all data 0: it is no measure of quality. Above the floor it is a sign of copies, where
+    `evaluation.split` is `train`: of another split's samples there are none to be copied. A real sample
+    that occurs twice has no reach, and even its copies do not count.
+
+    Args:
+        features: in whose activations, or `raw`: the samples' own numbers.
+    """
+
+    goal: Goal = "min"
+    compares_real = True
+    least_samples = 1
+
+    def __init__(self, *, features: str = "classifier") -> None:
+        self.features = features_named(features)
+
+    def of_real(self, real: Activations) -> dict[str, Tensor]:
+        """The real features and their squared distances to the nearest others; `ValueError` for one."""
+        return {"features": real.features, "nearest": nearest_squares(real.features, 1)[:, 0]}
+
+    def __call__(self, fake: Activations, real: RealStatistics) -> float:
+        """0 to 1; NaN for features that are not finite."""
+        if not torch.isfinite(fake.features).all():
+            return math.nan
+        nearest, squares = nearest_of(fake.features, real["features"])
+        return float((squares < real["nearest"][nearest]).double().mean())
