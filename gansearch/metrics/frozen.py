@@ -68,7 +68,7 @@ class Encoder:
         if not named:
             raise WeightsError(
                 f"{cls.title} features need a file: give the TorchScript of its image encoder by "
-                f"{cls.variable}=FILE (docs/explanation/which-metric-to-trust.md tells how one is made), "
+                f"{cls.variable}=FILE (docs/explanation/which-metric-to-trust.md tells how), "
                 "or ask for fd_classifier, which needs none"
             )
         file = Path(named)
