@@ -154,6 +154,21 @@ class Noise(Section):
         return self.std * (self.schedule.factor(step, steps) if self.schedule else 1.0)
 
 
+class Generator(Part):
+    """The network that makes samples from noise, or several of them as one.
+
+    Attributes:
+        name: the network, by name or as `package.module:Class`; its own options stand beside.
+        mixture: how many such networks there are; each makes an equal share of the samples (MGAN; Hoang
+            et al. 2018, arXiv 1708.02556).
+        diversity: of a mixture, by how much its networks gain where a classifier on the discriminator's
+            features tells whose sample is whose; beta there. 0: no classifier.
+    """
+
+    mixture: Annotated[int, Field(ge=1, le=64), LATER] = 1
+    diversity: Annotated[float, Field(ge=0), LATER] = 0.0
+
+
 class Discriminator(Part):
     """The network that tells real samples from generated ones, and how it is shown them.
 
@@ -370,7 +385,7 @@ class TrialConfig(Section):
     """
 
     data: Data = Data()
-    generator: Part = Part(name="dcgan")
+    generator: Generator = Generator(name="dcgan")
     discriminator: Discriminator = Discriminator(name="dcgan")
     loss: Loss = Loss(name="non-saturating")
     optimizer: Optimizers = Optimizers()

@@ -17,7 +17,16 @@ from gansearch.errors import GansearchError, UnknownPart, UserError
 from gansearch.losses import LOSSES, PENALTIES
 from gansearch.metrics import METRICS
 from gansearch.networks import DISCRIMINATORS, GENERATORS
-from gansearch.study.config import Data, Discriminator, Loss, Optimizer, Part, Penalty, TrialConfig
+from gansearch.study.config import (
+    Data,
+    Discriminator,
+    Generator,
+    Loss,
+    Optimizer,
+    Part,
+    Penalty,
+    TrialConfig,
+)
 from gansearch.study.registry import Registry
 from gansearch.training.optimizers import OPTIMIZERS
 
@@ -35,6 +44,7 @@ PARTS: dict[tuple[str, ...], Registry[Any]] = {
 
 SECTIONS: dict[tuple[str, ...], type[Part]] = {
     ("data",): Data,
+    ("generator",): Generator,
     ("discriminator",): Discriminator,
     ("loss",): Loss,
     ("loss", "penalty"): Penalty,

@@ -14,6 +14,7 @@ from gansearch.augmentation import AUGMENTATIONS
 from gansearch.data.domain import Domain
 from gansearch.losses import LOSSES, PENALTIES, Loss, Penalty
 from gansearch.networks import DISCRIMINATORS, GENERATORS
+from gansearch.networks.mixture import Mixture
 from gansearch.study.config import Optimizer, Part, TrialConfig
 from gansearch.study.registry import Registry
 from gansearch.training.optimizers import OPTIMIZERS
@@ -23,8 +24,12 @@ def build_generator(config: TrialConfig, domain: Domain, device: torch.device) -
     """A fresh generator of a domain's samples; raises `ValueError` for one that it cannot do."""
     part = config.generator
     about = described(GENERATORS.find(part.name), part.name, domain)
+
+    def one() -> nn.Module:
+        return GENERATORS.build(part.name, part.options, about, config.latent_size)
+
     with _birthplace(device):
-        return GENERATORS.build(part.name, part.options, about, config.latent_size).to(device)
+        return (one() if part.mixture == 1 else Mixture(one, part.mixture)).to(device)
 
 
 def build_discriminator(config: TrialConfig, domain: Domain, device: torch.device) -> nn.Module:

@@ -12,6 +12,7 @@ from gansearch.errors import UnknownPart
 from gansearch.losses import LOSSES, PENALTIES
 from gansearch.study.config import TrialConfig
 from gansearch.study.mistakes import Mistakes
+from gansearch.training.telling import last_layer
 
 ALL_THE_SAME = "; `unsound: allow` trains it all the same"
 
@@ -25,10 +26,27 @@ def unsound(config: TrialConfig, kind: str, discriminator: Callable[[], nn.Modul
         discriminator: gives it, on whatever device; None where it cannot be built.
     """
     return [
+        *_of_mixture(config, discriminator),
         *_of_view(config, kind),
         *_of_penalty(config, kind),
         *_of_networks(config, discriminator),
     ]
+
+
+def _of_mixture(
+    config: TrialConfig, discriminator: Callable[[], nn.Module | None]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Why generators cannot be told apart: not to be allowed."""
+    if not config.generator.diversity:
+        return
+    here = ("generator", "diversity")
+    if config.generator.mixture == 1:
+        yield here, "a single generator cannot be told from others: set generator.mixture"
+    if config.discriminator.pack > 1:
+        yield here, "a pack holds samples of several generators: drop discriminator.pack"
+    network = discriminator()
+    if network is not None and last_layer(network) is None:
+        yield here, "needs a discriminator whose last layer is an nn.Linear to one number"
 
 
 def _of_view(config: TrialConfig, kind: str) -> Iterator[tuple[tuple[str | int, ...], str]]:

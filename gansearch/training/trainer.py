@@ -14,8 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from gansearch.losses import Constraint, Loss, Observer, Penalty
 from gansearch.losses.draws import Draws, drawing_from, takes_draws
 from gansearch.losses.flat import on_samples
 from gansearch.metrics.reference import Evaluator, Reference
+from gansearch.networks.mixture import Mixture
 from gansearch.study.config import TrialConfig, trial_seed
 from gansearch.study.records import Outcome, Report
 from gansearch.training.averaging import settle, statistics_words
@@ -62,6 +62,7 @@ from gansearch.training.sampling import (
     picture_size,
     update_average,
 )
+from gansearch.training.telling import Telling
 from gansearch.training.view import View
 
 LOOK_EVERY = 50
@@ -95,6 +96,16 @@ class Inside:
     d_optimizer: torch.optim.Optimizer
 
 
+class _Batch(NamedTuple):
+    """What an update of the discriminator was made of, for that of the generator."""
+
+    real: Tensor
+    latents: Tensor
+    labels: Tensor | None
+    fakes: Tensor | None
+    """With their graph; None where they are to be made again."""
+
+
 class Trainer:
     """One GAN in training.
 
@@ -126,6 +137,7 @@ class Trainer:
             self.generator = build_generator(config, self.domain, self.device)
             self.discriminator = build_discriminator(config, self.domain, self.device)
             self._loss, penalty = build_loss(config)
+            self._telling = self._telling_of(config)
         self._labels = self._labels_of(data)
         self._d_parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
@@ -135,7 +147,10 @@ class Trainer:
         self._settled = -1  # the step whose averaged weights have their statistics
         sides = config.optimizer
         self._g_optimizer = build_optimizer(sides.generator, self.generator)
-        self._d_optimizer = build_optimizer(sides.discriminator, self.discriminator)
+        learning = nn.ModuleList([self.discriminator])
+        if self._telling is not None:
+            learning.append(self._telling.layer)
+        self._d_optimizer = build_optimizer(sides.discriminator, learning)
         part: object = penalty
         self._part = penalty
         self._constraint = part if isinstance(part, Constraint) else None
@@ -153,7 +168,9 @@ class Trainer:
         self._g_descent = Descent(
             self._g_optimizer, list(self.generator.parameters()), sides.generator, steps
         )
-        self._d_descent = Descent(self._d_optimizer, self._d_parameters, sides.discriminator, steps)
+        self._d_descent = Descent(
+            self._d_optimizer, list(learning.parameters()), sides.discriminator, steps
+        )
         self._order = DataOrder(len(self._samples), config.batch_size, config.seed)
         self._momenta = batch_norm_momenta(self.generator)
         self._evaluator = Evaluator(reference, device=str(self.device))
@@ -323,6 +340,7 @@ class Trainer:
             "noise": self._noise.get_state(),
             "penalty": self._chance.get_state(),
             "labels": self._flips.get_state(),
+            "telling": self._telling.layer.state_dict() if self._telling else {},
             "view": self._seen.get_state(),
             "adapted": self._view.state_dict(),
             "observed": self._observer.state_dict() if self._observer else {},
@@ -350,6 +368,8 @@ class Trainer:
             self._chance.set_state(state["penalty"].cpu())
         if "labels" in state:
             self._flips.set_state(state["labels"].cpu())
+        if self._telling is not None:
+            self._telling.layer.load_state_dict(state["telling"])
         if "view" in state:
             self._seen.set_state(state["view"].cpu())
             self._view.load_state_dict(state["adapted"])
@@ -388,62 +408,92 @@ class Trainer:
         Where classes are learnt, fakes are asked for those of the real batch beside them: classes are
         as frequent as in the data, and a pair of a real and a fake sample is of one class.
         """
-        generate, judge = partial(self._pass, self.generator), partial(self._pass, self.discriminator)
-        show = partial(self._view, step=self.step)
-        whole = self.microbatches == 1
-
-        # The discriminator learns to tell real samples from generated ones.
         for turn in range(self.config.discriminator_steps):
-            keep = whole and turn + 1 == self.config.discriminator_steps
-            latents = self._latents(self.config.batch_size)
-            rows = next(batches)
-            real = self.domain.encode(self._samples[rows])
-            labels = None if self._labels is None else self._labels[rows]
-            self._d_optimizer.zero_grad()
-            due = self._penalty is not None and (self.batch_number + turn) % self._every == 0
-            shown: list[tuple[float, Tensor, Tensor, Tensor | None]] = []
-            for share, reals, origins, classes in self._pieces(real, latents, labels):
-                with torch.set_grad_enabled(keep):
-                    fakes = generate(origins, classes)
-                seen_real, seen_fake = show(reals), show(fakes.detach())
-                real_logits, fake_logits = judge(seen_real, classes), judge(seen_fake, classes)
-                loss = self._d_loss(real_logits, fake_logits)
-                if due and self._every == 1:
-                    loss = loss + self._penalise(seen_real, seen_fake, classes)
-                elif due:
-                    shown.append((share, seen_real, seen_fake, classes))
-                backward(loss, share)
-                window.add_discriminator(loss, share, real_logits, fake_logits)
-                if self._observer is not None:
-                    self._observer.observe(real_logits, fake_logits)
-                self._view.learn(real_logits)
-            if measure:
-                window.d_grad_norm = gradient_norm(self.discriminator)
-            self._d_descent.step(self.step)
-            if shown:
-                self._penalise_lazily(shown, window)
-            if self._constraint is not None:
-                with torch.no_grad():
-                    self._constraint.constrain(self._d_parameters)
-
-        # The generator answers the discriminator as it is now, on the last of these batches.
+            batch = self._update_discriminator(batches, turn, window, measure=measure)
         with frozen(self._d_parameters):
-            self._g_optimizer.zero_grad()
-            for share, reals, origins, classes in self._pieces(real, latents, labels):
-                if not whole:
-                    fakes = generate(origins, classes)
-                fake_logits = judge(show(fakes), classes)
-                compared = judge(show(reals), classes) if self._loss.g_uses_real else None
-                loss = self._loss.g(compared, fake_logits)
-                backward(loss, share)
-                window.add_generator(loss, share)
-            if measure:
-                window.g_grad_norm = gradient_norm(self.generator)
-            self._g_descent.step(self.step)
+            self._update_generator(batch, window, measure=measure)
 
         # The averaged generator, which is evaluated and exported, follows.
         if self.config.ema is not None:
             update_average(self.averaged, self.generator, self.config.ema, self.step)
+
+    def _update_discriminator(
+        self, batches: Iterator[Tensor], turn: int, window: Window, *, measure: bool
+    ) -> _Batch:
+        """The discriminator learns to tell real samples from generated ones; returns what it saw."""
+        keep = self.microbatches == 1 and turn + 1 == self.config.discriminator_steps
+        latents = self._latents(self.config.batch_size)
+        rows = next(batches)
+        real = self.domain.encode(self._samples[rows])
+        labels = None if self._labels is None else self._labels[rows]
+        due = self._penalty is not None and (self.batch_number + turn) % self._every == 0
+        shown: list[tuple[float, Tensor, Tensor, Tensor | None]] = []
+        self._d_optimizer.zero_grad()
+        for share, reals, origins, classes in self._pieces(real, latents, labels):
+            with torch.set_grad_enabled(keep):
+                fakes = self._pass(self.generator, origins, classes)
+            seen_real, seen_fake = self._show(reals), self._show(fakes.detach())
+            real_logits = self._pass(self.discriminator, seen_real, classes)
+            fake_logits = self._pass(self.discriminator, seen_fake, classes)
+            loss = self._d_loss(real_logits, fake_logits)
+            if self._telling is not None:
+                loss = loss + self._telling.loss(origins)
+            if due and self._every == 1:
+                loss = loss + self._penalise(seen_real, seen_fake, classes)
+            elif due:
+                shown.append((share, seen_real, seen_fake, classes))
+            backward(loss, share)
+            window.add_discriminator(loss, share, real_logits, fake_logits)
+            self._note(real_logits, fake_logits)
+        if measure:
+            window.d_grad_norm = gradient_norm(self.discriminator)
+        self._d_descent.step(self.step)
+        if shown:
+            self._penalise_lazily(shown, window)
+        if self._constraint is not None:
+            with torch.no_grad():
+                self._constraint.constrain(self._d_parameters)
+        return _Batch(real, latents, labels, fakes if keep else None)
+
+    def _update_generator(self, batch: _Batch, window: Window, *, measure: bool) -> None:
+        """The generator answers the discriminator as it is now, on the last of its batches."""
+        self._g_optimizer.zero_grad()
+        for share, reals, origins, classes in self._pieces(batch.real, batch.latents, batch.labels):
+            fakes = batch.fakes
+            if fakes is None:
+                fakes = self._pass(self.generator, origins, classes)
+            fake_logits = self._pass(self.discriminator, self._show(fakes), classes)
+            told = self._telling.loss(origins) if self._telling is not None else None
+            compared = None
+            if self._loss.g_uses_real:
+                compared = self._pass(self.discriminator, self._show(reals), classes)
+            loss = self._loss.g(compared, fake_logits)
+            if told is not None:
+                loss = loss + self.config.generator.diversity * told
+            backward(loss, share)
+            window.add_generator(loss, share)
+        if measure:
+            window.g_grad_norm = gradient_norm(self.generator)
+        self._g_descent.step(self.step)
+
+    def _show(self, samples: Tensor) -> Tensor:
+        """Samples as the discriminator sees them in this step."""
+        return self._view(samples, self.step)
+
+    def _note(self, real_logits: Tensor, fake_logits: Tensor) -> None:
+        """Let those parts know of an update's logits that learn from them."""
+        if self._observer is not None:
+            self._observer.observe(real_logits, fake_logits)
+        self._view.learn(real_logits)
+
+    def _telling_of(self, config: TrialConfig) -> Telling | None:
+        """What tells a mixture's generators apart, where that is asked for."""
+        if not config.generator.diversity or not isinstance(self.generator, Mixture):
+            return None
+        count = config.generator.mixture
+        telling = Telling(self.generator.turns, count, self.discriminator)
+        telling.layer.to(self.device)
+        return telling
 
     def _d_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """The discriminator's loss, with this training's random numbers where it draws any."""

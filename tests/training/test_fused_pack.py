@@ -335,6 +335,7 @@ def test_every_key_of_a_configuration_is_known_to_the_stacked_step(tiny):
         "TrialConfig": "data generator discriminator loss optimizer latent_size batch_size "
         "discriminator_steps ema precision budget evaluation objective health deterministic seed "
         "unsound",
+        "Generator": "name mixture diversity",
         "Discriminator": "name augment noise pack",
         "Loss": "name penalty",
         "Penalty": "name every schedule",
@@ -342,6 +343,7 @@ def test_every_key_of_a_configuration_is_known_to_the_stacked_step(tiny):
     }
     for part in (
         config,
+        config.generator,
         config.discriminator,
         config.loss,
         config.loss.penalty,

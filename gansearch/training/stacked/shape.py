@@ -52,6 +52,8 @@ def _reasons(config: TrialConfig) -> Iterator[str]:
     for section, registry in (("generator", GENERATORS), ("discriminator", DISCRIMINATORS)):
         if reason := why_not(registry.find(getattr(config, section).name)):
             yield f"{section}: {reason}"
+    if config.generator.mixture > 1:
+        yield "generator: mixture"
     shown, penalty = config.discriminator, config.loss.penalty
     if shown.augment is not None or shown.noise is not None or shown.pack > 1:
         yield "discriminator: augment, noise and pack"
