@@ -101,6 +101,8 @@ def alone(spec: StudySpec, trials: int, reports: int) -> tuple[float, float, flo
     choose = [float("nan")] * 2
     if isinstance(pruner, SecondChances):
         paused = [replace(record, outcome=Outcome.PAUSED) for record in records]
+        while wake := pruner.choose(paused, True):  # the most work is to find nobody
+            paused = [record for record in paused if record.number != wake.number]
         choose = [timed(partial(pruner.choose, paused, fresh)) for fresh in (True, False)]
     return statistics.median(judged[-trials:]), choose[0], choose[1]
 

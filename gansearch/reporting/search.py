@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gansearch.analysis.chances import second_chances
+from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.importance import outcomes_by
 from gansearch.analysis.rows import plain, rows_of
 from gansearch.analysis.trials import ALL
@@ -17,7 +18,7 @@ from gansearch.reporting import figures
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Picture, Section, Table
 from gansearch.reporting.style import Palette
-from gansearch.study.records import ranked
+from gansearch.study.records import TrialRecord, ranked
 
 AXES_SHOWN, PARALLEL_SHOWN, MAPS_SHOWN, CHANCES_SHOWN = 6, 5, 8, 20
 """Axes with figures of their own, axes among parallel coordinates, families with a map, and trials that
@@ -117,30 +118,41 @@ def chances(found: Findings) -> Section | None:
     brought = second_chances(e.search, e.metric, e.goal)
     if brought is None:
         return None
+    first, best = ranked(e.search, e.metric, e.goal), f"best {e.metric}>"
     woken = [
-        record for record in ranked(e.search, e.metric, e.goal) if record.number in brought["woken"]
+        [*_head(record, e), record.outcome.value, record.chances[0].paused, record.chances[0].woken]
+        for record in first
+        if record.number in brought["woken"]
     ]
-    rows = [
-        [
-            str(record.number),
-            record.outcome.value,
-            number(best.value) if (best := record.best(e.metric, e.goal)) else DASH,
-            ", ".join(f"{chance.step:,}" for chance in record.chances),
-            record.chances[0].paused,
-            record.chances[0].woken,
-        ]
-        for record in woken[:CHANCES_SHOWN]
+    waiting = [
+        [*_head(record, e), record.reason] for record in first if record.number in brought["waiting"]
     ]
-    headings = ["trial", "outcome", f"best {e.metric}>", "paused at step>", "why~", "why it went on~"]
-    note = "Of several pauses the reasons of the first are told."
-    if len(woken) > len(rows):
-        note = f"The best {len(rows)} of {len(woken)}. {note}"
-    tables = [Table.of("Trials that went on after a pause", headings, rows, note)] if rows else []
+    tables = [
+        _first(
+            "Went on after a pause", ["trial", best, "paused at>", "outcome", "why~", "why on~"], woken
+        ),
+        _first("Paused now", ["trial", best, "paused at>", "why~"], waiting),
+    ]
+    tables = [table for table in tables if table.rows]
     said = (
         "A trial that is behind is paused, not stopped: it keeps its checkpoint and goes on when it is "
         "worth it after all."
     )
     return Section("chances", "Second chances", [said, _sentence(brought["words"])], tables=tables)
+
+
+def _head(record: TrialRecord, e: Evidence) -> list[str]:
+    """Which trial, its best value, and at which steps it was paused."""
+    best = record.best(e.metric, e.goal)
+    steps = ", ".join(f"{chance.step:,}" for chance in record.chances)
+    return [str(record.number), number(best.value) if best else DASH, steps]
+
+
+def _first(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """The first rows of a table; of several pauses of a trial the reasons of the first are told."""
+    shown = rows[:CHANCES_SHOWN]
+    note = f"The best {len(shown)} of {len(rows):,}." if len(rows) > len(shown) else ""
+    return Table.of(caption, headings, shown, note)
 
 
 # --- what a budget buys ---------------------------------------------------------------------------

@@ -64,6 +64,11 @@ class Ledger:
         mirror: a tracker, or None.
         keep: for how many of the best trials, of each configuration where several are trained again,
             the weights are kept.
+
+    Attributes:
+        records: the trials by number.
+        live: the numbers of those that are being trained.
+        moves: how often a trial was paused, or was no longer.
     """
 
     def __init__(
@@ -86,9 +91,10 @@ class Ledger:
         self._table_written = 0.0
         self._ended_rows: dict[int, dict[str, Any]] = {}
         self._given_up = journal.facts.get(GIVEN_UP)
-        self._paused = [n for n, r in self.records.items() if r.outcome is Outcome.PAUSED]
-        unfinished = {n for n, r in self.records.items() if not r.outcome.ended}
-        self._unstarted = deque(sorted(unfinished - set(self._paused)))
+        self._paused = [r for r in self.records.values() if r.outcome is Outcome.PAUSED]
+        self.moves = 0
+        open_ = (Outcome.RUNNING, Outcome.INTERRUPTED)
+        self._unstarted = deque(n for n, r in self.records.items() if r.outcome in open_)
         for number in self._unstarted:
             self.records[number] = journal.reopen(self.records[number])
         for record in self.records.values():
@@ -120,7 +126,7 @@ class Ledger:
     @property
     def paused(self) -> list[TrialRecord]:
         """Trials that wait for a second chance, by number."""
-        return [self.records[number] for number in self._paused]
+        return list(self._paused)
 
     def next(self) -> TrialRecord:
         """Start a trial: one that was left unfinished, else a new proposal."""
@@ -142,14 +148,15 @@ class Ledger:
         """Have a trial wait for a second chance: its place is free, and its checkpoint stays."""
         self.records[number] = record = self.journal.pause(self.records[number], reason)
         self.live.discard(number)
-        bisect.insort(self._paused, number)
+        bisect.insort(self._paused, record, key=_number)
+        self.moves += 1
         self.source.ended(number)
         self._show(record)
 
     def wake(self, number: int, reason: str) -> TrialRecord:
         """Start a paused trial again; it goes on from its checkpoint."""
         self.records[number] = record = self.journal.wake(self.records[number], reason)
-        self._paused.remove(number)
+        self._forget_paused(number)
         self.live.add(number)
         self._show(record)
         return record
@@ -160,15 +167,19 @@ class Ledger:
         Returns:
             their numbers.
         """
-        given_up = list(self._paused)
+        given_up = [record.number for record in self._paused]
         if given_up:
             self._given_up = len(self.records)
             self.journal.set_facts({GIVEN_UP: self._given_up})
         for number in given_up:
-            self._paused.remove(number)
+            self._forget_paused(number)
             reason = f"paused, and never went on: {self.records[number].reason}"
             self.end(number, Outcome.PRUNED, reason)
         return given_up
+
+    def _forget_paused(self, number: int) -> None:
+        del self._paused[bisect.bisect_left(self._paused, number, key=_number)]
+        self.moves += 1
 
     @property
     def gives_up(self) -> bool:
@@ -295,3 +306,7 @@ class Ledger:
         while len(kept) > self.keep or (kept and kept[-1][0] == math.inf):
             _, number = kept.pop()
             self._upkeep.keep(number, ())
+
+
+def _number(record: TrialRecord) -> int:
+    return record.number

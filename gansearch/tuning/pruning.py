@@ -39,7 +39,7 @@ class Pruning:
         self._ledger = ledger
         self._heard: dict[int, int] = {}  # the last step that was shown, by number
         self._shown = 0
-        self._asked: tuple[int, bool, list[int]] | None = None
+        self._asked: tuple[int, bool, int] | None = None
         self._answers: list[Wake] = []
         self._exhausted = False  # whether it wakes nobody besides
         events = [(report.time, r, report) for r in ledger.records.values() for report in r.reports]
@@ -59,15 +59,17 @@ class Pruning:
 
     def wakes(self, most: int) -> list[Wake]:
         """Who of the paused would go on in so many places that are free now, one after another."""
-        fresh, paused = self._ledger.fresh > 0, self._ledger.paused
-        if not paused or most < 1:
+        if most < 1:
             return []
-        now = (self._shown, fresh, [trial.number for trial in paused])
+        fresh = self._ledger.fresh > 0
+        now = (self._shown, fresh, self._ledger.moves)
         if now != self._asked:
             self._asked, self._answers, self._exhausted = now, [], self._ledger.gives_up
         while len(self._answers) < most and not self._exhausted:
-            chosen = {wake.number for wake in self._answers}
-            wake = self._choose([trial for trial in paused if trial.number not in chosen], fresh)
+            paused, chosen = self._ledger.paused, {wake.number for wake in self._answers}
+            if chosen:
+                paused = [trial for trial in paused if trial.number not in chosen]
+            wake = self._choose(paused, fresh)
             self._answers += [wake] if wake else []
             self._exhausted = wake is None
         return self._answers[:most]

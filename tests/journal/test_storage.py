@@ -41,6 +41,11 @@ def name(request):
 
 def told(journal, number, values, outcome=Outcome.COMPLETED):
     """A trial with a report every ten steps, and its end."""
+    return journal.end(begun(journal, number, values), outcome, "so")
+
+
+def begun(journal, number, values):
+    """A trial with a report every ten steps."""
     params = {"lr": 10.0 ** -(1 + number % 5), "loss": ("a", None)[number % 2]}
     config = {"seed": number, "loss": {"name": "a"}}
     journal.begin(number, params, AXES, config)
@@ -50,7 +55,7 @@ def told(journal, number, values, outcome=Outcome.COMPLETED):
         report = Report(10 * (i + 1), i, 0.5, {"fd": value, "x": -value}, 1.7e9 + i)
         journal.report(number, report)
         record.reports.append(report)
-    return journal.end(record, outcome, "so")
+    return record
 
 
 ENDS = [
@@ -95,13 +100,18 @@ def test_trials_are_what_they_are_in_a_journal_file(server, name, tmp_path, wher
         journal.report(5, Report(20, 1, 0.5, {"fd": 0.5}, 1.7e9))
         journal.flush()
         assert again.outcome is Outcome.RUNNING
+        paused = journal.pause(begun(journal, 6, (4.0, 3.0)), "behind, at step 20")
+        paused = journal.pause(journal.wake(paused, "well, at step 20"), "no, at step 20")
+        assert paused.outcome is Outcome.PAUSED
+        journal.flush()
     reader = Journal.open(tmp_path / "database", name, url)
     assert repr(reader.trials()) == repr(in_file.trials()) == repr(in_database.trials())
-    assert [t.mlflow_run_id for t in reader.trials()] == ["run-0", *[None] * 4, "run-5"]
+    assert [t.mlflow_run_id for t in reader.trials()] == ["run-0", *[None] * 4, "run-5", None]
     expected = [plain(trial) for trial in in_file.study.get_trials()]
     theirs = optuna.load_study(study_name=name, storage=_plain(in_database))
     assert [plain(trial) for trial in theirs.get_trials()] == expected
     assert [plain(trial) for trial in reader.study.get_trials()] == expected
+    assert theirs.get_trials()[6].state == TrialState.WAITING
     assert theirs.best_value == 2.0
     assert theirs.get_trials()[3].constraints[CONSTRAINT] == pytest.approx(1.8)
 

@@ -31,7 +31,7 @@ from gansearch.reporting.stability import REAL, curse, training
 from gansearch.reporting.stability import drawn as drawn_samples
 from gansearch.reporting.style import OUTCOME_COLOURS, Palette, styled
 from gansearch.reporting.writing import write_report
-from gansearch.study.records import Outcome
+from gansearch.study.records import Chance, Outcome, ranked
 from gansearch.study.roster import Roster
 
 SMALL = {"trials": 40, "top": 2, "seeds": 4, "reports": 6}
@@ -309,6 +309,14 @@ def a_dead_machine(study):
     return study
 
 
+def second_chances(study):
+    best, other, *_ = ranked(study.search, study.metric, study.goal)
+    best.chances = [Chance(300, "4th of 9 <at> step 300", "3rd of 12 at step 300")]
+    other.outcome, other.reason = Outcome.PAUSED, "5th of 7 at step 600"
+    other.chances = [Chance(600, other.reason)]
+    return study
+
+
 def shorter(study):
     run = next(run for run in study.stability if run.outcome is Outcome.COMPLETED)
     run.reports.pop()
@@ -342,6 +350,10 @@ CASES = {
     "larger is better": (SMALL | {"goal": "max", "around": 0.5}, lambda s: s, ["higher is better"]),
     "running": (SMALL | {"missing": 3}, still_running, ["3 of 12 seeds still missing",
                                                         "The search still runs: 41 of 80 trials"]),
+    "second chances": (SMALL, second_chances, [
+        "2 of 40 trials were paused, 1 of them now; 1 went on, 1 of the 5 best among them: trial",
+        "4th of 9 <at> step 300", "3rd of 12 at step 300", "5th of 7 at step 600",
+        "Paused now"]),
     "a dead machine": (SMALL, a_dead_machine, ["1 seed ended because the machine did"]),
     "unequal budget": (SMALL, shorter, ["The budget was not equal", "NOT equal"]),
     "one configuration": (SMALL | {"top": 1, "default": False}, lambda s: s, ["Take trial"]),

@@ -190,9 +190,7 @@ def test_what_a_journal_decides_it_decides_again(world, pruner):
     w = world(pruner, slots=4, lanes=2)
     assert w.live(random.Random(3), deaths=True)
     records = {r.number: r for r in w.make(w.study).journal.trials()}
-    blank = SimpleNamespace(
-        records={}, settle=lambda verdicts: None, fresh=0, paused=[], gives_up=False
-    )
+    blank = SimpleNamespace(records={}, settle=lambda verdicts: None)
     pruning = make_pruning(w.study, blank)
     blank.records = records
     events = sorted((one.time, r.number, one) for r in records.values() for one in r.reports)
