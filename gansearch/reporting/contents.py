@@ -21,6 +21,7 @@ from gansearch.reporting.answer import answer
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Details, Section, Table
 from gansearch.reporting.style import Palette, better, styled
+from gansearch.reporting.trials import TRIALS_FILE
 from gansearch.study.learnt import LEARNT
 
 SEEDS_SHOWN, CONFIGURATIONS_SHOWN = 1000, 100
@@ -253,7 +254,11 @@ def appendix(found: Findings) -> Section:
         "Beside this file lie all tables as CSV, in full precision, and under figures all drawings "
         "as SVG and PDF."
     )
-    return Section("appendix", "Appendix", details=details, after=after)
+    links = []
+    if e.search:
+        all_trials = count(len(e.search), "trial")
+        links.append((TRIALS_FILE, f"All {all_trials}: a table to sort and to filter, with curves"))
+    return Section("appendix", "Appendix", details=details, links=links, after=after)
 
 
 def _command(found: Findings) -> str:

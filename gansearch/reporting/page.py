@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from markupsafe import Markup
     from matplotlib.figure import Figure
 
@@ -67,7 +68,10 @@ class Details:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page, in the order in which it is read. Everything in it may be absent."""
+    """A part of a page, in the order in which it is read. Everything in it may be absent.
+
+    `links` are addresses beside the page, with the words to click on.
+    """
 
     id: str
     title: str
@@ -77,6 +81,7 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     details: list[Details] = field(default_factory=list)
+    links: list[tuple[str, str]] = field(default_factory=list)
     after: str = ""
 
 
@@ -96,25 +101,31 @@ def page(
         drawings: picture -> its SVG.
         version: of gansearch, with which the study was made.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
     from markupsafe import Markup  # noqa: PLC0415
 
-    environment = Environment(
+    templates = environment()
+    pictures = [picture for section in content for picture in section.pictures]
+    return templates.get_template("page.html").render(
+        title=title,
+        question=question,
+        sections=content,
+        markup={picture.name: _markup(picture, drawings or {}) for picture in pictures},
+        style=Markup(templates.get_template("page.css").render()),
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        version=version,
+    )
+
+
+def environment() -> Environment:
+    """The templates of pages, in which all text is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
+    return Environment(
         loader=PackageLoader("gansearch.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    pictures = [picture for section in content for picture in section.pictures]
-    return environment.get_template("page.html").render(
-        title=title,
-        question=question,
-        sections=content,
-        markup={picture.name: _markup(picture, drawings or {}) for picture in pictures},
-        style=Markup(environment.get_template("page.css").render()),
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        version=version,
     )
 
 

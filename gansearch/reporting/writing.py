@@ -15,6 +15,7 @@ from gansearch.reporting import style as drawing
 from gansearch.reporting.contents import sections
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Section, page
+from gansearch.reporting.trials import TRIALS_FILE, trials_page
 
 REPORT_FILE = "report.html"
 FIGURES = "figures"
@@ -29,6 +30,8 @@ def write_report(
     samples: Mapping[str, Place] | None = None,
 ) -> Place:
     """Write `report.html`, every table as CSV and every figure as SVG and PDF; returns the HTML file.
+
+    Beside it stands `trials.html`, a page of all the trials of a search.
 
     The folder is made whole or not at all, and takes the place of an older report; in an object store
     the HTML file, which has all but the tables in it, does.
@@ -79,6 +82,8 @@ def _write_files(folder: Path, findings: Findings, content: Sequence[Section]) -
     e = findings.evidence
     html = page(e.name, e.question, content, drawings, str(e.facts.get("gansearch", "")))
     (folder / REPORT_FILE).write_text(html, encoding="utf-8")
+    if e.search:
+        (folder / TRIALS_FILE).write_text(trials_page(e), encoding="utf-8")
 
 
 def _put(folder: Path, out: Place) -> None:
@@ -101,7 +106,9 @@ def _check_replaceable(out: Place) -> None:
             raise UserError(f"{out} is not a folder: take another one")
         names = sorted(path.name for path in out.iterdir())
     strange = [
-        name for name in names if name not in (REPORT_FILE, FIGURES) and not name.endswith(".csv")
+        name
+        for name in names
+        if name not in (REPORT_FILE, TRIALS_FILE, FIGURES) and not name.endswith(".csv")
     ]
     if strange:
         raise UserError(f"{out} holds '{strange[0]}', which is not a report's: take another folder")

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gansearch.errors import StorageError, UserError
 from gansearch.masking import without_password
 from gansearch.tracking.runs import (
+    SUMMARY,
     find_configurations,
     find_parent,
+    find_seeds,
     one_line,
     open_client,
 )
-from gansearch.tracking.translate import CONFIGURATION, cut, key, short_label
+from gansearch.tracking.translate import CONFIGURATION, NOTE, cut, key, short_label
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 FOLDER = "report"
+
+LINKS = "To look at: "
+"""How a description begins that was written here."""
 
 
 def log_report(
@@ -40,9 +45,10 @@ def log_report(
         study: the study's name.
         files: artifacts of the study's run, in `report/` by their own names. Files of an older report
             that have other names stay.
-        summaries: label -> name -> number, for the configurations' runs. The comparison view of the
-            stability study shows those that `store.SUMMARY` names. What is not finite is left out;
-            where an older report had a number MLflow now has NaN, for it forgets no metric.
+        summaries: label -> name -> number, for the configurations' runs. Their seeds are told those
+            that `runs.SUMMARY` names, as which the comparison view of the stability study shows
+            them, grouped. What is not finite is left out; where an older report had a number MLflow
+            now has NaN, for it forgets no metric.
         identity: the one given to the `Tracker`.
         tags: of the study's run.
 
@@ -62,11 +68,16 @@ def log_report(
         if parent is None:
             raise _unknown(study)
         run_id = str(parent.info.run_id)
-        for path in files:
+        paths = list(files)
+        for path in paths:
             client.log_artifact(run_id, str(path), FOLDER)
+        _link(client, parent, [path.name for path in paths if path.suffix == ".html"])
         found = find_configurations(client, experiment.experiment_id, run_id)
         for run in found:
             _summarise(client, run, wanted.get(run.data.tags[CONFIGURATION], {}))
+        for seed in find_seeds(client, experiment.experiment_id, run_id):
+            summary = wanted.get(seed.data.tags[CONFIGURATION], {})
+            _summarise(client, seed, {k: v for k, v in summary.items() if k in SUMMARY}, SUMMARY)
         for name, value in (tags or {}).items():
             client.set_tag(run_id, name, cut(value), synchronous=True)
     except UserError:
@@ -78,17 +89,35 @@ def log_report(
     return [label for label in summaries or {} if short_label(label) not in present]
 
 
-def _summarise(client: MlflowClient, run: Any, summary: Mapping[str, float]) -> None:
-    """Make a configuration's metrics, all of which are from reports, say what this one says."""
+def _summarise(
+    client: MlflowClient, run: Any, summary: Mapping[str, float], own: Collection[str] | None = None
+) -> None:
+    """Make the metrics that a run has from reports say what this one says.
+
+    Args:
+        own: their names; None: all that the run has, as for a configuration's.
+    """
     from mlflow.entities import Metric  # noqa: PLC0415
 
     values = {key(name): float(value) for name, value in summary.items() if math.isfinite(value)}
-    former = {name for name, value in run.data.metrics.items() if not math.isnan(value)}
+    known = {k: v for k, v in run.data.metrics.items() if own is None or k in own}
+    former = {name for name, value in known.items() if not math.isnan(value)}
     values |= dict.fromkeys(former - values.keys(), math.nan)
     now = time.time_ns() // 1_000_000
-    metrics = [Metric(name, value, now, 0) for name, value in values.items()]
+    new = {name: value for name, value in values.items() if known.get(name) != value}
+    metrics = [Metric(name, value, now, 0) for name, value in new.items()]
     if metrics:
         client.log_batch(run.info.run_id, metrics, synchronous=True)
+
+
+def _link(client: MlflowClient, parent: Any, pages: Sequence[str]) -> None:
+    """Have the study's description lead to its report, unless a user has written one of their own."""
+    said = parent.data.tags.get(NOTE, "")
+    if not pages or (said and not said.startswith(LINKS)):
+        return
+    at = f"#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}/artifacts/{FOLDER}"
+    links = [f"[{page}]({at}/{page})" for page in sorted(pages)]
+    client.set_tag(parent.info.run_id, NOTE, LINKS + ", ".join(links), synchronous=True)
 
 
 def _is_missing_file(uri: str) -> bool:

@@ -66,6 +66,8 @@ PART, STUDY_RUN, PARENT = "gansearch.part", "gansearch.study_run", "mlflow.paren
 VIEW, LONGEST_VIEW = "mlflow.sharedViewState.", 5000
 SUMMARY = ("rank", "success_rate", "success_low", "success_high", "iqm", "iqm_low", "iqm_high")
 """Of a report's summary of a configuration, what the view of the stability study shows."""
+TITLE, DESCRIPTION = "attributes.`Run Name`", "attributes.`Description`"
+"""Columns of MLflow's tables."""
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -128,6 +130,11 @@ def find_configurations(client: MlflowClient, experiment: str, parent: str) -> l
     """The configurations' runs of a stability study, oldest first."""
     where = f"tags.`{PARENT}` = '{parent}' and tags.`{PART}` = 'stability'"
     return list(_search(client, experiment, where))
+
+
+def find_seeds(client: MlflowClient, experiment: str, parent: str) -> list[Any]:
+    """The seeds' runs of a stability study, oldest first."""
+    return list(_search(client, experiment, _trials_again(parent)))
 
 
 class StudyRuns:
@@ -261,43 +268,43 @@ class StudyRuns:
             self._set_view("stability", self._view_of_stability(axes))
 
     def _view_of_search(self, axes: list[str]) -> dict[str, Any]:
+        """The best and the axes stand first: MLflow's assistant takes a quarter of the window."""
         by = f"metrics.`best.{self._metric}`"
+        params = [f"params.`{name}`" for name in axes]
+        others = ["metrics.`best.step`", "metrics.`seconds`"]
         return {
             "searchFilter": self._trials,
             "orderByKey": by,
             "orderByAsc": self._goal == "min",
-            "selectedColumns": [
-                "attributes.`Description`",
-                *(by, "metrics.`best.step`", "metrics.`seconds`"),
-                *(f"params.`{name}`" for name in axes),
-            ],
+            "selectedColumns": [by, *params, *others, DESCRIPTION],
+            "columnOrder": [TITLE, by, *params, *others, "runDateAndNestInfo", DESCRIPTION],
+            "columnWidths": {TITLE: 160} | dict.fromkeys([by, *params, *others], 110),
         }
 
     def _view_of_stability(self, axes: list[str]) -> dict[str, Any]:
-        """Each group has its configuration's own run in it, for that has what a report says.
+        """Only seeds are in the groups, so that MLflow counts them right: a report tells each seed what
+        it tells its configuration (`log_report`), whose mean over the seeds is the same.
 
         Were the groups in the order of a seed's value, the luckiest seed would lead.
         """
         values = (*SUMMARY, "success", f"confirmed.{self._metric}", "best.step", "seconds")
         metrics = [f"metrics.`{name}`" for name in values]
-        title, description = "attributes.`Run Name`", "attributes.`Description`"
         group = {"mode": "tag", "groupByData": CONFIGURATION}
         view = {
-            "searchFilter": f"tags.`{STUDY_RUN}` = '{self._parent}'",
+            "searchFilter": self._trials,
             "orderByKey": "metrics.`rank`",
             "orderByAsc": True,
             "groupBy": {"aggregateFunction": "average", "groupByKeys": [group]},
-            "selectedColumns": [description, *metrics, *(f"params.`{name}`" for name in axes)],
-            "columnOrder": [title, "runDateAndNestInfo", *metrics, description],
-            "columnWidths": {title: 300} | dict.fromkeys(metrics, 110),
+            "selectedColumns": [DESCRIPTION, *metrics, *(f"params.`{name}`" for name in axes)],
+            "columnOrder": [TITLE, "runDateAndNestInfo", *metrics, DESCRIPTION],
+            "columnWidths": {TITLE: 300} | dict.fromkeys(metrics, 110),
         }
         closed = {f"tag.{CONFIGURATION}.{label}": False for label in self.labels}
-        small = len(json.dumps(view | {"groupsExpanded": closed})) <= LONGEST_VIEW
-        return view | {"groupsExpanded": closed} if small else view
+        return view | {"groupsExpanded": closed}
 
     def _set_view(self, part: Phase, view: Mapping[str, Any]) -> None:
         tag = VIEW + view_key(self.identity, part)
-        self._mlflow.set_experiment_tag(self._experiment, tag, json.dumps(view))
+        self._mlflow.set_experiment_tag(self._experiment, tag, json.dumps(_fitting(view)))
 
     def _narrow_older_view(self) -> None:
         """Keep configurations out of a search's view that was laid out when there were none."""
@@ -379,7 +386,7 @@ class StudyRuns:
         """The filter by which MLflow finds this part's trials."""
         if self._part == "search":
             return _trials_of_search(self._parent)
-        return f"tags.`{STUDY_RUN}` = '{self._parent}' and tags.`{TRIAL}` != ''"
+        return _trials_again(self._parent)
 
     def _configuration(self, wanted: Run) -> str:
         """The id of the run of a seed's configuration, which goes on if the seed does."""
@@ -517,8 +524,23 @@ class StudyRuns:
         known.name, known.status = name, STATUS[outcome]
 
 
+def _fitting(view: Mapping[str, Any]) -> dict[str, Any]:
+    """A view without what it can do without, as far as it would be too long for MLflow."""
+    fitting = dict(view)
+    for luxury in ("groupsExpanded", "columnWidths", "columnOrder"):
+        if len(json.dumps(fitting)) > LONGEST_VIEW:
+            fitting.pop(luxury, None)
+    while len(json.dumps(fitting)) > LONGEST_VIEW:
+        fitting["selectedColumns"] = fitting["selectedColumns"][:-1]
+    return fitting
+
+
 def _trials_of_search(parent: str) -> str:
     return f"tags.`{PARENT}` = '{parent}' and tags.`{TRIAL}` != ''"
+
+
+def _trials_again(parent: str) -> str:
+    return f"tags.`{STUDY_RUN}` = '{parent}' and tags.`{TRIAL}` != ''"
 
 
 def _search(client: MlflowClient, experiment: str, where: str) -> Iterator[Any]:

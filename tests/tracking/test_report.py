@@ -64,6 +64,25 @@ def test_a_report_is_logged_and_no_status_changes(uri, files, tmp_path):
     assert (tmp_path / path).read_text() == "first"
 
 
+def test_the_studys_description_leads_to_the_report(uri, files):
+    def note():
+        return picture(uri)[STUDY]["tags"].get("mlflow.note.content")
+
+    log_report(uri, STUDY, files("first"))
+    run_id = picture(uri)[STUDY]["id"]
+    said = note()
+    assert f"/runs/{run_id}/artifacts/report/report.html)" in said
+    assert "csv" not in said
+    second = files("second")
+    second.append(second[0].with_name("trials.html"))
+    second[-1].write_text("all trials")
+    log_report(uri, STUDY, second)
+    assert "[trials.html](" in note()
+    open_client(uri).set_tag(run_id, "mlflow.note.content", "my own words")
+    log_report(uri, STUDY, files("third"))
+    assert note() == "my own words"
+
+
 def test_a_later_report_takes_the_place_of_an_earlier_one(uri, files, tmp_path):
     log_report(uri, STUDY, files("first"), {"trial 0": {"rank": 1, "iqm": 3}, LONG: {"rank": 2}})
     log_report(uri, STUDY, files("second"), {"trial 0": {"rank": 2, "iqm": math.nan, "mean": 7}})

@@ -9,7 +9,7 @@ import pytest
 
 from gansearch.errors import UserError
 from gansearch.study.records import Outcome
-from gansearch.tracking import comparison_url, default_store, sync
+from gansearch.tracking import comparison_url, default_store, log_report, sync
 from gansearch.tracking.runs import LONGEST_VIEW, StudyRuns, open_client
 
 from .helpers import STUDY, picture, seed, trial, until
@@ -88,7 +88,23 @@ def test_the_view_groups_the_seeds_by_configuration(tracker, uri):
     }
     assert {"metrics.`rank`", "metrics.`confirmed.fd`"} < set(view["selectedColumns"])
     assert view["selectedColumns"][-1] == "params.`loss.name`"
-    assert set(names) == set(picture(uri)) - {STUDY}
+    # The configurations' own runs are not among them: MLflow would count each as one more seed.
+    assert set(names) == set(picture(uri)) - {STUDY, "trial 1", "default"}
+
+
+def test_the_groups_stand_in_the_order_of_a_reports_ranking(tracker, uri):
+    sync(tracker(part="stability"), seeds(), "FINISHED")
+    ranks = {"trial 1": {"rank": 2, "iqm": 4.0}, "default": {"rank": 1, "iqm": 3.5, "mean": 9.0}}
+    for _ in range(2):  # the second time there is nothing new
+        log_report(uri, STUDY, summaries=ranks)
+        _, names = shown(uri, "stability")
+        assert [name[-2:] for name in names[:2]] in (["21", "22"], ["22", "21"])
+    points = picture(uri)["completed, seed 22"]["points"]
+    told = {key: value for key, _, value, _ in points if key in ("rank", "iqm", "mean", "success")}
+    assert told == {"rank": 1.0, "iqm": 3.5, "success": 1.0}
+    assert sum(key == "rank" for key, *_ in points) == 1
+    log_report(uri, STUDY, summaries={"trial 1": {"rank": 1}})
+    assert shown(uri, "stability")[1][0][-2:] in ("11", "12")
 
 
 def test_a_view_of_many_configurations_stays_within_mlflows_limit(runs_dir, monkeypatch):
@@ -101,6 +117,18 @@ def test_a_view_of_many_configurations_stays_within_mlflows_limit(runs_dir, monk
     (view,) = (value for key, value in experiment(runs.uri).tags.items() if key.startswith(VIEW))
     assert len(view) <= LONGEST_VIEW
     assert "groupsExpanded" not in json.loads(view)
+    assert json.loads(view)["columnOrder"]
+
+
+def test_a_view_of_many_axes_stays_within_it_too(runs_dir):
+    runs = study_runs(default_store(runs_dir)[0])
+    runs.connect()
+    runs.lay_out([f"generator.an_option_with_a_long_name_{n}" for n in range(200)])
+    (view,) = (value for key, value in experiment(runs.uri).tags.items() if key.startswith(VIEW))
+    assert len(view) <= LONGEST_VIEW
+    columns = json.loads(view)["selectedColumns"]
+    assert columns[1] == "metrics.`rank`"
+    assert "params.`generator.an_option_with_a_long_name_0`" in columns
 
 
 def test_there_is_no_address_of_what_is_not_there(tracker, uri):

@@ -85,7 +85,9 @@ def test_the_comparison_view_is_laid_out(tracker, uri):
     view = json.loads(tags[f"mlflow.sharedViewState.{key}"])
     assert view["orderByKey"] == "metrics.`best.fd`"
     assert view["orderByAsc"] is True
-    assert "params.`loss.name`" in view["selectedColumns"]
+    first = ["metrics.`best.fd`", "params.`loss.name`"]
+    assert view["selectedColumns"][:2] == first
+    assert view["columnOrder"][1:3] == first, "beside the runs' names"
     assert picture(uri)[STUDY]["id"] in view["searchFilter"]
 
 
