@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gansearch.networks.stacked.linear import stacked_parameter
+from gansearch.networks.stacked.linear import activated, into, stacked_parameter
 
 
 class BatchNorm(nn.Module):
@@ -20,6 +20,7 @@ class BatchNorm(nn.Module):
         layers: alone, of one shape.
 
     Attributes:
+        slope: of the leaky ReLU behind it, which it does too; None: there is none.
         own_backward: whether gradients are computed by the layer's own rule, which is faster and can be
             differentiated but once.
     """
@@ -34,6 +35,7 @@ class BatchNorm(nn.Module):
         super().__init__()
         first = layers[0]
         self.own_backward = True
+        self.slope: float | None = None
         self.eps, self.momentum = first.eps, first.momentum
         for name in ("weight", "bias"):
             each = [getattr(layer, name) for layer in layers]
@@ -48,7 +50,7 @@ class BatchNorm(nn.Module):
         plain = inputs.dim() == 3 and inputs.dtype == torch.float32
         weight, bias = self.weight, self.bias
         if self.training and self.own_backward and plain and weight is not None and bias is not None:
-            normal, of_batch, spread = _normalised(inputs, weight, bias, self.eps)
+            normal, of_batch, spread = _normalised(inputs, weight, bias, self.eps, self.slope)
             self._follow(of_batch, spread, inputs.shape[1])
             return normal
         # As channels of one network: [B, K * C, ...].
@@ -68,7 +70,7 @@ class BatchNorm(nn.Module):
                     ours.copy_(moved.view(count, channels))
             self._count()
         apart = outputs.view(len(outputs), count, channels, *outputs.shape[2:])
-        return apart.transpose(0, 1)
+        return activated(apart.transpose(0, 1), self.slope)
 
     def _weight_of_this_batch(self) -> float:
         if self.momentum is not None:
@@ -91,16 +93,17 @@ class BatchNorm(nn.Module):
 
 
 def _normalised(
-    inputs: Tensor, weight: Tensor, bias: Tensor, eps: float
+    inputs: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs [K, B, C], means [K, C] and biased variances [K, C]."""
     found: tuple[Tensor, Tensor, Tensor]
-    found = _Normalise.apply(inputs, weight, bias, eps)
+    found = _Normalise.apply(inputs, weight, bias, eps, slope)
     return found
 
 
 class _Normalise(torch.autograd.Function):
-    """y = w (x - mean) / s + b, s = sqrt(variance + eps), over the rows of K batches.
+    """a = f(y), y = w (x - mean) / s + b, s = sqrt(variance + eps), over the rows of K batches; f a
+    leaky ReLU or none.
 
     Backward, with n = (x - mean) / s: dw = sum of n dy, db = sum of dy,
     dx = w / s (dy - (db + n dw) / B). (Torch's own `var_mean` over rows takes ten times as
@@ -109,7 +112,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor, eps: float
+        ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         mean = inputs.mean(1)
         normal = inputs - mean.unsqueeze(1)
@@ -117,15 +120,19 @@ class _Normalise(torch.autograd.Function):
         inverse = (variance + eps).rsqrt()
         normal *= inverse.unsqueeze(1)
         outputs = torch.addcmul(bias.unsqueeze(1), normal, weight.unsqueeze(1))
-        ctx.save_for_backward(normal, inverse, weight)
-        ctx.weight, ctx.bias = weight, bias
+        if slope is not None:
+            nn.functional.leaky_relu_(outputs, slope)
+        ctx.save_for_backward(normal, inverse, weight, outputs)
+        ctx.weight, ctx.bias, ctx.slope = weight, bias, slope
         ctx.mark_non_differentiable(mean, variance)
         return outputs, mean, variance
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        normal, inverse, weight = ctx.saved_tensors
+        normal, inverse, weight, outputs = ctx.saved_tensors
+        if ctx.slope is not None:
+            gradient = torch.ops.aten.leaky_relu_backward(gradient, outputs, ctx.slope, True)
         of_bias, of_weight = gradient.sum(1), (gradient * normal).sum(1)
         rows = gradient.shape[1]
         of_inputs = None
@@ -133,5 +140,6 @@ class _Normalise(torch.autograd.Function):
             of_inputs = torch.addcmul(gradient, normal, of_weight.unsqueeze(1), value=-1 / rows)
             of_inputs -= (of_bias / rows).unsqueeze(1)
             of_inputs *= (weight * inverse).unsqueeze(1)
-        wanted = ctx.needs_input_grad
-        return of_inputs, of_weight if wanted[1] else None, of_bias if wanted[2] else None, None
+        _, for_weight, for_bias, *_ = ctx.needs_input_grad
+        left = into(ctx.weight, of_weight) if for_weight else None
+        return of_inputs, left, into(ctx.bias, of_bias) if for_bias else None, None, None

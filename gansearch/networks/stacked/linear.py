@@ -19,6 +19,7 @@ class Linear(nn.Module):
         layers: alone, of one shape.
 
     Attributes:
+        slope: of the leaky ReLU behind it, which it does too; None: there is none.
         own_backward: whether gradients are computed by the layer's own rule, which is faster and can be
             differentiated but once.
     """
@@ -26,6 +27,7 @@ class Linear(nn.Module):
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         super().__init__()
         self.own_backward = True
+        self.slope: float | None = None
         self.weight = stacked_parameter([layer.weight for layer in layers])
         self.in_features, self.out_features = layers[0].in_features, layers[0].out_features
         has_bias = layers[0].bias is not None
@@ -34,10 +36,11 @@ class Linear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs [K, B, in] -> [K, B, out]."""
         if self.own_backward and inputs.dtype == torch.float32:
-            return _linear(inputs, self.weight, self.bias, None, None, None)
+            return _linear(inputs, self.weight, self.bias, self.slope, None, None, None)
         if self.bias is None:
-            return torch.bmm(inputs, self.weight.mT)
-        return torch.baddbmm(self.bias.unsqueeze(1), inputs, self.weight.mT)
+            return activated(torch.bmm(inputs, self.weight.mT), self.slope)
+        outputs = torch.baddbmm(self.bias.unsqueeze(1), inputs, self.weight.mT)
+        return activated(outputs, self.slope)
 
 
 class SpectralLinear(nn.Module):
@@ -58,6 +61,7 @@ class SpectralLinear(nn.Module):
         super().__init__()
         norms = [spectral_of(layer) for layer in layers]
         self.eps, self.passes, self.own_backward = norms[0].eps, 1, True
+        self.slope: float | None = None
         self.weight = stacked_parameter([original_weight(layer) for layer in layers])
         self.in_features, self.out_features = layers[0].in_features, layers[0].out_features
         has_bias = layers[0].bias is not None
@@ -69,54 +73,69 @@ class SpectralLinear(nn.Module):
         """Inputs [K, B, in] -> [K, B, out]; of P passes at once, [K, P * B, in] -> [K, P * B, out]."""
         u, v, sigma = self._singular()
         if self.own_backward and inputs.dtype == torch.float32:
-            return _linear(inputs, self.weight, self.bias, u, v, sigma)
+            return _linear(inputs, self.weight, self.bias, self.slope, u, v, sigma)
         with torch.autocast(inputs.device.type, enabled=False):
             sigma = (u * torch.bmm(v, self.weight.mT)).sum(-1)  # now it follows the weights
         outputs = torch.bmm(inputs, self.weight.mT)
         kind, (count, rows, width) = outputs.dtype, outputs.shape
         outputs = outputs.float().view(count, self.passes, rows // self.passes, width)
         outputs = (outputs / sigma[..., None, None]).view(count, rows, width)
-        return (outputs if self.bias is None else outputs + self.bias.unsqueeze(1)).to(kind)
+        outputs = outputs if self.bias is None else outputs + self.bias.unsqueeze(1)
+        return activated(outputs.to(kind), self.slope)
 
     @torch.no_grad()
     def _singular(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of each pass: vectors [K, P, out] and [K, P, in], and the singular values [K, P]."""
         weight, us, vs, sigmas = self.weight, [], [], []
         u, v = self.u.unsqueeze(1), self.v.unsqueeze(1)
+        if not self.training:
+            return u, v, (u * torch.bmm(v, weight.mT)).sum(-1)
         for _ in range(self.passes):
             # Rows from the left, [K, 1, n] x [K, n, m]: many times as fast as columns from the right.
-            if self.training:
-                v = nn.functional.normalize(torch.bmm(u, weight), dim=-1, eps=self.eps)
-            longest = torch.bmm(v, weight.mT)
-            if self.training:
-                u = nn.functional.normalize(longest, dim=-1, eps=self.eps)
+            v, _length = _normalised(torch.bmm(u, weight), self.eps)
+            u, sigma = _normalised(torch.bmm(v, weight.mT), self.eps)  # u W v is the length of W v
             us.append(u)
             vs.append(v)
-            sigmas.append((u * longest).sum(-1))
-        if self.training:
-            self.u.copy_(u.squeeze(1))
-            self.v.copy_(v.squeeze(1))
-        return torch.cat(us, 1), torch.cat(vs, 1), torch.cat(sigmas, 1)
+            sigmas.append(sigma)
+        self.u.copy_(u.squeeze(1))
+        self.v.copy_(v.squeeze(1))
+        if self.passes == 1:
+            return u, v, sigmas[0].squeeze(-1)
+        return torch.cat(us, 1), torch.cat(vs, 1), torch.cat(sigmas, 1).squeeze(-1)
+
+
+def _normalised(rows: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Rows [K, 1, n] made 1 long, in place, and how long they were, [K, 1, 1]."""
+    length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min_(eps)
+    return rows.div_(length), length
+
+
+def activated(outputs: Tensor, slope: float | None) -> Tensor:
+    """Outputs behind a leaky ReLU, or as they are."""
+    return outputs if slope is None else nn.functional.leaky_relu(outputs, slope)
 
 
 def _linear(
     inputs: Tensor,
     weight: Tensor,
     bias: Tensor | None,
+    slope: float | None,
     u: Tensor | None,
     v: Tensor | None,
     sigma: Tensor | None,
 ) -> Tensor:
-    outputs: Tensor = _Linear.apply(inputs, weight, bias, u, v, sigma)
+    outputs: Tensor
+    outputs = _Linear.apply(inputs, weight, bias, slope, u, v, sigma)
     return outputs
 
 
 class _Linear(torch.autograd.Function):
-    """y = x W^T / sigma + b of K layers, sigma = u W v of P passes, or 1.
+    """a = f(y), y = x W^T / sigma + b of K layers, sigma = u W v of P passes, or 1; f a leaky ReLU, or
+    none.
 
-    Backward: with h = dy / sigma, dx = h W, dW = h^T x - sum over passes of <h, y - b> u v^T, db = sum
-    of dy. Where weights have a gradient already, the product itself adds to it, which saves two passes
-    through memory.
+    Backward: with dy = f'(y) da and h = dy / sigma, dx = h W, dW = h^T x - sum over passes of
+    <h, y - b> u v^T, db = sum of dy; and since f(y) = f'(y) y, <dy, y> is <da, a>. Where weights have
+    a gradient already, the product itself adds to it, which saves two passes through memory.
     """
 
     @staticmethod
@@ -125,49 +144,54 @@ class _Linear(torch.autograd.Function):
         inputs: Tensor,
         weight: Tensor,
         bias: Tensor | None,
+        slope: float | None,
         u: Tensor | None,
         v: Tensor | None,
         sigma: Tensor | None,
     ) -> Tensor:
-        ctx.weight, ctx.bias = weight, bias
-        if sigma is None:
-            ctx.save_for_backward(inputs, weight)
-            if bias is None:
-                return torch.bmm(inputs, weight.mT)
-            return torch.baddbmm(bias.unsqueeze(1), inputs, weight.mT)
-        outputs = torch.bmm(inputs, weight.mT)
-        scaled = _by_pass(outputs, sigma)
-        if bias is None:
-            scaled.div_(sigma[..., None, None])
+        ctx.weight, ctx.bias, ctx.slope, ctx.spectral = weight, bias, slope, sigma is not None
+        if bias is None or sigma is not None:
+            outputs = torch.bmm(inputs, weight.mT)
         else:
-            torch.addcmul(bias[:, None, None], scaled, (1 / sigma)[..., None, None], out=scaled)
-        ctx.save_for_backward(inputs, weight, u, v, sigma, outputs)
+            outputs = torch.baddbmm(bias.unsqueeze(1), inputs, weight.mT)
+        if sigma is not None:
+            scaled, share = _by_pass(outputs, sigma), (1 / sigma)[..., None, None]
+            if bias is None:
+                scaled.mul_(share)
+            else:
+                torch.addcmul(bias[:, None, None], scaled, share, out=scaled)
+        if slope is not None:
+            nn.functional.leaky_relu_(outputs, slope)
+        ctx.save_for_backward(inputs, weight, outputs, *(() if sigma is None else (u, v, sigma)))
         return outputs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, weight, *spectral = ctx.saved_tensors
+        inputs, weight, outputs, *spectral = ctx.saved_tensors
         for_inputs, for_weight, for_bias, *_ = ctx.needs_input_grad
-        if not spectral:
-            of_weight = _product_into(ctx.weight, gradient, inputs) if for_weight else None
-            of_bias = _into(ctx.bias, gradient.sum(1)) if for_bias else None
-            of_inputs = torch.bmm(gradient, weight) if for_inputs else None
-            return of_inputs, of_weight, of_bias, None, None, None
-        u, v, sigma, outputs = spectral
-        by_pass = _by_pass(gradient, sigma) / sigma[..., None, None]
-        scaled, of_weight, of_bias = by_pass.view(gradient.shape), None, None
+        inner = gradient
+        if ctx.slope is not None:
+            inner = torch.ops.aten.leaky_relu_backward(gradient, outputs, ctx.slope, True)
+        of_weight = of_bias = None
+        if spectral:
+            u, v, sigma = spectral
+            share = (1 / sigma)[..., None, None]
+            inner = (_by_pass(inner, sigma) * share).view(inner.shape)
         if for_weight:
-            summed = by_pass.sum(2)
-            of_weight = _product_into(ctx.weight, scaled, inputs)
-            slope = (by_pass * _by_pass(outputs, sigma)).sum((-2, -1))
+            of_weight = _product_into(ctx.weight, inner, inputs)
+        if for_weight and spectral:
+            slope = (_by_pass(gradient, sigma) * _by_pass(outputs, sigma)).sum((-2, -1)) / sigma
             if ctx.bias is not None:
+                summed = _by_pass(inner, sigma).sum(2)
                 slope -= (summed * ctx.bias.unsqueeze(1)).sum(-1)
-                of_bias = _into(ctx.bias, (summed * sigma.unsqueeze(-1)).sum(1))
-            into = ctx.weight.grad if of_weight is None else of_weight
-            into.baddbmm_((u * slope.unsqueeze(-1)).mT, v, alpha=-1)
-        of_inputs = torch.bmm(scaled, weight) if for_inputs else None
-        return of_inputs, of_weight, of_bias, None, None, None
+                of_bias = into(ctx.bias, (summed * sigma.unsqueeze(-1)).sum(1))
+            there = ctx.weight.grad if of_weight is None else of_weight
+            there.baddbmm_((u * slope.unsqueeze(-1)).mT, v, alpha=-1)
+        elif for_bias:
+            of_bias = into(ctx.bias, inner.sum(1))
+        of_inputs = torch.bmm(inner, weight) if for_inputs else None
+        return of_inputs, of_weight, of_bias, None, None, None, None
 
 
 def _by_pass(rows: Tensor, sigma: Tensor) -> Tensor:
@@ -176,7 +200,7 @@ def _by_pass(rows: Tensor, sigma: Tensor) -> Tensor:
     return rows.reshape(count, turns, -1, rows.shape[-1])
 
 
-def _into(parameter: Tensor, gradient: Tensor) -> Tensor | None:
+def into(parameter: Tensor, gradient: Tensor) -> Tensor | None:
     """Add to the gradient that is there; give it back where there is none."""
     if parameter.grad is None:
         return gradient

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
 
+from gansearch.networks.classes import Layers
 from gansearch.networks.stacked.batch_norm import BatchNorm
 from gansearch.networks.stacked.layers import CannotStack, stacked_layer
 from gansearch.networks.stacked.linear import SpectralLinear
@@ -89,8 +91,21 @@ def _replaced(networks: Sequence[nn.Module]) -> nn.Module:
         kind = type(first)
         raise CannotStack(f"{kind.__module__}.{kind.__qualname__} has weights of its own")
     replaced = copy.deepcopy(first, memo)
+    _join_activations(replaced)
     replaced._forward_hooks.clear()  # they look at what a network alone returns
     return replaced
+
+
+def _join_activations(network: nn.Module) -> None:
+    """Have layers in a row do the leaky ReLU that stands behind them with their own work."""
+    for row in network.modules():
+        if type(row).forward not in (nn.Sequential.forward, Layers.forward):
+            continue
+        for (_, layer), (name, behind) in pairwise(list(row.named_children())):
+            slope = 0.0 if isinstance(behind, nn.ReLU) else getattr(behind, "negative_slope", None)
+            if hasattr(layer, "slope") and slope is not None and slope >= 0:
+                layer.slope = slope  # type: ignore[assignment]
+                row._modules[name] = nn.Identity()
 
 
 def _above(name: str) -> Iterator[str]:

@@ -63,8 +63,18 @@ class StackedOptimizer:
             for name, state in self.states.items():
                 if known.get(name) is not None:
                     state[row, start : start + shape.numel()].view(shape).copy_(known[name])
-        self._columns = {}  # type: dict[str, float | Tensor]
-        self._alike = list(self._by_settings())
+        self._columns: dict[str, float | Tensor] = {}
+        self._alike = [
+            (
+                settings,
+                [
+                    [tensor[row] for row in rows]
+                    for tensor in (self.weights, self.gradients, *self.states.values())
+                ],
+                [self.steps[row] for row in rows],
+            )
+            for settings, rows in self._by_settings()
+        ]
 
     def give(self, row: int) -> None:
         """Have a row's own optimizer hold the state that it would have alone, as views."""
@@ -115,17 +125,14 @@ class Adam(StackedOptimizer):
     def step(self) -> None:
         """Update all weights."""
         torch._foreach_add_(self.steps, 1)
-        for settings, rows in self._alike:
+        for settings, rows, steps in self._alike:
             decoupled = settings["decoupled_weight_decay"]
             rule: Any = torch._fused_adamw_ if decoupled else torch._fused_adam_
             beta1, beta2 = settings["betas"]
             rule(
-                *(
-                    [tensor[row] for row in rows]
-                    for tensor in (self.weights, self.gradients, *self.states.values())
-                ),
+                *rows,
                 [],
-                [self.steps[row] for row in rows],
+                steps,
                 amsgrad=False,
                 lr=settings["lr"],
                 beta1=beta1,

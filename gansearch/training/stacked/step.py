@@ -26,7 +26,7 @@ class Row:
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
+        self.trainer, self.noise = trainer, trainer.inside.noise
         self.begin()
 
     def begin(self) -> None:
@@ -251,7 +251,7 @@ class Lanes:
         size = (len(self.rows), self.config.batch_size, self.config.latent_size)
         latents = torch.empty(size, device=self.device)
         for row, own in zip(self.rows, latents, strict=True):
-            torch.randn(size[1:], generator=row.trainer.inside.noise, out=own)
+            torch.randn(size[1:], generator=row.noise, out=own)
         return latents
 
     def _batch(self) -> tuple[Tensor, Tensor | None]:
