@@ -106,6 +106,10 @@ class Deaths:
         blameless = takes_nodes or any(death.around for death in counted)
         return GivenUp(len(counted), step, kinds, blameless, counted[0].heard)
 
+    def has(self, number: int, step: int) -> bool:
+        """Whether a trial's worker has died since it came to a step."""
+        return any(death.step == step for death in self._deaths.get(number, ()))
+
     def forget(self, number: int) -> None:
         """A trial has ended."""
         self._deaths.pop(number, None)

@@ -29,6 +29,7 @@ class Actor:
     def __init__(self, name):
         self._actor_id = SimpleNamespace(hex=lambda: name)
         self.numbers: list[int] = []
+        self.alone: set[int] = set()
         self.tell = SimpleNamespace(remote=self._tell)
 
     def _tell(self, begin, stop):
@@ -36,6 +37,7 @@ class Actor:
         self.numbers = [n for n in self.numbers if n not in stop]
         assert not {one.number for one in begin} & set(self.numbers)
         self.numbers += [one.number for one in begin]
+        self.alone |= {one.number for one in begin if one.alone}
 
 
 class Study:
@@ -433,3 +435,21 @@ def test_a_pruner_that_cannot_choose_ends_the_study_resumably(study, name, messa
     assert s.interruption.stop_all()
     assert re.search(message, str(s.interruption.trouble))
     assert outcomes(s)[0] == "paused"
+
+
+def test_whom_a_death_may_be_the_doing_of_is_trained_by_itself_until_it_reports(study):
+    s = study()
+    s.start("a")
+    s.tell("a", (0, 10, 1.0), due=[1, 2])
+    s.die("a")
+    assert sorted(s.start("b")) == [0, 1, 2, 3]
+    actor = s.workers["b"].temporary_state.ray_actor
+    assert actor.alone == {1, 2}, "those that were being trained"
+    s.tell("b", (1, 10, 1.0), due=[1])
+    s.die("b", KeyError("of the cluster's"))
+    s.start("c")
+    assert s.workers["c"].temporary_state.ray_actor.alone == {1, 2}
+    s.tell("c", (1, 20, 1.0), (2, 10, 1.0), due=[0, 1, 2, 3])
+    s.die("c")
+    s.start("d")
+    assert s.workers["d"].temporary_state.ray_actor.alone == {0, 1, 2, 3}

@@ -1,0 +1,111 @@
+"""Trainings as one (`resources.lanes`) beside one after another, on one core.
+
+    python -m benchmarks.lanes [--rounds 15] [--only NAME ...] [--tiny]
+
+What is compared with is today's build, one process with one thread for each core; on one core that is a
+`Trainer`. Both take turns in blocks of a few steps, on the same data, in the same process; the clock is
+the processor time of this process. Ratios are of neighbouring blocks; medians and quartiles are shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from benchmarks.loop import FOREVER, Workload, configure
+from gansearch.data.load import load
+from gansearch.study.config import TrialConfig
+from gansearch.training.prepare import LocalPaths, prepare
+from gansearch.training.stacked.step import Lanes
+from gansearch.training.trainer import Trainer
+
+BLOCK = 8
+"""Steps of one training between two turns."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row of the table: what is trained, in how many lanes, and what is to be reached."""
+
+    name: str
+    lanes: int
+    goal: float
+    tree: dict[str, Any]
+
+
+def mlp(width: int, **more: Any) -> dict[str, Any]:
+    sides = ("generator", "discriminator")
+    return {"data": {"name": "digits"}} | {s: {"name": "mlp", "width": width} for s in sides} | more
+
+
+PENALISED = {"loss": {"name": "wasserstein", "penalty": {"name": "gradient-penalty"}}}
+CASES = [
+    Case("mlp-128", 8, 3.0, mlp(128)),
+    Case("mlp-64", 8, 3.5, mlp(64)),
+    Case("mlp-64", 32, 4.5, mlp(64)),
+    Case("mlp-128, gradient penalty", 8, 0.0, mlp(128, **PENALISED)),
+]
+
+
+def measure(case: Case, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds of a step of one training, of each round: alone, and as one of the lanes."""
+    config = configure(Workload(case.name, case.tree, BLOCK, FOREVER), FOREVER, FOREVER)
+    part, places = config.data, LocalPaths.of_environment()
+    data = load(part.name, part.options, root=places.data, split="train", image_size=part.image_size)
+    reference = prepare(config, data, places)
+
+    def trainer(seed: int, steps: int) -> Trainer:
+        budget = {"steps": steps, "report_every": steps}
+        tree = config.plain() | {"seed": seed, "budget": budget}
+        return Trainer(TrialConfig.model_validate(tree), data, reference)
+
+    alone = trainer(0, FOREVER)
+    each = max(BLOCK // 2, 1)
+    lanes = Lanes([trainer(seed, each) for seed in range(case.lanes)])
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds + 2):
+        begun = time.process_time()
+        alone._train_to(alone.step + BLOCK)
+        between = time.process_time()
+        for row in lanes.rows:  # as after a report
+            row.trainer.step = 0
+            row.begin()
+        half = time.process_time()
+        lanes.train()
+        ended = time.process_time()
+        if number > 1:  # the first ones warm up
+            times[0].append((between - begun) / BLOCK)
+            times[1].append((ended - half) / each / case.lanes)
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", nargs="*", help="names of rows")
+    parser.add_argument("--tiny", action="store_true", help="two rounds, to see that it runs")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    rounds = 2 if args.tiny else args.rounds
+    print(f"1 thread, medians (quartiles) of {rounds} rounds; torch {torch.__version__}\n")
+    print("| what | lanes | alone, ms | of the lanes, ms | ratio | goal |")
+    print("|---|---|---|---|---|---|")
+    for case in CASES:
+        if args.only and case.name not in args.only:
+            continue
+        alone, together = measure(case, rounds)
+        ratios = [a / b for a, b in zip(alone, together, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        times = " | ".join(f"{1e3 * statistics.median(t):.2f}" for t in (alone, together))
+        goal = f">= {case.goal:g}" if case.goal else ""
+        spread = f"{middle:.2f} ({low:.2f}-{high:.2f})"
+        print(f"| {case.name} | {case.lanes} | {times} | {spread} | {goal} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
