@@ -369,6 +369,18 @@ def test_check_warns_of_what_only_a_cluster_has(here, command):
     assert f"a trial asks for 100000 CPUs, and this machine has {os.cpu_count()}" in err
 
 
+def test_status_says_who_is_paused_and_why(here, command):
+    directory = finished_study(here / "runs")
+    journal = Journal.open(directory, "done", writer=True)
+    journal.begin(3, {"lr": 0.2}, {"lr": FloatDistribution(0, 1)}, {"seed": 3})
+    journal.report(3, Report(2, 32, 0.5, {"d_loss": 1.5}, 0.0))
+    journal.pause(journal.trials()[3], "3rd of [4] at step 2")
+    _, out, _ = command("status", "done")
+    assert "1 paused" in out
+    assert "1 of 4 trials were paused, 1 of them now; 0 went on" in out
+    assert "paused: trial 3, 3rd of [4] at step 2" in out
+
+
 def test_status_links_ray_s_dashboard_as_the_asker_reaches_it(here, command, monkeypatch):
     directory = finished_study(here / "runs")
     journal = Journal.open(directory, "done", writer=True)
@@ -422,7 +434,8 @@ def test_status_is_one_strict_json_object(here):
     found = json.loads(done.stdout, parse_constant=refuse)
     assert done.stdout.count("\n") == 1
     assert set(found) == {
-        *("study", "state", "dashboard", "objective", "counts", "trials", "best", "stability", "costs"),
+        *("study", "state", "dashboard", "objective", "counts", "trials", "best"),
+        *("second_chances", "stability", "costs"),
     }
     assert found["counts"] == {"pruned": 1, "completed": 1, "diverged": 1}
     assert (found["state"], found["best"]["number"]) == ("finished", 1)

@@ -62,6 +62,9 @@ from gansearch.study.roster import Roster
 
 CONSTRAINT = "healthy"
 CHANCES = "chances"
+GIVEN_UP = "given_up"
+"""The fact at how many trials the search had no use for paused ones any more."""
+
 DASHBOARD = "dashboard"
 """The fact of where Ray shows the driver that has, or had, the study."""
 

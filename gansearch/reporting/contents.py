@@ -14,7 +14,7 @@ from gansearch.analysis.rows import rows_of
 from gansearch.analysis.tables import cost_words, costs
 from gansearch.analysis.wording import DASH, count, duration, listed, number, share, spread, words
 from gansearch.files import Place
-from gansearch.journal.journal import DASHBOARD
+from gansearch.journal.journal import DASHBOARD, GIVEN_UP
 from gansearch.reporting import search as searched
 from gansearch.reporting import stability as confirmed
 from gansearch.reporting.answer import answer
@@ -145,6 +145,7 @@ def _equal(found: Findings) -> str:
 _SHOWN_ELSEWHERE = (
     *("metric", "goal", "steps", "trials", "question", "study", "roster", "name", LEARNT),
     DASHBOARD,  # of a driver that has ended
+    GIVEN_UP,
 )
 _HEADINGS = {
     "gansearch": "gansearch",

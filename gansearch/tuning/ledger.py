@@ -15,14 +15,11 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from gansearch.journal.directory import StudyDirectory
-from gansearch.journal.journal import Journal
+from gansearch.journal.journal import GIVEN_UP, Journal
 from gansearch.masking import without_password
 from gansearch.search.pruners import GO_ON, Decision, Verdict
 from gansearch.study.records import Outcome, Report, TrialRecord, cost, table_row
 from gansearch.tuning.upkeep import Upkeep
-
-GIVEN_UP = "given_up"
-"""The fact at how many trials the search had no use for paused ones any more."""
 
 
 class Mirror(Protocol):
