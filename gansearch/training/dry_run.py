@@ -6,10 +6,12 @@ import tempfile
 import warnings
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gansearch.data import DataSet
 from gansearch.errors import DataError, Doubt, GansearchError, UserError
@@ -20,7 +22,7 @@ from gansearch.study.config import Part, TrialConfig
 from gansearch.study.spec import StudySpec
 from gansearch.training import checkpoint
 from gansearch.training.blame import fault
-from gansearch.training.building import build_loss
+from gansearch.training.building import build_loss, is_conditional
 from gansearch.training.outputs import check_loss_output, doubts_about_images
 from gansearch.training.prepare import (
     LocalPaths,
@@ -79,10 +81,21 @@ def _try(trainer: Trainer) -> list[str]:
     check_loss_output(build_loss(config)[0], config)
     trainer.advance()
     checkpoint.plain(trainer.state())
+    if trainer.domain.kind != "images":
+        return []
     noise = torch.Generator().manual_seed(0)
     latents = torch.randn(LATENTS, config.latent_size, generator=noise)
     name = f"the generator '{config.generator.name}'"
-    return doubts_about_images(trainer.generator, latents, name)
+    return doubts_about_images(partial(_generate, trainer), latents, name)
+
+
+def _generate(trainer: Trainer, latents: Tensor) -> Tensor:
+    """Images of these latents, of all the classes where the generator is told one."""
+    inputs = [latents]
+    if is_conditional(trainer.generator):
+        inputs.append(torch.from_numpy(trainer.domain.labels_in_order(len(latents))))
+    images: Tensor = trainer.generator(*inputs)
+    return images
 
 
 def _words(error: Exception, config: TrialConfig) -> str:

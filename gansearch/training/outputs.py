@@ -4,7 +4,7 @@ logits of [B, 1] in place of [B] train another loss without a sound.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -88,7 +88,7 @@ def check_loss_output(loss: Loss, config: TrialConfig) -> None:
 
 
 @torch.no_grad()
-def doubts_about_images(generator: nn.Module, latents: Tensor, name: str) -> list[str]:
+def doubts_about_images(generator: Callable[[Tensor], Tensor], latents: Tensor, name: str) -> list[str]:
     """What is odd in the range of a generator's images, in words; they should fill [-1, 1].
 
     Latents ten times as large are tried too, since a generator that has hardly been trained stays near
