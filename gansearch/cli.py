@@ -38,7 +38,7 @@ from gansearch.options import (
     takes,
 )
 from gansearch.study.records import strict_json
-from gansearch.tuning.extension import wanted_trials
+from gansearch.tuning.extension import wanted
 from gansearch.tuning.where import RUNS, JobOptions, Where
 
 app = typer.Typer(
@@ -170,13 +170,13 @@ def resume(
     set_: Set = None,
 ) -> None:
     """Go on with a study after any kind of interruption; http://HEAD:8265 does so as a Ray job."""
-    wanted = wanted_trials(overrides(set_, trials))
+    more = wanted(overrides(set_, trials))
     if where.address and where.address.startswith("http"):
-        job = api.submit_resume(name, where.address, trials=wanted, where=as_said(ctx, where))
+        job = api.submit_resume(name, where.address, where=as_said(ctx, where), **vars(more))
         out.print(f"{job.study}: job {job.id}", highlight=False)
         return
     _import_from(where.modules)
-    _finish(api.resume(name, trials=wanted, console=err, where=where))
+    _finish(api.resume(name, console=err, where=where, **vars(more)))
 
 
 @app.command()

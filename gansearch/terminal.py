@@ -62,6 +62,8 @@ def show_status(out: Console, found: dict[str, Any], top: int) -> None:
     out.print(f"[bold]{found['study']}[/] {found['state']}: {counts or none}")
     if found["dashboard"]:
         out.print(f"Ray's dashboard: {found['dashboard']}", highlight=False, soft_wrap=True)
+    if found["over"]:
+        out.print(f"the search is over: {found['over']}", highlight=False, markup=False)
     if again:
         ended = ", ".join(f"{n} {outcome}" for outcome, n in sorted(again["counts"].items()))
         whom = f"{len(again['configurations'])} configurations, {again['planned']} seeds in all"

@@ -13,7 +13,7 @@ import pandas as pd
 from gansearch.analysis.chances import second_chances
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.wording import duration, listed, share
-from gansearch.journal.journal import DASHBOARD
+from gansearch.journal.journal import DASHBOARD, OVER
 from gansearch.study.records import Goal, Outcome, TrialRecord, ranked, table_row
 
 
@@ -98,12 +98,13 @@ def state_of(records: Sequence[TrialRecord], total: int, *, running: bool) -> st
 def status(evidence: Evidence) -> dict[str, Any]:
     """The state of a study as plain values; `gansearch status --json` prints it.
 
-    Keys: study, state, dashboard (where Ray's shows the driver, or ""), objective {metric, goal},
-    counts {outcome: n}, trials (by number; each number, origin, outcome, reason, step, params, metrics
-    (last), best {step, value, metrics} or None, seconds, usage (last), mlflow_run_id, and chances, its
-    pauses: {step, paused, woken}, why and why it went on), best (the best trial's entry, or None),
-    second_chances (None, or as `second_chances` gives it), stability (None, or counts, planned, and
-    for each of its configurations label, seeds and counts), costs (by outcome, and in words).
+    Keys: study, state, dashboard (where Ray's shows the driver, or ""), objective {metric, goal}, over
+    (why the search ended before it had all its trials, or ""), counts {outcome: n}, trials (by number;
+    each number, origin, outcome, reason, step, params, metrics (last), best {step, value, metrics} or
+    None, seconds, usage (last), mlflow_run_id, and chances, its pauses: {step, paused, woken}, why and
+    why it went on), best (the best trial's entry, or None), second_chances (None, or as
+    `second_chances` gives it), stability (None, or counts, planned, and for each of its configurations
+    label, seeds and counts), costs (by outcome, and in words).
     """
     records, metric, goal = evidence.search, evidence.metric, evidence.goal
     everything = [*records, *evidence.stability]
@@ -119,6 +120,7 @@ def status(evidence: Evidence) -> dict[str, Any]:
         "state": state,
         "dashboard": evidence.facts.get(DASHBOARD, "") if state == "running" else "",
         "objective": {"metric": metric, "goal": goal},
+        "over": (evidence.facts.get(OVER) or {}).get("reason", ""),
         "counts": dict(Counter(record.outcome.value for record in records)),
         "trials": list(entries.values()),
         "best": best if best and best["best"] else None,

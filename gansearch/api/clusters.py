@@ -32,13 +32,15 @@ def submit_resume(
     address: str,
     *,
     trials: int | None = None,
+    device_hours: float | None = None,
     where: Where | None = None,
     **options: Unpack[JobOptions],
 ) -> Job:
     """Go on with such a study; see `gansearch.tuning.jobs.submit_resume`."""
     from gansearch.tuning import jobs  # noqa: PLC0415
 
-    return jobs.submit_resume(name, address, combined(where, options, JobOptions), trials)
+    there = combined(where, options, JobOptions)
+    return jobs.submit_resume(name, address, there, trials, device_hours)
 
 
 def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:

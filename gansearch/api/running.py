@@ -80,6 +80,7 @@ def resume(
     name: StudyLike,
     *,
     trials: int | None = None,
+    device_hours: float | None = None,
     console: Console | None = None,
     where: Where | None = None,
     **options: Unpack[WhereOptions],
@@ -90,6 +91,7 @@ def resume(
         name: the study.
         trials: how many its search is to have in all, as if it had been asked for them from the
             beginning; None: as many as it was launched with.
+        device_hours: how long they may take in all, of a search that was launched with such a limit.
         console, where, options: as for `run`.
 
     Raises:
@@ -97,10 +99,11 @@ def resume(
             more trials already.
     """
     from gansearch.tuning import launch  # noqa: PLC0415
+    from gansearch.tuning.extension import More  # noqa: PLC0415
 
     where = combined(where, options)
-    study = find(name, where=where)
-    return _result(study, launch.resume(study, where, console or Console(stderr=True), trials))
+    study, more = find(name, where=where), More(trials, device_hours)
+    return _result(study, launch.resume(study, where, console or Console(stderr=True), more))
 
 
 def stability(

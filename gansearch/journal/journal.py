@@ -68,6 +68,12 @@ GIVEN_UP = "given_up"
 DASHBOARD = "dashboard"
 """The fact of where Ray shows the driver that has, or had, the study."""
 
+OVER = "over"
+"""The fact that a search has ended before it had all its trials: {trials, how many it has, reason}."""
+
+INSISTED = "insisted"
+"""The fact of how many trials a search was asked for after it had once ended before."""
+
 FLUSH_EVERY = 0.1
 """Seconds that a report may wait to be durable, where they come more often than that. All is, before
 anything is done that cannot be undone: a trial begins to train, or has ended."""
@@ -246,8 +252,10 @@ class Journal:
 
     @property
     def planned(self) -> int:
-        """How many trials the study is to have."""
-        return len(self.roster.entries) or int(self.study.user_attrs.get("trials", 0))
+        """How many trials the study is to have; as many as it has, where it ended before."""
+        attributes = self.study.user_attrs
+        over = attributes.get(OVER) or {}
+        return len(self.roster.entries) or int(over.get("trials", attributes.get("trials", 0)))
 
     @property
     def finished(self) -> bool:

@@ -14,7 +14,7 @@ from gansearch.analysis.rows import rows_of
 from gansearch.analysis.tables import cost_words, costs
 from gansearch.analysis.wording import DASH, count, duration, listed, number, share, spread, words
 from gansearch.files import Place
-from gansearch.journal.journal import DASHBOARD, GIVEN_UP
+from gansearch.journal.journal import DASHBOARD, GIVEN_UP, INSISTED, OVER
 from gansearch.reporting import search as searched
 from gansearch.reporting import stability as confirmed
 from gansearch.reporting.answer import answer
@@ -72,7 +72,9 @@ def making(found: Findings) -> Section:
     facts += [("Budget of a trial", f"{e.steps:,} generator updates{_equal(found)}")]
     if e.planned:
         ended = sum(record.outcome.ended for record in e.search)
-        facts += [("Search", f"{ended:,} of {count(e.planned, 'trial')} ended")]
+        over = (e.facts.get(OVER) or {}).get("reason", "")
+        why = f"; over before it had all its trials: {over}" if over else ""
+        facts += [("Search", f"{ended:,} of {count(e.planned, 'trial')} ended{why}")]
     if e.roster.entries:
         facts += _protocol_facts(found)
     if spent := cost_words(costs([*e.search, *e.stability], held=e.devices)):
@@ -143,7 +145,8 @@ def _equal(found: Findings) -> str:
 
 
 _SHOWN_ELSEWHERE = (
-    *("metric", "goal", "steps", "trials", "question", "study", "roster", "name", LEARNT),
+    *("metric", "goal", "steps", "trials", "question", "study", "roster", "name"),
+    *(LEARNT, OVER, INSISTED),
     DASHBOARD,  # of a driver that has ended
     GIVEN_UP,
 )

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from gansearch.errors import StudyError
-from gansearch.journal.journal import Journal
+from gansearch.journal.journal import INSISTED, Journal
 from gansearch.search import SAMPLERS
 from gansearch.search.beliefs import Beliefs
 from gansearch.search.feasibility import Feasibility
 from gansearch.search.learning import frozen
+from gansearch.search.stopping import Ending
 from gansearch.search.view import (
     AnySampler,
     View,
@@ -67,6 +68,9 @@ class Proposer:
         self._view = View(journal.study.direction, spec.plan.search.seed)
         self._feasibility = Feasibility(axes)
         self._beliefs = Beliefs(axes, spec.plan.search.sampler.belief, journal.goal)
+        insisted = int(journal.facts.get(INSISTED, 0))
+        plan, metric = spec.plan, journal.metric
+        self._ending = Ending(plan.search, plan.resources, metric, journal.goal, insisted)
         self._learn_from_earlier_studies()
         trials = journal.study.get_trials(deepcopy=False)
         for trial in trials:
@@ -90,6 +94,10 @@ class Proposer:
     def total(self) -> int:
         """Trials that the search is to have."""
         return self.spec.plan.search.trials
+
+    def over(self, records: Mapping[int, TrialRecord], number: int | None) -> str:
+        """Why no more trials are to begin; empty while they are. See `Ending.judge`."""
+        return self._ending.judge(records, number)
 
     def propose(self, number: int) -> TrialRecord:
         """The trial of the next free number, new in the journal.

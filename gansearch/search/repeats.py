@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gansearch.journal.journal import Journal
 from gansearch.study.records import TrialRecord
 
@@ -28,6 +30,10 @@ class Repeats:
         config = self._configs[label] | {"seed": seed}
         self._journal.begin(number, {}, {}, config, label)
         return TrialRecord(number, {}, config, configuration=label)
+
+    def over(self, records: Mapping[int, TrialRecord], number: int | None) -> str:  # noqa: ARG002
+        """Never: all that is wanted is trained."""
+        return ""
 
     def ended(self, number: int) -> None:
         """Nothing: what is trained next does not depend on it."""

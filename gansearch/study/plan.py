@@ -106,12 +106,35 @@ class Sampler(Part):
     belief: Belief = "medium"
 
 
+UNCOUNTED = 10_000
+"""The number of trials where only device-hours are said."""
+
+
+class SearchBudget(Section):
+    """What a search may cost: it ends with whatever is reached first.
+
+    Attributes:
+        trials: how many configurations are tried; the same as `search.trials`, and said once.
+        device_hours: hours of the devices that trials hold, summed over all of them, also those that
+            failed or were paused: a trial's seconds up to its last report times its `gpus`, or its
+            `cpus` where it holds no GPU. Trials that run come to their end.
+        least_chance: end the search when the chance that the rest of it improves the best by more than
+            a run's usual ups and downs is below this; None: never. It takes the next trials to be
+            like the newer half of those that have ended, which a sampler's are only by and by.
+    """
+
+    trials: Annotated[int, Field(ge=0)] | None = None
+    device_hours: Annotated[float, Field(gt=0)] | None = None
+    least_chance: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
 class Search(Section):
     """How the space is explored.
 
     Attributes:
         sampler: what proposes the trials, by name, with its own options.
         trials: how many configurations are tried; 0: a stability study of given ones alone.
+        budget: the same number and further limits, of which the first that is reached ends the search.
         seed: fixes what the sampler proposes and, with the trial's number, the trial's own seed.
         start: what is tried before the sampler is asked, as trials like any other: the `default`,
             which comes first whether it is named or not, configuration files, exports, the best trials
@@ -125,6 +148,22 @@ class Search(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     start: list[Start] | None = None
     learn_from: list[Earlier] = Field(default=[])
+    budget: SearchBudget | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _trials_once(cls, value: Any) -> Any:
+        """Have the number of trials at one place, and some number where only hours are said."""
+        budget = value.get("budget") if isinstance(value, Mapping) else None
+        if not isinstance(budget, Mapping):
+            return value
+        if "trials" in budget and "trials" in value:
+            raise ValueError("trials is said twice: here, and in budget")
+        hours = budget.get("device_hours") is not None
+        trials = {"trials": budget["trials"]} if budget.get("trials") is not None else {}
+        said = trials or ({"trials": UNCOUNTED} if hours and "trials" not in value else {})
+        rest = {key: child for key, child in budget.items() if key != "trials"}
+        return {**value, **said, "budget": rest or None}
 
 
 class Pruner(Part):
@@ -166,6 +205,11 @@ class Resources(Section):
     lanes: Annotated[int, Field(ge=1, le=1024)] = 1
     retries: Annotated[int, Field(ge=0)] = 2
     halve_batch: Annotated[int, Field(ge=0, le=16)] = 0
+
+    @property
+    def devices(self) -> float:
+        """What a trial holds: a share of a GPU, or CPUs where it holds none."""
+        return self.gpus or float(self.cpus)
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Resources:

@@ -103,10 +103,19 @@ def load_study(
         InvalidInput: with every mistake in the file, a missing data set among them.
     """
     document = read_document(files.place(path))
-    for key, value in (overrides or {}).items():
-        document.override(key, value)
+    override(document, overrides or {})
     known = [] if launched else document.secrets()
     return read_study(document, data_root, known, find, learn, launched=launched)
+
+
+def override(document: Document, overrides: Mapping[str, Any]) -> None:
+    """Put values in the place of a study file's, by dotted key; raises `UserError`."""
+    for key, value in overrides.items():
+        document.override(key, value)
+    search = document.tree.get("search")
+    budget = search.get("budget") if isinstance(search, dict) else None
+    if "search.trials" in overrides and isinstance(budget, dict):
+        budget.pop("trials", None)  # the same number, at its other place
 
 
 def load_config(

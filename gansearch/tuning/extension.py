@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gansearch import files
 from gansearch.errors import StudyError, UserError
+from gansearch.journal.journal import INSISTED, OVER
+from gansearch.search.stopping import SPENT
 from gansearch.study.config import digest
 from gansearch.study.document import parse_document, write_document
 
@@ -14,19 +17,36 @@ if TYPE_CHECKING:
     from gansearch.journal.directory import StudyDirectory
     from gansearch.journal.journal import Journal
 
-MAY_GROW = ("search.trials",)
+MAY_GROW = ("search.trials", "search.budget.device_hours")
 """The keys of a study file that may change after its launch: no number made so far depends on them."""
+
+
+@dataclass(frozen=True)
+class More:
+    """What a resumed search is to have in all; None: what it was launched with.
+
+    Attributes:
+        trials: how many.
+        device_hours: how long they may take.
+    """
+
+    trials: int | None = None
+    device_hours: float | None = None
+
 
 BEFORE = "study_before"
 """The fact of what the study file said before it was extended: a driver that is killed between journal
 and file leaves the file so."""
 
 
-def wanted_trials(overrides: Mapping[str, Any]) -> int | None:
-    """How many trials a resumed search is to have in all; None: as many as it was launched with.
+NO_MORE = More()
+
+
+def wanted(overrides: Mapping[str, Any]) -> More:
+    """What a resumed search is to have in all.
 
     Raises:
-        UserError: a key that cannot change any more, or a value that is no number of trials.
+        UserError: a key that cannot change any more, or a value that is no such number.
     """
     fixed = [key for key in overrides if key not in MAY_GROW]
     if fixed:
@@ -34,36 +54,54 @@ def wanted_trials(overrides: Mapping[str, Any]) -> int | None:
             f"--set {fixed[0]}: of a launched study only {', '.join(MAY_GROW)} can change, or its "
             "trials could not be compared: run it as a study of its own"
         )
-    trials = overrides.get("search.trials")
+    trials, hours = (overrides.get(key) for key in MAY_GROW)
     if trials is not None and (not isinstance(trials, int) or isinstance(trials, bool) or trials < 1):
         raise UserError(f"search.trials must be a whole number from 1 on, not {trials!r}")
-    return trials
+    if hours is not None and (
+        isinstance(hours, bool) or not isinstance(hours, int | float) or hours <= 0
+    ):
+        raise UserError(f"search.budget.device_hours must be a number above 0, not {hours!r}")
+    return More(trials, None if hours is None else float(hours))
 
 
-def extend(directory: StudyDirectory, journal: Journal, trials: int) -> None:
-    """Ask a study's search for so many trials in all; its file and its journal say so then.
+def extend(directory: StudyDirectory, journal: Journal, more: More) -> None:
+    """Ask a study's search for more in all; its file and its journal say so then.
+
+    A search that was over before it had all its trials goes on, if what ended it allows.
 
     Args:
         directory: the study's, held by this process.
         journal: its search's, opened by a writer.
-        trials: in all; as many as it has changes nothing.
+        more: in all; what it has already changes nothing.
 
     Raises:
-        StudyError: it was asked for more already.
+        StudyError: it was asked for more already, or its device-hours are spent all the same.
     """
-    before = journal.facts["study"]
+    before, over = journal.facts["study"], journal.facts.get(OVER)
     tree = parse_document(before, "study.yaml").tree
-    if trials < journal.planned:
-        raise StudyError(
-            f"the search of '{directory.name}' has {journal.planned} trials: --trials says how many "
-            f"in all, so at least {journal.planned}"
-        )
-    if trials == journal.planned:
+    search = tree["search"]
+    has, hours = journal.planned, (search.get("budget") or {}).get("device_hours")
+    trials, longer = more.trials or has, more.device_hours or hours
+    name = f"the search of '{directory.name}'"
+    if trials < has:
+        raise StudyError(f"{name} has {has} trials: --trials says how many in all, so at least {has}")
+    if more.device_hours and (not hours or more.device_hours < hours):
+        told = f"has {hours:g} device-hours" if hours else "has no limit of device-hours"
+        raise StudyError(f"{name} {told}: it can only be asked for more")
+    if over and trials > has and longer == hours and over["reason"].endswith(SPENT):
+        key = "--set search.budget.device_hours=H"
+        raise StudyError(f"{name} is over: {over['reason']}. {key} says how many in all")
+    if (trials, longer) == (has, hours):
         return
-    tree["search"]["trials"] = trials
+    # With more hours alone it is to have what it was first asked for.
+    search["trials"] = max(trials, search["trials"]) if more.trials is None else trials
+    if longer:
+        search["budget"] = {**search["budget"], "device_hours": longer}
     asked = {key: value for key, value in tree.items() if key != "resources"}
     text = write_document(tree)
-    journal.set_facts({"study": text, "trials": trials, "digest": digest(asked), BEFORE: before})
+    on = {OVER: None, INSISTED: search["trials"]} if over else {}
+    facts = {"study": text, "trials": search["trials"], "digest": digest(asked), BEFORE: before}
+    journal.set_facts(facts | on)
     files.write(directory.study_file, text)
 
 

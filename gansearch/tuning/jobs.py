@@ -134,9 +134,13 @@ def submit(
 
 
 def submit_resume(
-    name: str, address: str, where: Where | None = None, trials: int | None = None
+    name: str,
+    address: str,
+    where: Where | None = None,
+    trials: int | None = None,
+    device_hours: float | None = None,
 ) -> Job:
-    """Go on with a study on a cluster; arguments as for `submit`, `trials` as for `resume`.
+    """Go on with a study on a cluster; arguments as for `submit`, the last two as for `resume`.
 
     The modules that the study names lie in its directory since it was launched; `where.modules` are
     the others that it needs, and newer versions.
@@ -146,6 +150,8 @@ def submit_resume(
     with _folder_of(where.modules) as folder, _client(address) as client:
         about = {"study": name, "command": "resume"}
         more = [] if trials is None else ["--trials", str(trials)]
+        if device_hours is not None:
+            more += ["--set", f"search.budget.device_hours={device_hours:g}"]
         return _give(client, ["resume", name, *more], where, about, folder)
 
 
@@ -230,11 +236,10 @@ def _check_study(path: Path, overrides: Mapping[str, Any]) -> tuple[Document, di
         The file, and an override that says what its configuration files say, which stay here.
     """
     from gansearch.search.start import Known  # noqa: PLC0415  it loads Optuna
-    from gansearch.training.validation import check_study  # noqa: PLC0415  it loads torch
+    from gansearch.training.validation import check_study, override  # noqa: PLC0415  it loads torch
 
     document = read_document(path)
-    for key, value in overrides.items():
-        document.override(key, value)
+    override(document, overrides)
     spec = check_study(document, Known(path.parent))
     read = {each.name: {"name": each.name, "point": each.point} for each in spec.start}
     given = (document.tree.get("search") or {}).get("start") or []

@@ -44,7 +44,7 @@ from gansearch.training.prepare import load_real, load_weights, prepare
 from gansearch.training.validation import load_study
 from gansearch.tuning.connection import connected, dashboard
 from gansearch.tuning.creation import created, versions_in_use
-from gansearch.tuning.extension import catch_up, extend
+from gansearch.tuning.extension import NO_MORE, More, catch_up, extend
 from gansearch.tuning.mirroring import mirror
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.stage import Stage, run_trials
@@ -87,14 +87,14 @@ def run(
             return _go_on(stage, journal)
 
 
-def resume(study: StoredStudy, where: Where, console: Console, trials: int | None = None) -> bool:
+def resume(study: StoredStudy, where: Where, console: Console, more: More = NO_MORE) -> bool:
     """Go on with a study after any interruption; returns False if it was interrupted again.
 
     Args:
         study: which one.
         where: it runs, and with what.
         console: where progress is shown.
-        trials: how many its search is to have in all; None: as many as it was launched with.
+        more: what its search is to have in all.
 
     Raises:
         StudyError: it is being run, its file has changed since it was launched, or its images have.
@@ -103,8 +103,7 @@ def resume(study: StoredStudy, where: Where, console: Console, trials: int | Non
         journal = study.journal(writer=True)
         catch_up(study.directory, journal, _same_study)
         _check_unchanged(study, journal)
-        if trials is not None:
-            extend(study.directory, journal, trials)
+        extend(study.directory, journal, more)
         if is_finished(study, journal):
             if where.tracking != "off":
                 _mirror(study, journal, where)

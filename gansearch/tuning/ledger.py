@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from gansearch.journal.directory import StudyDirectory
-from gansearch.journal.journal import GIVEN_UP, Journal
+from gansearch.journal.journal import GIVEN_UP, OVER, Journal
 from gansearch.masking import without_password
 from gansearch.search.pruners import GO_ON, Decision, Verdict
 from gansearch.study.records import Outcome, Report, TrialRecord, cost, table_row
@@ -48,6 +48,13 @@ class Source(Protocol):
 
     def ended(self, number: int) -> None:
         """Learn how a trial ended, or what it is worth that is paused."""
+        ...
+
+    def over(self, records: Mapping[int, TrialRecord], number: int | None) -> str:
+        """Why no more trials are to begin, nor paused ones to go on; empty while they are.
+
+        `number`: of the trial of which there is news; None: of any.
+        """
         ...
 
 
@@ -87,6 +94,7 @@ class Ledger:
         self._upkeep = Upkeep(directory)
         self._table_written = 0.0
         self._ended_rows: dict[int, dict[str, Any]] = {}
+        self.over: str = (journal.facts.get(OVER) or {}).get("reason", "")
         self._given_up = journal.facts.get(GIVEN_UP)
         self._paused = [r for r in self.records.values() if r.outcome is Outcome.PAUSED]
         self.moves = 0
@@ -99,11 +107,12 @@ class Ledger:
                 self._keep_if_best(record)
             if record.outcome is not Outcome.RUNNING:
                 self._show(record)
+        self._consider(None)
 
     @property
     def total(self) -> int:
-        """Trials that the study is to have."""
-        return self.source.total
+        """Trials that the study is to have; as many as it has, where it is over before."""
+        return len(self.records) if self.over else self.source.total
 
     @property
     def remaining(self) -> int:
@@ -193,6 +202,13 @@ class Ledger:
         self.journal.report(number, report)
         record.reports.append(report)
         self._show(record)
+        self._consider(number)
+
+    def _consider(self, number: int | None) -> None:
+        """Write down that the search is over, where it is since the last news."""
+        if not self.over and (reason := self.source.over(self.records, number)):
+            self.over = reason
+            self.journal.set_facts({OVER: {"trials": len(self.records), "reason": reason}})
 
     def settle(self, verdicts: Mapping[int, Verdict]) -> None:
         """Carry out what was decided of unfinished trials before the last driver died.
@@ -245,6 +261,7 @@ class Ledger:
         if outcome.ended:
             self._keep_if_best(ended)
         self._show(ended)
+        self._consider(number)
 
     def interrupt(self) -> None:
         """The driver stops: what is unfinished waits for `resume`. What is paused stays so."""

@@ -59,7 +59,7 @@ class Pruning:
 
     def wakes(self, most: int) -> list[Wake]:
         """Who of the paused would go on in so many places that are free now, one after another."""
-        if most < 1:
+        if most < 1 or self._ledger.over:
             return []
         fresh = self._ledger.fresh > 0
         now = (self._shown, fresh, self._ledger.moves)

@@ -86,6 +86,7 @@ def test_status_tells_all_and_is_json(study):
         "state",
         "dashboard",
         "objective",
+        "over",
         "counts",
         "trials",
         "best",

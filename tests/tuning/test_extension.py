@@ -8,7 +8,7 @@ from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.document import read_document
 from gansearch.tuning.creation import create
-from gansearch.tuning.extension import catch_up, extend, wanted_trials
+from gansearch.tuning.extension import More, catch_up, extend, wanted
 from gansearch.tuning.launch import _same_study as same
 
 
@@ -28,7 +28,7 @@ def asked(directory):
 
 
 def test_file_and_journal_say_what_was_asked_for(study, spec):
-    extend(study, opened(study), 12)
+    extend(study, opened(study), More(12))
     journal = opened(study)
     assert journal.planned == asked(study) == 12
     longer = spec("search: {trials: 12}")
@@ -38,15 +38,15 @@ def test_file_and_journal_say_what_was_asked_for(study, spec):
 
 def test_as_many_as_there_are_changes_nothing_and_fewer_are_refused(study):
     before = (study.path / "journal.log").read_bytes()
-    extend(study, opened(study), 8)
+    extend(study, opened(study), More(8))
     with pytest.raises(StudyError, match="has 8 trials: --trials says how many in all, so at least 8"):
-        extend(study, opened(study), 7)
+        extend(study, opened(study), More(7))
     assert (study.path / "journal.log").read_bytes() == before
 
 
 def test_a_driver_killed_between_journal_and_file_is_caught_up_with(study):
     before = study.study_file.read_text()
-    extend(study, opened(study), 12)
+    extend(study, opened(study), More(12))
     study.study_file.write_text(before)
     catch_up(study, opened(study), same)
     assert asked(study) == 12
@@ -56,12 +56,15 @@ def test_a_driver_killed_between_journal_and_file_is_caught_up_with(study):
 
 
 def test_only_what_no_number_depends_on_may_change():
-    assert wanted_trials({}) is None
-    assert wanted_trials({"search.trials": 9}) == 9
+    assert wanted({}) == More()
+    assert wanted({"search.trials": 9, "search.budget.device_hours": 2}) == More(9, 2.0)
     with pytest.raises(
         UserError, match=r"--set budget\.steps: of a launched study only search\.trials"
     ):
-        wanted_trials({"search.trials": 9, "budget.steps": 3})
+        wanted({"search.trials": 9, "budget.steps": 3})
     for wrong in ("many", 0, -1, 2.5, True):
         with pytest.raises(UserError, match="whole number from 1 on"):
-            wanted_trials({"search.trials": wrong})
+            wanted({"search.trials": wrong})
+    for wrong in ("long", 0, -1, True):
+        with pytest.raises(UserError, match="device_hours must be a number above 0"):
+            wanted({"search.budget.device_hours": wrong})
