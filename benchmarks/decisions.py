@@ -6,9 +6,9 @@ Of each pruner, in milliseconds of processor time, which other work on the machi
 
 - judge: for the verdict on a report, when the pruner has seen all reports of all trials;
 - choose: to say which of so many paused trials goes on, with a new trial to be had and without one;
-- driver: from a worker's report to what it does next, with ledger, journal file and random proposals:
-  the median, the 99th percentile and the highest of the last tenth of a study. Eight trials are trained
-  at once; what is made up is their curves.
+- driver: from a report to what its worker does next, with ledger and journal file, but without the
+  proposal of a new trial (`benchmarks.proposals` has those): the median, the 99th percentile and the
+  highest of the last tenth of a study. Eight trials are trained at once, with made-up curves.
 
 Curves fall at random paces, a tenth of them die.
 """
@@ -115,10 +115,12 @@ def study(spec: StudySpec, folder: Path) -> Iterator[float]:
     ledger = Ledger(partial(Proposer, spec), directory, journal)
     pruning = make_pruning(spec, ledger)
     steps, chance = spec.example().budget.steps, random.Random(0)
-    live = [_next(ledger, pruning) for _ in range(AT_ONCE)]
+    proposing: list[float] = []
+    live = [_next(ledger, pruning, proposing) for _ in range(AT_ONCE)]
     while numbers := [number for number in live if number is not None]:
         number = chance.choice(numbers)
         report = made_up(number, ledger.records[number].step + 10, steps)
+        proposing.clear()
         begun = time.process_time()
         ledger.report(number, report)
         verdict = pruning.judge(number, report)
@@ -130,17 +132,22 @@ def study(spec: StudySpec, folder: Path) -> Iterator[float]:
             ledger.pause(number, verdict.reason)
         if number not in ledger.live:
             live.remove(number)
-            live += [_next(ledger, pruning) for _ in range(AT_ONCE - len(live))]
-        yield 1000 * (time.process_time() - begun)
+            live += [_next(ledger, pruning, proposing) for _ in range(AT_ONCE - len(live))]
+        yield 1000 * (time.process_time() - begun - sum(proposing))
     ledger.give_up_paused()
     ledger.close()
 
 
-def _next(ledger: Ledger, pruning: Pruning) -> int | None:
-    """Whom a free place goes to, as the dispatcher has it."""
+def _next(ledger: Ledger, pruning: Pruning, proposing: list[float]) -> int | None:
+    """Whom a free place goes to, as the dispatcher has it; notes the seconds that a proposal takes."""
     if wakes := pruning.wakes(1):
         return ledger.wake(wakes[0].number, wakes[0].reason).number
-    return ledger.next().number if ledger.remaining else None
+    if not ledger.remaining:
+        return None
+    begun = time.process_time()
+    number = ledger.next().number
+    proposing.append(time.process_time() - begun)
+    return number
 
 
 def main() -> None:

@@ -65,8 +65,8 @@ class History(InMemoryStorage):
         shown = self._get_trial(trial_id)
         trial.number, trial._trial_id = shown.number, trial_id
         if shown.state in (TrialState.COMPLETE, TrialState.PRUNED):
-            self._ranked.remove((self._rank(shown), trial_id))
-            self._ended.remove(trial_id)
+            del self._ranked[bisect.bisect_left(self._ranked, (self._rank(shown), trial_id))]
+            del self._ended[bisect.bisect_left(self._ended, trial_id)]
         self._set_trial(trial_id, trial)
         self._update_cache(trial_id, self._trial_id_to_study_id_and_number[trial_id][0])
         self._place(trial_id)
