@@ -163,10 +163,16 @@ class Generator(Part):
             et al. 2018, arXiv 1708.02556).
         diversity: of a mixture, by how much its networks gain where a classifier on the discriminator's
             features tells whose sample is whose; beta there. 0: no classifier.
+        weights: an export's folder, or a file of weights, from which the network starts; all of them
+            must fit. None: from scratch.
+        freeze: layers that stay as they are, by their names in the weights; batch norm's statistics
+            go on.
     """
 
     mixture: Annotated[int, Field(ge=1, le=64), LATER] = 1
     diversity: Annotated[float, Field(ge=0), LATER] = 0.0
+    weights: Annotated[str | None, LATER] = None
+    freeze: Annotated[list[str], LATER] = []
 
 
 class Discriminator(Part):
@@ -178,11 +184,17 @@ class Discriminator(Part):
         noise: on real and generated samples; None: none.
         pack: samples that are judged together, as one (PacGAN; Lin et al. 2018, arXiv 1712.04086): the
             discriminator is built for samples with so many times the channels or numbers.
+        weights: an export's folder, or a file of weights, from which the network starts; all of them
+            must fit. None: from scratch.
+        freeze: layers that stay as they are, by their names in the weights; batch norm's statistics
+            go on.
     """
 
     augment: Annotated[Part | None, LATER] = None
     noise: Annotated[Noise | None, LATER] = None
     pack: Annotated[int, Field(ge=1, le=64), LATER] = 1
+    weights: Annotated[str | None, LATER] = None
+    freeze: Annotated[list[str], LATER] = []
 
     @field_validator("augment", mode="before")
     @classmethod

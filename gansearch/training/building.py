@@ -15,9 +15,10 @@ from gansearch.data.domain import Domain
 from gansearch.losses import LOSSES, PENALTIES, Loss, Penalty
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.networks.mixture import Mixture
-from gansearch.study.config import Optimizer, Part, TrialConfig
+from gansearch.study.config import Discriminator, Generator, Optimizer, Part, TrialConfig
 from gansearch.study.registry import Registry
 from gansearch.training.optimizers import OPTIMIZERS
+from gansearch.training.transfer import freeze, start_from
 
 
 def build_generator(config: TrialConfig, domain: Domain, device: torch.device) -> nn.Module:
@@ -29,7 +30,8 @@ def build_generator(config: TrialConfig, domain: Domain, device: torch.device) -
         return GENERATORS.build(part.name, part.options, about, config.latent_size)
 
     with _birthplace(device):
-        return (one() if part.mixture == 1 else Mixture(one, part.mixture)).to(device)
+        network = one() if part.mixture == 1 else Mixture(one, part.mixture)
+        return _begun(network, part, "generator").to(device)
 
 
 def build_discriminator(config: TrialConfig, domain: Domain, device: torch.device) -> nn.Module:
@@ -37,7 +39,16 @@ def build_discriminator(config: TrialConfig, domain: Domain, device: torch.devic
     part = config.discriminator
     about = described(DISCRIMINATORS.find(part.name), part.name, packed(domain, part.pack))
     with _birthplace(device):
-        return DISCRIMINATORS.build(part.name, part.options, about).to(device)
+        network = DISCRIMINATORS.build(part.name, part.options, about)
+        return _begun(network, part, "discriminator").to(device)
+
+
+def _begun(network: nn.Module, part: Generator | Discriminator, kind: str) -> nn.Module:
+    """A network with the weights that it starts from, and what of it stays."""
+    if part.weights is not None:
+        start_from(network, part.weights, kind)
+    freeze(network, part.freeze)
+    return network
 
 
 def packed(domain: Domain, pack: int) -> Domain:

@@ -190,6 +190,9 @@ def complete(
     if _kind(config, domain) == "points":
         config = _for_points(config)
     tree: dict[str, Any] = config.model_dump()  # not as JSON, in which NaN would pass for null
+    for side in (tree["generator"], tree["discriminator"]):
+        if side.get("weights") is not None:  # which are the same from whatever folder a worker runs in
+            side["weights"] = str(Path(side["weights"]).expanduser().absolute())
     found: Mistakes = []
     for path, registry in PARTS.items():
         part = part_at(path, tree)

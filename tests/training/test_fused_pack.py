@@ -335,8 +335,8 @@ def test_every_key_of_a_configuration_is_known_to_the_stacked_step(tiny):
         "TrialConfig": "data generator discriminator loss optimizer latent_size batch_size "
         "discriminator_steps ema precision budget evaluation objective health deterministic seed "
         "unsound",
-        "Generator": "name mixture diversity",
-        "Discriminator": "name augment noise pack",
+        "Generator": "name mixture diversity weights freeze",
+        "Discriminator": "name augment noise pack weights freeze",
         "Loss": "name penalty",
         "Penalty": "name every schedule",
         "Optimizer": "name schedule clip",

@@ -54,6 +54,8 @@ def _reasons(config: TrialConfig) -> Iterator[str]:
             yield f"{section}: {reason}"
     if config.generator.mixture > 1:
         yield "generator: mixture"
+    if config.generator.freeze or config.discriminator.freeze:
+        yield "freeze"
     shown, penalty = config.discriminator, config.loss.penalty
     if shown.augment is not None or shown.noise is not None or shown.pack > 1:
         yield "discriminator: augment, noise and pack"

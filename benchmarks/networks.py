@@ -1,0 +1,131 @@
+"""Each network's training step beside the plainest PyTorch loop of the same network, and what
+laziness saves.
+
+    python -m benchmarks.networks [--rounds 9] [--size 32] [--width 16] [--batch 32] [--only NAME ...]
+
+The bare loop is that of `benchmarks.loop` (`tutorial`: no checks, nothing recorded), with the same
+networks, batch and loss; both hold the same random images, start from the same weights and take
+turns. On one thread the clock is the processor time of this process, which other processes disturb
+little. The ratio is our speed over the bare loop's in one round: medians and quartiles. The penalty's
+rows are our steps with R1 at every update and at every sixteenth, over those without: what a step
+costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.loop import BareLoop
+from gansearch.data.images import ImageData
+from gansearch.study.config import TrialConfig
+from gansearch.training.prepare import LocalPaths, prepare
+from gansearch.training.trainer import Trainer
+from gansearch.training.validation import complete
+
+FOREVER = 10**7
+NETWORKS = ("mlp", "dcgan", "sndcgan", "resnet", "r3")
+
+
+def images(size: int) -> ImageData:
+    pixels = np.random.default_rng(0).integers(0, 256, (512, 3, size, size), dtype=np.uint8)
+    return ImageData("noise", "train", pixels, None, 0)
+
+
+def configure(name: str, args: argparse.Namespace, data: ImageData, penalty: Any = None) -> TrialConfig:
+    network = {"name": name, "width": args.width}
+    tree: dict[str, Any] = {
+        "generator": network,
+        "discriminator": network,
+        "batch_size": args.batch,
+        "loss": {"name": "non-saturating", "penalty": penalty},
+        "budget": {"steps": FOREVER, "report_every": FOREVER},
+        "evaluation": {"metrics": [], "samples": 10},
+        "objective": {"metric": "g_loss", "goal": "min"},
+    }
+    config, wrong = complete(TrialConfig.model_validate(tree), data.domain)
+    assert not wrong, wrong
+    return config
+
+
+def contestants(
+    name: str, args: argparse.Namespace, data: ImageData, places: LocalPaths
+) -> dict[str, Callable[[int], None]]:
+    """Each takes a number of steps."""
+
+    def ours(config: TrialConfig) -> Callable[[int], None]:
+        trainer = Trainer(config, data, prepare(config, data, places))
+
+        def train(steps: int) -> None:
+            trainer._train_to(trainer.step + steps)
+            trainer.step = trainer.step // 16 * 16  # each block has its share of lazy penalties
+
+        return train
+
+    plain, r1 = configure(name, args, data), {"name": "r1", "weight": 0.1}
+    return {
+        "bare": BareLoop(plain, data, reuse_fakes=True).train,
+        "ours": ours(plain),
+        "r1": ours(configure(name, args, data, r1)),
+        "r1 lazily": ours(configure(name, args, data, r1 | {"every": 16})),
+    }
+
+
+def measure(
+    entries: dict[str, Callable[[int], None]], rounds: int, block: int
+) -> dict[str, list[float]]:
+    """Name -> seconds a step in each round; they take turns, in one order and in the other."""
+    found: dict[str, list[float]] = {name: [] for name in entries}
+    for number in range(rounds + 1):
+        order = list(entries.items())
+        for name, train in order if number % 2 else reversed(order):
+            begun = time.process_time()
+            train(block)
+            if number:  # the first round warms up
+                found[name].append((time.process_time() - begun) / block)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--block", type=int, default=16, help="steps of a turn, a multiple of 16")
+    parser.add_argument("--only", nargs="+", default=list(NETWORKS))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    data = images(args.size)
+    size = f"{args.size}x{args.size}, width {args.width}, batch {args.batch}"
+    print(f"{size}, {args.rounds} rounds: medians (quartiles)\n")
+    print("| network | ours, ms a step | ours / bare, speed | R1: cost of a step | R1, every 16th |")
+    print("|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        places = LocalPaths(Path(folder), Path(folder))
+        for name in args.only:
+            found = measure(contestants(name, args, data, places), args.rounds, args.block)
+            cells = [
+                f"{1000 * statistics.median(found['ours']):.1f}",
+                _ratio(found["bare"], found["ours"]),
+                _ratio(found["r1"], found["ours"]),
+                _ratio(found["r1 lazily"], found["ours"]),
+            ]
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def _ratio(above: list[float], below: list[float]) -> str:
+    low, middle, high = statistics.quantiles([a / b for a, b in zip(above, below, strict=True)], n=4)
+    return f"{middle:.3f} ({low:.3f}-{high:.3f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Networks that start from an export's weights, and parts of them that stay as they are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import nn
+
+log = logging.getLogger(__name__)
+
+
+def weights_file(place: str, kind: str) -> Path:
+    """The file of one network's weights: itself, or in an export's folder.
+
+    Args:
+        place: the folder, or the file.
+        kind: "generator" or "discriminator".
+    """
+    path = Path(place).expanduser()
+    return path / f"{kind}.safetensors" if path.is_dir() else path
+
+
+def start_from(network: nn.Module, place: str, kind: str) -> None:
+    """Give a network the weights of an export, all of them; on the meta device only look whether they
+    fit.
+
+    Args:
+        network: freshly built.
+        place: an export's folder, or a file of weights.
+        kind: "generator" or "discriminator".
+
+    Raises:
+        ValueError: there is no such file, or its weights are not those of this network.
+    """
+    file = weights_file(place, kind)
+    try:
+        with safe_open(file, "pt") as stored:
+            theirs = {key: tuple(stored.get_slice(key).get_shape()) for key in stored.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"weights: {file} cannot be read: {error}") from error
+    ours = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    if amiss := _amiss(ours, theirs):
+        more = f", and {len(amiss) - 3} more" if len(amiss) > 3 else ""
+        raise ValueError(f"weights: {file} is of another network: {'; '.join(amiss[:3])}{more}")
+    if any(tensor.is_meta for tensor in network.state_dict().values()):
+        return
+    network.load_state_dict(load_file(file))
+    log.info("the %s starts from %s: %d tensors", kind, file, len(theirs))
+
+
+def _amiss(ours: dict[str, tuple[int, ...]], theirs: dict[str, tuple[int, ...]]) -> list[str]:
+    """What of two networks differs, tensor by tensor."""
+    found = [f"it has no {key}" for key in ours.keys() - theirs.keys()]
+    found += [f"this one has no {key}" for key in theirs.keys() - ours.keys()]
+    found += [
+        f"{key} is {_shown(theirs[key])} there and {_shown(ours[key])} here"
+        for key in ours.keys() & theirs.keys()
+        if ours[key] != theirs[key]
+    ]
+    return sorted(found)
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "one number"
+
+
+def freeze(network: nn.Module, names: Sequence[str]) -> None:
+    """Let parameters stay as they are: those of these names, and of the layers of these names.
+
+    Raises:
+        ValueError: a name is of nothing, or nothing is left to be trained.
+    """
+    parameters = dict(network.named_parameters())
+    for name in names:
+        held = [key for key in parameters if key == name or key.startswith(f"{name}.")]
+        if not held:
+            layers = sorted({key.rpartition(".")[0] for key in parameters})
+            raise ValueError(f"freeze: '{name}' is no layer (they are: {', '.join(layers)})")
+        for key in held:
+            parameters[key].requires_grad_(False)
+    if names and not any(parameter.requires_grad for parameter in parameters.values()):
+        raise ValueError("freeze: nothing is left to be trained")

@@ -1,0 +1,110 @@
+"""A network that starts from an export: all of its weights or none, and layers that stay."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from gansearch.data.domain import Images
+from gansearch.study.config import TrialConfig
+from gansearch.training.export_folder import write_model
+from gansearch.training.validation import complete
+
+BARE = {"name": "mlp", "depth": 2, "width": 16, "norm": "none"}
+
+
+def run_out(trainer):
+    while not trainer.finished:
+        trainer.advance()
+    return trainer
+
+
+@pytest.fixture
+def export(trainer, tmp_path):
+    """A folder of an export, and the trainer that it is of."""
+    made = run_out(trainer(generator=BARE, discriminator=BARE, seed=5))
+    folder = write_model(tmp_path / "export", made.state(), made.reports, {})
+    return folder, made
+
+
+def test_both_networks_start_from_an_export(trainer, export):
+    folder, made = export
+    begun = trainer(
+        generator=BARE | {"weights": str(folder)}, discriminator=BARE | {"weights": str(folder)}
+    )
+    for key, value in made.averaged.state_dict().items():
+        assert torch.equal(begun.generator.state_dict()[key], value), key
+        assert torch.equal(begun.averaged.state_dict()[key], value), key
+    for key, value in made.discriminator.state_dict().items():
+        assert torch.equal(begun.discriminator.state_dict()[key], value), key
+    alone = trainer(
+        generator=BARE | {"weights": str(folder / "generator.safetensors")}, discriminator=BARE
+    )
+    assert torch.equal(alone.generator.layers[0].weight, made.averaged.layers[0].weight)
+
+
+def test_a_training_from_an_export_goes_on_exactly(trainer, export):
+    sections = {"generator": BARE | {"weights": str(export[0])}, "discriminator": BARE}
+    whole, begun, rest = (trainer(**sections) for _ in range(3))
+    run_out(whole), begun.advance()
+    rest.load(begun.state())
+    run_out(rest)
+    for key, value in whole.generator.state_dict().items():
+        assert torch.equal(rest.generator.state_dict()[key], value)
+
+
+def test_frozen_layers_stay_and_the_others_learn(trainer):
+    some = trainer(
+        generator=BARE | {"freeze": ["layers.0"]}, discriminator=BARE | {"freeze": ["layers.1"]}
+    )
+    before = {
+        side: {key: value.clone() for key, value in network.state_dict().items()}
+        for side, network in (("g", some.generator), ("d", some.discriminator))
+    }
+    run_out(some)
+    for side, network, held in (
+        ("g", some.generator, "layers.0."),
+        ("d", some.discriminator, "layers.1."),
+    ):
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, before[side][key]) == key.startswith(held), (side, key)
+
+
+def mistakes(**sections):
+    tree = {"generator": BARE, "discriminator": BARE, "latent_size": 8} | sections
+    _, found = complete(TrialConfig.model_validate(tree), Images((1, 8, 8)))
+    return {path[0]: message for path, message in found}
+
+
+def test_what_does_not_fit_is_told_before_anything_is_trained(export, tmp_path):
+    folder = str(export[0])
+    assert mistakes(generator=BARE | {"weights": folder}) == {}
+    wider = mistakes(generator=BARE | {"width": 8, "weights": folder})["generator"]
+    assert "layers.0.weight is 16x8 there and 8x8 here" in wider
+    assert "and 2 more" in wider
+    deeper = mistakes(discriminator=BARE | {"depth": 3, "weights": folder})["discriminator"]
+    assert "it has no layers.7.weight" in deeper
+    none = mistakes(generator=BARE | {"weights": str(tmp_path / "none")})["generator"]
+    assert "cannot be read" in none
+    other = tmp_path / "other.safetensors"
+    known = export[1].generator.state_dict()
+    save_file({**known, "a": torch.zeros(2)}, other)
+    assert "this one has no a" in mistakes(generator=BARE | {"weights": str(other)})["generator"]
+
+
+def test_what_cannot_be_frozen_is_told():
+    found = mistakes(generator=BARE | {"freeze": ["layer.0"]})["generator"]
+    assert "'layer.0' is no layer (they are: layers.0, layers.2, layers.4)" in found
+    whole = mistakes(discriminator=BARE | {"freeze": ["layers"]})["discriminator"]
+    assert "nothing is left to be trained" in whole
+
+
+def test_the_place_is_the_same_from_any_folder(monkeypatch, export):
+    monkeypatch.chdir(export[0].parent)
+    config = TrialConfig.model_validate(
+        {"generator": BARE | {"weights": "export"}, "discriminator": BARE, "latent_size": 8}
+    )
+    completed, found = complete(config, Images((1, 8, 8)))
+    assert found == []
+    assert completed.generator.weights == str(export[0])
