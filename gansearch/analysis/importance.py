@@ -6,8 +6,10 @@ and one target sum to 1. Two of Optuna's evaluators, because they ask different 
 - `ped-anova` (Watanabe et al. 2023, arXiv 2304.10255; for axes under an option, arXiv 2601.20800): how
   far the best tenth of the trials (for failure: those that failed) lies from all of them along an axis.
   It knows every axis, and sees each by itself.
-- `fanova` (Hutter et al. 2014): the share of a random forest's variance that an axis explains alone. It
-  knows only the axes that every trial has.
+- `fanova` (Hutter et al. 2014): the share of a random forest's variance that an axis explains alone.
+  Optuna's drops every axis that a trial lacks, without a word, and shares its effect out among the
+  others. Here a trial that lacks an axis gets a value drawn at random along it: that explains nothing,
+  and the axis explains what it does where it exists.
 
 Both are blind to signs, to interactions, and to how sure they are: they point where to look.
 """
@@ -58,8 +60,8 @@ def importance(evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         `axis`, `target` (`value` or `failure`), `importance` (a share), `evaluator`; the most important
-        first. In `attrs`: `trials` (target -> how many were used), `left_out` (the axes that `fanova`
-        cannot judge, because not all trials have them), and `words`, which say what could not be said.
+        first. In `attrs`: `trials` (target -> how many were used), and `words`, which say what could
+        not be said.
     """
     judged = [(record, verdict(record, evidence)) for record in evidence.search]
     counted = [(record, j[0]) for record, j in judged if j is not None]
@@ -82,12 +84,10 @@ def importance(evidence: Evidence) -> pd.DataFrame:
             continue
         for evaluator, shares in _shares(known, evidence.axes, target).items():
             rows += [(axis, target, share, evaluator) for axis, share in shares.items()]
-    judged_by = {name: {row[0] for row in rows if row[3] == name} for name in ("ped-anova", "fanova")}
     return table_of(
         sorted(rows, key=lambda row: (row[1] != "value", row[3] != "ped-anova", -row[2])),
         _IMPORTANCE,
         trials=used,
-        left_out=sorted(judged_by["ped-anova"] - judged_by["fanova"]),
         words="; ".join(words),
     )
 
@@ -117,13 +117,18 @@ def _shares(
         get_param_importances,
     )
 
-    study = optuna.create_study(direction="minimize")
+    study, whole = (optuna.create_study(direction="minimize") for _ in range(2))
+    chance = np.random.default_rng(0)
     distributions = {name: _distribution(axis) for name, axis in axes.items()}
     logarithmic = {name for name, axis in axes.items() if isinstance(axis, Float) and axis.log}
     for record, number in known:
         params = {n: math.log10(v) if n in logarithmic else v for n, v in record.params.items()}
         present = {name: distributions[name] for name in params}
         study.add_trial(optuna.trial.create_trial(value=number, params=params, distributions=present))
+        drawn = {name: _anywhere(axis, chance) for name, axis in axes.items() if name not in params}
+        whole.add_trial(
+            optuna.trial.create_trial(value=number, params=params | drawn, distributions=distributions)
+        )
     # Failure: whatever share up to theirs is asked for, the zeros tie, and are all taken.
     zeros = float(np.mean([number == 0 for _, number in known]))
     top = min(TOP, zeros) if target == "failure" else max(TOP, TOP_TRIALS / len(known))
@@ -134,9 +139,19 @@ def _shares(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return {
-            name: get_param_importances(study, evaluator=evaluator)
+            name: get_param_importances(whole if name == "fanova" else study, evaluator=evaluator)
             for name, evaluator in evaluators.items()
         }
+
+
+def _anywhere(axis: Axis, chance: np.random.Generator) -> Any:
+    """Some value of an axis, on its own scale."""
+    if isinstance(axis, Choice):
+        return list(axis.options)[chance.integers(len(axis.options))]
+    if isinstance(axis, Int):
+        return int(chance.integers(axis.low, axis.high + 1))
+    ends = (math.log10(axis.low), math.log10(axis.high)) if axis.log else (axis.low, axis.high)
+    return float(chance.uniform(*ends))
 
 
 def _distribution(axis: Axis) -> BaseDistribution:

@@ -202,11 +202,7 @@ def mattered(found: Findings, palette: Palette) -> Section | None:
         "part of each. It is blind to signs and interactions and does not know how sure it is: it "
         "points where to look."
     )
-    facts = found.importance.attrs
-    notes = [str(facts.get("words", ""))]
-    if facts.get("left_out"):
-        notes.append(f"not judged by fANOVA, as not all trials have it: {listed(facts['left_out'])}")
-    after = _sentence("; ".join(note for note in notes if note))
+    after = _sentence(str(found.importance.attrs.get("words", "")))
     return Section("mattered", "What mattered", [said], pictures=pictures, after=after)
 
 

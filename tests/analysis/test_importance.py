@@ -31,7 +31,7 @@ def test_what_decides_is_found(evaluator):
     assert mine.loc[["generator.depth", "norm"]].to_numpy().max() < 0.05
     assert 0.5 < mine.loc[G, "failure"] / mine.loc[D, "failure"] < 2
     values = sum(math.isfinite(r.reports[-1].metrics["fd"]) for r in evidence.search)
-    assert table.attrs == {"trials": {"value": values, "failure": 600}, "left_out": [], "words": ""}
+    assert table.attrs == {"trials": {"value": values, "failure": 600}, "words": ""}
 
 
 def test_importance_knows_the_goal():
@@ -81,8 +81,61 @@ def test_axes_under_an_option():
     table = importance(study(search, axes))
     by = table.groupby("evaluator")["axis"].agg(set)
     assert by["ped-anova"] == set(axes)
-    assert by["fanova"] == {G, D, "loss"}
-    assert table.attrs["left_out"] == ["loss.wasserstein.penalty.weight"]
+    assert by["fanova"] == set(axes)
+
+
+WEIGHT, MARGIN = "loss.wasserstein.penalty.weight", "loss.hinge.margin"
+CONDITIONAL = RATES | {
+    "loss": Choice({"hinge": {"name": "hinge"}, "wasserstein": {"name": "wasserstein"}}),
+    MARGIN: Float(0.1, 10, log=True),
+    WEIGHT: Float(0.1, 100, log=True),
+}
+
+
+def under_options(value, fails, share):
+    """A search in which an axis that only some trials have decides; `value` and `fails` are told how
+    far the weight is from its middle (0 to 1, None without it), and chance.
+    """
+    rng, search = np.random.default_rng(0), []
+    for number in range(300):
+        params, far = rates(*rng.random(2)), None
+        if rng.random() < share:
+            far = float(abs(rng.uniform(-1, 1)))
+            weight = 10 ** (0.5 + 1.5 * far * rng.choice([-1, 1]))
+            params |= {"loss": "wasserstein", WEIGHT: float(np.clip(weight, 0.1, 100))}
+        else:
+            params |= {"loss": "hinge", MARGIN: float(10 ** rng.uniform(-1, 1))}
+        outcome = Outcome.DIVERGED if fails(far, rng) else Outcome.COMPLETED
+        known = None if outcome is Outcome.DIVERGED else float(value(far, rng))
+        search.append(trial(number, params, outcome, known))
+    return study(search, CONDITIONAL)
+
+
+@pytest.mark.parametrize("evaluator", ["ped-anova", "fanova"])
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_an_axis_under_an_option_that_decides_is_found(evaluator, share):
+    """The weight alone decides the value, on average as good as without it; and alone what fails."""
+    tables = {
+        "value": importance(
+            under_options(
+                lambda far, rng: (0 if far is None else 6 * (far - 0.5)) + 0.1 * rng.normal(),
+                lambda far, rng: rng.random() < 0.1,
+                share,
+            )
+        ),
+        "failure": importance(
+            under_options(
+                lambda far, rng: rng.random(), lambda far, rng: far is not None and far > 0.6, share
+            )
+        ),
+    }
+    for target, table in tables.items():
+        mine = table[(table["evaluator"] == evaluator) & (table["target"] == target)]
+        shares = mine.set_index("axis")["importance"]
+        assert shares.sum() == pytest.approx(1)
+        assert shares.drop("loss").idxmax() == WEIGHT
+        assert shares[WEIGHT] > 3 * shares.drop(["loss", WEIGHT]).max()
+        assert shares[MARGIN] < 0.15
 
 
 SILENT = [
