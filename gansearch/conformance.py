@@ -333,6 +333,8 @@ def check_metric(factory: Callable[[], Metric]) -> None:
     real, fake = _activations(count + 100, pixels, 0), _activations(count, pixels, 1)
     if features == "mixture":
         real, fake = _of_mixture(real), _of_mixture(fake)
+    if getattr(metric, "conditional", False):
+        real, fake = _labelled(real), _labelled(fake)
     before = copy.deepcopy((real, fake))
     known = metric.of_real(real)
     assert isinstance(known, dict), f"of_real must return a dict, not {type(known).__name__}"
@@ -358,7 +360,7 @@ def check_metric(factory: Callable[[], Metric]) -> None:
         broken = _value(metric, _each(fake, _with_nan), known)
         assert math.isnan(broken), f"samples that are not finite must give NaN, not {broken}"
     if metric.compares_real and metric.goal == "min":
-        far = _value(metric, _activations(count, pixels, 2, far=True), known)
+        far = _value(metric, _labelled(_activations(count, pixels, 2, far=True)), known)
         assert far > value, (
             f"samples far from the real ones ({far}) must be worse than near ones ({value})"
         )
@@ -393,8 +395,15 @@ def _activations(count: int, pixels: bool, seed: int, *, far: bool = False) -> A
     return Activations(features, (2 * features[:, :10]).softmax(1))
 
 
+def _labelled(seen: Activations) -> Activations:
+    return seen._replace(labels=torch.arange(len(seen.features)) % 10)
+
+
 def _each(seen: Activations, change: Callable[[Tensor], Tensor]) -> Activations:
-    return Activations(change(seen.features), change(_probabilities(seen)))
+    changed = Activations(change(seen.features), change(_probabilities(seen)))
+    if seen.labels is None:
+        return changed
+    return changed._replace(labels=change(seen.labels.double()).nan_to_num().long())
 
 
 def _probabilities(seen: Activations) -> Any:

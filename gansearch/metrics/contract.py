@@ -25,10 +25,13 @@ class Activations(NamedTuple):
         features: N x d, float32; for metrics of the raw numbers as
             they are stored: uint8 pixels, d = C * H * W, or a point's d float32.
         probabilities: N x k, float32, rows sum to 1; None where the network has no classes.
+        labels: N, int64, the classes that the samples are of: that were asked for, of generated ones;
+            None where there are none.
     """
 
     features: Tensor
     probabilities: Tensor | None
+    labels: Tensor | None = None
 
 
 class Metric(Protocol):
@@ -43,7 +46,8 @@ class Metric(Protocol):
 
     One that is for one kind of samples says so by an attribute `kind`, "images" or "points"; one that
     needs several samples of either side by `least_samples`; one whose value depends on their order by
-    `ordered = True`; one of several that are made in one pass has a `family`.
+    `ordered = True`; one that needs a generator that is told the classes by `conditional = True`; one
+    of several that are made in one pass has a `family`.
     """
 
     features: str | None

@@ -26,19 +26,32 @@ class Shown:
         samples: all of the data set's, as they are stored.
         compared: rows, those that the metrics compare with.
         look: the extractor.
+        labels: the samples' classes, if they have any.
     """
 
     def __init__(
-        self, samples: np.ndarray, compared: np.ndarray, look: Callable[[Tensor], Activations]
+        self,
+        samples: np.ndarray,
+        compared: np.ndarray,
+        look: Callable[[Tensor], Activations],
+        labels: np.ndarray | None = None,
     ) -> None:
         self.compared = compared
+        self._labels = labels
         self.count = len(samples)
         self._samples, self._look = samples, look
         self._rows = compared[:0]
         self._seen: Activations | None = None
 
     def of(self, rows: np.ndarray) -> Activations:
-        """The activations of these rows, in their order."""
+        """The activations of these rows, in their order, with their labels."""
+        seen = self._of(rows)
+        if self._labels is None:
+            return seen
+        labels = torch.from_numpy(self._labels[rows]).to(seen.features.device)
+        return seen._replace(labels=labels)
+
+    def _of(self, rows: np.ndarray) -> Activations:
         new = rows[~np.isin(rows, self._rows)]
         if len(new):
             looked = self._look(torch.from_numpy(self._samples[new]))

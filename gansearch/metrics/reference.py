@@ -103,7 +103,7 @@ def prepare(
     floor: dict[str, dict[str, Any]] = {}
     for features in _features(chosen.values()):
         readers = {name: metric for name, metric in chosen.items() if metric.features == features}
-        shown = Shown(data.samples, compared, partial(_see, extractors, features))
+        shown = Shown(data.samples, compared, partial(_see, extractors, features), data.labels)
         seen = shown.of(compared if _any_compares(readers) else compared[:GLANCE])
         shared = {seen.features.data_ptr(): to_arrays({"features": seen.features})["features"]}
         for group in passes(readers):
@@ -209,9 +209,11 @@ class Evaluator:
         self._passes = passes(self._metrics)
         self._real = _tensors(reference.real, self._device)
 
-    def evaluate(self, images: Tensor) -> dict[str, float]:
+    def evaluate(self, images: Tensor, labels: Tensor | None = None) -> dict[str, float]:
         """Each metric of stored samples (images: uint8, N x C x H x W; points: float32, N x D); each
         extractor runs once.
+
+        `labels` are the classes that were asked for, N int64, of a generator that is told them.
 
         Values may be NaN (a network's activations overflowed), never masked.
 
@@ -227,8 +229,9 @@ class Evaluator:
                 f"not {images.dtype} {' x '.join(map(str, images.shape))}"
             )
         images = images.to(self._device)
+        labels = None if labels is None else labels.to(self._device)
         seen = {
-            features: _see(self._extractors, features, images)
+            features: _see(self._extractors, features, images)._replace(labels=labels)
             for features in _features(self._metrics.values())
         }
         found: dict[str, float] = {}

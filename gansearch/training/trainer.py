@@ -287,8 +287,14 @@ class Trainer:
 
         Raises `NonFiniteSamples`.
         """
-        labels = None if self._labels is None else self.domain.labels_as_drawn(count, seed)
-        return self._generate(count, seed, labels)
+        labels = self._labels_of_samples(count, seed)
+        return self._generate(count, seed, None if labels is None else labels.numpy())
+
+    def _labels_of_samples(self, count: int, seed: int) -> Tensor | None:
+        """The classes that `generate` asks for; None where the networks are told none."""
+        if self._labels is None:
+            return None
+        return torch.from_numpy(self.domain.labels_as_drawn(count, seed))
 
     def _generate(self, count: int, seed: int, labels: np.ndarray | None) -> Tensor:
         config, at_once = self.config, max(AT_ONCE // self.microbatches, 1)
@@ -596,7 +602,9 @@ class Trainer:
         evaluation, seed = self.config.evaluation, self.config.seed + EVALUATION_SEED
         alive = math.isfinite(metrics["g_weight_growth"])
         if alive and (images := self._finite(evaluation.samples, seed)) is not None:
-            return metrics | self._evaluator.evaluate(images)
+            return metrics | self._evaluator.evaluate(
+                images, self._labels_of_samples(len(images), seed)
+            )
         names = [part.name for part in evaluation.metrics]
         return metrics | dict.fromkeys([*names, "diversity"], math.nan)
 

@@ -209,6 +209,7 @@ def complete(
     completed = TrialConfig.model_validate(tree)
     wrong = {path[0] for path, _ in found}
     found += _check_networks(completed, domain, wrong)
+    found += _unconditional(completed, domain)
     if not wrong & {"loss", "discriminator"} and not launched:
         judging = functools.partial(_judging, _relevant(completed), domain)
         found += unsound(completed, _kind(completed, domain), judging)
@@ -398,6 +399,20 @@ def _check_networks(config: TrialConfig, domain: Domain | None, wrong: set[Any])
     if not found and {"generator", "discriminator"} <= set(sections) and domain is not None:
         found += _one_sided(relevant, domain)
     return found
+
+
+def _unconditional(config: TrialConfig, domain: Domain | None) -> Mistakes:
+    """Metrics of a generator that is told the classes, where there is none."""
+    told = [
+        (i, part.name)
+        for i, part in enumerate(config.evaluation.metrics)
+        if getattr(_built_metric(part.model_dump()), "conditional", False)
+    ]
+    judge = _judging(_relevant(config), domain) if told else None
+    if judge is None or is_conditional(judge):
+        return []
+    why = "is about classes that were asked for: the networks must be told them (conditional: true)"
+    return [(("evaluation", "metrics", i), f"{name} {why}") for i, name in told]
 
 
 def _relevant(config: TrialConfig) -> str:

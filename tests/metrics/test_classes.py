@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from gansearch.data.domain import Images
+from gansearch.data.images import ImageData
+from gansearch.data.load import load
+from gansearch.metrics.contract import Activations
+from gansearch.metrics.frechet import fit, frechet_distance
+from gansearch.metrics.reference import Evaluator, prepare
+from gansearch.study.config import TrialConfig
+from gansearch.training.prepare import LocalPaths
+from gansearch.training.prepare import prepare as prepare_study
+from gansearch.training.trainer import EVALUATION_SEED, Trainer
+from gansearch.training.validation import complete
+
+ABOUT_CLASSES = ("class_accuracy", "fd_within_classes", "fd_worst_class")
+ASKED: list[tuple[str, dict[str, str]]] = [(name, {}) for name in (*ABOUT_CLASSES, "fd_classifier")]
+
+
+@pytest.fixture(scope="module")
+def evaluator(data: ImageData, cache: Path) -> Evaluator:
+    return Evaluator(prepare(ASKED, data, cache_dir=cache))
+
+
+@pytest.fixture(scope="module")
+def others(stripes) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[no-untyped-def]
+    made = stripes(90, seed=1)
+    return torch.tensor(made.images), torch.tensor(made.labels)
+
+
+def test_samples_of_the_wrong_class_are_seen(
+    evaluator: Evaluator, others: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    images, labels = others
+    right = evaluator.evaluate(images, labels)
+    turned = evaluator.evaluate(images, (labels + 1) % 3)
+    assert right["class_accuracy"] > 0.95
+    assert turned["class_accuracy"] < 0.05
+    assert turned["fd_within_classes"] > 10 * right["fd_within_classes"]
+    assert turned["fd_classifier"] == right["fd_classifier"]  # which is blind to it
+
+
+def test_the_mean_and_the_worst_are_those_of_the_classes(
+    data: ImageData, evaluator: Evaluator, others: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    images, labels = others
+    spoilt = images.clone()
+    spoilt[labels == 2] = images[labels == 2][:1]  # one class has lost its variety
+    values = evaluator.evaluate(spoilt, labels)
+    see = evaluator._extractors["classifier"]
+    fake, real = (see(side).features for side in (spoilt, torch.tensor(data.images)))
+    kinds = torch.tensor(data.labels)
+    distances = [frechet_distance(fake[labels == c], fit(real[kinds == c])) for c in range(3)]
+    assert values["fd_within_classes"] == pytest.approx(sum(distances) / 3, rel=1e-6)
+    assert values["fd_worst_class"] == pytest.approx(distances[2], rel=1e-6)
+    assert distances[2] == max(distances)
+
+
+def test_a_class_with_one_sample_and_no_classes_at_all(
+    evaluator: Evaluator, others: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    images, labels = others
+    few = torch.cat([torch.nonzero(labels != 2).flatten(), torch.nonzero(labels == 2).flatten()[:1]])
+    values = evaluator.evaluate(images[few], labels[few])
+    assert math.isnan(values["fd_within_classes"])
+    assert values["class_accuracy"] > 0.95
+    with pytest.raises(ValueError, match="generated samples have no classes"):
+        evaluator.evaluate(images)
+
+
+def test_the_floor_is_of_real_samples_with_their_own_classes(data: ImageData, cache: Path) -> None:
+    origin = prepare(ASKED, data, cache_dir=cache, real_samples=200, samples=100).origin
+    assert origin["class_accuracy"]["floor"]["value"] > 0.95
+    assert 0 < origin["fd_within_classes"]["floor"]["value"] < 5
+
+
+def conditional(told: bool) -> TrialConfig:
+    network = {"name": "mlp", "depth": 1, "width": 16} | ({"conditional": True} if told else {})
+    tree = {
+        "generator": network,
+        "discriminator": network,
+        "budget": {"steps": 2, "report_every": 2},
+        "evaluation": {"samples": 200, "metrics": [{"name": name} for name, _ in ASKED]},
+        "objective": {"metric": "class_accuracy"},
+    }
+    return TrialConfig.model_validate(tree)
+
+
+def test_a_training_measures_the_classes_that_it_asked_for(cache: Path) -> None:
+    data = load("digits", {}, root=Path(), split="train")
+    config, mistakes = complete(conditional(True), data.domain)
+    assert mistakes == []
+    trainer = Trainer(config, data, prepare_study(config, data, LocalPaths(cache, cache)))
+    asked: list[Activations] = []
+    evaluate = trainer._evaluator.evaluate
+
+    def watched(images: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+        asked.append(Activations(images, None, labels))
+        return evaluate(images, labels)
+
+    trainer._evaluator.evaluate = watched  # type: ignore[method-assign,assignment]
+    report = trainer.advance()
+    assert 0 <= report.metrics["class_accuracy"] <= 1
+    assert report.metrics["fd_worst_class"] >= report.metrics["fd_within_classes"] > 0
+    (seen,) = asked
+    seed = config.seed + EVALUATION_SEED
+    assert seen.labels is not None
+    assert seen.labels.tolist() == data.domain.labels_as_drawn(200, seed).tolist()
+    assert torch.equal(seen.features, trainer.generate(200, seed))
+
+
+def test_check_refuses_them_of_an_unconditional_generator() -> None:
+    classes = tuple(map(str, range(10)))
+    domain = Images((1, 8, 8), classes, (150,) * 10)
+    assert complete(conditional(True), domain)[1] == []
+    found = complete(conditional(False), domain)[1]
+    assert [(".".join(map(str, place)), words[:50]) for place, words in found] == [
+        (f"evaluation.metrics.{i}", f"{name} is about classes that were asked for: the"[:50])
+        for i, name in enumerate(ABOUT_CLASSES)
+    ]
