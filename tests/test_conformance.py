@@ -369,7 +369,7 @@ class NoTensors(Diversity):
         (InATensor, "must return a float, not Tensor"),
         (OfNumPy, "must return a float, not float64"),
         (Lower, "goal must be 'min' or 'max', not 'lower'"),
-        (Unheard, "features must be None or one of inception, classifier, mixture, not 'vgg'"),
+        (Unheard, "features must be None or one of inception, classifier, .*mixture, not 'vgg'"),
         (Masks, "must give NaN, not 1000000000.0"),
         (Noisy, "the same samples must give the same value"),
         (UpsideDown, "far from the real ones .* must be worse"),
