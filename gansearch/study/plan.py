@@ -192,7 +192,8 @@ class Resources(Section):
         gpus: GPUs of a worker; below 1, its share of one GPU's memory too.
         lanes: trials that a worker carries at a time; fewer where few are left for all workers. Those
             of one architecture train as one, several times as fast where networks are small, all others
-            in turn; each is, up to rounding, what it would be alone.
+            in turn; each is, up to rounding, what it would be alone. `auto`: one in the search; in the
+            repetitions on fresh seeds as many as are measured to be fastest, on this machine, if any.
         retries: how often in a row, with no report between, a trial goes on from its last checkpoint
             after its worker died. A node's death does not count.
         halve_batch: how often one that is out of memory goes on from there with each batch computed in
@@ -202,7 +203,7 @@ class Resources(Section):
 
     cpus: Positive = 1
     gpus: Annotated[float, Field(ge=0)] = 0.0
-    lanes: Annotated[int, Field(ge=1, le=1024)] = 1
+    lanes: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = 1
     retries: Annotated[int, Field(ge=0)] = 2
     halve_batch: Annotated[int, Field(ge=0, le=16)] = 0
 
@@ -210,6 +211,11 @@ class Resources(Section):
     def devices(self) -> float:
         """What a trial holds: a share of a GPU, or CPUs where it holds none."""
         return self.gpus or float(self.cpus)
+
+    @property
+    def carried(self) -> int:
+        """Trials that a worker carries at most, where that is not to be measured."""
+        return 1 if self.lanes == "auto" else self.lanes
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Resources:

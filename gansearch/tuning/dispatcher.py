@@ -109,7 +109,7 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
     ) -> None:
         self.interruption = interruption
         self._ledger, self._pruning, self._nodes = ledger, pruning, nodes
-        self._lanes, self._slots, self._most = resources.lanes, slots, most or math.inf
+        self._lanes, self._slots, self._most = resources.carried, slots, most or math.inf
         self._on_move, self._on_step = on_move, on_step
         self._deaths = Deaths(resources.retries, nodes.took)
         self._heard = 0

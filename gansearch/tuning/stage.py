@@ -24,6 +24,7 @@ from gansearch.tuning.ledger import Ledger, Source
 from gansearch.tuning.mirroring import close_tracker, open_tracker
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.progress import Progress
+from gansearch.tuning.together import together
 from gansearch.tuning.where import Where
 
 UNPRUNED = Pruner(name="none")
@@ -80,7 +81,19 @@ def run_trials(
     from gansearch.tuning import engine  # noqa: PLC0415  imports Ray Tune
 
     where, resources = stage.where, stage.spec.plan.resources
-    plan = stage.spec.plan if pruned else stage.spec.plan.model_copy(update={"pruner": UNPRUNED})
+    lanes, shapes = together(
+        resources,
+        journal.roster,
+        stage.data,
+        stage.reference,
+        where.paths.cache,
+        _slots(stage)(),
+        stage.console,
+    )
+    resources = resources.model_copy(update={"lanes": lanes})
+    plan = stage.spec.plan.model_copy(update={"resources": resources})
+    if not pruned:
+        plan = plan.model_copy(update={"pruner": UNPRUNED})
     spec = replace(stage.spec, plan=plan)
     tracker = open_tracker(directory, journal, stage.study.runs_dir, where.tracking)
     ledger = Ledger(source, directory, journal, tracker, keep=keep)
@@ -108,7 +121,8 @@ def run_trials(
                     "mark": stage.nodes.mark,
                     "cpus": resources.cpus,
                     "gpus": resources.gpus,
-                    "lanes": resources.lanes,
+                    "lanes": lanes,
+                    "together": shapes,
                     "halve_batch": resources.halve_batch,
                     "trainer": where.trainer,
                 },

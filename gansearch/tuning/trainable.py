@@ -13,7 +13,7 @@ import functools
 import importlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -106,6 +106,7 @@ class Worker(Trainable):  # type: ignore[misc]
         cpus: int = 1,
         gpus: float = 0.0,
         lanes: int = 1,
+        together: Mapping[str, int] | None = None,
         halve_batch: int = 0,
         device: str = "cpu",
         trainer: str,
@@ -113,15 +114,16 @@ class Worker(Trainable):  # type: ignore[misc]
         """Called once per worker process; what it is given comes through Ray's object store.
 
         `mark` is what only a node that sees the study's directory can read; `cpus` and `gpus`, the
-        worker's share of the machine; `lanes`, how many trials it carries at most; `halve_batch`, how
-        often a trial that is out of memory goes on in micro-batches half as large.
+        worker's share of the machine; `lanes`, how many trials it carries at most; `together`, in how
+        many lanes those of a shape are fastest (None: all are together); `halve_batch`, how often a
+        trial that is out of memory goes on in micro-batches half as large.
         """
         if mark and (wrong := sees(*mark)):
             raise OSError(f"this node {wrong}: {directory}")
         torch.set_num_threads(cpus)
         if 0 < gpus < 1:
             keep_to_share(gpus)
-        self._lanes, self._halvings = lanes, halve_batch
+        self._lanes, self._together, self._halvings = lanes, together, halve_batch
         module, _, name = trainer.partition(":")
         make = getattr(importlib.import_module(module), name)
         self._make = functools.partial(make, data=data, reference=reference, device=device)
@@ -135,12 +137,14 @@ class Worker(Trainable):  # type: ignore[misc]
         return True
 
     def _start_empty(self) -> None:
-        together = self._lanes > 1
-        self._pack: Pack = (
-            FusedPack(self._build, self._beside) if together else SequentialPack(self._build)
-        )
+        self._pack: Pack = SequentialPack(self._build)
+        if self._lanes > 1:
+            self._pack = FusedPack(self._build, self._beside, self._fuses)
         self._carried: dict[int, _Carried] = {}
         self._orders: list[Callable[[], None]] = []
+
+    def _fuses(self, shape: str) -> bool:
+        return self._together is None or self._together.get(shape, 1) > 1
 
     def _build(self, config: TrialConfig) -> TrainerLike:
         trainer: TrainerLike = self._make(config)
@@ -192,27 +196,40 @@ class Worker(Trainable):  # type: ignore[misc]
         return {"told": told, "due": self._pack.due()}
 
     def _advance(self) -> list[Told]:
-        told = [self._save(*new) for new in self._pack.advance()] if self._carried else []
+        new = self._pack.advance() if self._carried else []
+        used = self._used(new)
+        told = [self._save(number, report, used) for number, report in new]
         for one in told:
             if one.report is not None:
                 carried = self._carried[one.number]
                 carried.start = replace(carried.start, heard=one.report.step)
         return told
 
-    def _save(self, number: int, report: Report) -> Told:
+    def _used(self, new: Sequence[tuple[int, Report]]) -> dict[str, float]:
+        """What was used of the machine for reports that no checkpoint knows: where several trainings
+        are one, a training's images in its share of the time are all their images in all of it.
+        """
+        images = 0
+        for number, report in new:
+            trainer = self._pack.trainer(number)
+            if trainer is not None and report.step > self._carried[number].folder.saved:
+                seen = [earlier.images for earlier in trainer.reports if earlier.step < report.step]
+                images += report.images - max(seen, default=0)
+        return self._meter.read(images) if images else {}
+
+    def _save(self, number: int, report: Report, used: dict[str, float]) -> Told:
         """Save a trial at a new report; one that its checkpoint knows is told as it was."""
         folder, trainer = self._carried[number].folder, self._pack.trainer(number)
         assert trainer is not None
         if report.step > folder.saved:
-            seen = [earlier.images for earlier in trainer.reports if earlier.step < report.step]
-            folder.usage[report.step] = self._meter.read(report.images - max(seen, default=0))
+            folder.usage[report.step] = used
             state = self._pack.state(number)
             if (grid := trainer.grid()) is not None:
                 folder.show(grid, report.step)
             if state:
                 folder.save(state, trainer.reports)
-        used = folder.usage.get(report.step, report.usage)
-        return Told(number, replace(report, usage=used), trainer.provenance())
+        known = folder.usage.get(report.step, report.usage)
+        return Told(number, replace(report, usage=known), trainer.provenance())
 
     def _amiss(self, due: Sequence[_Carried], error: BaseException | None) -> list[Told]:
         """Have trials go on after an error, where they can, or tell their ends: whatever a part of a

@@ -189,3 +189,24 @@ def test_in_a_pack_too_one_that_does_not_fit_goes_on_in_pieces(worker, settings,
     told = run(worker(halve_batch=1), [11, 10], {10: settings[0], 11: settings[1]})
     assert told[11][-1].failure == "out of memory, even with its batches in 2 pieces"
     assert reports(told[10]) == alone[0][0]
+
+
+def test_as_one_each_has_its_own_folder_and_its_share_of_what_was_used(
+    worker, config, directory, tmp_path
+):
+    mlp = {"generator": {"name": "mlp", "depth": 1, "width": 16}}
+    settings = {n: config(seed=n, **mlp) for n in range(3)}
+    told = run(worker(lanes=3), list(settings), settings)
+    for number in settings:
+        assert [one.report.step for one in told[number]] == [5, 10, 15, 20]
+        assert [one.report.metrics["lanes"] for one in told[number]] == [3.0] * 4
+        assert told[number][-1].report.outcome is Outcome.COMPLETED
+        assert told[number][0].provenance["lanes"]["over"].startswith("trainings computed as one")
+        assert checkpoint.latest(directory.trial(number))["step"] == 20
+        used = [one.report.usage["images_per_second"] for one in told[number]]
+        assert used == [one.report.usage["images_per_second"] for one in told[0]]
+    apart = worker(directory=str(tmp_path / "apart"), lanes=3, together={})
+    alone = run(apart, list(settings), settings)
+    assert all("lanes" not in one.report.metrics for n in settings for one in alone[n])
+    last, theirs = told[1][-1].report.metrics, alone[1][-1].report.metrics
+    assert last["diversity"] == pytest.approx(theirs["diversity"], rel=1e-2)

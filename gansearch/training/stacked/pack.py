@@ -57,14 +57,16 @@ class FusedPack:
     Args:
         make: builds the trainer of a configuration.
         beside: opened with a training's number while something is done for it alone.
+        fuses: whether those of a shape are to be trained as one.
     """
 
     def __init__(
         self,
         make: Callable[[TrialConfig], TrainerLike],
         beside: Callable[[int], AbstractContextManager[Any]] = lambda _: nullcontext(),
+        fuses: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        self._make, self._beside = make, beside
+        self._make, self._beside, self._fuses = make, beside, fuses
         self._sequential = SequentialPack(make)
         self._groups: dict[str, _Group] = {}
         self._turns: list[str] = []
@@ -91,7 +93,8 @@ class FusedPack:
         if reason := why_alone(start.config):
             self._tell(f"trained one after another, {reason}")
             return ALONE
-        return shape_of(start.config)
+        shape = shape_of(start.config)
+        return shape if self._fuses(shape) else ALONE
 
     def _tell(self, text: str) -> None:
         if text not in self._reasons:

@@ -135,16 +135,20 @@ class Lanes:
         rows that are.
         """
         begun = time.perf_counter()
+        due = self.run(min(row.left for row in self.rows))
+        share = (time.perf_counter() - begun) / len(self.rows)
+        for row in self.rows:
+            row.seconds += share
+        return due
+
+    def run(self, steps: int) -> list[int]:
+        """Train all for so many steps, or until a loss is no longer finite; returns as `train` does."""
         self._generator.stacked.train()
         self._discriminator.stacked.train()
         with warnings.catch_warnings(), deterministic_algorithms(self.config.deterministic):
             # Gradients lie as weights do, which is not how torch would lay them out.
             warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout")
-            due = self._train(min(row.left for row in self.rows))
-        share = (time.perf_counter() - begun) / len(self.rows)
-        for row in self.rows:
-            row.seconds += share
-        return due
+            return self._train(steps)
 
     def _train(self, steps: int) -> list[int]:
         for step in range(steps):

@@ -1,0 +1,149 @@
+"""`lanes: auto`: whether, and in how many lanes, trainings of a configuration are faster as one."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from gansearch import files
+from gansearch.data import DataSet
+from gansearch.metrics.reference import Reference
+from gansearch.networks.stacked import CannotStack
+from gansearch.study.config import TrialConfig, digest
+from gansearch.training.stacked.shape import shape_of, why_alone
+from gansearch.training.stacked.step import Lanes
+from gansearch.training.trainer import Trainer
+
+WIDTHS = (4, 8, 16)
+"""In how many lanes it is tried."""
+
+GAIN = 1.1
+"""How many times as fast as alone they must be: less is within what a measurement errs by."""
+
+ROUNDS, AT_LEAST = 3, 0.12
+"""Turns of each, and seconds of a turn."""
+
+
+def choose(
+    configs: Sequence[TrialConfig],
+    data: DataSet,
+    reference: Reference,
+    *,
+    cache: Path,
+    device: str = "cpu",
+    threads: int = 1,
+) -> dict[str, int]:
+    """Shape -> in how many lanes its trainings are fastest on this machine; 1: they are not together.
+
+    A few steps of each, some two seconds for a shape; kept in `cache` for the next study.
+
+    Args:
+        configs: whose shapes are asked for.
+        data: the training samples.
+        reference: the real side of their metrics.
+        cache: a folder of this machine.
+        device: where trainings are to run.
+        threads: of torch, that a worker has.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        chosen = {}
+        for config in configs:
+            shape = shape_of(config)
+            if shape not in chosen:
+                chosen[shape] = fastest(_speeds(config, shape, data, reference, cache, device, threads))
+        return chosen
+    finally:
+        torch.set_num_threads(before)
+
+
+def fastest(speeds: Mapping[int, float]) -> int:
+    """The number of lanes of most speed; 1 where it is not clearly more than alone."""
+    best = max(speeds, key=lambda lanes: speeds[lanes], default=1)
+    return best if speeds and speeds[best] > GAIN * speeds[1] else 1
+
+
+def _speeds(
+    config: TrialConfig,
+    shape: str,
+    data: DataSet,
+    reference: Reference,
+    cache: Path,
+    device: str,
+    threads: int,
+) -> dict[int, float]:
+    if why_alone(config):
+        return {}
+    path = cache / "lanes" / f"{digest([shape, _machine(device), threads])}.json"
+    try:
+        known: dict[str, float] = json.loads(path.read_text())
+        return {int(lanes): speed for lanes, speed in known.items()}
+    except (OSError, ValueError, AttributeError):
+        pass  # never measured, or not by this version
+    try:
+        speeds = measure(config, data, reference, device)
+    except (CannotStack, RuntimeError):  # a part that is no training's own: alone it will say what
+        return {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, json.dumps(speeds))
+    return speeds
+
+
+def measure(
+    config: TrialConfig,
+    data: DataSet,
+    reference: Reference,
+    device: str = "cpu",
+    widths: Sequence[int] = WIDTHS,
+) -> dict[int, float]:
+    """Lanes -> trainings x steps a second, by turns, each at its best; 1 is a training alone."""
+    endless = config.budget.model_copy(update={"steps": 2**31, "report_every": 2**31})
+
+    def trainer(seed: int) -> Trainer:
+        return Trainer(
+            config.model_copy(update={"seed": seed, "budget": endless}), data, reference, device
+        )
+
+    alone = trainer(0)
+    runs: dict[int, Callable[[int], object]] = {1: lambda steps: alone._train_to(alone.step + steps)}
+    for width in widths:
+        runs[width] = Lanes([trainer(seed) for seed in range(width)]).run
+    best = dict.fromkeys(runs, 0.0)
+    for _ in range(ROUNDS):
+        for width, run in runs.items():
+            best[width] = max(best[width], width * _rate(run, device))
+    return best
+
+
+def _rate(run: Callable[[int], object], device: str) -> float:
+    """Steps a second."""
+    steps, taken = 1, 0.0
+    while taken < AT_LEAST:
+        begun = time.perf_counter()
+        run(steps)
+        if device != "cpu":
+            torch.cuda.synchronize()
+        taken = time.perf_counter() - begun
+        rate, steps = steps / taken, max(steps + 1, round(1.2 * AT_LEAST * steps / max(taken, 1e-6)))
+    return rate
+
+
+def _machine(device: str) -> list[str]:
+    """What a speed depends on, besides what is trained."""
+    name = torch.cuda.get_device_name() if device != "cpu" else _processor()
+    return [name, str(os.cpu_count()), torch.__version__, platform.machine()]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith("model name")), platform.processor())
