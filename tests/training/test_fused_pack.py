@@ -344,6 +344,7 @@ def test_every_key_of_a_configuration_is_known_to_the_stacked_step(tiny):
     for part in (
         config,
         config.generator,
+        config.generator,
         config.discriminator,
         config.loss,
         config.loss.penalty,
