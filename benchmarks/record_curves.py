@@ -39,15 +39,16 @@ ROOT = Path(__file__).parents[1]
 TABLES = Path(__file__).parent / "tables"
 STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
     "ring": ("ring.yaml", {"budget": {"steps": 1500, "report_every": 125}, "pruner": "none"}),
-    "digits": ("quickstart.yaml", {"budget": {"steps": 2000, "report_every": 125}, "pruner": "none"}),
+    "digits": ("quickstart.yaml", {"budget": {"steps": 1500, "report_every": 125}, "pruner": "none"}),
     "fashion": (
         "fashion_mnist.yaml",
         {
             "data.image_size": 16,
             "generator.width": 8,
             "discriminator.width": 8,
-            "budget": {"steps": 480, "report_every": 32},
-            "evaluation.samples": 1000,
+            "batch_size": 32,
+            "budget": {"steps": 300, "report_every": 25},
+            "evaluation.samples": 500,
             "evaluation.real_samples": 5000,
             "pruner": "none",
         },
