@@ -1,21 +1,22 @@
 """Where a trial will end, from the curves of its study.
 
-A Gaussian process for each report, of what trials still gained after it: from how good they were
-there, how fast they had been getting better, and their configuration (with a small learning rate a slow
-start is normal). Trials that wait on their way teach, too: what they will gain is their own forecast, made at
-the report at which they wait, with its doubt. So all curves count, and no late one is needed to say
+For each rung a Gaussian process of what trials still gained after it: from how good they were there,
+how fast they had been getting better, and their configuration (with a small learning rate a slow start
+is normal). Trials that wait on their way teach, too: what they will gain is their own forecast, made at
+the rung at which they wait, with its doubt. So all curves count, and no late one is needed to say
 something of the early ones. What is forecast is the best objective at the end, by which trials are
 compared; a curve that turns later keeps what it had.
 
-Until three trials have come to the end, the forecast is for the last report that three have come to,
-and while there are none, nothing is said.
+Until three trials have come to the end, the forecast is for the last rung that three have come to. The
+simplest model forecasts the same gain for all, which ranks trials as they stand; another one is taken
+where it makes what was gained likelier.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,9 +31,11 @@ NEEDED = 3
 REMEMBERED = 250
 """Trials that are learnt from at most: the best and the newest, so that the cost stays bounded."""
 
+ALWAYS = 300
+"""Times that trials have come to a rung or ended, up to which each time is learnt from at once."""
+
 NEWS = 0.05
-"""It is fitted again when this share of what it knows is new; at which reports depends on nothing but
-how many there were."""
+"""Beyond that it is learnt when this share is new."""
 
 SPREAD = 0.6
 """Deviation of a configuration's numbers, where the covariance falls with the distance 1."""
@@ -62,12 +65,13 @@ class Prediction:
     low: float
     high: float
     step: int
+    whole: bool
     chance: float
     best: float
 
-    def words(self, end: int) -> str:
+    def words(self) -> str:
         """`predicted 4.1 [3.2, 6] at the end, the best has 2.2`."""
-        where = "at the end" if self.step >= end else f"at step {self.step}"
+        where = "at the end" if self.whole else f"at step {self.step}"
         low, high = sorted((self.low, self.high))
         return (
             f"predicted {self.value:.3g} [{low:.3g}, {high:.3g}] {where}, the best has {self.best:.3g}"
@@ -182,7 +186,7 @@ class _Stage:
             root = np.linalg.cholesky(own)
             inverse = np.linalg.inv(root)
             weights = inverse.T @ (inverse @ scaled)
-            # The scale that makes the gains likeliest, drawn to their deviation by as good as two trials.
+            # The scale that makes the gains likeliest, drawn to their deviation a little.
             variance = (float(scaled @ weights) + 2) / (count + 2)
             told = kernel.prior - np.log(np.diag(root)).sum() - (count + 2) / 2 * math.log(variance)
             if told > best:
@@ -202,93 +206,135 @@ def _squares(some: Array, others: Array) -> Array:
     """Squared distances, shape [M, N]."""
     mixed = some @ others.T
     squares: Array = np.square(some).sum(axis=1)[:, None] + np.square(others).sum(axis=1) - 2 * mixed
-    return np.maximum(squares, 0.0)
+    return np.asarray(np.maximum(squares, 0.0))
 
 
 class Forecast:
-    """Learns from a study's reports; what it says is a function of them and of their order.
+    """Learns from a study's reports.
+
+    What it says is a function of the reports alone, and up to `ALWAYS` of them of their set.
 
     Args:
         config: of one of the study's trials.
+        rungs: the steps at which it is to say where trials will end.
     """
 
-    def __init__(self, config: TrialConfig) -> None:
+    def __init__(self, config: TrialConfig, rungs: Iterable[int]) -> None:
         self._metric, self._goal = config.objective.metric, config.objective.towards
-        self._every, self._steps = config.budget.report_every, config.budget.steps
+        self._every = config.budget.report_every
+        steps = sorted({step for step in rungs if step < config.budget.steps})
+        self._steps = [*steps, config.budget.steps]
+        self._columns = [self._column(step) for step in self._steps]
         self._known: dict[int, _Known] = {}
-        self._heard = self._fitted = 0
-        self._stages: dict[int, _Stage] = {}
+        self._news = self._fitted = 0
+        self._stages: dict[int, _Stage] = {}  # by the place of its rung
         self._places = _Places(())
-        self._horizon = -1
+        self._end = -1  # the place of what is forecast
         self._log = False
-        self._best = math.nan
+        self._best = math.inf
 
-    def learn(self, trial: TrialRecord, report: Report) -> None:
-        """Take a report down."""
+    def learn(self, trial: TrialRecord, report: Report) -> bool:
+        """Take a report down; returns whether something new is known of where trials end."""
         known = self._known.setdefault(trial.number, _Known(trial.params))
         least = known.costs[-1] if known.costs else math.inf
-        column = -(-report.step // self._every) - 1
+        column = self._column(report.step)
         known.costs += [least] * (column - len(known.costs))  # where reports are missing
         value = report.metrics.get(self._metric, math.nan)
         known.costs.append(min(least, cost(value, self._goal)) if math.isfinite(value) else least)
         known.ended = report.outcome is not None
-        self._heard += 1
+        begins = math.isinf(least) and math.isfinite(known.costs[-1])
+        self._news += known.ended or begins or column in self._columns
+        self._best = min(self._best, known.costs[-1])
+        beyond = max(self._fitted - ALWAYS, 0)
+        if self._news - self._fitted < max(1, NEWS * beyond):
+            return False
+        self._fit()
+        return True
 
-    def fit(self) -> None:
-        """Learn from what was taken down, if enough of it is new."""
-        if self._heard - self._fitted < max(1, NEWS * self._fitted):
-            return
-        self._fitted = self._heard
-        self._stages = {}
-        finite = {n: k for n, k in self._known.items() if math.isfinite(_last(k.costs))}
-        lengths = sorted((len(known.costs) for known in finite.values()), reverse=True)
-        self._horizon = lengths[NEEDED - 1] - 1 if len(lengths) >= NEEDED else -1
-        if self._horizon >= 1:
-            self._fit(_remembered(finite))
-
-    def of(self, numbers: Iterable[int]) -> dict[int, Prediction]:
-        """Where trials will end, by number; those of which nothing can be said are left out."""
-        by_report: dict[int, list[int]] = {}
-        for number in numbers:
-            known = self._known.get(number)
-            if known is not None and math.isfinite(_last(known.costs)):
-                by_report.setdefault(len(known.costs) - 1, []).append(number)
-        found: dict[int, Prediction] = {}
-        for at, those in by_report.items():
-            if at in self._stages:
-                found |= dict(zip(those, self._predictions(at, those), strict=True))
+    def ends(self, numbers: Iterable[int]) -> dict[int, float]:
+        """The expected costs of trials at the end, by number: lower is better, whatever the goal, and
+        only their order means something. Empty where of one of them nothing can be said.
+        """
+        found: dict[int, float] = {}
+        for at, those in self._by_rung(numbers).items():
+            if at < 0 or not self._stages:
+                return {}
+            known = [self._known[number] for number in those]
+            if at >= self._end:
+                column = self._columns[self._end]
+                costs = [each.costs[min(column, len(each.costs) - 1)] for each in known]
+                found |= dict(zip(those, costs, strict=True))
+            elif at in self._stages:
+                levels, gains, _ = self._gains(at, known)
+                expected = np.exp(levels - gains) if self._log else levels - gains
+                found |= dict(zip(those, expected.tolist(), strict=True))
+            else:
+                return {}
         return found
 
-    def _predictions(self, at: int, numbers: Sequence[int]) -> Iterator[Prediction]:
-        """Of trials whose last report is the same."""
-        known = [self._known[number] for number in numbers]
-        shapes = _shapes(np.array([self._modelled(each.costs[: at + 1]) for each in known]), at)
-        places = np.array([self._places.of(each.params) for each in known])
-        gains, variances = self._stages[at].gains(shapes, places)
-        step = min((self._horizon + 1) * self._every, self._steps)
-        for level, gain, variance in zip(shapes[:, 0], gains, variances, strict=True):
-            middle, deviation = level - max(gain, 0.0), math.sqrt(variance)
-            low, value, high = (
-                self._value(min(middle + z * deviation, level)) for z in (-Z80, 0.0, Z80)
-            )
-            chance = 0.5 * math.erfc((middle - self._best) / (deviation * math.sqrt(2)))
-            yield Prediction(value, low, high, step, chance, self._value(self._best))
+    def of(self, number: int) -> Prediction | None:
+        """Where a trial will end; None where nothing can be said."""
+        ((at, _),) = self._by_rung([number]).items()
+        if at not in self._stages:
+            return None
+        levels, gains, variances = self._gains(at, [self._known[number]])
+        level, middle, deviation = levels[0], levels[0] - gains[0], math.sqrt(variances[0])
+        low, value, high = (self._value(min(middle + z * deviation, level)) for z in (-Z80, 0.0, Z80))
+        best = float(self._modelled(np.array(self._best)))
+        chance = 0.5 * math.erfc((middle - best) / (deviation * math.sqrt(2)))
+        step, whole = self._steps[self._end], self._end + 1 == len(self._steps)
+        return Prediction(value, low, high, step, whole, chance, cost(self._best, self._goal))
 
-    def _fit(self, known: Sequence[_Known]) -> None:
-        """Fit the reports from the last to the first, each from what the later ones say."""
-        columns = self._horizon + 1
-        costs = np.full((len(known), columns), math.inf)
-        for row, each in enumerate(known):
-            seen = each.costs[:columns]
+    def _column(self, step: int) -> int:
+        """The place of a report in its curve."""
+        return -(-step // self._every) - 1
+
+    def _by_rung(self, numbers: Iterable[int]) -> dict[int, list[int]]:
+        """Trials by the place of the last rung to which they came; -1: to none, or without a value."""
+        found: dict[int, list[int]] = {}
+        for number in sorted(numbers):  # in another order they would be rounded otherwise
+            known = self._known.get(number)
+            if known is None or not math.isfinite(known.costs[-1]):
+                at = -1
+            else:
+                came = [c < len(known.costs) and math.isfinite(known.costs[c]) for c in self._columns]
+                last = max((place for place, here in enumerate(came) if here), default=-1)
+                at = len(came) - 1 if known.ended else last
+            found.setdefault(at, []).append(number)
+        return found
+
+    def _gains(self, at: int, known: Sequence[_Known]) -> tuple[Array, Array, Array]:
+        """Levels of trials at a rung; mean and variance of what they still gain."""
+        column = self._columns[at]
+        curves = np.array([each.costs[: column + 1] for each in known])
+        shapes = _shapes(self._modelled(curves), column)
+        places = np.array([self._places.of(each.params) for each in known])
+        mean, variance = self._stages[at].gains(shapes, places)
+        return shapes[:, 0], np.maximum(mean, 0.0), variance
+
+    def _fit(self) -> None:
+        """Fit the rungs from the last to the first, each from what the later ones say."""
+        self._fitted, self._stages = self._news, {}
+        known = [self._known[number] for number in sorted(self._known)]
+        finite = [each for each in known if math.isfinite(each.costs[-1])]
+        came = [sum(len(k.costs) > column or k.ended for k in finite) for column in self._columns]
+        self._end = max((at for at, count in enumerate(came) if count >= NEEDED), default=-1)
+        if self._end < 1:
+            return
+        remembered = _remembered(finite)
+        costs = np.full((len(remembered), self._columns[self._end] + 1), math.nan)
+        for row, each in enumerate(remembered):
+            seen = each.costs[: costs.shape[1]]
             costs[row, : len(seen)] = seen
-            costs[row, len(seen) :] = seen[-1] if each.ended else math.nan  # it keeps what it has
+            if each.ended:
+                costs[row, len(seen) :] = seen[-1]  # it keeps what it has
         self._log = bool(self._goal == "min" and np.nanmin(costs) > 0)
         costs = self._modelled(costs)
-        self._places = _Places([each.params for each in known])
-        places = np.array([self._places.of(each.params) for each in known])
-        ends, doubts = costs[:, -1].copy(), np.zeros(len(known))
-        for at in range(self._horizon - 1, -1, -1):
-            shapes = _shapes(costs, at)
+        self._places = _Places([each.params for each in remembered])
+        places = np.array([self._places.of(each.params) for each in remembered])
+        ends, doubts = costs[:, -1].copy(), np.zeros(len(remembered))
+        for at in reversed(range(self._end)):
+            shapes = _shapes(costs, self._columns[at])
             here, told = np.isfinite(shapes[:, 0]), np.isfinite(ends)
             teach, wait = here & told, here & ~told
             if teach.sum() < NEEDED:
@@ -297,36 +343,33 @@ class Forecast:
             self._stages[at] = _Stage(shapes[teach], places[teach], gains, doubts[teach])
             if wait.any():
                 mean, doubts[wait] = self._stages[at].gains(shapes[wait], places[wait])
-                ends[wait] = shapes[wait, 0] - np.maximum(mean, 0)
-        self._best = float(costs[np.isfinite(costs)].min())
+                ends[wait] = shapes[wait, 0] - np.maximum(mean, 0.0)
 
-    def _modelled(self, costs: Sequence[float] | Array) -> Array:
+    def _modelled(self, costs: Array) -> Array:
         """Costs as they are modelled: by their logarithm where all are positive."""
-        return np.log(np.asarray(costs)) if self._log else np.asarray(costs, float)
+        modelled: Array = np.log(costs) if self._log else costs
+        return modelled
 
     def _value(self, modelled: float) -> float:
         """A modelled cost as a value of the objective."""
         return cost(math.exp(modelled) if self._log else modelled, self._goal)
 
 
-def _last(costs: Sequence[float]) -> float:
-    return costs[-1] if costs else math.nan
-
-
-def _remembered(known: Mapping[int, _Known]) -> list[_Known]:
+def _remembered(known: Sequence[_Known]) -> Sequence[_Known]:
     """All of few trials; of many the best, and the newest of the others, in their order."""
-    everyone = list(known.values())
-    if len(everyone) <= REMEMBERED:
-        return everyone
-    order = sorted(range(len(everyone)), key=lambda i: everyone[i].costs[-1])
+    if len(known) <= REMEMBERED:
+        return known
+    order = sorted(range(len(known)), key=lambda i: known[i].costs[-1])
     chosen = {*order[: REMEMBERED // 2]}
-    newest = (i for i in reversed(range(len(everyone))) if i not in chosen)
+    newest = (i for i in reversed(range(len(known))) if i not in chosen)
     chosen |= {*itertools.islice(newest, REMEMBERED - len(chosen))}
-    return [everyone[i] for i in sorted(chosen)]
+    return [known[i] for i in sorted(chosen)]
 
 
 def _shapes(costs: Array, at: int) -> Array:
     """Level and pace of curves at a report, shape [N, 2]: NaN levels where they did not come there."""
-    levels, before = costs[:, at], costs[:, max(at - SLOPE, 0)]
-    pace = np.where(np.isfinite(before), before, levels) - levels
-    return np.column_stack([np.where(np.isfinite(levels), levels, math.nan), pace])
+    levels, before = (
+        np.where(np.isfinite(costs[:, column]), costs[:, column], math.nan)
+        for column in (at, max(at - SLOPE, 0))
+    )
+    return np.column_stack([levels, np.where(np.isnan(before), 0.0, before - levels)])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Container, Sequence, Set
+from collections.abc import Container, Mapping, Sequence, Set
 from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
+from gansearch.search.forecast import Forecast
 from gansearch.search.pruners import (
     GO_ON,
     Decision,
@@ -34,29 +35,46 @@ class Rung:
         step: at which it lies, in generator updates.
         worth: by number, their best objectives so far; higher is better.
         rewards: the same in rising order.
+        foreseen: whether they are ranked by where they will end, and not by their worth.
     """
 
     def __init__(self, step: int) -> None:
         self.step = step
         self.worth: dict[int, float] = {}
         self.rewards: list[float] = []
+        self.foreseen = False
+        self._scores: dict[int, float] = {}
         self._order: list[tuple[float, int]] = []  # (-reward, number), the best first
 
     def __len__(self) -> int:
         return len(self.rewards)
 
     def enter(self, number: int, reward: float) -> None:
-        """Count a trial."""
-        self.worth[number] = reward
+        """Count a trial, ranked by its worth."""
+        self.worth[number] = self._scores[number] = reward
         insort(self.rewards, reward)
         insort(self._order, (-reward, number))
+
+    def rank_by(self, costs: Mapping[int, float]) -> None:
+        """Rank all trials by what they are expected to end at, or by their worth where nothing is."""
+        self.foreseen = bool(costs)
+        costs = costs or {number: -reward for number, reward in self.worth.items()}
+        self._scores = {number: -cost for number, cost in costs.items()}
+        self._order = sorted((cost, number) for number, cost in costs.items())
+
+    def score(self, number: int, costs: Mapping[int, float]) -> None:
+        """The same of one trial that has come, where all others are ranked so."""
+        if self.foreseen and number in costs:
+            del self._order[bisect_left(self._order, (-self._scores[number], number))]
+            self._scores[number] = -costs[number]
+            insort(self._order, (costs[number], number))
 
     def leave(self, number: int) -> None:
         """Count a trial no more, if it was counted."""
         reward = self.worth.pop(number, None)
         if reward is not None:
             del self.rewards[bisect_left(self.rewards, reward)]
-            del self._order[bisect_left(self._order, (-reward, number))]
+            del self._order[bisect_left(self._order, (-self._scores.pop(number), number))]
 
     def cutoff(self, reduction_factor: int) -> float | None:
         """The least reward among the best 1/`reduction_factor`; None where no trial counts yet."""
@@ -64,7 +82,7 @@ class Rung:
 
     def rank(self, number: int) -> int:
         """A trial's place, from 1; of equal ones that of the lesser number comes first."""
-        return bisect_left(self._order, (-self.worth[number], number)) + 1
+        return bisect_left(self._order, (-self._scores[number], number)) + 1
 
     def best_of(self, numbers: Container[int], among: int) -> int | None:
         """The best of some trials, if it is among the best of all."""
@@ -85,9 +103,11 @@ class Asha:
 
     With second chances a trial is paused and not stopped, as in the paper's Algorithm 2: one that comes
     to a rung goes on if it is then among the best 1/`reduction_factor` of all that have come there,
-    rounded down, and so does one that was paused there, later, when enough worse ones have come. Paused
-    trials of the highest rung go first, before a new trial is begun. One that a health rule ended gives
-    its place in the rungs to others.
+    rounded down, or the best of them, and so does one that was paused there, later, when enough worse
+    ones have come. So the first, the default, comes to its end, by which others can be judged. The best
+    are those that are expected to end best (see `gansearch.search.forecast`), as soon as enough is
+    known to say so, and until then those that are best now. Paused trials of the highest rung go first,
+    before a new trial is begun. One that a health rule ended gives its place in the rungs to others.
 
     When no new trial is left, free places go to the paused ones nearest to their share, as long as the
     study has used fewer steps than successive halving would of that many trials: all of them to the
@@ -118,10 +138,12 @@ class Asha:
         steps = rung_steps(config, self.min_steps, reduction_factor)
         self.rungs = {step: Rung(step) for step in reversed(steps)}
         self._account = Account(steps, config.budget.steps, reduction_factor)
+        self._forecast = Forecast(config, steps)
 
     def judge(self, trial: TrialRecord, report: Report) -> Verdict:
         """Stops or pauses a trial that is not among the best of its rung."""
-        verdict = self._judge(trial, report)
+        news = self.second_chances and self._forecast.learn(trial, report)
+        verdict = self._judge(trial, report, news=news)
         if report.outcome is not None or verdict.decision is Decision.STOP:
             completed = report.outcome is Outcome.COMPLETED
             self._account.end(trial.number, report.step, completed=completed)
@@ -129,34 +151,54 @@ class Asha:
             self._account.note(trial.number, report.step)
         return verdict
 
-    def _judge(self, trial: TrialRecord, report: Report) -> Verdict:
+    def _judge(self, trial: TrialRecord, report: Report, *, news: bool) -> Verdict:
+        reward = best_reward(trial, self._config)
+        reached = self._reached(trial, report) if reward is not None else None
+        cutoff = reached.cutoff(self.reduction_factor) if reached else None
         if report.outcome not in (None, Outcome.COMPLETED):
             if self.second_chances:
                 for rung in self.rungs.values():
                     rung.leave(trial.number)
+        elif reached is not None and reward is not None:
+            reached.enter(trial.number, reward)
+        if news:
+            self._rank_all()
+        elif self.second_chances and reached is not None and trial.number in reached.worth:
+            reached.score(trial.number, self._forecast.ends([trial.number]))
+        if report.outcome is not None:
             return GO_ON
-        reward = best_reward(trial, self._config)
         if reward is None:
             return without_objective(report, self.min_steps)
-        reached = next((rung for step, rung in self.rungs.items() if report.step >= step), None)
-        if reached is None or trial.number in reached.worth:
+        if reached is None:
             return GO_ON
-        cutoff = reached.cutoff(self.reduction_factor)
-        reached.enter(trial.number, reward)
         if self.second_chances:
-            on = report.outcome or reached.rank(trial.number) <= len(reached) // self.reduction_factor
+            on = reached.rank(trial.number) <= self._share(reached)
             return GO_ON if on else Verdict(Decision.PAUSE, self._why(reached, trial))
         if cutoff is None or reward >= cutoff:
             return GO_ON
         share = f"the best 1/{self.reduction_factor} of those that came as far"
         return Verdict(Decision.STOP, f"not among {share}, at step {report.step}")
 
+    def _share(self, rung: Rung) -> int:
+        """How many of a rung go on: the best one in any case."""
+        return max(1, len(rung) // self.reduction_factor)
+
+    def _reached(self, trial: TrialRecord, report: Report) -> Rung | None:
+        """The rung to which a trial has come with this report."""
+        rung = next((rung for step, rung in self.rungs.items() if report.step >= step), None)
+        return None if rung is None or trial.number in rung.worth else rung
+
+    def _rank_all(self) -> None:
+        """Rank the trials of each rung by where they will end, as far as that is known."""
+        for rung in self.rungs.values():
+            rung.rank_by(self._forecast.ends(rung.worth))
+
     def choose(self, paused: Sequence[TrialRecord], fresh: bool) -> Wake | None:
         """The best one that has moved into its rung's best; without a new trial, others too."""
         trials = {trial.number: trial for trial in paused}
         waiting = self._by_rung(trials.keys())
         for rung, numbers in waiting:
-            number = rung.best_of(numbers, among=len(rung) // self.reduction_factor)
+            number = rung.best_of(numbers, among=self._share(rung))
             if number is not None:
                 return Wake(number, self._why(rung, trials[number]))
         if fresh or not waiting or not self._account.has_left(trials.keys()):
@@ -167,7 +209,9 @@ class Asha:
         return Wake(number, f"{place(rung, trials[number])}, with no new trial left and steps to spare")
 
     def _why(self, rung: Rung, trial: TrialRecord) -> str:
-        return f"{place(rung, trial)}, of which the best 1/{self.reduction_factor} go on"
+        share = f"{place(rung, trial)}, of which the best 1/{self.reduction_factor} go on"
+        predicted = self._forecast.of(trial.number) if rung.foreseen else None
+        return f"{share}: {predicted.words()}" if predicted else share
 
     def _by_rung(self, paused: Set[int]) -> list[tuple[Rung, set[int]]]:
         """Paused trials by the rung at which each waits, the highest first."""

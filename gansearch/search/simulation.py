@@ -64,6 +64,14 @@ class Source(Protocol):
         """A trial has reported."""
         ...
 
+    def pause(self, record: TrialRecord, reason: str) -> TrialRecord:
+        """A trial is paused; returns it so."""
+        ...
+
+    def wake(self, record: TrialRecord, reason: str) -> TrialRecord:
+        """A paused trial goes on; returns it so."""
+        ...
+
     def end(self, record: TrialRecord) -> None:
         """A trial has ended."""
         ...
@@ -95,6 +103,14 @@ class Recorded:
     def report(self, number: int, report: Report) -> None:
         """Nothing: what comes next does not depend on it."""
 
+    def pause(self, record: TrialRecord, reason: str) -> TrialRecord:
+        """So much alone."""
+        return replace(record, outcome=Outcome.PAUSED, reason=reason)
+
+    def wake(self, record: TrialRecord, reason: str) -> TrialRecord:  # noqa: ARG002
+        """So much alone."""
+        return replace(record, outcome=Outcome.RUNNING, reason="")
+
     def end(self, record: TrialRecord) -> None:
         """Nothing."""
 
@@ -125,6 +141,16 @@ class StandIns(Proposer):
     def report(self, number: int, report: Report) -> None:
         """Write it into the journal."""
         self.journal.report(number, report)
+
+    def pause(self, record: TrialRecord, reason: str) -> TrialRecord:
+        """Have the sampler learn of what it is worth by now."""
+        paused = self.journal.pause(record, reason)
+        self.ended(record.number)
+        return paused
+
+    def wake(self, record: TrialRecord, reason: str) -> TrialRecord:
+        """Write it into the journal."""
+        return self.journal.wake(record, reason)
 
     def end(self, record: TrialRecord) -> None:
         """Have the sampler learn of it."""
@@ -222,7 +248,8 @@ class Simulation:
             wake = self.pruner.choose(paused, self._fresh > 0)
             if wake is not None:
                 del self._paused[wake.number]
-                self._records[wake.number].outcome = Outcome.RUNNING
+                record = self._records[wake.number]
+                self._records[wake.number] = self._source.wake(record, wake.reason)
                 return wake.number
         if self._fresh <= 0:
             return None
@@ -264,7 +291,7 @@ class Simulation:
         if report.outcome is not None:
             self._end(number, report.outcome, report.reason)
         elif verdict.decision is Decision.PAUSE:
-            self._records[number].outcome = Outcome.PAUSED
+            self._records[number] = self._source.pause(self._records[number], verdict.reason)
             self._paused[number] = verdict.reason
         else:
             self._end(number, Outcome.PRUNED, verdict.reason)

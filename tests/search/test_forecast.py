@@ -1,0 +1,188 @@
+"""Where trials will end: curves with a known law."""
+
+import math
+import random
+import time
+from dataclasses import replace
+
+import pytest
+
+from gansearch.search.forecast import ALWAYS, Forecast
+from gansearch.search.halving import Asha
+from gansearch.search.pruners import Decision
+from gansearch.study.config import Budget, Objective, TrialConfig
+from gansearch.study.records import Outcome, Report, TrialRecord
+
+METRIC, EVERY, REPORTS = "fd_classifier", 10, 16
+RUNGS = (20, 60)
+
+
+def config(goal="min"):
+    budget = Budget(steps=EVERY * REPORTS, report_every=EVERY)
+    return TrialConfig(budget=budget, objective=Objective(metric=METRIC, goal=goal))
+
+
+def trial(number, rng, goal="min"):
+    """A small rate begins slowly and ends well, a large one the other way round: ranks turn."""
+    rate = 10 ** rng.uniform(-4, -2)
+    position = math.log10(rate) + 4  # 0 to 2
+    end, pace = 2 + 3 * position, 0.15 + 0.4 * position
+    sign = 1 if goal == "min" else -1
+    values = [
+        sign * (end + 30 * math.exp(-pace * i) + 0.05 * rng.random()) for i in range(1, REPORTS + 1)
+    ]
+    outcomes = [None] * (REPORTS - 1) + [Outcome.COMPLETED]
+    reports = [
+        Report(EVERY * i, 0, 0.0, {METRIC: value}, 0.0, outcome)
+        for i, (value, outcome) in enumerate(zip(values, outcomes, strict=True), start=1)
+    ]
+    return TrialRecord(number, {"lr": rate}, {}, reports=reports)
+
+
+def told(forecast, record, reports):
+    for report in record.reports[:reports]:
+        forecast.learn(replace(record, reports=[]), report)
+
+
+@pytest.mark.parametrize("goal", ["min", "max"])
+def test_late_bloomers_are_seen_where_ranks_are_wrong(goal):
+    rng, forecast = random.Random(0), Forecast(config(goal), RUNGS)
+    trials = [trial(number, rng, goal) for number in range(40)]
+    for record in trials[:12]:
+        told(forecast, record, REPORTS)
+    for record in trials[12:]:
+        told(forecast, record, 2)
+    early, late = sorted(trials[12:], key=lambda t: t.params["lr"])[-1], None
+    late = min(trials[12:], key=lambda t: t.params["lr"])
+    now = [t.reports[1].metrics[METRIC] for t in (early, late)]
+    assert (now[0] < now[1]) == (goal == "min"), "by rank the early one is better"
+    ends = forecast.ends([t.number for t in trials[12:]])
+    assert ends[late.number] < ends[early.number], "at the end it is the other way round"
+    held = 0
+    for record in trials[12:]:
+        predicted = forecast.of(record.number)
+        low, high = sorted((predicted.low, predicted.high))
+        best = record.best(METRIC, goal).value
+        held += low <= best <= high
+        assert predicted.whole
+        assert predicted.step == EVERY * REPORTS
+    assert held >= 20, "of 28, an interval of four fifths"
+
+
+def test_words():
+    rng, forecast = random.Random(1), Forecast(config(), RUNGS)
+    trials = [trial(number, rng) for number in range(12)]
+    for record in trials[:9]:
+        told(forecast, record, REPORTS)
+    told(forecast, trials[9], 2)
+    predicted = forecast.of(9)
+    words = predicted.words()
+    assert words.startswith(f"predicted {predicted.value:.3g} [{predicted.low:.3g}, ")
+    best = min(record.best(METRIC, "min").value for record in trials[:9])
+    assert words.endswith(f" at the end, the best has {best:.3g}")
+    assert predicted.low <= predicted.value <= predicted.high <= trials[9].reports[1].metrics[METRIC]
+    assert 0 <= predicted.chance <= 1
+
+
+def test_with_too_little_nothing_is_said():
+    rng, forecast = random.Random(2), Forecast(config(), RUNGS)
+    trials = [trial(number, rng) for number in range(5)]
+    assert forecast.ends([0]) == {}
+    for record in trials[:2]:
+        told(forecast, record, REPORTS)
+    told(forecast, trials[2], 2)
+    assert forecast.of(2) is None
+    assert forecast.ends([0, 1, 2]) == {}
+    assert forecast.of(77) is None
+
+
+def test_before_the_end_is_known_the_next_rung_is_forecast():
+    rng, forecast = random.Random(3), Forecast(config(), RUNGS)
+    for number in range(8):
+        told(forecast, trial(number, rng), 6 if number < 4 else 2)
+    predicted = forecast.of(6)
+    assert not predicted.whole
+    assert predicted.step == 60
+    assert "at step 60" in predicted.words()
+
+
+def test_a_collapse_takes_nothing_from_what_was_reached():
+    rng, forecast = random.Random(4), Forecast(config(), RUNGS)
+    for number in range(9):
+        told(forecast, trial(number, rng), REPORTS)
+    record = trial(9, rng)
+    bad = [replace(r, metrics={METRIC: 500.0 if r.step > 20 else 3.0}) for r in record.reports]
+    told(forecast, replace(record, reports=bad), 6)
+    assert forecast.ends([9])[9] <= 3.0 + 1e-9
+    assert forecast.of(9).value <= 3.0 + 1e-9
+
+
+def test_no_value_is_no_forecast():
+    rng, forecast = random.Random(5), Forecast(config(), RUNGS)
+    for number in range(6):
+        told(forecast, trial(number, rng), REPORTS)
+    record = trial(6, rng)
+    nothing = [replace(report, metrics={METRIC: math.nan}) for report in record.reports]
+    told(forecast, replace(record, reports=nothing), 4)
+    assert forecast.of(6) is None
+    assert forecast.ends([6]) == {}
+
+
+def test_parameters_of_every_kind():
+    rng, forecast = random.Random(6), Forecast(config(), RUNGS)
+    for number in range(12):
+        record = trial(number, rng)
+        record.params.update(
+            {"loss": ["hinge", None][number % 2], "depth": number % 3, "on": number < 6}
+        )
+        if number % 2:
+            record.params["loss.hinge.weight"] = 0.0
+        told(forecast, record, REPORTS if number < 9 else 2)
+    stranger = trial(12, rng)
+    stranger.params.update({"loss": "new", "more": 3.0})
+    told(forecast, stranger, 2)
+    assert math.isfinite(forecast.ends([12])[12])
+
+
+def test_the_pruner_says_why_and_wakes_a_late_bloomer():
+    """Slow trials come first and are paused; the fast ones' ends show that the slow ones end better."""
+    rng = random.Random(7)
+    pruner = Asha(config(), min_steps=20, second_chances=True)
+    drawn = [trial(number, rng) for number in range(60)]
+    slow = sorted(drawn, key=lambda t: t.params["lr"])[:6]
+    paused, completed, reasons = {}, [], []
+    for record in drawn:
+        _train(pruner, record, 0, paused, completed, reasons)
+        while paused:
+            wake = pruner.choose([paused[number] for number in sorted(paused)], True)
+            if wake is None:
+                break
+            reasons.append(wake.reason)
+            begun = len(paused.pop(wake.number).reports)
+            _train(pruner, drawn[wake.number], begun, paused, completed, reasons)
+    assert any("predicted" in reason and "the best has" in reason for reason in reasons)
+    best = {t.number for t in slow}
+    assert best & set(completed), "one of the tenth that end best was let come to its end"
+
+
+def _train(pruner, record, begun, paused, completed, reasons):
+    for i in range(begun, REPORTS):
+        seen = replace(record, reports=record.reports[: i + 1])
+        verdict = pruner.judge(seen, record.reports[i])
+        if record.reports[i].outcome:
+            completed.append(record.number)
+        elif verdict.decision is Decision.PAUSE:
+            paused[record.number] = replace(seen, outcome=Outcome.PAUSED)
+            reasons.append(verdict.reason)
+            return
+
+
+def test_many_trials_cost_no_more():
+    rng, forecast = random.Random(8), Forecast(config(), RUNGS)
+    for number in range(3 * ALWAYS):
+        told(forecast, trial(number, rng), REPORTS if number % 9 == 0 else 2)
+    begun = time.process_time()
+    for number in range(3 * ALWAYS, 3 * ALWAYS + 50):
+        told(forecast, trial(number, rng), 2)
+        forecast.ends([number])
+    assert (time.process_time() - begun) / 50 < 0.05, "five milliseconds on a quiet machine"
