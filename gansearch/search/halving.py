@@ -23,6 +23,7 @@ from gansearch.search.pruners import (
     without_objective,
 )
 from gansearch.study.config import Positive, TrialConfig
+from gansearch.study.plan import DEFAULT
 from gansearch.study.records import Outcome, Report, TrialRecord
 
 Factor = Annotated[int, Field(ge=2)]
@@ -103,9 +104,9 @@ class Asha:
 
     With second chances a trial is paused and not stopped, as in the paper's Algorithm 2: one that comes
     to a rung goes on if it is then among the best 1/`reduction_factor` of all that have come there,
-    rounded down, or the best of them, and so does one that was paused there, later, when enough worse
-    ones have come. So the first, the default, comes to its end, by which others can be judged. The best
-    are those that are expected to end best (see `gansearch.search.forecast`), as soon as enough is
+    rounded down, and so does one that was paused there, later, when enough worse ones have come. The
+    default configuration, with which a search begins, is not paused: others are judged by its end. The
+    best are those that are expected to end best (see `gansearch.search.forecast`), as soon as enough is
     known to say so, and until then those that are best now. Paused trials of the highest rung go first,
     before a new trial is begun. One that a health rule ended gives its place in the rungs to others.
 
@@ -172,16 +173,13 @@ class Asha:
         if reached is None:
             return GO_ON
         if self.second_chances:
-            on = reached.rank(trial.number) <= self._share(reached)
+            share = len(reached) // self.reduction_factor
+            on = trial.origin == DEFAULT or reached.rank(trial.number) <= share
             return GO_ON if on else Verdict(Decision.PAUSE, self._why(reached, trial))
         if cutoff is None or reward >= cutoff:
             return GO_ON
         share = f"the best 1/{self.reduction_factor} of those that came as far"
         return Verdict(Decision.STOP, f"not among {share}, at step {report.step}")
-
-    def _share(self, rung: Rung) -> int:
-        """How many of a rung go on: the best one in any case."""
-        return max(1, len(rung) // self.reduction_factor)
 
     def _reached(self, trial: TrialRecord, report: Report) -> Rung | None:
         """The rung to which a trial has come with this report."""
@@ -198,7 +196,7 @@ class Asha:
         trials = {trial.number: trial for trial in paused}
         waiting = self._by_rung(trials.keys())
         for rung, numbers in waiting:
-            number = rung.best_of(numbers, among=self._share(rung))
+            number = rung.best_of(numbers, among=len(rung) // self.reduction_factor)
             if number is not None:
                 return Wake(number, self._why(rung, trials[number]))
         if fresh or not waiting or not self._account.has_left(trials.keys()):
