@@ -173,8 +173,8 @@ class Asha:
         if reached is None:
             return GO_ON
         if self.second_chances:
-            share = len(reached) // self.reduction_factor
-            on = trial.origin == DEFAULT or reached.rank(trial.number) <= share
+            most = len(reached) // self.reduction_factor
+            on = trial.origin == DEFAULT or reached.rank(trial.number) <= most
             return GO_ON if on else Verdict(Decision.PAUSE, self._why(reached, trial))
         if cutoff is None or reward >= cutoff:
             return GO_ON
