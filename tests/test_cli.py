@@ -498,13 +498,16 @@ def test_ui_serves_the_study_and_ends_with_its_command(tmp_path, monkeypatch):
         stdout=subprocess.PIPE,
         text=True,
     )
-    base = process.stdout.readline().split()[-1]
-    link = process.stdout.readline().split()[-1]
-    assert base.startswith("http://127.0.0.1:")
-    assert link.startswith(base)
-    with urllib.request.urlopen(base, timeout=30) as page:
-        assert page.status == 200
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 0
+    try:
+        base = process.stdout.readline().split()[-1]
+        link = process.stdout.readline().split()[-1]
+        assert base.startswith("http://127.0.0.1:")
+        assert link.startswith(base)
+        with urllib.request.urlopen(base, timeout=60) as page:
+            assert page.status == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(base, timeout=5)
