@@ -9,8 +9,10 @@ import random
 import struct
 import subprocess
 import sys
+import tempfile
 import textwrap
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -277,10 +279,18 @@ def test_links_to_nothing_are_missing_images(tmp_path):
         read(tmp_path)
 
 
-def test_forbidden_files_and_folders(tmp_path):
-    fill(tmp_path / "open")
-    fill(tmp_path / "shut")
-    (tmp_path / "open" / "0.png").chmod(0)
+@pytest.fixture
+def seen_by_all():
+    """A folder that another user may enter; pytest's own shut their parent to all others."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_forbidden_files_and_folders(seen_by_all):
+    fill(seen_by_all / "open")
+    fill(seen_by_all / "shut")
+    (seen_by_all / "open" / "0.png").chmod(0)
     script = f"""
         from pathlib import Path
         from gansearch.data.folder import image_folder
@@ -290,15 +300,10 @@ def test_forbidden_files_and_folders(tmp_path):
             os.setuid(65534)
         for step in range(2):
             try:
-                image_folder(Path("/"), "train", 4, path={str(tmp_path)!r})
+                image_folder(Path("/"), "train", 4, path={str(seen_by_all)!r})
             except DataError as error:
                 print(error)
     """
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.name.startswith("pytest-of"):
-            break
-        folder.chmod(0o755)
-    folder.chmod(0o755)
 
     def run():
         done = subprocess.run(
@@ -308,18 +313,18 @@ def test_forbidden_files_and_folders(tmp_path):
         return done.stdout
 
     assert "open/0.png: permission denied" in run()
-    (tmp_path / "shut").chmod(0)
+    (seen_by_all / "shut").chmod(0)
     try:
         assert "shut/: permission denied" in run()
     finally:
-        (tmp_path / "shut").chmod(0o755)
+        (seen_by_all / "shut").chmod(0o755)
 
 
 @pytest.mark.parametrize("path", ["\0", "~nobody-of-this-name/x", "x" * 5000, "file"])
-def test_a_path_that_is_no_folder(tmp_path, path):
-    (tmp_path / "file").touch()
+def test_a_path_that_is_no_folder(seen_by_all, path):
+    (seen_by_all / "file").touch()
     with pytest.raises(DataError, match="image-folder"):
-        load("image-folder", {"path": path}, root=tmp_path, split="train", image_size=4)
+        load("image-folder", {"path": path}, root=seen_by_all, split="train", image_size=4)
 
 
 NAMES = ["train", "test", "val", "cat", "dog", "a b", ".git", "\udcff", "new\nline", "[red]", "1.png"]

@@ -338,8 +338,10 @@ keep: 0
             ["line 1, search.sampler.candidates: must be"],
         ),
         (
-            "pruner: hyperband",
-            ["line 1, pruner.name: unknown pruner 'hyperband' (there are: asha, median, none)"],
+            "pruner: bohb",
+            [
+                "line 1, pruner.name: unknown pruner 'bohb' (there are: asha, hyperband, median, none)",
+            ],
         ),
         ("loss: {penalty: r1}", ["line 1, loss.name: is required"]),
         ("loss: {name: hinge, penalty: {weight: 3}}", ["line 1, loss.penalty.name: is required"]),
@@ -525,12 +527,15 @@ def test_the_default_keeps_its_ties():
     assert discriminator["lr"] == generator["lr"] == 2e-4
 
 
+ASHA = {"name": "asha", "reduction_factor": 3, "second_chances": False}
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
-        ("keep: 5", {"name": "asha", "reduction_factor": 3}),
-        ("pruner: asha", {"name": "asha", "reduction_factor": 3}),
-        ("pruner: {min_steps: 200}", {"name": "asha", "reduction_factor": 3, "min_steps": 200}),
+        ("keep: 5", ASHA),
+        ("pruner: asha", ASHA),
+        ("pruner: {min_steps: 200}", ASHA | {"min_steps": 200}),
         ("pruner: median", {"name": "median", "min_trials": 5}),
         ("pruner: none", {"name": "none"}),
         # As version 0.1.0 wrote it in every study.yaml without a pruner.
