@@ -47,6 +47,8 @@ ARMS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("random", {"name": "random"}, 60),
     ("tpe", {"name": "tpe"}, 100),
     ("tpe, unbounded", {"name": "tpe", "history": UNBOUNDED}, 20),
+    ("qmc", {"name": "qmc"}, 60),
+    ("cmaes", {"name": "cmaes"}, 60),
     ("gp", {"name": "gp"}, 5),
 )
 """Label, sampler, and how many proposals are measured."""
