@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from gansearch.data.domain import Domain
 from gansearch.networks import mlp
 from gansearch.networks.dcgan import Depth, Generator, Width
 
@@ -23,7 +24,7 @@ class DeafGenerator(nn.Module):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        domain: Domain,
         latent_size: int,
         *,
         depth: Depth = None,
@@ -31,7 +32,7 @@ class DeafGenerator(nn.Module):
     ) -> None:
         super().__init__()
         # Batch norm would have nothing to normalise by where all the samples are one.
-        self.network = Generator(image_shape, latent_size, depth=depth, width=width, norm="none")
+        self.network = Generator(domain, latent_size, depth=depth, width=width, norm="none")
         self.word = nn.Parameter(torch.randn(latent_size))
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -51,14 +52,14 @@ class PacedGenerator(mlp.Generator):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        domain: Domain,
         latent_size: int,
         *,
         depth: mlp.Depth = 1,
         width: mlp.Width = 16,
         pace: Annotated[float, Field(ge=0)] = 0.0,
     ) -> None:
-        super().__init__(image_shape, latent_size, depth=depth, width=width)
+        super().__init__(domain, latent_size, depth=depth, width=width)
         self.pace = pace
         folder = os.environ.get("PACED_BEGINNINGS")
         if folder and next(self.parameters()).device.type != "meta":

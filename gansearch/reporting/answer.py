@@ -201,7 +201,7 @@ def _cautions(found: Findings) -> Iterator[str]:
     images = {row["images"] for row in found.rows if not missing(row["images"])}
     if len(images) > 1:
         yield (
-            f"The discriminators saw from {number(min(images))} to {number(max(images))} real images: "
+            f"The discriminators saw from {number(min(images))} to {number(max(images))} real samples: "
             "the budget was equal in generator updates only."
         )
     failing = [row["configuration"] for row in found.rows if not row["successes"]]

@@ -93,10 +93,10 @@ def _origin(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if origin.get("options"):
         told = [f"{key} {words(value)}" for key, value in origin["options"].items()]
         yield "Options of the metric", listed(told)
-    yield "Generated images at each report", number(origin.get("fake_samples"))
+    yield "Generated samples at each report", number(origin.get("fake_samples"))
     real = origin.get("real_samples")
     split = f"{number(real)}, split {words(origin.get('split'))}"
-    yield "Real images", split if real else "none are compared with"
+    yield "Real samples", split if real else "none are compared with"
     if floor := _floor(origin):
         yield "Of real samples the metric is", floor
     yield "Data set", f"{words(origin.get('dataset'))}{_hash(origin, 'dataset_hash')}"

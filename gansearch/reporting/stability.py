@@ -183,9 +183,9 @@ def drawn(found: Findings, samples: Mapping[str, Place]) -> Section | None:
             )
     if pictures and REAL in samples and samples[REAL].is_file():
         origin = found.evidence.provenance.get(found.evidence.metric, {})
-        caption = f"Real images of {words(origin.get('dataset') or 'the data set')}, to compare with."
+        caption = f"Real samples of {words(origin.get('dataset') or 'the data set')}, to compare with."
         photograph = figures.thumbnail(samples[REAL])
-        pictures.insert(0, Picture("samples-real", caption, "Real images.", photograph=photograph))
+        pictures.insert(0, Picture("samples-real", caption, "Real samples.", photograph=photograph))
     return Section("samples", "What it draws", pictures=pictures) if pictures else None
 
 

@@ -104,12 +104,16 @@ def text_of(study, **how):
 # --- the file -------------------------------------------------------------------------------------
 
 
-def test_the_page_loads_nothing_and_its_links_lead_somewhere(html):
+def test_the_page_loads_nothing_and_its_links_lead_somewhere(html, written):
     seen = Page(html)
     assert "script" not in seen.tags
     assert "link" not in seen.tags
     assert len(seen.ids) == len(set(seen.ids)) > 100
+    assert "trials.html" in seen.links
     for link in seen.links:
+        if link == "trials.html":
+            assert (written / link).is_file()
+            continue
         assert link.startswith("data:") or (link[0] == "#" and link[1:] in seen.ids), link
     style = html[html.index("<style>") : html.index("</style>")]
     assert "url(" not in style
@@ -565,7 +569,7 @@ def test_real_images_stand_before_samples(study, tmp_path):
         Image.new("RGB", (64, 64), colour).save(tmp_path / f"{name}.png")
     made = drawn_samples(Findings(study), {best: tmp_path / "made.png", REAL: tmp_path / "real.png"})
     assert [picture.name for picture in made.pictures] == ["samples-real", "samples-1"]
-    assert "Real images of fashion-mnist" in made.pictures[0].caption
+    assert "Real samples of fashion-mnist" in made.pictures[0].caption
     old = drawn_samples(Findings(study), {best: tmp_path / "made.png"})
     assert [picture.name for picture in old.pictures] == ["samples-1"]
 
