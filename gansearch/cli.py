@@ -38,7 +38,6 @@ from gansearch.options import (
     takes,
 )
 from gansearch.study.records import strict_json
-from gansearch.tuning.extension import wanted
 from gansearch.tuning.where import RUNS, JobOptions, Where
 
 app = typer.Typer(
@@ -170,6 +169,8 @@ def resume(
     set_: Set = None,
 ) -> None:
     """Go on with a study after any kind of interruption; http://HEAD:8265 does so as a Ray job."""
+    from gansearch.tuning.extension import wanted  # noqa: PLC0415  imports Optuna
+
     more = wanted(overrides(set_, trials))
     if where.address and where.address.startswith("http"):
         job = api.submit_resume(name, where.address, where=as_said(ctx, where), **vars(more))
