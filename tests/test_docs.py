@@ -212,8 +212,8 @@ def test_every_function_is_on_the_page_of_python():
 # Studies
 
 BASE = yaml.safe_load("{data: digits, generator: {name: mlp}, discriminator: {name: mlp, norm: none}}")
-MISSING = ("is not in", "there is no folder")
-"""Images that this machine may not have."""
+MISSING = ("is not in", "there is no folder", "there is no file")
+"""Data that this machine may not have."""
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=str)

@@ -35,17 +35,25 @@ def test_our_penalties(name):
     check_penalty(PENALTIES.find(name))
 
 
-@pytest.mark.parametrize("name", GENERATORS.names)
-@pytest.mark.parametrize("norm", ["batch", "none"])
-def test_our_generators(name, norm):
-    options = {"norm": norm, "width": 8}
+def normed(registry, norms):
+    """Each network with each norm that it may have, and one that has none as it is."""
+    for name in registry.names:
+        has = "norm" in registry.options(name).model_fields
+        for norm in norms if has else [None]:
+            yield pytest.param(
+                name, {"width": 8} | ({"norm": norm} if has else {}), id=f"{name}-{norm}"
+            )
+
+
+@pytest.mark.parametrize(("name", "options"), normed(GENERATORS, ["batch", "none"]))
+def test_our_generators(name, options):
     check_generator(lambda shape, latent: GENERATORS.build(name, options, shape, latent))
 
 
-@pytest.mark.parametrize("name", DISCRIMINATORS.names)
-@pytest.mark.parametrize("norm", ["none", "batch", "layer", "spectral"])
-def test_our_discriminators(name, norm):
-    options = {"norm": norm, "width": 8}
+@pytest.mark.parametrize(
+    ("name", "options"), normed(DISCRIMINATORS, ["none", "batch", "layer", "spectral"])
+)
+def test_our_discriminators(name, options):
     check_discriminator(lambda shape: DISCRIMINATORS.build(name, options, shape))
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from gansearch import files
-from gansearch.study.spec import StudySpec
 from gansearch.tuning.where import PathLike, StoredOptions, Where, combined
 
 if TYPE_CHECKING:
     from gansearch.data import DataSet
+    from gansearch.study.spec import StudySpec
 
 
 @dataclass(frozen=True)

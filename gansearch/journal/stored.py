@@ -12,10 +12,10 @@ from gansearch import files
 from gansearch.errors import StudyError
 from gansearch.files import Place
 from gansearch.journal.directory import ERROR, JOURNAL_FILE, LOG, StudyDirectory
-from gansearch.study.roster import Roster
 
 if TYPE_CHECKING:
     from gansearch.journal.journal import Journal
+    from gansearch.study.roster import Roster
 
 
 @dataclass(frozen=True)

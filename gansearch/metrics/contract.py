@@ -47,7 +47,8 @@ class Metric(Protocol):
     One that is for one kind of samples says so by an attribute `kind`, "images" or "points"; one that
     needs several samples of either side by `least_samples`; one whose value depends on their order by
     `ordered = True`; one that needs a generator that is told the classes by `conditional = True`; one
-    of several that are made in one pass has a `family`.
+    that samples far from all real ones may pass by `judges_quality = False`; one of several that are
+    made in one pass has a `family`.
     """
 
     features: str | None

@@ -31,6 +31,7 @@ class Memorisation:
 
     goal: Goal = "min"
     compares_real = True
+    judges_quality = False
     least_samples = 1
 
     def __init__(self, *, features: str = "classifier") -> None:
