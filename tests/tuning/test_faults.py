@@ -325,10 +325,13 @@ def test_tune_does_not_wait_for_a_trial_that_cannot_be_written_down():
     def full():
         raise StudyError("cannot write journal.log: No space left on device")
 
-    ledger = SimpleNamespace(remaining=3, live=set(), next=full)
+    ledger = SimpleNamespace(remaining=3, unstarted=0, live=set(), next=full)
     interruption = Interruption(lambda: False)
     around = SimpleNamespace(avoided=list, leaving={}, took=None)
-    dispatcher = Dispatcher(ledger, None, around, Resources(), lambda: 1, None, None, [], interruption)
+    pruning = SimpleNamespace(wakes=lambda _: [])
+    dispatcher = Dispatcher(
+        ledger, pruning, around, Resources(), lambda: 1, None, None, [], interruption
+    )
     workers = Workers(dispatcher, around)
     assert not interruption.stop_all()
     assert workers.suggest("a") == {"worker": 1, "avoided": []}
