@@ -135,6 +135,7 @@ def test_with_second_chances_too_a_study_killed_again_and_again_is_the_study_nev
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow  # that with second chances, below, is killed in the same ways
 def test_a_study_killed_again_and_again_is_the_study_never_killed(folder):
     code, out, err = finish(
         launch("run", "study.yaml", "--name", "whole", "--concurrency", "1", "--tracking", "off")
