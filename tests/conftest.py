@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import urllib.request
 import uuid
 
 import pytest
@@ -54,5 +55,7 @@ def bucket(object_store):
 @pytest.fixture
 def offline(monkeypatch):
     """Every download fails at once, also on a machine that has a network."""
+    # Python keeps the opener of its first request, with the proxies of then.
+    monkeypatch.setattr(urllib.request, "_opener", None)
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")

@@ -347,7 +347,7 @@ batch_size: {choice: [8, 16, 64]}
 budget: {steps: 40, report_every: 10}
 evaluation: {samples: 50, metrics: [diversity]}
 objective: {metric: diversity}
-search: {trials: 8, sampler: random}
+search: {trials: 8, sampler: random, start: []}
 pruner: {name: none}
 health: {collapsed: false, stalled: false}
 resources: {halve_batch: 2}
