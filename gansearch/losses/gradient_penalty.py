@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gansearch.losses.draws import GLOBAL, Draws
-from gansearch.losses.slope import slope
+from gansearch.losses.slope import between, slope
 from gansearch.study.config import later
 
 
@@ -49,7 +49,5 @@ class GradientPenalty:
         draws: Draws = GLOBAL,
     ) -> Tensor:
         """Samples [..., B, D] twice -> [...], at least 0."""
-        share = draws.rand_like(real[..., :1])
-        between = torch.lerp(real.detach(), fake.detach(), share)
-        norm: Tensor = torch.linalg.vector_norm(slope(critic, between), dim=-1)
+        norm: Tensor = torch.linalg.vector_norm(slope(critic, between(real, fake, draws)), dim=-1)
         return self.weight * (norm - self.target).square().mean(-1)

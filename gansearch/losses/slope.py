@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gansearch.losses.draws import Draws
+
 
 def slope(critic: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
     """The gradient of each logit by its own sample: [..., B, D] -> [..., B, D].
@@ -18,3 +20,9 @@ def slope(critic: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
     gradient: Tensor
     (gradient,) = torch.autograd.grad(critic(at).sum(), at, create_graph=True)
     return gradient
+
+
+def between(real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
+    """A uniformly random point between each real and its fake sample: [..., B, D] twice -> the same."""
+    share = draws.rand_like(real[..., :1])
+    return torch.lerp(real.detach(), fake.detach(), share)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from gansearch.losses.draws import GLOBAL, Draws
-from gansearch.losses.slope import slope
+from gansearch.losses.slope import between, slope
 
 
 class ZeroCentred:
@@ -41,6 +40,4 @@ class ZeroCentred:
         draws: Draws = GLOBAL,
     ) -> Tensor:
         """Samples [..., B, D] twice -> [...], at least 0."""
-        share = draws.rand_like(real[..., :1])
-        between = torch.lerp(real.detach(), fake.detach(), share)
-        return self.weight * slope(critic, between).square().sum(-1).mean(-1)
+        return self.weight * slope(critic, between(real, fake, draws)).square().sum(-1).mean(-1)

@@ -48,6 +48,11 @@ def plan(name: str, domain: Domain, depth: int | None) -> tuple[int, int, int]:
     return channels, size, size >> stages
 
 
+def doubled(width: int, smallest: int, size: int) -> list[int]:
+    """Channels of the maps, the image's size first: each smaller map has twice as many, up to 8 x."""
+    return [width * min(2**stage, 8) for stage in range((size // smallest).bit_length())]
+
+
 def check_attention(name: str, attention: int | None, smallest: int, size: int) -> None:
     """Raise `ValueError` where attention is asked for at a map that is not there."""
     sizes = [smallest << i for i in range((size // smallest).bit_length())]

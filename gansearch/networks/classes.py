@@ -20,6 +20,11 @@ def count_classes(domain: Domain, conditional: bool) -> int:
     return len(domain.classes) if conditional else 0
 
 
+def embedded(conditional: bool, norm: str) -> int:
+    """How many numbers of a class are joined to a generator's latents: none where a norm is told it."""
+    return EMBEDDING if conditional and norm != "conditional-batch" else 0
+
+
 def check_norm(norm: str, conditional: bool) -> None:
     """Raise `ValueError` where a norm needs classes that the generator is not told."""
     if norm == "conditional-batch" and not conditional:

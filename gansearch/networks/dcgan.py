@@ -15,12 +15,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gansearch.data.domain import Domain, as_domain
+from gansearch.networks.blocks import Depth, doubled, plan
 from gansearch.networks.classes import (
-    EMBEDDING,
     Head,
     Layers,
     check_norm,
     count_classes,
+    embedded,
     joined,
 )
 from gansearch.networks.initialisation import Deviation, Init, initialise
@@ -33,7 +34,6 @@ from gansearch.networks.norms import (
 )
 from gansearch.study.config import later
 
-Depth = Annotated[int | None, Field(ge=1, le=8)]
 Width = Annotated[int, Field(ge=1, le=1024)]
 Conditional = Annotated[bool, later(False)]
 
@@ -75,12 +75,11 @@ class Generator(nn.Module):
         self.conditional = conditional
         check_norm(norm, conditional)
         domain = as_domain(domain)
-        channels, size, hidden = _plan(domain, depth, width)
-        hidden.reverse()
-        smallest = size >> len(hidden)
+        channels, size, smallest = plan("dcgan", domain, depth)
+        hidden = doubled(width, smallest, size // 2)[::-1]
         bias = biased(norm)
         classes = count_classes(domain, conditional)
-        extra = EMBEDDING if conditional and norm != "conditional-batch" else 0
+        extra = embedded(conditional, norm)
 
         # On a map of one pixel a transposed convolution is a linear layer, and slower.
         layers: list[nn.Module] = [
@@ -144,8 +143,8 @@ class Discriminator(nn.Module):
         super().__init__()
         self.conditional = conditional
         domain = as_domain(domain)
-        channels, size, hidden = _plan(domain, depth, width)
-        smallest = size >> len(hidden)
+        channels, size, smallest = plan("dcgan", domain, depth)
+        hidden = doubled(width, smallest, size // 2)
         classes, features = count_classes(domain, conditional), hidden[-1] * smallest**2
 
         layers: list[nn.Module] = []
@@ -171,27 +170,6 @@ class Discriminator(nn.Module):
             return outputs.squeeze(-1)
         logits: Tensor = self.head(outputs, labels)
         return logits
-
-
-def _plan(domain: Domain, depth: int | None, width: int) -> tuple[int, int, list[int]]:
-    """Image channels, image size, and the channels of the hidden maps, largest map first."""
-    if domain.kind != "images":
-        raise ValueError(f"dcgan is for images, and the data are {domain.kind}: take mlp")
-    channels, size, other = domain.shape
-    if size != other:
-        raise ValueError(f"dcgan: images of {size}x{other} are not square: set data.image_size")
-    if size < 8 or size & (size - 1):
-        below = max(8, 1 << (size.bit_length() - 1))
-        advice = f"{below} or {2 * below}" if size > 8 else "8"
-        raise ValueError(
-            f"dcgan: image size {size} is not a power of two from 8: set data.image_size to {advice}"
-        )
-    deepest = size.bit_length() - 2
-    if depth is None:
-        depth = deepest - 1
-    if not 1 <= depth <= deepest:
-        raise ValueError(f"dcgan: depth {depth} at {size}x{size}: at least 1, at most {deepest}")
-    return channels, size, [width * min(2**stage, 8) for stage in range(depth)]
 
 
 def _initialise(layer: nn.Module) -> None:

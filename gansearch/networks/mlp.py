@@ -18,6 +18,7 @@ from gansearch.networks.classes import (
     Layers,
     check_norm,
     count_classes,
+    embedded,
     joined,
 )
 from gansearch.networks.initialisation import Deviation, Init, initialise
@@ -71,7 +72,7 @@ class Generator(nn.Module):
         check_norm(norm, conditional)
         domain = as_domain(domain)
         classes = count_classes(domain, conditional)
-        extra = EMBEDDING if conditional and norm != "conditional-batch" else 0
+        extra = embedded(conditional, norm)
         ending = [nn.Tanh(), nn.Unflatten(1, domain.shape)] if domain.kind == "images" else []
         self.layers = Layers(
             *_hidden(latent_size + extra, depth, width, norm, classes),

@@ -23,6 +23,7 @@ from gansearch.networks.blocks import (
     SelfAttention,
     Width,
     check_attention,
+    doubled,
     plan,
 )
 from gansearch.networks.classes import EMBEDDING, Head, count_classes, joined
@@ -142,7 +143,7 @@ class Generator(nn.Module):
         classes = count_classes(domain, conditional)
         extra = EMBEDDING if conditional else 0
         self.classes = nn.Embedding(classes, extra) if extra else None
-        hidden = _channels(width, smallest, size)[::-1]
+        hidden = doubled(width, smallest, size)[::-1]
         # A learnt map of the smallest size, whose channels the latents weigh.
         self.basis = nn.Parameter(torch.ones(hidden[0], smallest, smallest))
         if not self.basis.is_meta:
@@ -208,7 +209,7 @@ class Discriminator(nn.Module):
         channels, size, smallest = plan("r3", domain, depth)
         check_attention("r3", attention, smallest, size)
         classes = count_classes(domain, conditional)
-        hidden = _channels(width, smallest, size)
+        hidden = doubled(width, smallest, size)
         self.from_image = nn.Conv2d(channels, hidden[0], 1, bias=False)
         draw(self.from_image, 1.0)
         layers: list[nn.Module] = []
@@ -242,8 +243,3 @@ def draw(layer: nn.Module, gain: float) -> None:
     nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(fan_in))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-
-
-def _channels(width: int, smallest: int, size: int) -> list[int]:
-    """Channels of the maps, the image's size first."""
-    return [width * min(2**stage, 8) for stage in range((size // smallest).bit_length())]

@@ -24,7 +24,7 @@ from gansearch.networks.blocks import (
     check_attention,
     plan,
 )
-from gansearch.networks.classes import EMBEDDING, Head, Layers, check_norm, count_classes, joined
+from gansearch.networks.classes import Head, Layers, check_norm, count_classes, embedded, joined
 from gansearch.networks.initialisation import Deviation, Init, initialise
 from gansearch.networks.norms import DiscriminatorNorm, GeneratorNorm, activation_norm, spectral_norm
 
@@ -78,7 +78,7 @@ class Generator(nn.Module):
         hidden = _channels(width or (256 if size <= ALIKE else 64), stages, size)[::-1]
         hidden = [hidden[0], *hidden]
         classes = count_classes(domain, conditional)
-        extra = EMBEDDING if conditional and norm != "conditional-batch" else 0
+        extra = embedded(conditional, norm)
         layers: list[nn.Module] = [
             nn.Linear(latent_size + extra, hidden[0] * smallest**2),
             nn.Unflatten(1, (hidden[0], smallest, smallest)),

@@ -18,9 +18,10 @@ from gansearch.networks.blocks import (
     SelfAttention,
     Width,
     check_attention,
+    doubled,
     plan,
 )
-from gansearch.networks.classes import EMBEDDING, Head, Layers, check_norm, count_classes, joined
+from gansearch.networks.classes import Head, Layers, check_norm, count_classes, embedded, joined
 from gansearch.networks.initialisation import Deviation, Init, initialise
 from gansearch.networks.norms import (
     DiscriminatorNorm,
@@ -73,9 +74,9 @@ class Generator(nn.Module):
         domain = as_domain(domain)
         channels, size, smallest = plan("sndcgan", domain, depth)
         check_attention("sndcgan", attention, smallest, size)
-        hidden = _channels(width, smallest, size)[::-1]
+        hidden = doubled(width, smallest, size)[::-1]
         classes, bias = count_classes(domain, conditional), biased(norm)
-        extra = EMBEDDING if conditional and norm != "conditional-batch" else 0
+        extra = embedded(conditional, norm)
         layers: list[nn.Module] = [
             nn.Linear(latent_size + extra, hidden[0] * smallest**2, bias=bias),
             nn.Unflatten(1, (hidden[0], smallest, smallest)),
@@ -95,7 +96,7 @@ class Generator(nn.Module):
         layers += [nn.Conv2d(hidden[-1], channels, 3, padding=1), nn.Tanh()]
         self.layers = Layers(*layers)
         self.classes = nn.Embedding(classes, extra) if extra else None
-        initialise(self, "normal" if init == "own" else init, 0.02 if init == "own" else init_std)
+        _initialise(self, init, init_std)
         if norm == "spectral":
             spectral_norm(self)
 
@@ -147,7 +148,7 @@ class Discriminator(nn.Module):
         domain = as_domain(domain)
         channels, size, smallest = plan("sndcgan", domain, depth)
         check_attention("sndcgan", attention, smallest, size)
-        hidden = _channels(width, smallest, size)
+        hidden = doubled(width, smallest, size)
         classes, bias = count_classes(domain, conditional), biased(norm)
         layers: list[nn.Module] = [nn.Conv2d(channels, hidden[0], 3, padding=1), nn.LeakyReLU(0.1)]
         for stage, (before, after) in enumerate(pairwise(hidden)):
@@ -167,7 +168,7 @@ class Discriminator(nn.Module):
             layers.append(BatchSpread())
         self.layers = nn.Sequential(*layers, nn.Flatten())
         self.head = Head((hidden[-1] + minibatch_std) * smallest**2, classes)
-        initialise(self, "normal" if init == "own" else init, 0.02 if init == "own" else init_std)
+        _initialise(self, init, init_std)
         if norm == "spectral":
             spectral_norm(self)
 
@@ -177,6 +178,6 @@ class Discriminator(nn.Module):
         return logits
 
 
-def _channels(width: int, smallest: int, size: int) -> list[int]:
-    """Channels of the maps, the image's size first."""
-    return [width * min(2**stage, 8) for stage in range((size // smallest).bit_length())]
+def _initialise(network: nn.Module, init: Init, deviation: float) -> None:
+    """The paper's weights, normal of 0.02, or others."""
+    initialise(network, *(("normal", 0.02) if init == "own" else (init, deviation)))
