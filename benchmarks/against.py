@@ -8,8 +8,9 @@ them, and a ratio is this version's over the other's in the same round; the tabl
 the range. Processor time, where it says so, depends little on what else the machine does; the clock
 does.
 
-- `loop`: processor seconds of 200 steps of an `mlp` on the digits, without and with reports, over those
-  of a bare loop (`benchmarks.loop`); with GANSEARCH_DATA also the `dcgan` on Fashion-MNIST;
+- `loop`: processor seconds of a step of an `mlp` on the digits, without and with reports, of two
+  processes that take turns every few tenths of a second (`benchmarks.loop`); with GANSEARCH_DATA also
+  the `dcgan` on Fashion-MNIST;
 - `turnover`: seconds of a trivial trial, once running, and of a study of 40 from start to end
   (`benchmarks.turnover`);
 - `scale`: 1,000 trivial trials of 10 reports, with MLflow: the whole, a trial of the last third, the
@@ -31,10 +32,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 Figures = dict[str, float]
+Measure = Callable[[Sequence[Path]], list[Figures]]
+
+TURNS = 12
+"""Blocks of some tenths of a second that each loop trains in a round."""
 
 HERE = Path(__file__).parents[1]
 
@@ -42,15 +47,16 @@ LOOP = """
 import json, sys, time, torch
 from benchmarks import loop
 torch.set_num_threads(1)
-names = set(sys.argv[1:])
-found = {}
-for workload in loop.WORKLOADS:
-    if names and not any(name in workload.name for name in names):
-        continue
-    for name, speeds in loop.measure(workload, 4, time.process_time).items():
-        found[f"{workload.name}, {name}"] = sorted(speeds)[len(speeds) // 2]
-print(json.dumps(found))
+workload = next(workload for workload in loop.WORKLOADS if workload.name == sys.argv[1])
+entries = {name: block for name, block in loop.contestants(workload).items() if "ours" in name}
+print(flush=True)
+for line in sys.stdin:
+    train, steps = entries[line.strip()]
+    begun = time.process_time()
+    train()
+    print((time.process_time() - begun) / steps, flush=True)
 """
+"""A checkout's two loops, which train a block whenever they are told to."""
 
 STUDY = """
 data: {name: digits}
@@ -64,12 +70,10 @@ search: {trials: 3}
 
 def run(checkout: Path, *command: str, folder: Path | None = None) -> str:
     """What Python prints in a checkout; ends the benchmark where it fails."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-    environment["RAY_worker_niceness"] = "0"
     done = subprocess.run(
         [sys.executable, *command],
         cwd=folder or checkout,
-        env=environment,
+        env=_environment(checkout),
         capture_output=True,
         text=True,
         check=False,
@@ -81,21 +85,74 @@ def run(checkout: Path, *command: str, folder: Path | None = None) -> str:
     return done.stdout
 
 
+def _environment(checkout: Path) -> dict[str, str]:
+    own = {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
+    return {**os.environ, **own}
+
+
 def last_line(text: str) -> Figures:
     """What a benchmark has printed at its end, as JSON."""
     figures: Figures = json.loads(text.strip().splitlines()[-1])
     return figures
 
 
-def loop(checkout: Path) -> Figures:
-    """Our loop over a bare one, which is the same code in both checkouts."""
-    names = () if os.environ.get("GANSEARCH_DATA") else ("mlp",)
-    speeds = last_line(run(checkout, "-c", LOOP, *names))
-    return {
-        name: speeds[name.rpartition(", ours")[0] + ", tutorial"] / speed
-        for name, speed in speeds.items()
-        if ", ours" in name
-    }
+class Looper:
+    """A process of a checkout's own that trains a block of a workload whenever it is told to."""
+
+    def __init__(self, checkout: Path, workload: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", LOOP, workload],
+            cwd=checkout,
+            env=_environment(checkout),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._answer()  # it has loaded what it needs
+
+    def train(self, name: str) -> float:
+        """Processor seconds of a step."""
+        assert self._process.stdin
+        print(name, file=self._process.stdin, flush=True)
+        return float(self._answer())
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _answer(self) -> str:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            sys.exit("a loop has ended early: see above")
+        return line
+
+
+def loop(checkouts: Sequence[Path]) -> list[Figures]:
+    """Processor seconds of a step, of two fresh processes that take turns block by block."""
+    figures: list[Figures] = [{} for _ in checkouts]
+    workloads = ["mlp 8x8, width 128"]
+    if os.environ.get("GANSEARCH_DATA"):
+        workloads.append("dcgan 32x32, width 32")
+    for workload in workloads:
+        loopers = [Looper(checkout, workload) for checkout in checkouts]
+        for name in ("ours", "ours, with reports"):
+            times: list[list[float]] = [[] for _ in loopers]
+            for turn in range(TURNS + 1):
+                for which in range(len(loopers)) if turn % 2 else reversed(range(len(loopers))):
+                    took = loopers[which].train(name)
+                    if turn:  # the first warms up
+                        times[which].append(took)
+            for which, series in enumerate(times):
+                figures[which][f"{workload}, {name}, processor s a step"] = statistics.median(series)
+        for looper in loopers:
+            looper.close()
+    return figures
+
+
+def _each(measure: Callable[[Path], Figures]) -> Measure:
+    """One checkout after the other."""
+    return lambda checkouts: [measure(checkout) for checkout in checkouts]
 
 
 def turnover(checkout: Path) -> Figures:
@@ -151,12 +208,12 @@ def commands(checkout: Path) -> Figures:
         return took
 
 
-MEASURES: dict[str, Callable[[Path], Figures]] = {
+MEASURES: dict[str, Measure] = {
     "loop": loop,
-    "turnover": turnover,
-    "scale": scale,
-    "tracking": tracking,
-    "commands": commands,
+    "turnover": _each(turnover),
+    "scale": _each(scale),
+    "tracking": _each(tracking),
+    "commands": _each(commands),
 }
 
 
@@ -172,9 +229,9 @@ def main() -> None:
     for name in args.only:
         rounds: list[tuple[Figures, Figures]] = []
         for number in range(args.rounds):
-            both = (other, HERE) if number % 2 else (HERE, other)
-            found = {checkout: MEASURES[name](checkout) for checkout in both}
-            rounds.append((found[other], found[HERE]))
+            turns = (other, HERE) if number % 2 else (HERE, other)
+            figures = dict(zip(turns, MEASURES[name](turns), strict=True))
+            rounds.append((figures[other], figures[HERE]))
             shown = {k: round(v / rounds[-1][0][k], 3) for k, v in rounds[-1][1].items()}
             print(f"# {name}, load {os.getloadavg()[0]:.1f}: {shown}", file=sys.stderr, flush=True)
         for figure in rounds[0][0]:

@@ -295,7 +295,7 @@ def replay(
     if target is not None and target.suffix not in (".svg", ".pdf"):
         raise UserError(f"--out {target}: must end in .svg or .pdf")
     with err.status("") as shown:
-        found = api.replay(
+        replay = api.replay(
             name,
             samplers=part_options("--sampler", sampler) or ("recorded",),
             pruners=part_options("--pruner", pruner),
@@ -304,11 +304,11 @@ def replay(
             note=lambda label: shown.update(f"playing {escape(label)}"),
             where=where,
         )
-    terminal.show_replay(out, found)
+    terminal.show_replay(out, replay)
     if target is not None:
         from gansearch.reporting.regret import write_regret  # noqa: PLC0415
 
-        out.print(f"{write_regret(found, target)}", highlight=False)
+        out.print(f"{write_regret(replay, target)}", highlight=False)
 
 
 @app.command()
@@ -331,15 +331,15 @@ def status(
         _ask_cluster(address, ["status", name, *asked], as_said(ctx, where))
         return
     evidence = api.evidence(name, where=where)
-    found = api.status(evidence)
-    if seen_at and found["dashboard"]:
-        page = found["dashboard"].partition("/#")[2]
-        found["dashboard"] = f"{seen_at.rstrip('/')}/#{page}"
+    status = api.status(evidence)
+    if seen_at and status["dashboard"]:
+        page = status["dashboard"].partition("/#")[2]
+        status["dashboard"] = f"{seen_at.rstrip('/')}/#{page}"
     if as_json:
-        sys.stdout.write(json.dumps(strict_json(found)) + "\n")
+        sys.stdout.write(json.dumps(strict_json(status)) + "\n")
     else:
-        terminal.show_status(out, found, top)
-        if found["stability"]:
+        terminal.show_status(out, status, top)
+        if status["stability"]:
             terminal.show_configurations(out, api.configurations(evidence))
 
 

@@ -53,28 +53,28 @@ def show_study(out: Console, study: api.Study) -> None:
     out.print(grid)
 
 
-def show_status(out: Console, found: dict[str, Any], top: int) -> None:
+def show_status(out: Console, status: dict[str, Any], top: int) -> None:
     """Leaderboard and outcomes, as `api.status` gives them."""
-    metric, goal = found["objective"]["metric"], found["objective"]["goal"]
-    again = found["stability"]
+    metric, goal = status["objective"]["metric"], status["objective"]["goal"]
+    again = status["stability"]
     none = "nothing was searched" if again else "no trials yet"
-    counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(found["counts"].items()))
-    out.print(f"[bold]{found['study']}[/] {found['state']}: {counts or none}")
-    if found["dashboard"]:
-        out.print(f"Ray's dashboard: {found['dashboard']}", highlight=False, soft_wrap=True)
-    if found["over"]:
-        out.print(f"the search is over: {found['over']}", highlight=False, markup=False)
+    counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(status["counts"].items()))
+    out.print(f"[bold]{status['study']}[/] {status['state']}: {counts or none}")
+    if status["dashboard"]:
+        out.print(f"Ray's dashboard: {status['dashboard']}", highlight=False, soft_wrap=True)
+    if status["over"]:
+        out.print(f"the search is over: {status['over']}", highlight=False, markup=False)
     if again:
         ended = ", ".join(f"{n} {outcome}" for outcome, n in sorted(again["counts"].items()))
         whom = f"{len(again['configurations'])} configurations, {again['planned']} seeds in all"
         out.print(f"trained again: {whom}: {ended or 'none yet'}", highlight=False)
-    if found["costs"]["words"]:
-        out.print(found["costs"]["words"], style="dim", highlight=False)
-    if found["second_chances"]:
-        out.print(found["second_chances"]["words"], style="dim", highlight=False)
-    valued = [trial for trial in found["trials"] if trial["best"]]
+    if status["costs"]["words"]:
+        out.print(status["costs"]["words"], style="dim", highlight=False)
+    if status["second_chances"]:
+        out.print(status["second_chances"]["words"], style="dim", highlight=False)
+    valued = [trial for trial in status["trials"] if trial["best"]]
     valued.sort(key=lambda trial: cost(trial["best"]["value"], goal))
-    _show_failures(out, found["trials"])
+    _show_failures(out, status["trials"])
     _show_paused(out, valued)
     if not valued:
         return
@@ -165,21 +165,21 @@ def show_comparison(out: Console, table: pd.DataFrame) -> None:
         out.print(warning, style="yellow", highlight=False, markup=False)
 
 
-def show_replay(out: Console, found: Replay) -> None:
+def show_replay(out: Console, replay: Replay) -> None:
     """What policies did with a recorded study, and what to choose for the next one."""
     from gansearch.analysis.wording import number  # noqa: PLC0415  it loads pandas
     from gansearch.search.replay import NEAR  # noqa: PLC0415  it loads Optuna
 
-    recording, most = found.recording, 12
+    recording, most = replay.recording, 12
     out.print(
-        f"{len(recording.curves)} recorded trials, best {found.metric} {number(recording.best)}; "
-        f"{found.workers} workers",
+        f"{len(recording.curves)} recorded trials, best {replay.metric} {number(recording.best)}; "
+        f"{replay.workers} workers",
         style="bold",
         highlight=False,
     )
     near = f"device-seconds to\nwithin {NEAR:.0%} of the best"
     table = Table("policy", near, "quartiles", "plays", box=None, padding=(0, 2), header_style="dim")
-    for result in found.results:
+    for result in replay.results:
         low, middle, high = (
             number(round(value, 1)) if math.isfinite(value) else "never" for value in result.quartiles
         )
@@ -189,16 +189,16 @@ def show_replay(out: Console, found: Replay) -> None:
     ranks = Table(box=None, padding=(0, 2), header_style="dim")
     for column in ("report", "of the budget", "rank correlation\nwith the end", "best kept"):
         ranks.add_column(column, justify="right", vertical="bottom")
-    every = max(1, math.ceil(len(found.ranks) / most))
-    for rank in found.ranks[every - 1 :: every]:
+    every = max(1, math.ceil(len(replay.ranks) / most))
+    for rank in replay.ranks[every - 1 :: every]:
         ranks.add_row(
             f"{rank.step:,}", f"{rank.share:.0%}", f"{rank.correlation:.2f}", f"{rank.kept:.0%}"
         )
     out.print(ranks)
     out.print("best kept: of the trials that end best, those in the best third here", style="dim")
-    for note in found.notes:
+    for note in replay.notes:
         out.print(note, style="dim", highlight=False)
-    out.print(escape(found.advice), style="bold", highlight=False)
+    out.print(escape(replay.advice), style="bold", highlight=False)
 
 
 def show_repairs(console: Console, repairs: Mapping[str, Repair]) -> None:

@@ -16,8 +16,8 @@ from optuna.distributions import FloatDistribution
 
 import gansearch
 from gansearch import cli
-from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import DASHBOARD, Journal
+from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome, Report
 from gansearch.tuning.jobs import RemoteAnswer
 
@@ -387,7 +387,7 @@ def test_status_links_ray_s_dashboard_as_the_asker_reaches_it(here, command, mon
     journal.study.set_user_attr(DASHBOARD, "http://127.0.0.1:8265/#/jobs/02000000")
     _, out, _ = command("status", "done")
     assert "dashboard" not in out, "no driver is at work"
-    monkeypatch.setattr(StudyDirectory, "is_held", lambda *_: True)
+    monkeypatch.setattr(StoredStudy, "is_held", True)
     _, out, _ = command("status", "done")
     assert "Ray's dashboard: http://127.0.0.1:8265/#/jobs/02000000\n" in out
     asked = []

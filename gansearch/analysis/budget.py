@@ -50,9 +50,9 @@ def budget_curves(evidence: Evidence) -> pd.DataFrame:
         if not np.isfinite(costs).any():
             without.append(family)
             continue
-        found = expected_best(costs, _upto(len(costs)))
-        bounds = _values(found.value, found.low, found.high, evidence)
-        rows.append(_rows(_TRIALS, family, found.trials, *bounds, found.none))
+        expected = expected_best(costs, _upto(len(costs)))
+        bounds = _values(expected.value, expected.low, expected.high, evidence)
+        rows.append(_rows(_TRIALS, family, expected.trials, *bounds, expected.none))
     return _curves(rows, _TRIALS, without)
 
 
@@ -110,17 +110,17 @@ def _in_random_order(costs: Array, seconds: Array, budgets: Array) -> tuple[Arra
         reached = np.concatenate([[math.inf], np.minimum.accumulate(costs[order])])
         used = np.cumsum(seconds[order])
         row[:] = reached[np.searchsorted(used, budgets * (1 + 1e-9), "right")]
-    found = np.isfinite(best)
-    counts = found.sum(axis=0)
-    return np.where(found, best, 0.0).sum(axis=0) / np.maximum(counts, 1), 1 - counts / ORDERS
+    finite = np.isfinite(best)
+    counts = finite.sum(axis=0)
+    return np.where(finite, best, 0.0).sum(axis=0) / np.maximum(counts, 1), 1 - counts / ORDERS
 
 
 def _deviations(costs: Array, trials: Array) -> tuple[Array, Array]:
     """How far the band of the expected best of so many trials, 1 to n, lies below and above it."""
-    found = expected_best(costs, _upto(len(costs)))
+    expected = expected_best(costs, _upto(len(costs)))
     low, high = (
-        np.interp(np.log(trials), np.log(found.trials), bound - found.value)
-        for bound in (found.low, found.high)
+        np.interp(np.log(trials), np.log(expected.trials), bound - expected.value)
+        for bound in (expected.low, expected.high)
     )
     return np.asarray(low), np.asarray(high)
 

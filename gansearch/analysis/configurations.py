@@ -218,10 +218,10 @@ def _failure(kind: str, records: Sequence[TrialRecord]) -> str:
 def pairs(evidence: Evidence) -> pd.DataFrame:
     """P(a seed of `a` beats a seed of `b`), each two configurations once, in the roster's order."""
     groups = [group for group in grouped(evidence) if group.counted]
-    found = probabilities_better([group.costs for group in groups])
+    chances = probabilities_better([group.costs for group in groups])
     rows = []
-    for i, j in sorted(found):
-        p, a, b = found[i, j], groups[i], groups[j]
+    for i, j in sorted(chances):
+        p, a, b = chances[i, j], groups[i], groups[j]
         row = {"a": a.label, "b": b.label, "p": p.value, "low": p.low, "high": p.high}
         rows.append(row | {"n_a": a.counted, "n_b": b.counted})
     columns = {"a": "string", "b": "string"} | dict.fromkeys(("p", "low", "high"), "Float64")
@@ -318,10 +318,10 @@ def winners_curse(evidence: Evidence) -> pd.DataFrame:
     `difference` is the confirmed median less the searched value; `share_of_seeds_as_good`: of all
     counted seeds, failures included, those at least as good as the search's value.
     """
-    found = {record.number: record for record in evidence.search}
+    by_number = {record.number: record for record in evidence.search}
     rows = []
     for group in grouped(evidence):
-        record = found.get(group.candidate.trial) if group.candidate.trial is not None else None
+        record = by_number.get(group.candidate.trial) if group.candidate.trial is not None else None
         if group.candidate.kind == "search" and record is not None:
             rows.append(_curse(group, record.best(evidence.metric, evidence.goal)))
     columns = {"configuration": "string", "trial": "Int64", "searched": "Float64"}

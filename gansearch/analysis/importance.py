@@ -189,17 +189,17 @@ def outcomes_by(evidence: Evidence, axis: str, bins: int = 8) -> pd.DataFrame:
         word, with counts. In `attrs`: `axis`, `edges` (of the bins; None for options) and `absent`, the
         trials that do not have this axis.
     """
-    found = evidence.axes[axis]
+    kind = evidence.axes[axis]
     known = [(reading(record, axis, evidence.axes), record) for record in evidence.search]
     present = [(value, record) for value, record in known if axis in record.params]
     values = [value for value, _ in present]
     edges = None
-    if isinstance(found, Choice):
-        labels = [str(label) for label in found.options]
+    if isinstance(kind, Choice):
+        labels = [str(label) for label in kind.options]
         places = [labels.index(str(value)) for value in values]
-    elif isinstance(found, Int) and found.high - found.low < bins:
-        labels = [str(value) for value in range(found.low, found.high + 1)]
-        places = [int(value) - found.low for value in values]
+    elif isinstance(kind, Int) and kind.high - kind.low < bins:
+        labels = [str(value) for value in range(kind.low, kind.high + 1)]
+        places = [int(value) - kind.low for value in values]
     else:
         scale = Coordinate.of(axis, evidence.axes)
         edges = [float(edge) for edge in scale.values(np.linspace(0, 1, bins + 1))]

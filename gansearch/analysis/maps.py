@@ -195,10 +195,10 @@ def safe_rates(evidence: Evidence, level: float = 0.9, *, seeds: bool = True) ->
 
 
 def _safe_rate(axis: Coordinate, sample: Sample, level: float) -> dict[str, object]:
-    found: dict[str, object] = dict.fromkeys(("rate", "low", "high", "safe_from"))
-    found["trials"] = len(sample)
+    limit: dict[str, object] = dict.fromkeys(("rate", "low", "high", "safe_from"))
+    limit["trials"] = len(sample)
     if not len(sample):
-        return found | {"words": _NO_TRIAL}
+        return limit | {"words": _NO_TRIAL}
     nodes = np.linspace(0, 1, RATE_NODES)
     kernel = _kernel(nodes, sample.unit[:, 0], _bandwidth(sample)) * sample.weight
     won, lost = kernel @ sample.success, kernel @ (1 - sample.success)
@@ -208,17 +208,17 @@ def _safe_rate(axis: Coordinate, sample: Sample, level: float) -> dict[str, obje
     likely = _widest((safe >= 0.5) & enough)
     if likely is None:
         possible = _widest(safe >= TAIL)
-        found["high"] = rates[possible[1]] if possible else None
+        limit["high"] = rates[possible[1]] if possible else None
         if not enough.any():
-            return found | {"words": _not_enough(sample)}
+            return limit | {"words": _not_enough(sample)}
         p = np.where(enough, (won + 0.5) / (won + lost + 1), 0.0)
         where = "nowhere" if enough.all() else "nowhere that has trials enough"
-        return found | {"words": f"{where}: at best {100 * p.max():.0f} %, at {rates[p.argmax()]:.2g}"}
+        return limit | {"words": f"{where}: at best {100 * p.max():.0f} %, at {rates[p.argmax()]:.2g}"}
     start, stop = likely
     within = (nodes >= nodes[start]) & (nodes <= nodes[stop])
     surely = _widest((safe >= 1 - TAIL) & within)
     beyond = np.flatnonzero(safe[stop:] < TAIL)
-    return found | {
+    return limit | {
         "rate": rates[stop],
         "low": rates[surely[1]] if surely else None,
         "high": rates[stop + beyond[0] - 1 if len(beyond) else -1],

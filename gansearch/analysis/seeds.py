@@ -87,9 +87,9 @@ class Group:
 
     def interval(self, values: ArrayLike, name: str) -> Interval:
         """A statistic of values of the metric, with an interval that keeps to what it can be."""
-        found = interval(values, name)
-        low = found.low if found.low is None or name == "sd" else max(found.low, self.floor)
-        return replace(found, low=low)
+        around = interval(values, name)
+        low = around.low if around.low is None or name == "sd" else max(around.low, self.floor)
+        return replace(around, low=low)
 
     def describe(self, values: ArrayLike) -> dict[str, Interval]:
         """Every statistic of values of the metric."""

@@ -246,7 +246,7 @@ def probability_better(a: ArrayLike, b: ArrayLike) -> Interval:
 
 def probabilities_better(costs: Sequence[Array]) -> dict[tuple[int, int], Interval]:
     """`probability_better` of every two samples, by their places (i, j) with i < j."""
-    found = {}
+    chances = {}
     for i, a in enumerate(costs):
         sizes: dict[int, list[int]] = {}  # samples of one size go together, which is much faster
         for j in range(i + 1, len(costs)):
@@ -255,8 +255,8 @@ def probabilities_better(costs: Sequence[Array]) -> dict[tuple[int, int], Interv
             b = np.stack([costs[j] for j in others])
             bounds = better_bounds(np.broadcast_to(a, (len(others), len(a))), b)
             for j, p, low, high in zip(others, *bounds, strict=True):
-                found[i, j] = Interval(float(p), float(low), float(high))
-    return found
+                chances[i, j] = Interval(float(p), float(low), float(high))
+    return chances
 
 
 def better_bounds(a: Array, b: Array) -> tuple[Array, Array, Array]:

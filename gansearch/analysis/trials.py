@@ -82,10 +82,10 @@ class Coordinate:
         Raises:
             ValueError: no numeric axis is there.
         """
-        found = (
+        named = (
             [axes[name]] if name in axes else [a for n, a in axes.items() if place(n, axes)[0] == name]
         )
-        ranges = [axis for axis in found if isinstance(axis, Float | Int)]
+        ranges = [axis for axis in named if isinstance(axis, Float | Int)]
         if not ranges:
             raise ValueError(
                 f"'{name}' is no numeric axis; there are: {', '.join(numeric(axes)) or 'none'}"

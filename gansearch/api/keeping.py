@@ -68,15 +68,15 @@ def report(
         raise UserError(f"--threshold {threshold}: must be a finite number")
     where = combined(where, options, TrackedOptions)
     study = find(name, where=where)
-    found = evidence(study)
+    gathered = evidence(study)
 
     def send(paths: Sequence[Path], numbers: Mapping[str, Mapping[str, float]]) -> None:
         uri, _ = tracking.store_of(study.runs_dir, where.tracking)
-        tracking.log_report(uri, found.experiment, paths, numbers, identity=found.facts["id"])
+        tracking.log_report(uri, gathered.experiment, paths, numbers, identity=gathered.facts["id"])
 
     folder = None if out is None else files.place(out)
     told = None if where.tracking == "off" else send
-    return publish(study, found, folder, by=by, threshold=threshold, send=told)
+    return publish(study, gathered, folder, by=by, threshold=threshold, send=told)
 
 
 @contextmanager
@@ -103,13 +103,14 @@ def ui(
 
     where = combined(where, options, TrackedOptions)
     study = find(name, where=where)
-    found = evidence(study)
+    gathered = evidence(study)
     uri, artifacts = tracking.store_of(study.runs_dir, where.tracking)
 
     def view(base: str, process: Server | None = None) -> View:
-        link = partial(tracking.comparison_url, base, uri, found.experiment, identity=found.facts["id"])
-        seeds = link(part="stability") if found.roster.entries else ""
-        searched = link() if found.facts["trials"] else seeds
+        name, identity = gathered.experiment, gathered.facts["id"]
+        link = partial(tracking.comparison_url, base, uri, name, identity=identity)
+        seeds = link(part="stability") if gathered.roster.entries else ""
+        searched = link() if gathered.facts["trials"] else seeds
         return View(base, searched, seeds, process)
 
     if uri.startswith("http"):  # a server of the team's

@@ -140,5 +140,5 @@ def compare(
 
     if len(names) < 2:
         raise UserError("name two studies or more to compare")
-    found = [evidence(name, where=where, **options) for name in names]
-    return side_by_side(found, anyway=anyway, by=by)
+    evidences = [evidence(name, where=where, **options) for name in names]
+    return side_by_side(evidences, anyway=anyway, by=by)

@@ -155,7 +155,7 @@ def _result(study: StoredStudy, finished: bool) -> StudyResult:
     from gansearch.analysis import configurations as confirmation  # noqa: PLC0415
     from gansearch.analysis import tables  # noqa: PLC0415
 
-    found = evidence(study)
-    trials = tables.trials_table(found.search, found.metric, found.goal)
-    ranking = confirmation.configurations(found)
-    return StudyResult(study.directory.path, finished, trials, ranking, found)
+    gathered = evidence(study)
+    trials = tables.trials_table(gathered.search, gathered.metric, gathered.goal)
+    ranking = confirmation.configurations(gathered)
+    return StudyResult(study.directory.path, finished, trials, ranking, gathered)

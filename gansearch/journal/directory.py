@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import sys
 import tempfile
@@ -18,7 +17,6 @@ from filelock import FileLock, Timeout
 from gansearch import files
 from gansearch.errors import StudyError, nearest
 from gansearch.files import Place
-from gansearch.journal import holding
 
 JOURNAL_FILE = "journal.log"
 """In a study's directory, where no database holds its journal."""
@@ -184,39 +182,6 @@ class StudyDirectory:
     def report(self) -> Place:
         """The folder of the study's report."""
         return self.path / "report"
-
-    def check_holdable(self, storage: str | None) -> None:
-        """Raise `UserError` where no driver could hold the study; see `held`."""
-        holding.check_holdable(self.path, storage)
-
-    @contextmanager
-    def held(self, storage: str | None) -> Iterator[None]:
-        """Hold the study as its only driver; the hold dies with the process.
-
-        `storage` is the study's Optuna storage URL, None for a journal file. Raises `StudyError` where
-        another process holds the study.
-        """
-        try:
-            with holding.held(self.path, storage, self._leave):
-                yield
-        except holding.TakenError as error:
-            raise StudyError(
-                f"the study '{self.name}' is being run by another process: "
-                f"watch it with `gansearch status {self.name}`"
-            ) from error
-
-    def is_held(self, storage: str | None) -> bool:
-        """Whether a driver is at work on the study, on this machine or another one."""
-        return holding.is_held(self.path, storage)
-
-    def _leave(self) -> None:
-        """Die as if killed, which loses nothing; to write on would, for another driver is at work."""
-        print(
-            f"error: another process took the study '{self.name}' over while its database was away",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(2)
 
 
 def _restored(folder: Place) -> bool:

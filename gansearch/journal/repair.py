@@ -116,7 +116,7 @@ def repair_study(study: StoredStudy, *, write: bool = True) -> dict[str, Repair]
     """
     folder = files.on_disk(study.directory.path, "a journal file", "a database repairs its own")
     journals = {"search": folder / JOURNAL_FILE, "stability": folder / "stability" / JOURNAL_FILE}
-    with study.directory.held(None):
+    with study.held():
         return {name: repair(path, write=write) for name, path in journals.items() if path.exists()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gansearch import files
 from gansearch.errors import StudyError
 from gansearch.files import Place
+from gansearch.journal import holding
 from gansearch.journal.directory import ERROR, JOURNAL_FILE, LOG, StudyDirectory
 
 if TYPE_CHECKING:
@@ -83,18 +85,36 @@ class StoredStudy:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the study as its only driver; see `StudyDirectory.held`."""
-        with self.directory.held(self.storage):
-            yield
+        """Hold the study as its only driver; the hold dies with the process.
+
+        Raises `StudyError` where another process holds the study.
+        """
+        try:
+            with holding.held(self.directory.path, self.storage, self._leave):
+                yield
+        except holding.TakenError as error:
+            raise StudyError(
+                f"the study '{self.name}' is being run by another process: "
+                f"watch it with `gansearch status {self.name}`"
+            ) from error
 
     @property
     def is_held(self) -> bool:
         """Whether a driver is at work on the study, on this machine or another one."""
-        return self.directory.is_held(self.storage)
+        return holding.is_held(self.directory.path, self.storage)
 
     def check_holdable(self) -> None:
         """Raise `UserError` where no driver could hold the study."""
-        self.directory.check_holdable(self.storage)
+        holding.check_holdable(self.directory.path, self.storage)
+
+    def _leave(self) -> None:
+        """Die as if killed, which loses nothing; to write on would, for another driver is at work."""
+        print(
+            f"error: another process took the study '{self.name}' over while its database was away",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(2)
 
     def trial_log(self, number: int, *, seeds: bool = False) -> str:
         """What a trial printed while it trained, then the error that ended it; "" for neither.

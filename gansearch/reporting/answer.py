@@ -35,26 +35,26 @@ class Answer:
     cautions: list[str]
 
 
-def answer(found: Findings) -> Answer:
+def answer(findings: Findings) -> Answer:
     """Which configuration to take, how good and how reliable it is, and how sure that is."""
-    cautions = list(_search_cautions(found))
-    if not found.rows:
-        return Answer(list(_unconfirmed(found)), cautions)
-    cautions = [*_cautions(found), *cautions]
-    best = found.rows[0]
+    cautions = list(_search_cautions(findings))
+    if not findings.rows:
+        return Answer(list(_unconfirmed(findings)), cautions)
+    cautions = [*_cautions(findings), *cautions]
+    best = findings.rows[0]
     if not best["successes"]:
-        runs = count(int(sum(row["seeds"] for row in found.rows)), "run")
-        tried = count(len(found.rows), "configuration")
+        runs = count(int(sum(row["seeds"] for row in findings.rows)), "run")
+        tried = count(len(findings.rows), "configuration")
         return Answer(
             [f"No configuration works: none of {runs} of {tried} trained to the end."], cautions
         )
     parts = (_recommendation, _values, _rivals, _certainty, _promise)
-    cautions = [*_chosen(found, best), *cautions]
-    return Answer([sentence for part in parts for sentence in part(found, best)], cautions)
+    cautions = [*_chosen(findings, best), *cautions]
+    return Answer([sentence for part in parts for sentence in part(findings, best)], cautions)
 
 
-def _recommendation(found: Findings, best: Row) -> Iterator[str]:
-    e = found.evidence
+def _recommendation(findings: Findings, best: Row) -> Iterator[str]:
+    e = findings.evidence
     rate = share(best["success_rate"], best["success_low"], best["success_high"])
     better = BETTER[e.goal]
     value = interval(best["iqm"], best["iqm_low"], best["iqm_high"])
@@ -65,10 +65,10 @@ def _recommendation(found: Findings, best: Row) -> Iterator[str]:
     )
 
 
-def _values(found: Findings, best: Row) -> Iterator[str]:
+def _values(findings: Findings, best: Row) -> Iterator[str]:
     """What the winner sets the searched axes to: without it nobody could take it."""
-    candidate = found.evidence.roster[best["configuration"]]
-    if told := values_of(candidate.config, candidate.params or {}, found.evidence.axes):
+    candidate = findings.evidence.roster[best["configuration"]]
+    if told := values_of(candidate.config, candidate.params or {}, findings.evidence.axes):
         yield f"Its values of what was searched: {told}."
 
 
@@ -93,10 +93,10 @@ def _plain(value: Any) -> str:
     return str(value) if isinstance(value, int) else number(float(f"{value:.3g}"))
 
 
-def _rivals(found: Findings, best: Row) -> Iterator[str]:
-    for row in found.rows[1:]:
-        runner_up, default = row is found.rows[1], row["kind"] == "default"
-        p = found.p_beats(best["configuration"], row["configuration"])
+def _rivals(findings: Findings, best: Row) -> Iterator[str]:
+    for row in findings.rows[1:]:
+        runner_up, default = row is findings.rows[1], row["kind"] == "default"
+        p = findings.p_beats(best["configuration"], row["configuration"])
         if p is None or not (runner_up or default):
             continue
         titles = ["the runner-up"] * runner_up + ["the default configuration"] * default
@@ -116,24 +116,24 @@ def told_apart(p: tuple[float, float, float] | None) -> str:
     return "worse" if round(p[2], 2) < 0.5 else ""
 
 
-def _certainty(found: Findings, best: Row) -> Iterator[str]:
-    tied = [row["configuration"] for row in found.rows if row["rank"] == best["rank"]][1:]
+def _certainty(findings: Findings, best: Row) -> Iterator[str]:
+    tied = [row["configuration"] for row in findings.rows if row["rank"] == best["rank"]][1:]
     if tied:
         yield f"It shares its rank with {listed(tied)}."
-    if len(found.rows) < 2 or missing(best["rank_high"]):
+    if len(findings.rows) < 2 or missing(best["rank_high"]):
         return
     low, high = int(best["rank_low"]), int(best["rank_high"])
     place = f"Its rank is {low}" if low == high else f"Its rank lies between {low} and {high}"
     first = "" if missing(best["p_first"]) else f" (first in {share(best['p_first'])} of them)"
-    yield f"{place} of {len(found.rows)} in 95 % of the resamples of the seeds{first}."
+    yield f"{place} of {len(findings.rows)} in 95 % of the resamples of the seeds{first}."
 
 
-def _chosen(found: Findings, best: Row) -> Iterator[str]:
+def _chosen(findings: Findings, best: Row) -> Iterator[str]:
     """The first of several that are as good is there by luck, too, though by less."""
     rivals = [
         row["configuration"]
-        for row in found.rows[1:]
-        if not told_apart(found.p_beats(best["configuration"], row["configuration"]))
+        for row in findings.rows[1:]
+        if not told_apart(findings.p_beats(best["configuration"], row["configuration"]))
     ]
     if rivals:
         yield (
@@ -142,8 +142,8 @@ def _chosen(found: Findings, best: Row) -> Iterator[str]:
         )
 
 
-def _promise(found: Findings, best: Row) -> Iterator[str]:
-    for row in rows_of(found.winners_curse):
+def _promise(findings: Findings, best: Row) -> Iterator[str]:
+    for row in rows_of(findings.winners_curse):
         if row["configuration"] == best["configuration"] and not missing(row["searched"]):
             as_good = share(row["share_of_seeds_as_good"])
             yield (
@@ -152,8 +152,8 @@ def _promise(found: Findings, best: Row) -> Iterator[str]:
             )
 
 
-def _unconfirmed(found: Findings) -> Iterator[str]:
-    e = found.evidence
+def _unconfirmed(findings: Findings) -> Iterator[str]:
+    e = findings.evidence
     if e.roster.entries:
         yield f"No seed of the stability study has ended yet ({len(e.roster.entries):,} are planned)."
     best = ranked(e.search, e.metric, e.goal)[0] if e.search else None
@@ -179,42 +179,42 @@ def _luck(trials: int) -> str:
     return f": the best of {trials:,} trials, and so probably a lucky one" if trials > 1 else ""
 
 
-def _cautions(found: Findings) -> Iterator[str]:
-    fewest = count(int(min(row["seeds"] for row in found.rows)), "seed")
-    if min(row["seeds"] for row in found.rows) < FEW:
+def _cautions(findings: Findings) -> Iterator[str]:
+    fewest = count(int(min(row["seeds"] for row in findings.rows)), "seed")
+    if min(row["seeds"] for row in findings.rows) < FEW:
         yield (
             f"Only {fewest} of some configuration: nothing can be said of the spread between seeds, "
             "and the ranking may turn over with the next ones."
         )
-    elif min(row["seeds"] for row in found.rows) < MANY:
+    elif min(row["seeds"] for row in findings.rows) < MANY:
         yield f"Only {fewest} of some configuration: intervals are wide, small differences go unseen."
-    everything = rows_of(found.configurations)
+    everything = rows_of(findings.configurations)
     open_ = int(sum(row["missing"] for row in everything))
     if open_:
-        planned = count(len(found.main.roster.entries), "seed")
+        planned = count(len(findings.main.roster.entries), "seed")
         yield f"{open_:,} of {planned} still missing: not begun, running or interrupted."
     blameless = int(sum(row["blameless"] for row in everything))
     if blameless:
         yield f"{count(blameless, 'seed')} ended because the machine did, and do not count."
     if any(row["steps_equal"] is False for row in everything):
         yield "The budget was not equal: some successes made other than the study's number of updates."
-    images = {row["images"] for row in found.rows if not missing(row["images"])}
+    images = {row["images"] for row in findings.rows if not missing(row["images"])}
     if len(images) > 1:
         yield (
             f"The discriminators saw from {number(min(images))} to {number(max(images))} real samples: "
             "the budget was equal in generator updates only."
         )
-    failing = [row["configuration"] for row in found.rows if not row["successes"]]
-    if 0 < len(failing) < len(found.rows):
+    failing = [row["configuration"] for row in findings.rows if not row["successes"]]
+    if 0 < len(failing) < len(findings.rows):
         yield f"No seed of {listed(failing)} trained to the end: no value can be given there."
-    values = found.seeds.loc[found.seeds["counts"] == "success", "best"].dropna()
+    values = findings.seeds.loc[findings.seeds["counts"] == "success", "best"].dropna()
     if len(values) > 1 and values.nunique() == 1:
         same = number(float(values.iloc[0]))
-        yield f"All runs have the same {found.evidence.metric}, {same}: it tells none of them apart."
+        yield f"All runs have the same {findings.evidence.metric}, {same}: it tells none of them apart."
 
 
-def _search_cautions(found: Findings) -> Iterator[str]:
-    e = found.evidence
+def _search_cautions(findings: Findings) -> Iterator[str]:
+    e = findings.evidence
     open_ = e.planned - sum(record.outcome.ended for record in e.search)
     if e.search and open_ > 0:
         running = any(record.outcome is Outcome.RUNNING for record in e.search)

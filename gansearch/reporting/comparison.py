@@ -55,16 +55,16 @@ def compare(evidences: Sequence[Evidence], *, anyway: bool = False, by: str = "i
         StudyError: numbers that were made differently, with every difference named.
     """
     names = unique_names(evidences)
-    found = differences(evidences)
-    if found and not anyway:
-        lines = [f"  {line}" for line in found]
+    unlike = differences(evidences)
+    if unlike and not anyway:
+        lines = [f"  {line}" for line in unlike]
         raise StudyError(
             "these studies' numbers were made differently:\n" + "\n".join(lines) + "\n"
             "compare them with --anyway if you know why that does not matter"
         )
     rows = [_row(name, evidence, by) for name, evidence in zip(names, evidences, strict=True)]
     table = pd.DataFrame(rows)
-    table.attrs["warnings"] = [*found, *_warnings(rows)]
+    table.attrs["warnings"] = [*unlike, *_warnings(rows)]
     return table
 
 
@@ -92,16 +92,16 @@ def profiles(evidences: Sequence[Evidence], *, by: str = "iqm") -> pd.DataFrame:
     failure never is). The studies' goal is the first one's.
     """
     sign = -1.0 if evidences and evidences[0].goal == "max" else 1.0
-    found = []
+    groups = []
     for name, evidence in zip(unique_names(evidences), evidences, strict=True):
         best = _best(Findings(evidence, by))
         if best:
-            found.append((name, best["configuration"], _costs(evidence, best["configuration"], sign)))
-    costs = [part[np.isfinite(part)] for *_, part in found]
+            groups.append((name, best["configuration"], _costs(evidence, best["configuration"], sign)))
+    costs = [part[np.isfinite(part)] for *_, part in groups]
     thresholds = np.unique(np.concatenate(costs)) if costs else np.empty(0)
     rows = [
         (name, label, sign * float(threshold), float((costs <= threshold).mean()))
-        for name, label, costs in found
+        for name, label, costs in groups
         for threshold in thresholds
     ]
     return pd.DataFrame(rows, columns=["study", "configuration", "threshold", "share"])
@@ -161,7 +161,7 @@ def _origin(evidence: Evidence) -> dict[str, Any]:
 
 
 def _row(name: str, evidence: Evidence, by: str) -> dict[str, Any]:
-    found = Findings(evidence, by)
+    findings = Findings(evidence, by)
     searched = ranked(evidence.search, evidence.metric, evidence.goal)
     best_run = searched[0].best(evidence.metric, evidence.goal) if searched else None
     runs = [*evidence.search, *evidence.stability]
@@ -171,7 +171,7 @@ def _row(name: str, evidence: Evidence, by: str) -> dict[str, Any]:
         "trials": sum(record.outcome.ended for record in evidence.search),
         "planned": evidence.planned,
         "searched_best": best_run.value if best_run else None,
-        **_confirmed(found),
+        **_confirmed(findings),
         "steps": evidence.steps,
         "metric": evidence.metric,
         "goal": evidence.goal,
@@ -188,14 +188,14 @@ CONFIRMED = (
 )
 
 
-def _confirmed(found: Findings) -> dict[str, Any]:
-    best = _best(found) or {}
-    defaults = [row["iqm"] for row in found.rows if row["kind"] == "default"]
+def _confirmed(findings: Findings) -> dict[str, Any]:
+    best = _best(findings) or {}
+    defaults = [row["iqm"] for row in findings.rows if row["kind"] == "default"]
     return {name: best.get(name) for name in CONFIRMED} | {"default_iqm": next(iter(defaults), None)}
 
 
-def _best(found: Findings) -> Row | None:
-    return found.rows[0] if found.rows else None
+def _best(findings: Findings) -> Row | None:
+    return findings.rows[0] if findings.rows else None
 
 
 def _costs(evidence: Evidence, label: str, sign: float) -> Array:

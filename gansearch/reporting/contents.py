@@ -36,47 +36,47 @@ PROTOCOL = (
 )
 
 
-def sections(found: Findings, samples: Mapping[str, Place]) -> list[Section]:
+def sections(findings: Findings, samples: Mapping[str, Place]) -> list[Section]:
     """All sections that have something to say.
 
     Args:
-        found: the study's tables.
+        findings: the study's tables.
         samples: configuration -> a PNG of samples; real images by `stability.REAL`.
     """
-    candidates = found.evidence.roster.candidates
-    palette = Palette.of([*found.families, *(candidate.family for candidate in candidates)])
-    made: list[Section | None] = [answer_section(found), making(found)]
+    candidates = findings.evidence.roster.candidates
+    palette = Palette.of([*findings.families, *(candidate.family for candidate in candidates)])
+    made: list[Section | None] = [answer_section(findings), making(findings)]
     with styled():
-        if found.rows:
-            made += confirmed.sections(found, palette, samples)
-        if found.evidence.search:
-            made += searched.sections(found, palette)
-    made += [published(found), appendix(found)]
+        if findings.rows:
+            made += confirmed.sections(findings, palette, samples)
+        if findings.evidence.search:
+            made += searched.sections(findings, palette)
+    made += [published(findings), appendix(findings)]
     return [section for section in made if section]
 
 
-def answer_section(found: Findings) -> Section:
+def answer_section(findings: Findings) -> Section:
     """The answer in sentences, with what should make a reader careful."""
-    said = answer(found)
+    said = answer(findings)
     return Section("answer", "The answer", said.sentences, said.cautions)
 
 
 # --- how it was made ------------------------------------------------------------------------------
 
 
-def making(found: Findings) -> Section:
+def making(findings: Findings) -> Section:
     """Metric, data, protocol, versions."""
-    e = found.evidence
+    e = findings.evidence
     facts = [("Metric", f"{e.metric} ({better(e.goal)})")]
     facts += _origin(e.provenance.get(e.metric, {}))
-    facts += [("Budget of a trial", f"{e.steps:,} generator updates{_equal(found)}")]
+    facts += [("Budget of a trial", f"{e.steps:,} generator updates{_equal(findings)}")]
     if e.planned:
         ended = sum(record.outcome.ended for record in e.search)
         over = (e.facts.get(OVER) or {}).get("reason", "")
         why = f"; over before it had all its trials: {over}" if over else ""
         facts += [("Search", f"{ended:,} of {count(e.planned, 'trial')} ended{why}")]
     if e.roster.entries:
-        facts += _protocol_facts(found)
+        facts += _protocol_facts(findings)
     if spent := cost_words(costs([*e.search, *e.stability], held=e.devices)):
         facts += [("Cost", spent)]
     facts += [(_heading(key), words(value)) for key, value in e.facts.items() if _is_fact(key, value)]
@@ -120,8 +120,8 @@ def _hash(origin: Mapping[str, Any], key: str) -> str:
     return f", hash {origin[key]}" if origin.get(key) else ""
 
 
-def _protocol_facts(found: Findings) -> Iterator[tuple[str, str]]:
-    e = found.evidence
+def _protocol_facts(findings: Findings) -> Iterator[tuple[str, str]]:
+    e = findings.evidence
     ended = sum(run.outcome.ended for run in e.stability)
     tried = count(len(e.roster.candidates), "configuration")
     yield (
@@ -129,16 +129,16 @@ def _protocol_facts(found: Findings) -> Iterator[tuple[str, str]]:
         f"{tried}, {ended:,} of {count(len(e.roster.entries), 'run')} ended, unpruned",
     )
     yield "Seeds", f"{len({seed for _, seed in e.roster.entries}):,}, listed in the appendix"
-    yield "Ranked by", f"{found.by}: {SCORES[found.by]}"
+    yield "Ranked by", f"{findings.by}: {SCORES[findings.by]}"
 
 
-def _equal(found: Findings) -> str:
+def _equal(findings: Findings) -> str:
     """Whether the budget was equal: checked, not assumed."""
-    told = found.configurations["steps_equal"].dropna()
+    told = findings.configurations["steps_equal"].dropna()
     if told.empty:
         return ""
     made = "checked: every success made them" if told.all() else "NOT equal: some successes made others"
-    images = found.configurations["images"].dropna()
+    images = findings.configurations["images"].dropna()
     if images.nunique() > 1:
         return f"; {made}; real images seen differ: {images.min():,} to {images.max():,}"
     return f"; {made}; {images.iloc[0]:,} real images seen" if len(images) else f"; {made}"
@@ -169,12 +169,12 @@ def _heading(key: str) -> str:
 # --- beside the literature ------------------------------------------------------------------------
 
 
-def published(found: Findings) -> Section | None:
+def published(findings: Findings) -> Section | None:
     """A paper's values beside ours."""
-    theirs = found.evidence.published
+    theirs = findings.evidence.published
     if not theirs:
         return None
-    values, ours = theirs.get("values", {}), _best_of_families(found)
+    values, ours = theirs.get("values", {}), _best_of_families(findings)
     rows = []
     for family in dict.fromkeys([*values, *ours]):
         value, mine = values.get(family) or {}, ours.get(family)
@@ -186,7 +186,7 @@ def published(found: Findings) -> Section | None:
                 f"{mine['successes']:.0f} of {mine['seeds']:.0f}" if mine else DASH,
             ]
         )
-    headings = ["loss", f"published {theirs.get('metric', '')}>", f"ours: {found.evidence.metric}>"]
+    headings = ["loss", f"published {theirs.get('metric', '')}>", f"ours: {findings.evidence.metric}>"]
     note = (
         "Mean ± standard deviation over seeds; ours: the best value of each successful run of the "
         f"loss's best confirmed configuration. {DASH}: not published, or not confirmed here. "
@@ -194,14 +194,14 @@ def published(found: Findings) -> Section | None:
     )
     source = f"{theirs.get('source', 'Published')}, and this study"
     table = Table.of(source, [*headings, "seeds that succeeded>"], rows, note.strip())
-    cautions = [_not_comparable(found, str(theirs.get("metric", "another metric")))]
+    cautions = [_not_comparable(findings, str(theirs.get("metric", "another metric")))]
     return Section("published", "Beside published values", cautions=cautions, tables=[table])
 
 
-def _best_of_families(found: Findings) -> dict[str, dict[str, Any]]:
+def _best_of_families(findings: Findings) -> dict[str, dict[str, Any]]:
     """The first in the ranking of each family."""
     best: dict[str, dict[str, Any]] = {}
-    for row in found.rows:
+    for row in findings.rows:
         best.setdefault(row["family"], row)
     return best
 
@@ -209,9 +209,9 @@ def _best_of_families(found: Findings) -> dict[str, dict[str, Any]]:
 _SAMPLES = re.compile(r"(\d[\d,]*) (?:generated )?(?:samples|images)")
 
 
-def _not_comparable(found: Findings, theirs: str) -> str:
+def _not_comparable(findings: Findings, theirs: str) -> str:
     """How far a paper's numbers can be set beside ours: loudly, where they cannot."""
-    e = found.evidence
+    e = findings.evidence
     origin = e.provenance.get(e.metric, {})
     made = (
         f"Ours is made with {words(origin.get('features'))} features of "
@@ -236,12 +236,14 @@ def _not_comparable(found: Findings, theirs: str) -> str:
 # --- the appendix ---------------------------------------------------------------------------------
 
 
-def appendix(found: Findings) -> Section:
+def appendix(findings: Findings) -> Section:
     """Every seed, every configuration, the terms, the command."""
-    e = found.evidence
+    e = findings.evidence
     details = []
-    if len(found.seeds):
-        details.append(Details(f"Every seed ({len(found.seeds):,})", table=_seeds_table(found.seeds)))
+    if len(findings.seeds):
+        details.append(
+            Details(f"Every seed ({len(findings.seeds):,})", table=_seeds_table(findings.seeds))
+        )
     candidates = e.roster.candidates[:CONFIGURATIONS_SHOWN]
     if candidates:
         lists = [(c.label, ", ".join(map(str, e.roster.seeds(c.label)))) for c in candidates]
@@ -253,7 +255,7 @@ def appendix(found: Findings) -> Section:
     if isinstance(e.facts.get("study"), str):
         details.append(Details("The study file", e.facts["study"]))
     details.append(Details("Terms", table=Table.of("", ["term", "meaning~"], TERMS)))
-    details.append(Details("The command that repeats this report", _command(found)))
+    details.append(Details("The command that repeats this report", _command(findings)))
     after = (
         "Beside this file lie all tables as CSV, in full precision, and under figures all drawings "
         "as SVG and PDF."
@@ -265,10 +267,10 @@ def appendix(found: Findings) -> Section:
     return Section("appendix", "Appendix", details=details, links=links, after=after)
 
 
-def _command(found: Findings) -> str:
-    threshold = "" if found.threshold is None else f" --threshold {found.threshold:g}"
-    by = "" if found.by == "iqm" else f" --by {found.by}"
-    return f"gansearch report {found.evidence.name}{by}{threshold}"
+def _command(findings: Findings) -> str:
+    threshold = "" if findings.threshold is None else f" --threshold {findings.threshold:g}"
+    by = "" if findings.by == "iqm" else f" --by {findings.by}"
+    return f"gansearch report {findings.evidence.name}{by}{threshold}"
 
 
 def _seeds_table(seeds: pd.DataFrame) -> Table:

@@ -32,24 +32,26 @@ EVALUATORS = {
 }
 
 
-def sections(found: Findings, palette: Palette) -> list[Section | None]:
+def sections(findings: Findings, palette: Palette) -> list[Section | None]:
     """Those that have something to say; the search has a trial."""
-    return [maps(found), chances(found), budget(found, palette), mattered(found, palette)]
+    return [maps(findings), chances(findings), budget(findings, palette), mattered(findings, palette)]
 
 
 # --- where training succeeds ----------------------------------------------------------------------
 
 
-def maps(found: Findings) -> Section | None:
+def maps(findings: Findings) -> Section | None:
     """Stability maps and the largest safe learning rates."""
-    drawn = {family: pair for family, pair in found.maps.items() if pair[0].attrs.get("enough")}
-    scarce = {family: str(grid.attrs["words"]) for family, (grid, _) in found.maps.items() if len(grid)}
+    drawn = {family: pair for family, pair in findings.maps.items() if pair[0].attrs.get("enough")}
+    scarce = {
+        family: str(grid.attrs["words"]) for family, (grid, _) in findings.maps.items() if len(grid)
+    }
     shown = list(drawn.items())[:MAPS_SHOWN]
     pictures = [
         _map(place, family, grid, points)
         for place, (family, (grid, points)) in enumerate(shown, start=1)
     ]
-    tables = [_rates(found)] if len(found.safe_rates) else []
+    tables = [_rates(findings)] if len(findings.safe_rates) else []
     if not pictures and not tables:
         return None
     words = {str(grid.attrs.get("words", "")) for grid, _ in drawn.values()}
@@ -79,7 +81,7 @@ def _counts(facts: Mapping[str, Any]) -> str:
     return f"{count(facts['counted'], 'training')}, of search and confirmation: {listed(parts)}"
 
 
-def _rates(found: Findings) -> Table:
+def _rates(findings: Findings) -> Table:
     rows = [
         [
             "all together" if row["family"] == ALL else row["family"],
@@ -89,7 +91,7 @@ def _rates(found: Findings) -> Table:
             number(row["trials"]),
             rounded(row["words"]),
         ]
-        for row in rows_of(found.safe_rates)
+        for row in rows_of(findings.safe_rates)
     ]
     note = (
         "The largest rate at which, more likely than not, nine trainings in ten succeed, the other "
@@ -112,9 +114,9 @@ def _rate(value: Any, low: Any, high: Any) -> str:
 # --- second chances -------------------------------------------------------------------------------
 
 
-def chances(found: Findings) -> Section | None:
+def chances(findings: Findings) -> Section | None:
     """Who was paused, and what became of those that went on."""
-    e = found.evidence
+    e = findings.evidence
     brought = second_chances(e.search, e.metric, e.goal)
     if brought is None:
         return None
@@ -158,43 +160,43 @@ def _first(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]])
 # --- what a budget buys ---------------------------------------------------------------------------
 
 
-def budget(found: Findings, palette: Palette) -> Section | None:
-    """What a larger search would have found."""
+def budget(findings: Findings, palette: Palette) -> Section | None:
+    """What a larger search would have findings."""
     pictures = [
-        *_budget(found, palette, found.budget_curves, "trials", "trials in the search"),
-        *_budget(found, palette, found.seconds_curves, "seconds", "device-seconds of training"),
+        *_budget(findings, palette, findings.budget_curves, "trials", "trials in the search"),
+        *_budget(findings, palette, findings.seconds_curves, "seconds", "device-seconds of training"),
     ]
-    after = _sentence(str(found.budget_curves.attrs.get("words", "")))
+    after = _sentence(str(findings.budget_curves.attrs.get("words", "")))
     return Section("budget", "What a budget buys", pictures=pictures, after=after) if pictures else None
 
 
 def _budget(
-    found: Findings, palette: Palette, curves: pd.DataFrame, by: str, label: str
+    findings: Findings, palette: Palette, curves: pd.DataFrame, by: str, label: str
 ) -> Iterator[Picture]:
     table = plain(curves)
-    if len(found.families) > 1:
+    if len(findings.families) > 1:
         table = table[table["family"] != ALL]
     if table.empty:
         return
     caption = (
-        f"Expected best {found.evidence.metric} of a search of so many {by}, by loss, with 95 % "
+        f"Expected best {findings.evidence.metric} of a search of so many {by}, by loss, with 95 % "
         "bootstrap bands, too narrow at the right end; a line ends where the trials do (as Lucic et "
         "al. 2018, figure 4)."
     )
-    figure = figures.budget_curves(table, palette, found.evidence.metric, by, label)
+    figure = figures.budget_curves(table, palette, findings.evidence.metric, by, label)
     yield Picture(f"budget_{by}", caption, f"Expected best value against {label}, by loss.", figure)
 
 
 # --- what mattered --------------------------------------------------------------------------------
 
 
-def mattered(found: Findings, palette: Palette) -> Section | None:
+def mattered(findings: Findings, palette: Palette) -> Section | None:
     """Which axes decided the value, and which failure."""
-    axes = _important_axes(found)
-    pictures = list(_importance(found))
+    axes = _important_axes(findings)
+    pictures = list(_importance(findings))
     for place, axis in enumerate(axes[:AXES_SHOWN], start=1):
-        pictures += _along(found, palette, axis, place)
-    pictures += _parallel(found, palette, axes[:PARALLEL_SHOWN])
+        pictures += _along(findings, palette, axis, place)
+    pictures += _parallel(findings, palette, axes[:PARALLEL_SHOWN])
     if not pictures:
         return None
     said = (
@@ -202,31 +204,31 @@ def mattered(found: Findings, palette: Palette) -> Section | None:
         "part of each. It is blind to signs and interactions and does not know how sure it is: it "
         "points where to look."
     )
-    after = _sentence(str(found.importance.attrs.get("words", "")))
+    after = _sentence(str(findings.importance.attrs.get("words", "")))
     return Section("mattered", "What mattered", [said], pictures=pictures, after=after)
 
 
-def _important_axes(found: Findings) -> list[str]:
+def _important_axes(findings: Findings) -> list[str]:
     """The axes, the most important first."""
-    highest = found.importance.groupby("axis")["importance"].max()
+    highest = findings.importance.groupby("axis")["importance"].max()
     order = highest.sort_values(ascending=False, kind="stable").index
-    return list(dict.fromkeys([*map(str, order), *found.evidence.axes]))
+    return list(dict.fromkeys([*map(str, order), *findings.evidence.axes]))
 
 
-def _importance(found: Findings) -> Iterator[Picture]:
-    used = found.importance.attrs.get("trials", {})
+def _importance(findings: Findings) -> Iterator[Picture]:
+    used = findings.importance.attrs.get("trials", {})
     targets = {"value": "the best value", "failure": "whether training fails"}
     labels = {target: f"{text} (n = {used.get(target, 0)})" for target, text in targets.items()}
-    for evaluator, table in found.importance.groupby("evaluator", sort=False):
+    for evaluator, table in findings.importance.groupby("evaluator", sort=False):
         caption = f"Importance of each axis by {EVALUATORS.get(str(evaluator), str(evaluator))}."
         figure = figures.importance(table, labels)
         yield Picture(f"importance-{evaluator}", caption, f"Importance by {evaluator}.", figure)
 
 
-def _along(found: Findings, palette: Palette, name: str, place: int) -> Iterator[Picture]:
+def _along(findings: Findings, palette: Palette, name: str, place: int) -> Iterator[Picture]:
     """The values and the outcomes along one axis."""
-    e = found.evidence
-    points = found.slices[found.slices["axis"] == name]
+    e = findings.evidence
+    points = findings.slices[findings.slices["axis"] == name]
     if points.empty:
         return
     trials = count(len(points), "trial")
@@ -239,8 +241,8 @@ def _along(found: Findings, palette: Palette, name: str, place: int) -> Iterator
     yield Picture(f"outcomes-{place}", caption, f"Outcomes by {name}.", figure)
 
 
-def _parallel(found: Findings, palette: Palette, axes: Sequence[str]) -> Iterator[Picture]:
-    e, table = found.evidence, found.parallel
+def _parallel(findings: Findings, palette: Palette, axes: Sequence[str]) -> Iterator[Picture]:
+    e, table = findings.evidence, findings.parallel
     values = table["value"].to_numpy(float)
     if len(axes) < 2 or not np.isfinite(values).any():
         return

@@ -38,39 +38,41 @@ REAL = ""
 """Stands for real images among the samples of configurations: no configuration has such a label."""
 
 
-def sections(found: Findings, palette: Palette, samples: Mapping[str, Place]) -> list[Section | None]:
+def sections(
+    findings: Findings, palette: Palette, samples: Mapping[str, Place]
+) -> list[Section | None]:
     """Those that have something to say; at least one configuration is ranked."""
     return [
-        ranking(found, palette),
-        failures(found, palette),
-        between(found),
-        drawn(found, samples),
-        training(found, palette),
-        curse(found, palette),
-        robustness(found, palette),
-        tolerance(found, palette),
+        ranking(findings, palette),
+        failures(findings, palette),
+        between(findings),
+        drawn(findings, samples),
+        training(findings, palette),
+        curse(findings, palette),
+        robustness(findings, palette),
+        tolerance(findings, palette),
     ]
 
 
-def ranking(found: Findings, palette: Palette) -> Section:
+def ranking(findings: Findings, palette: Palette) -> Section:
     """Every configuration by rank."""
-    metric, table = found.evidence.metric, found.ranked
-    headings = ["rank", "configuration", "loss", f"score ({found.by})>", "seeds that succeeded>"]
+    metric, table = findings.evidence.metric, findings.ranked
+    headings = ["rank", "configuration", "loss", f"score ({findings.by})>", "seeds that succeeded>"]
     headings += ["IQM>", "median>", "mean ± sd>", "10 to 90 %>", "IQM at the end>", "P(first)>"]
     note = (
         f"The score counts all seeds, a failure as worse than any value; {DASH}: failures reach into "
         "it, and the configuration comes after those that have one. All else is of the successful "
         f"runs: their best {metric}, with [95 % interval]. IQM: the mean of the middle half."
     )
-    rows = [_ranking_row(row, found.by) for row in found.rows]
+    rows = [_ranking_row(row, findings.by) for row in findings.rows]
     top = table.head(ROWS_SHOWN)
     caption = (
         f"Best {metric} of every run (dots), its interquartile mean and 95 % interval (diamond, bar), "
         f"best rank on top; ✕ counts the seeds that failed and so have no value.{_cut(table, top)}"
     )
-    told = "; ".join(f"{row['configuration']}: {_of(row, 'iqm')}" for row in found.rows[:5])
+    told = "; ".join(f"{row['configuration']}: {_of(row, 'iqm')}" for row in findings.rows[:5])
     alt = f"{metric} by configuration, interquartile mean and interval: {told}."
-    figure = figures.ranking(top, plain(found.seeds), palette, metric, found.evidence.goal)
+    figure = figures.ranking(top, plain(findings.seeds), palette, metric, findings.evidence.goal)
     pictures = [Picture("ranking", caption, alt, figure)]
     if top["rank_high"].notna().any():
         caption = f"Rank over resamples of the seeds, and how often it is first.{_cut(table, top)}"
@@ -100,9 +102,9 @@ def _ranking_row(row: Row, by: str) -> list[str]:
     ]
 
 
-def failures(found: Findings, palette: Palette) -> Section:
+def failures(findings: Findings, palette: Palette) -> Section:
     """Success rates, and what went wrong."""
-    table = found.ranked
+    table = findings.ranked
     rows = [
         [
             row["configuration"],
@@ -111,7 +113,7 @@ def failures(found: Findings, palette: Palette) -> Section:
             share(*(row[f"late_collapse_rate{end}"] for end in ("", "_low", "_high"))),
             words(row["failures"]) if row["failures"] else "nothing",
         ]
-        for row in found.rows
+        for row in findings.rows
     ]
     headings = ["configuration", "success rate>", "succeeded>", "late collapse>", "what went wrong~"]
     note = (
@@ -124,32 +126,32 @@ def failures(found: Findings, palette: Palette) -> Section:
     caption = f"Share of seeds that trained to the end, 95 % interval; {total}.{_cut(table, top)}"
     pictures = [
         Picture("success_rates", caption, f"{total}.", figures.success_rates(top, palette)),
-        _endings(found, top, palette),
+        _endings(findings, top, palette),
     ]
     tables = [Table.of("How often it works", headings, rows, note)]
     return Section("failures", "Success and failure", tables=tables, pictures=pictures)
 
 
-def _endings(found: Findings, top: pd.DataFrame, palette: Palette) -> Picture:
-    seeds = found.seeds
+def _endings(findings: Findings, top: pd.DataFrame, palette: Palette) -> Picture:
+    seeds = findings.seeds
     counted = seeds["configuration"].isin(list(top.index)) & seeds["counts"].isin(
         ["success", "failure"]
     )
     shown = seeds[counted].astype({"configuration": object, "outcome": object})
     table = pd.crosstab(shown["configuration"], shown["outcome"]).reindex(top.index, fill_value=0)
     colours = [palette.colour(str(family)) for family in top["family"]]
-    caption = f"How the {count(len(shown), 'run')} ended.{_cut(found.ranked, top)}"
+    caption = f"How the {count(len(shown), 'run')} ended.{_cut(findings.ranked, top)}"
     return Picture("endings", caption, "Outcomes by configuration.", figures.endings(table, colours))
 
 
-def between(found: Findings) -> Section | None:
+def between(findings: Findings) -> Section | None:
     """Who beats whom."""
-    order = [row["configuration"] for row in found.rows[:MATRIX_SHOWN]]
+    order = [row["configuration"] for row in findings.rows[:MATRIX_SHOWN]]
     if len(order) < 2:
         return None
     rows = []
     for other in order[1:]:
-        p = found.p_beats(order[0], other)
+        p = findings.p_beats(order[0], other)
         so = told_apart(p) or "not told apart on these seeds"
         rows.append([other, probability(*p) if p else DASH, so])
     headings = ["compared with", f"P({order[0]} beats it)>", f"so {order[0]} is"]
@@ -157,52 +159,54 @@ def between(found: Findings) -> Section | None:
         "The probability that one run of the first is better than one of the second, on fresh seeds; "
         "ties count one half, and a failure is worse than any value."
     )
-    cut = _cut(found.ranked, found.ranked.head(MATRIX_SHOWN))
+    cut = _cut(findings.ranked, findings.ranked.head(MATRIX_SHOWN))
     caption = (
         "Probability, in per cent, that a run of the row's configuration beats one of the column's; "
         f"bold where the 95 % interval leaves one half out.{cut}"
     )
-    figure = figures.superiority(plain(found.pairs), order)
+    figure = figures.superiority(plain(findings.pairs), order)
     alt = f"Matrix of {len(order)} by {len(order)} probabilities."
     tables = [Table.of("The first against the others", headings, rows, note)]
     pictures = [Picture("superiority", caption, alt, figure)]
     return Section("between", "Between configurations", tables=tables, pictures=pictures)
 
 
-def drawn(found: Findings, samples: Mapping[str, Place]) -> Section | None:
+def drawn(findings: Findings, samples: Mapping[str, Place]) -> Section | None:
     """What the configurations draw, and real images to compare with."""
     pictures: list[Picture] = []
-    for row in found.rows:
+    for row in findings.rows:
         label = row["configuration"]
         if len(pictures) < SAMPLES_SHOWN and label in samples and samples[label].is_file():
-            caption = f"{label}{_best_seed(found, label)}: its best run, so better than one to expect."
+            caption = (
+                f"{label}{_best_seed(findings, label)}: its best run, so better than one to expect."
+            )
             photograph = figures.thumbnail(samples[label])
             name = f"samples-{len(pictures) + 1}"
             pictures.append(
                 Picture(name, caption, f"Images generated by {label}.", photograph=photograph)
             )
     if pictures and REAL in samples and samples[REAL].is_file():
-        origin = found.evidence.provenance.get(found.evidence.metric, {})
+        origin = findings.evidence.provenance.get(findings.evidence.metric, {})
         caption = f"Real samples of {words(origin.get('dataset') or 'the data set')}, to compare with."
         photograph = figures.thumbnail(samples[REAL])
         pictures.insert(0, Picture("samples-real", caption, "Real samples.", photograph=photograph))
     return Section("samples", "What it draws", pictures=pictures) if pictures else None
 
 
-def _best_seed(found: Findings, label: str) -> str:
-    seeds = plain(found.seeds)
+def _best_seed(findings: Findings, label: str) -> str:
+    seeds = plain(findings.seeds)
     mine = seeds[(seeds["configuration"] == label) & seeds["best"].notna()]
     if mine.empty:
         return ""
-    best = rows_of(mine.sort_values("best", ascending=found.evidence.goal == "min").head(1))[0]
-    return f", seed {best['seed']:.0f}, {found.evidence.metric} {number(best['best'])}"
+    best = rows_of(mine.sort_values("best", ascending=findings.evidence.goal == "min").head(1))[0]
+    return f", seed {best['seed']:.0f}, {findings.evidence.metric} {number(best['best'])}"
 
 
-def training(found: Findings, palette: Palette) -> Section | None:
+def training(findings: Findings, palette: Palette) -> Section | None:
     """The metric over training, for the first configurations and the default."""
-    first = found.rows[:CURVES_SHOWN]
-    shown = first + [row for row in found.rows[CURVES_SHOWN:] if row["kind"] == "default"]
-    reports = _reports(found, [row["configuration"] for row in shown])
+    first = findings.rows[:CURVES_SHOWN]
+    shown = first + [row for row in findings.rows[CURVES_SHOWN:] if row["kind"] == "default"]
+    reports = _reports(findings, [row["configuration"] for row in shown])
     everything = reports["value"].to_numpy(float)
     pictures = []
     for place, row in enumerate(shown, start=1):
@@ -212,7 +216,7 @@ def training(found: Findings, palette: Palette) -> Section | None:
             continue
         colour = palette.colour(row["family"])
         figure = figures.training_curves(
-            mine, label, colour, found.evidence.metric, counts=counts, scale=everything
+            mine, label, colour, findings.evidence.metric, counts=counts, scale=everything
         )
         failed = counts[1] - counts[0]
         red = f"; red, to its last finite value, each of the {failed} that failed" if failed else ""
@@ -225,10 +229,10 @@ def training(found: Findings, palette: Palette) -> Section | None:
     return Section("training", "Training curves", said, pictures=pictures) if pictures else None
 
 
-def _reports(found: Findings, labels: Sequence[str]) -> pd.DataFrame:
+def _reports(findings: Findings, labels: Sequence[str]) -> pd.DataFrame:
     """One row a report of these configurations' seeds that count."""
-    wanted, metric = set(labels), found.evidence.metric
-    standing = dict(zip(found.seeds["number"], found.seeds["counts"], strict=True))
+    wanted, metric = set(labels), findings.evidence.metric
+    standing = dict(zip(findings.seeds["number"], findings.seeds["counts"], strict=True))
     rows = [
         (
             run.configuration,
@@ -237,21 +241,21 @@ def _reports(found: Findings, labels: Sequence[str]) -> pd.DataFrame:
             report.metrics.get(metric, math.nan),
             standing[run.number] == "success",
         )
-        for run in found.main.stability
+        for run in findings.main.stability
         if run.configuration in wanted and standing[run.number] in ("success", "failure")
         for report in run.reports
     ]
     return pd.DataFrame(rows, columns=["configuration", "seed", "step", "value", "success"])
 
 
-def curse(found: Findings, palette: Palette) -> Section | None:
+def curse(findings: Findings, palette: Palette) -> Section | None:
     """The search's values beside the confirmed ones."""
-    e = found.evidence
-    table = plain(found.winners_curse).set_index("configuration")
+    e = findings.evidence
+    table = plain(findings.winners_curse).set_index("configuration")
     table = table[table["searched"].notna() & table["iqm"].notna()]
     if table.empty:
         return None
-    table = table.assign(family=found.configurations["family"].reindex(table.index))
+    table = table.assign(family=findings.configurations["family"].reindex(table.index))
     worse = int((cost(table["iqm"] - table["searched"], e.goal) > 0).sum())
     cursed = 2 * worse > len(table)
     moral = (
@@ -290,25 +294,25 @@ def curse(found: Findings, palette: Palette) -> Section | None:
     return Section("curse", title, [said], tables=tables, pictures=pictures)
 
 
-def robustness(found: Findings, palette: Palette) -> Section | None:
+def robustness(findings: Findings, palette: Palette) -> Section | None:
     """Performance profiles and the time to a threshold."""
-    pictures = list(_profiles(found, palette))
-    tables = list(_time_table(found))
+    pictures = list(_profiles(findings, palette))
+    tables = list(_time_table(findings))
     if not tables and not pictures:
         return None
     return Section("robustness", "Robustness", tables=tables, pictures=pictures)
 
 
-def _profiles(found: Findings, palette: Palette) -> Iterator[Picture]:
-    e = found.evidence
-    shown = [r for i, r in enumerate(found.rows) if i < PROFILES_SHOWN or r["kind"] == "default"]
+def _profiles(findings: Findings, palette: Palette) -> Iterator[Picture]:
+    e = findings.evidence
+    shown = [r for i, r in enumerate(findings.rows) if i < PROFILES_SHOWN or r["kind"] == "default"]
     families = {row["configuration"]: row["family"] for row in shown}
-    table = plain(found.profiles)
+    table = plain(findings.profiles)
     table = table[table["configuration"].isin(list(families))]
     if table["threshold"].nunique() < 2:
         return
     side = "at most" if e.goal == "min" else "at least"
-    first = f" The first {PROFILES_SHOWN} and the default." if len(shown) < len(found.rows) else ""
+    first = f" The first {PROFILES_SHOWN} and the default." if len(shown) < len(findings.rows) else ""
     caption = (
         f"Share of all seeds, failures included, whose best {e.metric} is {side} a threshold, with "
         f"pointwise 95 % bands; a curve that ends below 100 % has failures.{first}"
@@ -318,11 +322,11 @@ def _profiles(found: Findings, palette: Palette) -> Iterator[Picture]:
     yield Picture("profiles", caption, alt, figure)
 
 
-def _time_table(found: Findings) -> Iterator[Table]:
-    chosen = found.thresholds.attrs.get("threshold")
-    if found.thresholds.empty or missing(chosen):
+def _time_table(findings: Findings) -> Iterator[Table]:
+    chosen = findings.thresholds.attrs.get("threshold")
+    if findings.thresholds.empty or missing(chosen):
         return
-    by_label = {row["configuration"]: row for row in rows_of(found.thresholds)}
+    by_label = {row["configuration"]: row for row in rows_of(findings.thresholds)}
     rows = [
         [
             row["configuration"],
@@ -330,13 +334,15 @@ def _time_table(found: Findings) -> Iterator[Table]:
             interval(*(row[f"steps_{end}"] for end in ("median", "low", "high"))),
             interval(*(row[f"seconds_{end}"] for end in ("median", "low", "high"))),
         ]
-        for row in (by_label[ranked["configuration"]] for ranked in found.rows)
+        for row in (by_label[ranked["configuration"]] for ranked in findings.rows)
     ]
-    why = " (the median of all confirmed best values)" if found.thresholds.attrs.get("default") else ""
+    why = (
+        " (the median of all confirmed best values)" if findings.thresholds.attrs.get("default") else ""
+    )
     note = (
-        f"Threshold: {found.evidence.metric} {number(chosen)}{why}. Medians over all seeds by Kaplan "
-        f"and Meier, which counts the runs that did not get there; {DASH}: fewer than half did, or it "
-        "cannot be said."
+        f"Threshold: {findings.evidence.metric} {number(chosen)}{why}. Medians over all seeds by "
+        f"Kaplan and Meier, which counts the runs that did not get there; {DASH}: fewer than half did, "
+        "or it cannot be said."
     )
     headings = [
         "configuration",
@@ -347,18 +353,18 @@ def _time_table(found: Findings) -> Iterator[Table]:
     yield Table.of("How soon it is good", headings, rows, note)
 
 
-def tolerance(found: Findings, palette: Palette) -> Section | None:
+def tolerance(findings: Findings, palette: Palette) -> Section | None:
     """What a configuration bears."""
-    table = plain(found.tolerance)
+    table = plain(findings.tolerance)
     if table.empty:
         return None
-    rows = [[row["of"], row["axis"], rounded(row["words"])] for row in rows_of(found.bears)]
+    rows = [[row["of"], row["axis"], rounded(row["words"])] for row in rows_of(findings.bears)]
     note = (
         "One value at a time is multiplied by each factor. It is borne where the IQM surely becomes "
         "worse by less than a tenth and seeds succeed as often; undecided where more seeds would "
         "tell."
     )
-    families = {candidate.label: candidate.family for candidate in found.evidence.roster.candidates}
+    families = {candidate.label: candidate.family for candidate in findings.evidence.roster.candidates}
     pictures = []
     for place, (of, arms) in enumerate(table.groupby("of", sort=False), start=1):
         centre, changed = str(of), arms[arms["factor"] != 1]

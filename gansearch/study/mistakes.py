@@ -25,25 +25,25 @@ Mistakes = list[tuple[Path_, str]]
 AXIS = object()
 
 
-def place_all(document: Document, found: list[tuple[Path_, str]]) -> list[Problem]:
+def place_all(document: Document, mistakes: list[tuple[Path_, str]]) -> list[Problem]:
     """Problems in the order of the file, each once."""
-    unique = dict.fromkeys(found)
+    unique = dict.fromkeys(mistakes)
     ordered = sorted(unique, key=lambda item: document.line(item[0]) or 0)
     return [Problem(document.place(path), message) for path, message in ordered]
 
 
-def validate(model: type[S], tree: Mapping[str, Any], found: Mistakes) -> S:
-    """Validate plain values; mistakes are added to `found` as (path, message).
+def validate(model: type[S], tree: Mapping[str, Any], mistakes: Mistakes) -> S:
+    """Validate plain values; what is mistaken is added to `mistakes` as (path, message).
 
     What is mistaken stands at its default in the result, so that the rest can be checked further.
     """
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        mistakes = _mistakes(model, tree, error)
-    found += mistakes
+        here = _mistakes(model, tree, error)
+    mistakes += here
     rest = dict(tree)
-    for path, _ in mistakes:
+    for path, _ in here:
         rest = _without(rest, path) or {}
     return validate(model, rest, [])
 

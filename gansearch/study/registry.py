@@ -87,7 +87,7 @@ def _load(target: str, kind: str) -> object:
     module = None
     try:
         module = importlib.import_module(module_name)
-        found = functools.reduce(getattr, attribute.split("."), module)
+        thing = functools.reduce(getattr, attribute.split("."), module)
     except Exception as error:  # importing runs the user's module, which may raise anything
         what = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
         if isinstance(error, ModuleNotFoundError):
@@ -96,9 +96,9 @@ def _load(target: str, kind: str) -> object:
             mend = nearest(attribute, vars(module)) if module else ""
             mend = mend if "did you mean" in mend else ""
         raise UnknownPart(f"cannot import the {kind} '{target}': {what}{error}{mend}") from error
-    if not callable(found):
+    if not callable(thing):
         raise UnknownPart(f"the {kind} '{target}' is not callable")
-    return found
+    return thing
 
 
 @functools.cache

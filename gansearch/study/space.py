@@ -371,7 +371,7 @@ def axis_paths(node: Any, path: Path_ = ()) -> list[Path_]:
     """
     if isinstance(node, Float | Int | Choice | Same | Ratio):
         return [path]
-    return [found for key, child in _children(node) for found in axis_paths(child, (*path, *key))]
+    return [leaf for key, child in _children(node) for leaf in axis_paths(child, (*path, *key))]
 
 
 def plain(node: Any) -> Any:  # noqa: PLR0911
@@ -407,7 +407,7 @@ def parse_space(tree: Any) -> tuple[Any, list[tuple[Path_, str]]]:
 def faulty_ties(tree: Any) -> list[tuple[Path_, str]]:
     """The ties of a parsed tree that follow nothing at some point, each with its place and why."""
     known = {dotted(leaf) for leaf in _leaves(tree, ())}
-    found = []
+    mistakes = []
     for place, tie in _ties(tree, ()):
         near = difflib.get_close_matches(tie.of, known - {tie.of}, n=1, cutoff=0.85)
         hint = f" (did you mean '{near[0]}'?)" if near else ": write its value or its axis there"
@@ -415,8 +415,8 @@ def faulty_ties(tree: Any) -> list[tuple[Path_, str]]:
         objections = (_objection(place, origin, node, hint) for origin, node in followed)
         if why := next(filter(None, objections), ""):
             keys = ("same",) if isinstance(tie, Same) else (RATIO, "of")
-            found.append(((*place, *keys), f"'{tie.of}' {why}"))
-    return found
+            mistakes.append(((*place, *keys), f"'{tie.of}' {why}"))
+    return mistakes
 
 
 def _objection(place: Path_, origin: Path_, node: Any, hint: str) -> str:

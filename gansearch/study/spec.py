@@ -143,38 +143,38 @@ def build_study(
     Raises:
         InvalidInput: with every mistake in the file.
     """
-    found: Mistakes = []
+    mistakes: Mistakes = []
     plan_keys, trial_keys = set(Plan.model_fields), set(TrialConfig.model_fields)
     for key in document.tree.keys() - plan_keys - trial_keys:
-        found.append(((key,), f"not a key of a study{nearest(key, plan_keys | trial_keys)}"))
-    plan = validate(Plan, {k: v for k, v in document.tree.items() if k in plan_keys}, found)
+        mistakes.append(((key,), f"not a key of a study{nearest(key, plan_keys | trial_keys)}"))
+    plan = validate(Plan, {k: v for k, v in document.tree.items() if k in plan_keys}, mistakes)
     raw = {k: v for k, v in document.tree.items() if k in trial_keys}
-    parsed, mistakes = parse_space(raw)
-    found += mistakes
+    parsed, more = parse_space(raw)
+    mistakes += more
     for key in sorted(parsed.keys() - set(AXES_ALLOWED)):
         why = f"cannot be an axis: '{key}' is shared by all trials; make a study for each value"
-        found += [(path, why) for path in axis_paths(parsed[key], (key,))]
+        mistakes += [(path, why) for path in axis_paths(parsed[key], (key,))]
     space = Space(parsed)
-    plan, mistakes = complete_plan(plan, _some_config(space, complete))
-    found += apart(mistakes, found)
-    found += _check_corners(space, complete, found)
+    plan, more = complete_plan(plan, _some_config(space, complete))
+    mistakes += apart(more, mistakes)
+    mistakes += _check_corners(space, complete, mistakes)
     default, amiss = _default(space, complete)
-    plan, mistakes = _complete_stability(plan, space, complete)
-    found += apart(mistakes, found)
-    found += known
-    given, mistakes = find_all(plan.search.start, find)
-    found += mistakes
-    filled = {} if found else _fill(space, complete)
-    found += faulty_ties(filled)  # a part by its name alone has become a mapping
-    if found:
-        raise InvalidInput(document.source, place_all(document, found))
+    plan, more = _complete_stability(plan, space, complete)
+    mistakes += apart(more, mistakes)
+    mistakes += known
+    given, more = find_all(plan.search.start, find)
+    mistakes += more
+    filled = {} if mistakes else _fill(space, complete)
+    mistakes += faulty_ties(filled)  # a part by its name alone has become a mapping
+    if mistakes:
+        raise InvalidInput(document.source, place_all(document, mistakes))
     spec = _settled(StudySpec(plan, Space(filled), None if amiss else default))
     begun = _begun(spec, given, complete)
-    found += begun.mistakes
-    learnt, mistakes = _learnt(spec, learn)
-    found += mistakes
-    if found:
-        raise InvalidInput(document.source, place_all(document, found))
+    mistakes += begun.mistakes
+    learnt, more = _learnt(spec, learn)
+    mistakes += more
+    if mistakes:
+        raise InvalidInput(document.source, place_all(document, mistakes))
     start = [_as_point(each) for each in begun.points]
     search = plan.search.model_copy(update={"start": start})
     plan = plan.model_copy(update={"search": search})
@@ -223,14 +223,14 @@ def _some_config(space: Space, complete: Complete) -> TrialConfig | None:
 
 def _default(space: Space, complete: Complete) -> tuple[TrialConfig, Mistakes]:
     """The configuration with every axis at its default, ties kept, and why it cannot be built."""
-    config, found = check_config(_without_axes(space.tree), complete)
+    config, mistakes = check_config(_without_axes(space.tree), complete)
     whole = config.plain()
     for place, source in space.plain_ties().items():
         try:
             _at(whole, place[:-1])[place[-1]] = _at(whole, source)
         except (KeyError, TypeError):  # what is followed is of an option that is not the default
             return config, [(place, "has nothing to follow")]
-    return (config, found) if found else check_config(whole, complete)
+    return (config, mistakes) if mistakes else check_config(whole, complete)
 
 
 def _settled(spec: StudySpec) -> StudySpec:
@@ -262,25 +262,25 @@ def _complete_stability(plan: Plan, space: Space, complete: Complete) -> tuple[P
         nothing = "0 trials, and no stability section: there is nothing to do"
         return plan, [] if plan.search.trials else [(("search", "trials"), nothing)]
     base = _without_axes(space.tree)
-    found: Mistakes = []
+    mistakes: Mistakes = []
     filled = {}
     for label, given in stability.configurations.items():
         here = ("stability", "configurations", label)
         if RESERVED.fullmatch(label):
-            found.append((here, f"the label '{label}' is taken: call it something else"))
+            mistakes.append((here, f"the label '{label}' is taken: call it something else"))
         for key in (key for key in given if key not in AXES_ALLOWED):
             shared = key in TrialConfig.model_fields
             why = "is shared by all trials" if shared else "is not a section of a configuration"
             hint = "" if shared else nearest(key, AXES_ALLOWED)
-            found.append(((*here, key), f"{why}{hint}"))
+            mistakes.append(((*here, key), f"{why}{hint}"))
         sections = {key: value for key, value in given.items() if key in AXES_ALLOWED}
-        config, mistakes = check_config({**base, **sections}, complete)
+        config, more = check_config({**base, **sections}, complete)
         # What is wrong with the rest of the study is told elsewhere.
-        found += [((*here, *path), message) for path, message in mistakes if path[0] in sections]
+        mistakes += [((*here, *path), message) for path, message in more if path[0] in sections]
         whole = config.plain()
         filled[label] = {key: whole[key] for key in AXES_ALLOWED}
     completed = stability.model_copy(update={"configurations": filled})
-    return plan.model_copy(update={"stability": completed}), found
+    return plan.model_copy(update={"stability": completed}), mistakes
 
 
 RESERVED = re.compile(r"(default|trial \d+)?")
@@ -305,17 +305,17 @@ def _without_axes(node: Any) -> Any:
 
 def check_config(tree: Mapping[str, Any], complete: Complete) -> tuple[TrialConfig, Mistakes]:
     """A completed configuration, and every mistake in it."""
-    found: Mistakes = []
-    config = validate(TrialConfig, tree, found)
+    mistakes: Mistakes = []
+    config = validate(TrialConfig, tree, mistakes)
     config, further = complete(config)
-    further = apart(further, found)
-    if any(path[:2] == ("evaluation", "metrics") for path, _ in found + further):
+    further = apart(further, mistakes)
+    if any(path[:2] == ("evaluation", "metrics") for path, _ in mistakes + further):
         further = [item for item in further if item[0] != ("objective", "metric")]
-    return config, found + further
+    return config, mistakes + further
 
 
 def _check_corners(space: Space, complete: Complete, known: Mistakes) -> Mistakes:
-    found: dict[tuple[Path_, str], str] = {}
+    told: dict[tuple[Path_, str], str] = {}
     ties = space.ties()
     for tree, origins in space.corners():
         _, mistakes = check_config(tree, complete)
@@ -323,8 +323,8 @@ def _check_corners(space: Space, complete: Complete, known: Mistakes) -> Mistake
         wrong = [path for path, _ in known + there]  # a tie to one of these is told once, there
         there = [item for item in there if not starts_with(wrong, ties.get(item[0], []))]
         for path, message in apart(there, known):
-            found.setdefault((path, message.partition(", not ")[0]), message)  # one end of an axis
-    return [(path, message) for (path, _), message in found.items()]
+            told.setdefault((path, message.partition(", not ")[0]), message)  # one end of an axis
+    return [(path, message) for (path, _), message in told.items()]
 
 
 def _fill(space: Space, complete: Complete) -> dict[str, Any]:

@@ -69,20 +69,20 @@ def in_order(start: Sequence[Start] | None) -> list[tuple[int | None, Start]]:
 
 def find_all(start: Sequence[Start] | None, find: Find) -> tuple[dict[int, Given], Mistakes]:
     """What the files and studies hold that are named, by place, and what could not be read."""
-    found: dict[int, Given] = {}
+    given: dict[int, Given] = {}
     mistakes: Mistakes = []
     for place, each in enumerate(start or ()):
         if each.point is None and each.config != DEFAULT:
             try:
-                found[place] = find(each)
+                given[place] = find(each)
             except UserError as error:
                 mistakes.append((("search", "start", place), str(error)))
-    return found, mistakes
+    return given, mistakes
 
 
 def begin(
     start: Sequence[Start] | None,
-    found: Mapping[int, Given],
+    given: Mapping[int, Given],
     space: Space,
     default: TrialConfig | None,
     check: Check,
@@ -91,7 +91,7 @@ def begin(
 
     Args:
         start: as the study file has it.
-        found: what `find_all` found.
+        given: what `find_all` found.
         space: with every default filled in.
         default: the study's default configuration, if there is one.
         check: completes and checks a configuration.
@@ -109,7 +109,7 @@ def begin(
         elif each.point is not None:
             tried = [(each.label, *_of_point(each.point, space))]
         else:
-            here = found.get(place, []) if place is not None else []
+            here = given.get(place, []) if place is not None else []
             tried = [(name, *_of_config(config, space, default, check)) for name, config in here]
         for name, point, amiss in tried:
             mistakes += [(("search", "start", place or 0), f"{name}: {words}") for words in amiss]

@@ -95,14 +95,14 @@ def own_parts(config: TrialConfig) -> list[OwnPart]:
     tree = config.model_dump()
     named = [(registry, part_at(path, tree)) for path, registry in PARTS.items()]
     named += [(METRICS, metric) for metric in tree["evaluation"]["metrics"]]
-    found = []
+    own = []
     for registry, part in named:
         if part and ":" in part["name"]:
             try:
-                found.append(OwnPart(registry.kind, part["name"], registry.find(part["name"])))
+                own.append(OwnPart(registry.kind, part["name"], registry.find(part["name"])))
             except UnknownPart:
                 continue
-    return found
+    return own
 
 
 def fault(error: BaseException, config: TrialConfig | None = None) -> str:

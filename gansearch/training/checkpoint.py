@@ -121,8 +121,8 @@ def load(path: Place) -> dict[str, Any]:
 
 def steps(folder: Place) -> list[int]:
     """The steps of which the folder has a checkpoint, in order."""
-    found = (_NAME.fullmatch(path.name) for path in files.find(folder, "step-*.pt"))
-    return sorted(int(match[1]) for match in found if match)
+    names = (_NAME.fullmatch(path.name) for path in files.find(folder, "step-*.pt"))
+    return sorted(int(match[1]) for match in names if match)
 
 
 def latest(folder: Place) -> dict[str, Any] | None:

@@ -156,7 +156,7 @@ def repeats(config: TrialConfig, real: DataSet) -> list[str]:
 
 def reservations(config: TrialConfig) -> list[str]:
     """What makes a study's numbers say little although they can be made, in words with the mend."""
-    found = []
+    reasons = []
     samples = config.evaluation.samples
     for metric in config.evaluation.metrics:
         splits = metric.options.get("splits", 1)
@@ -165,9 +165,9 @@ def reservations(config: TrialConfig) -> list[str]:
             most = "always 1" if each == 1 else f"{each} at most"
             enough = samples // FEWEST_IN_A_SPLIT
             mend = f", or splits: {enough}" if 0 < enough < splits else ""
-            found.append(
+            reasons.append(
                 f"evaluation: {samples} samples in {splits} splits leave {metric.name} {each} a split, "
                 f"of which a score is {most}, whatever the images are: ask for samples: "
                 f"{splits * FEWEST_IN_A_SPLIT} or more{mend}"
             )
-    return found
+    return reasons

@@ -54,14 +54,14 @@ def start_from(network: nn.Module, place: str, kind: str) -> None:
 
 def _amiss(ours: dict[str, tuple[int, ...]], theirs: dict[str, tuple[int, ...]]) -> list[str]:
     """What of two networks differs, tensor by tensor."""
-    found = [f"it has no {key}" for key in ours.keys() - theirs.keys()]
-    found += [f"this one has no {key}" for key in theirs.keys() - ours.keys()]
-    found += [
+    unlike = [f"it has no {key}" for key in ours.keys() - theirs.keys()]
+    unlike += [f"this one has no {key}" for key in theirs.keys() - ours.keys()]
+    unlike += [
         f"{key} is {_shown(theirs[key])} there and {_shown(ours[key])} here"
         for key in ours.keys() & theirs.keys()
         if ours[key] != theirs[key]
     ]
-    return sorted(found)
+    return sorted(unlike)
 
 
 def _shown(shape: tuple[int, ...]) -> str:

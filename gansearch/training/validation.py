@@ -148,9 +148,9 @@ def _read(
 
 def _find_data(document: Document, root: Path) -> tuple[DataSet | None, Mistakes]:
     """The data of a file, or why not; what is wrong with the section itself is told elsewhere."""
-    found: Mistakes = []
-    part = validate(TrialConfig, {"data": document.tree.get("data", {})}, found).data
-    if found or DATASETS.check(part.name, part.options):
+    mistakes: Mistakes = []
+    part = validate(TrialConfig, {"data": document.tree.get("data", {})}, mistakes).data
+    if mistakes or DATASETS.check(part.name, part.options):
         return None, []
     try:
         return load_images(
@@ -166,14 +166,14 @@ def _find_data(document: Document, root: Path) -> tuple[DataSet | None, Mistakes
 
 def _build_config(document: Document, completing: Complete, known: Mistakes) -> TrialConfig:
     keys = TrialConfig.model_fields
-    config, found = check_config({k: v for k, v in document.tree.items() if k in keys}, completing)
+    config, mistakes = check_config({k: v for k, v in document.tree.items() if k in keys}, completing)
     for key in document.tree.keys() - keys:
         what = "a study's, not one trial's" if key in Plan.model_fields else "not a configuration's"
         hint = "" if key in Plan.model_fields else nearest(key, keys)
-        found.append(((key,), f"this key is {what}{hint}"))
-    found += known
-    if found:
-        raise InvalidInput(document.source, place_all(document, found))
+        mistakes.append(((key,), f"this key is {what}{hint}"))
+    mistakes += known
+    if mistakes:
+        raise InvalidInput(document.source, place_all(document, mistakes))
     return config
 
 
@@ -193,27 +193,27 @@ def complete(
     for side in (tree["generator"], tree["discriminator"]):
         if side.get("weights") is not None:  # which are the same from whatever folder a worker runs in
             side["weights"] = str(Path(side["weights"]).expanduser().absolute())
-    found: Mistakes = []
+    mistakes: Mistakes = []
     for path, registry in PARTS.items():
         part = part_at(path, tree)
         if part:
-            found += _complete_part(part, path, registry, _declared(path))
+            mistakes += _complete_part(part, path, registry, _declared(path))
     for i, metric in enumerate(tree["evaluation"]["metrics"]):
-        found += _complete_part(metric, ("evaluation", "metrics", i), METRICS, {"name"})
-        if not any(place[:3] == ("evaluation", "metrics", i) for place, _ in found):
-            found += _wrong_metric(metric, ("evaluation", "metrics", i))
-    found += _repeated(tree["evaluation"]["metrics"])
-    found += _misplaced(tree["evaluation"]["metrics"], domain, _kind(config, domain))
-    found += _too_few_samples(tree["evaluation"])
-    found += _complete_objective(tree)
+        mistakes += _complete_part(metric, ("evaluation", "metrics", i), METRICS, {"name"})
+        if not any(place[:3] == ("evaluation", "metrics", i) for place, _ in mistakes):
+            mistakes += _wrong_metric(metric, ("evaluation", "metrics", i))
+    mistakes += _repeated(tree["evaluation"]["metrics"])
+    mistakes += _misplaced(tree["evaluation"]["metrics"], domain, _kind(config, domain))
+    mistakes += _too_few_samples(tree["evaluation"])
+    mistakes += _complete_objective(tree)
     completed = TrialConfig.model_validate(tree)
-    wrong = {path[0] for path, _ in found}
-    found += _check_networks(completed, domain, wrong)
-    found += _unconditional(completed, domain)
+    wrong = {path[0] for path, _ in mistakes}
+    mistakes += _check_networks(completed, domain, wrong)
+    mistakes += _unconditional(completed, domain)
     if not wrong & {"loss", "discriminator"} and not launched:
         judging = functools.partial(_judging, _relevant(completed), domain)
-        found += unsound(completed, _kind(completed, domain), judging)
-    return completed, found
+        mistakes += unsound(completed, _kind(completed, domain), judging)
+    return completed, mistakes
 
 
 def complete_plan(plan: Plan, config: TrialConfig | None) -> tuple[Plan, Mistakes]:
@@ -224,14 +224,14 @@ def complete_plan(plan: Plan, config: TrialConfig | None) -> tuple[Plan, Mistake
         config: one of the study's trials, for what a pruner says only when it is made; None: it is not
             asked.
     """
-    sampler, mistakes = _completed(plan.search.sampler, SAMPLERS)
-    found: Mistakes = [(("search", "sampler", *below), message) for below, message in mistakes]
-    pruner, mistakes = _completed(plan.pruner, PRUNERS)
-    if config is not None and not mistakes:
-        mistakes = _refusal(pruner, config)
-    found += [(("pruner", *below), message) for below, message in mistakes]
+    sampler, more = _completed(plan.search.sampler, SAMPLERS)
+    mistakes: Mistakes = [(("search", "sampler", *below), message) for below, message in more]
+    pruner, more = _completed(plan.pruner, PRUNERS)
+    if config is not None and not more:
+        more = _refusal(pruner, config)
+    mistakes += [(("pruner", *below), message) for below, message in more]
     search = plan.search.model_copy(update={"sampler": sampler})
-    return plan.model_copy(update={"search": search, "pruner": pruner}), found
+    return plan.model_copy(update={"search": search, "pruner": pruner}), mistakes
 
 
 def _completed(part: P, registry: Registry[Any]) -> tuple[P, Mistakes]:
@@ -285,14 +285,14 @@ def _too_few_samples(evaluation: dict[str, Any]) -> Mistakes:
     built = {part["name"]: _built_metric(part) for part in evaluation["metrics"]}
     needs = {name: least_samples(metric) for name, metric in built.items() if metric is not None}
     compared = {name: n for name, n in needs.items() if getattr(built[name], "compares_real", False)}
-    found: Mistakes = []
+    mistakes: Mistakes = []
     for key, asking in (("samples", needs), ("real_samples", compared)):
         name = max(asking, key=lambda each: asking[each], default=None)
         if name is not None and evaluation[key] is not None and evaluation[key] < asking[name]:
             told = {k: v for k, v in _options_of(evaluation, name).items() if isinstance(v, int)}
             why = f" with {', '.join(f'{k}: {v}' for k, v in told.items())}" if told else ""
-            found.append((("evaluation", key), f"{name}{why} needs at least {asking[name]:,}"))
-    return found
+            mistakes.append((("evaluation", key), f"{name}{why} needs at least {asking[name]:,}"))
+    return mistakes
 
 
 def _options_of(evaluation: dict[str, Any], name: str) -> dict[str, Any]:
@@ -368,7 +368,7 @@ def _for_points(config: TrialConfig) -> TrialConfig:
 
 def _misplaced(metrics: list[dict[str, Any]], domain: Domain | None, kind: str) -> Mistakes:
     """Metrics that are for other data than these."""
-    found: Mistakes = []
+    mistakes: Mistakes = []
     for i, part in enumerate(metrics):
         name, metric = part["name"], _built_metric(part)
         if metric is None:
@@ -377,7 +377,7 @@ def _misplaced(metrics: list[dict[str, Any]], domain: Domain | None, kind: str) 
         if wanted not in (None, kind):
             instead = "features: raw" if "features" in part else instead
             why = f"{name} is a measure of {wanted}, and the data are {kind}: ask for {instead}"
-            found.append((("evaluation", "metrics", i), why))
+            mistakes.append((("evaluation", "metrics", i), why))
         elif (
             isinstance(domain, Points)
             and not domain.modes
@@ -386,8 +386,8 @@ def _misplaced(metrics: list[dict[str, Any]], domain: Domain | None, kind: str) 
             why = (
                 f"{name} counts the modes of a known mixture, which these data are not: ask for fd_raw"
             )
-            found.append((("evaluation", "metrics", i), why))
-    return found
+            mistakes.append((("evaluation", "metrics", i), why))
+    return mistakes
 
 
 def _check_networks(config: TrialConfig, domain: Domain | None, wrong: set[Any]) -> Mistakes:
@@ -395,10 +395,10 @@ def _check_networks(config: TrialConfig, domain: Domain | None, wrong: set[Any])
     sections = [s for s in ("generator", "discriminator", "loss") if s not in wrong]
     relevant = _relevant(config)
     failures = ((section, _failure(section, relevant, domain)) for section in sections)
-    found: Mistakes = [((section,), message) for section, message in failures if message]
-    if not found and {"generator", "discriminator"} <= set(sections) and domain is not None:
-        found += _one_sided(relevant, domain)
-    return found
+    mistakes: Mistakes = [((section,), message) for section, message in failures if message]
+    if not mistakes and {"generator", "discriminator"} <= set(sections) and domain is not None:
+        mistakes += _one_sided(relevant, domain)
+    return mistakes
 
 
 def _unconditional(config: TrialConfig, domain: Domain | None) -> Mistakes:

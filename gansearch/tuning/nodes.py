@@ -144,8 +144,8 @@ class Nodes:
     def node_of(self, actor: str) -> str:
         """The node of an actor, alive or dead, by their ids; "" where Ray does not know it."""
         if not self._places.get(actor):  # once it is somewhere it stays there
-            found = self._ray._private.state.actors(actor) or {}
-            self._places[actor] = str(found.get("Address", {}).get("NodeID", ""))
+            actor_facts = self._ray._private.state.actors(actor) or {}
+            self._places[actor] = str(actor_facts.get("Address", {}).get("NodeID", ""))
         return self._places[actor]
 
     def took(self, actor: str) -> bool:
@@ -154,11 +154,11 @@ class Nodes:
         It is asked late and again, for Ray knows that a node is dead some ten seconds after the fact. A
         machine that is switched off may still tell of its workers' deaths before its own.
         """
-        found = self._ray._private.state.actors(actor) or {}
-        if found.get("State") != "DEAD":
+        actor_facts = self._ray._private.state.actors(actor) or {}
+        if actor_facts.get("State") != "DEAD":
             return True  # it cannot be reached: its node, or the way there
-        cause = found["DeathCause"].actor_died_error_context
-        node = found["Address"]["NodeID"]
+        cause = actor_facts["DeathCause"].actor_died_error_context
+        node = actor_facts["Address"]["NodeID"]
         unfit = any(node in known for known in (self._leaving, self._blind, self._unfit, self._asked))
         return unfit or cause.reason == cause.Reason.NODE_DIED or not self._answers_calls(node)
 
@@ -176,12 +176,12 @@ class Nodes:
             self._ask(set(others))
             refs = [ref for ref, _ in self._asked.values()]
             self._ray.wait(refs, num_returns=len(refs), timeout=PATIENCE)
-            found = dict.fromkeys(others, LATE) | self._answers()
+            answers = dict.fromkeys(others, LATE) | self._answers()
         finally:
             self._asked.clear()
             self._mark = None
             files.remove(mark)
-        wrong = {self._name(id_): what for id_, what in found.items() if what}
+        wrong = {self._name(id_): what for id_, what in answers.items() if what}
         if wrong:
             raise ClusterError(_unshared(str(folder), wrong))
 
@@ -243,15 +243,15 @@ class Nodes:
         """
         refs = [ref for ref, _ in self._asked.values()]
         ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0) if refs else ([], [])
-        found = {}
+        answers = {}
         for id_, (ref, at) in list(self._asked.items()):
             if ref in ready:
-                found[id_] = self._answer(ref)
+                answers[id_] = self._answer(ref)
             elif time.monotonic() - at > PATIENCE:
-                found[id_] = LATE
-        for id_ in found:
+                answers[id_] = LATE
+        for id_ in answers:
             del self._asked[id_]
-        return found
+        return answers
 
     def _answer(self, ref: Any) -> str:
         try:
@@ -283,14 +283,14 @@ def _name(node: str, about: Mapping[str, Any]) -> str:
 
 def lacking(wanted: Resources, nodes: Sequence[Mapping[str, float]], largest: str) -> list[str]:
     """What none of some nodes has of a trial's wants, in words; `largest` names the one with most."""
-    found = []
+    reasons = []
     for kind, name, need in (("CPU", "cpus", wanted.cpus), ("GPU", "gpus", wanted.gpus)):
         most = max((node.get(kind, 0.0) for node in nodes), default=0.0)
         if need > most:
-            found.append(
+            reasons.append(
                 f"resources.{name}: a trial asks for {need:g} {kind}s, and {largest} has {most:g}"
             )
-    return found
+    return reasons
 
 
 def answer(mark: str, token: str, node: str) -> str:
@@ -309,18 +309,18 @@ def answer(mark: str, token: str, node: str) -> str:
 def sees(mark: str, token: str) -> str:
     """What is wrong with a worker's view of the file that the driver wrote; "" if nothing is."""
     try:
-        found = files.read(files.place(mark)).decode()
+        written = files.read(files.place(mark)).decode()
     except FileNotFoundError:
         return "does not see what the driver wrote there"
     except OSError as error:
         return f"cannot read there ({error})"
-    return "" if found == token else "has other files there"
+    return "" if written == token else "has other files there"
 
 
 def _unshared(place: str, wrong: Mapping[str, str]) -> str:
-    found = "; ".join(f"{node} {what}" for node, what in wrong.items())
+    told = "; ".join(f"{node} {what}" for node, what in wrong.items())
     return (
-        f"{place} must be one place for all nodes, and {found}. Give a --runs-dir on a file system "
+        f"{place} must be one place for all nodes, and {told}. Give a --runs-dir on a file system "
         "that every node has mounted at the same path, or in an object store (s3://BUCKET/runs)"
     )
 
@@ -341,8 +341,8 @@ def _types_by_v2() -> set[str]:
     import ray  # noqa: PLC0415
     from ray.autoscaler.v2.sdk import get_cluster_status  # noqa: PLC0415
 
-    found = get_cluster_status(ray.get_runtime_context().gcs_address)
-    return {node.ray_node_type_name for node in (*found.active_nodes, *found.idle_nodes)}
+    cluster = get_cluster_status(ray.get_runtime_context().gcs_address)
+    return {node.ray_node_type_name for node in (*cluster.active_nodes, *cluster.idle_nodes)}
 
 
 def _types_by_v1() -> set[str]:

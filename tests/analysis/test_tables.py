@@ -116,7 +116,7 @@ def test_ray_s_dashboard_is_told_while_a_driver_is_at_work(study):
     page = "http://127.0.0.1:8265/#/jobs/01000000"
     journal.study.set_user_attr(DASHBOARD, page)
     assert status(gather(StoredStudy(directory)))["dashboard"] == ""
-    with directory.held(None):
+    with StoredStudy(directory).held():
         assert status(gather(StoredStudy(directory)))["dashboard"] == page
 
 

@@ -76,33 +76,6 @@ def test_the_newest(tmp_path):
     assert StudyDirectory.newest(tmp_path).name == "a"
 
 
-HOLD = """
-import sys, pathlib
-from gansearch.journal.directory import StudyDirectory
-with StudyDirectory(pathlib.Path(sys.argv[1])).held(None):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_one_process_holds_a_study_and_its_death_lets_go(tmp_path):
-    study = make(tmp_path, "x")
-    assert not study.is_held(None)
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(study.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as holder:
-        assert holder.stdout.readline() == b"held\n"
-        assert study.is_held(None)
-        with pytest.raises(StudyError, match="is being run by another process"), study.held(None):
-            pass
-        holder.kill()
-        holder.wait()
-    assert not study.is_held(None)
-    with study.held(None):
-        pass
-    assert not study.is_held(None)
-
-
 @pytest.mark.parametrize("name", ["mlflow.db", "MLflow.db", "mlartifacts", "mlflow.db-wal"])
 def test_names_that_are_mlflow_s_are_refused(tmp_path, name):
     with pytest.raises(StudyError, match="MLflow keeps its records under it"):

@@ -119,8 +119,9 @@ import sys
 from gansearch import files
 from gansearch.journal import holding
 from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.stored import StoredStudy
 holding.PING = 0.5
-with StudyDirectory(files.place(sys.argv[1])).held(sys.argv[2]):
+with StoredStudy(StudyDirectory(files.place(sys.argv[1])), sys.argv[2]).held():
     print("held", flush=True)
     sys.stdin.read()
 """

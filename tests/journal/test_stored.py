@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,10 +50,33 @@ def test_a_study_is_found_with_its_storage(study, tmp_path, monkeypatch):
         StoredStudy.find("x", runs)
 
 
-def test_it_knows_whether_it_is_held(study):
+HOLD = """
+import sys, pathlib
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.stored import StoredStudy
+with StoredStudy(StudyDirectory(pathlib.Path(sys.argv[1]))).held():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_process_holds_a_study_and_its_death_lets_go(study):
+    assert not study.is_held
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(study.directory.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        assert study.is_held
+        with pytest.raises(StudyError, match="is being run by another process"), study.held():
+            pass
+        holder.kill()
+        holder.wait()
     assert not study.is_held
     with study.held():
-        assert study.is_held
+        pass
+    assert not study.is_held
 
 
 def test_its_text_is_parsed_once(study, monkeypatch):

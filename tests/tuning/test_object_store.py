@@ -249,7 +249,7 @@ def test_a_study_in_a_store_is_the_one_on_a_disk_also_when_its_driver_is_killed(
     assert files.read(files.place(f"{there}/trials.csv")).count(b"\n") == 5
 
     with (
-        StudyDirectory(files.place(there)).held(storage),
+        StoredStudy(StudyDirectory(files.place(there)), storage).held(),
         pytest.raises(StudyError, match="is being run by another process"),
     ):
         gansearch.resume(there, tracking="off")
