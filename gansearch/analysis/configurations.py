@@ -240,8 +240,8 @@ def profiles(evidence: Evidence) -> pd.DataFrame:
     costs = np.unique(np.concatenate([group.costs for group in groups])) if groups else np.array([])
     thresholds = costs[np.isfinite(costs)]
     if len(thresholds) > THRESHOLDS_SHOWN:
-        places = np.linspace(0, len(thresholds) - 1, THRESHOLDS_SHOWN).round().astype(int)
-        thresholds = thresholds[places]
+        shown = np.linspace(0, len(thresholds) - 1, THRESHOLDS_SHOWN).round().astype(int)
+        thresholds = thresholds[shown]
     if not len(thresholds):
         return frame([], columns)
     parts = []

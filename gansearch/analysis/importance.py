@@ -196,19 +196,19 @@ def outcomes_by(evidence: Evidence, axis: str, bins: int = 8) -> pd.DataFrame:
     edges = None
     if isinstance(kind, Choice):
         labels = [str(label) for label in kind.options]
-        places = [labels.index(str(value)) for value in values]
+        bin_of = [labels.index(str(value)) for value in values]
     elif isinstance(kind, Int) and kind.high - kind.low < bins:
         labels = [str(value) for value in range(kind.low, kind.high + 1)]
-        places = [int(value) - kind.low for value in values]
+        bin_of = [int(value) - kind.low for value in values]
     else:
         scale = Coordinate.of(axis, evidence.axes)
         edges = [float(edge) for edge in scale.values(np.linspace(0, 1, bins + 1))]
         labels = [f"{low:.2g} to {high:.2g}" for low, high in itertools.pairwise(edges)]
         unit = scale.unit(np.asarray(values, dtype=float)) if values else np.empty(0)
-        places = np.clip((unit * bins).astype(int), 0, bins - 1).tolist()
+        bin_of = np.clip((unit * bins).astype(int), 0, bins - 1).tolist()
     counts = np.zeros((len(labels), len(Outcome)), dtype=int)
     order = list(Outcome)
-    for row, (_, record) in zip(places, present, strict=True):
+    for row, (_, record) in zip(bin_of, present, strict=True):
         counts[row, order.index(record.outcome)] += 1
     absent = len(known) - len(present)
     table = table_of(counts, [o.value for o in Outcome], axis=axis, edges=edges, absent=absent)

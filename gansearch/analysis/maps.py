@@ -42,7 +42,7 @@ from gansearch.analysis.trials import (
     families,
     numeric,
     of_family,
-    place,
+    path_and_options,
     table_of,
     verdict,
 )
@@ -179,7 +179,7 @@ def safe_rates(evidence: Evidence, level: float = 0.9, *, seeds: bool = True) ->
         `high`, where it is all but excluded that any is.
     """
     rows = []
-    paths = {place(name, evidence.axes)[0] for name in numeric(evidence.axes)}
+    paths = {path_and_options(name, evidence.axes)[0] for name in numeric(evidence.axes)}
     others = sorted(path for path in paths if path.endswith(".lr") and path not in RATES)
     rates = [*(path for path in RATES if path in paths), *others]
     records = _records(evidence, seeds)
@@ -286,9 +286,9 @@ def _bandwidth(sample: Sample) -> float:
 def _pair(evidence: Evidence, x: str | None, y: str | None) -> tuple[Coordinate, Coordinate] | None:
     """The coordinates of a map; None where no two are to be had."""
     axes = evidence.axes
-    paths = [place(name, axes)[0] for name in numeric(axes)]
+    paths = [path_and_options(name, axes)[0] for name in numeric(axes)]
     usual = [rate for rate in RATES if rate in paths] + [
-        n for n in numeric(axes) if place(n, axes)[0] not in RATES
+        n for n in numeric(axes) if path_and_options(n, axes)[0] not in RATES
     ]
     first = x or next((name for name in usual if name != y), None)
     second = y or next((name for name in usual if name != first), None)

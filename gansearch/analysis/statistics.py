@@ -186,15 +186,15 @@ def _weights(n: int, name: str) -> Array:
         return np.full(n, 1 / n)
     if name == "iqm":
         return np.asarray(np.diff(np.clip(np.arange(n + 1), n / 4, 3 * n / 4)) / (n / 2))
-    place = round(_LEVELS[name] * (n - 1), 9)  # a place that is whole gives its neighbour no weight
-    return np.asarray(np.maximum(1 - np.abs(np.arange(n) - place), 0.0))
+    position = round(_LEVELS[name] * (n - 1), 9)  # a whole one gives its neighbour no weight
+    return np.asarray(np.maximum(1 - np.abs(np.arange(n) - position), 0.0))
 
 
 @lru_cache(maxsize=64)
 def _resamples(n: int) -> NDArray[np.int32]:
-    """LocalPaths in a sorted sample of n values, B x n: a resample's places in order give it sorted."""
-    places = np.random.default_rng(n).integers(0, n, (RESAMPLES, n), dtype=np.int32)
-    return np.sort(places, axis=1)
+    """Positions in a sorted sample of n values, B x n, in order: so each resample is sorted, too."""
+    positions = np.random.default_rng(n).integers(0, n, (RESAMPLES, n), dtype=np.int32)
+    return np.sort(positions, axis=1)
 
 
 def _order_statistics(ordered: Array, level: float) -> tuple[Array, Array]:
@@ -376,10 +376,10 @@ def ranks(costs: Sequence[Array], score: str = "iqm") -> list[Rank]:
     points = np.array([_keys(sample, score) for sample in samples])
     draws = np.stack([_drawn_keys(sample, score, k) for k, sample in enumerate(samples)], axis=1)
     point = _competition_ranks(points[None])[0]
-    places = _competition_ranks(draws)
-    firsts = places == 1
+    ranks = _competition_ranks(draws)
+    firsts = ranks == 1
     first = (firsts / firsts.sum(axis=1, keepdims=True)).mean(axis=0)
-    low, high = np.quantile(places, [TAIL, 1 - TAIL], axis=0, method="inverted_cdf")
+    low, high = np.quantile(ranks, [TAIL, 1 - TAIL], axis=0, method="inverted_cdf")
     certainty = [
         (int(a), int(b), float(f)) if len(sample) >= 3 else (None, None, None)
         for sample, a, b, f in zip(samples, low, high, first, strict=True)
@@ -410,9 +410,9 @@ def _competition_ranks(keys: Array) -> Array:
     ordered = np.take_along_axis(keys, order[..., None], axis=1)
     fresh = np.ones(order.shape, bool)
     fresh[:, 1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=-1)
-    place = np.maximum.accumulate(np.where(fresh, np.arange(1, order.shape[1] + 1), 0), axis=-1)
-    result = np.empty_like(place)
-    np.put_along_axis(result, order, place, -1)
+    rank = np.maximum.accumulate(np.where(fresh, np.arange(1, order.shape[1] + 1), 0), axis=-1)
+    result = np.empty_like(rank)
+    np.put_along_axis(result, order, rank, -1)
     return result
 
 
@@ -506,8 +506,8 @@ def expected_best(costs: ArrayLike, trials: ArrayLike | None = None) -> Expected
     rng = np.random.default_rng(n)
     draws = np.empty((BAND_RESAMPLES, len(ks)))
     for start in range(0, BAND_RESAMPLES, 100):  # of 5,000 trials, 100 resamples are 4 MB
-        places = np.sort(rng.integers(0, n, (100, n)), axis=1) if n else np.zeros((100, 0), int)
-        draws[start : start + 100] = _expectation(ordered[places], weights)[0]
+        positions = np.sort(rng.integers(0, n, (100, n)), axis=1) if n else np.zeros((100, 0), int)
+        draws[start : start + 100] = _expectation(ordered[positions], weights)[0]
     low, high = _quantiles_of_said(draws)
     return ExpectedBest(ks, value[0], low, high, np.clip(1 - chance[0], 0, 1))
 

@@ -82,9 +82,8 @@ class Coordinate:
         Raises:
             ValueError: no numeric axis is there.
         """
-        named = (
-            [axes[name]] if name in axes else [a for n, a in axes.items() if place(n, axes)[0] == name]
-        )
+        under = [axis for n, axis in axes.items() if path_and_options(n, axes)[0] == name]
+        named = [axes[name]] if name in axes else under
         ranges = [axis for axis in named if isinstance(axis, Float | Int)]
         if not ranges:
             raise ValueError(
@@ -159,7 +158,7 @@ class Sample:
 def numeric(axes: Mapping[str, Axis]) -> list[str]:
     """The axes that are numbers, by name: those that every trial has first."""
     names = [name for name, axis in axes.items() if isinstance(axis, Float | Int)]
-    return sorted(names, key=lambda name: bool(place(name, axes)[1]))
+    return sorted(names, key=lambda name: bool(path_and_options(name, axes)[1]))
 
 
 def reading(record: TrialRecord, name: str, axes: Mapping[str, Axis]) -> Any:
@@ -171,7 +170,7 @@ def reading(record: TrialRecord, name: str, axes: Mapping[str, Axis]) -> Any:
 
 def value_at(config: Mapping[str, Any], name: str, axes: Mapping[str, Axis]) -> Any:
     """A configuration's value of an axis, or at a path; None if it has none."""
-    path, options = place(name, axes)
+    path, options = path_and_options(name, axes)
     if any(not _is_option(_at(config, at), label) for at, label in options):
         return None
     value = _at(config, path)
@@ -181,7 +180,7 @@ def value_at(config: Mapping[str, Any], name: str, axes: Mapping[str, Axis]) -> 
     return value
 
 
-def place(name: str, axes: Mapping[str, Axis]) -> tuple[str, list[tuple[str, str]]]:
+def path_and_options(name: str, axes: Mapping[str, Axis]) -> tuple[str, list[tuple[str, str]]]:
     """An axis' path in the configuration, and the options under which it exists, as (path, label).
 
     `loss.wasserstein.penalty.weight` is at `loss.penalty.weight`, where `loss` is `wasserstein`.
@@ -195,7 +194,7 @@ def place(name: str, axes: Mapping[str, Axis]) -> tuple[str, list[tuple[str, str
         if leading:  # labels may hold dots: `my.parts:Loss`
             label = max(leading, key=len)
             path = above + path[len(f"{above}.{label}") :]
-            options.append((place(above, axes)[0], label))
+            options.append((path_and_options(above, axes)[0], label))
     return path, options
 
 

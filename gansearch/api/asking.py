@@ -54,8 +54,8 @@ def load_study(
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.training.validation import load_study as read  # noqa: PLC0415
 
-    place = combined(where, options, StoredOptions)
-    known = Known(files.place(path).parent, place.runs, place.storage)
+    where = combined(where, options, StoredOptions)
+    known = Known(files.place(path).parent, where.runs, where.storage)
     spec, images = read(
         path, LocalPaths.of_environment(data).data, overrides, find=known, learn=known.learn
     )

@@ -30,8 +30,8 @@ def find(
     """
     if isinstance(name, StoredStudy):
         return name
-    place = combined(where, options, StoredOptions)
-    return StoredStudy.find(None if name is None else str(name), place.runs, place.storage)
+    where = combined(where, options, StoredOptions)
+    return StoredStudy.find(None if name is None else str(name), where.runs, where.storage)
 
 
 def evidence(

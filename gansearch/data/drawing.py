@@ -57,8 +57,8 @@ def scatter(points: np.ndarray, real: np.ndarray) -> Image.Image:
     if len(real):
         panels.append(_panel(real, low, high, REAL, "real"))
     whole = Image.new("RGB", (SIDE * len(panels), SIDE), "white")
-    for place, panel in enumerate(panels):
-        whole.paste(panel, (place * SIDE, 0))
+    for column, panel in enumerate(panels):
+        whole.paste(panel, (column * SIDE, 0))
     return whole
 
 

@@ -365,12 +365,12 @@ class DatabaseStorage(RDBStorage, TrialStorage):
         if away and tries == 1 and (lost or self.patience):
             return
         reason = cause_of(error, self.engine.url.password)
-        place = shown(self.engine.url)
+        address = shown(self.engine.url)
         if not away:
-            raise StorageError(f"the database at {place} refuses: {reason}") from error
+            raise StorageError(f"the database at {address} refuses: {reason}") from error
         if waited >= self.patience or self.give_up():
             mend = "`gansearch resume` goes on when it does" if self.patience else "is it there?"
-            self._gone = StorageError(f"the database at {place} does not answer ({reason}): {mend}")
+            self._gone = StorageError(f"the database at {address} does not answer ({reason}): {mend}")
             raise self._gone from error
         if tries == 2:
             text = "the database does not answer (%s); waiting for it, for %.0f min at most"

@@ -67,20 +67,20 @@ class JournalFile(JournalFileBackend):
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """All logs from a number on; a line that is not whole yet is left for the next time."""
-        number, place = self._read if self._read[0] <= log_number_from else (0, 0)
-        if self._own and (number, place) == self._read and self._alone():
+        number, offset = self._read if self._read[0] <= log_number_from else (0, 0)
+        if self._own and (number, offset) == self._read and self._alone():
             yield from self._read_own(log_number_from)
             return
         self._own.clear()
         with self._path.open("rb") as file:
-            file.seek(place)
+            file.seek(offset)
             lines = itertools.takewhile(lambda line: line.endswith(b"\n"), file)
             for line in itertools.islice(lines, log_number_from - number):
-                number, place = number + 1, place + len(line)
+                number, offset = number + 1, offset + len(line)
             while batch := list(itertools.islice(lines, self._LINES)):
                 yield from json.loads(b"[" + b",".join(batch) + b"]")
-                number, place = number + len(batch), place + sum(map(len, batch))
-        self._read = (number, place)
+                number, offset = number + len(batch), offset + sum(map(len, batch))
+        self._read = (number, offset)
 
     def _alone(self) -> bool:
         """Whether nothing follows what was read but what this process wrote."""
@@ -88,9 +88,9 @@ class JournalFile(JournalFileBackend):
 
     def _read_own(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         while self._own:
-            number, place = self._read
+            number, offset = self._read
             size, log = self._own.popleft()
-            self._read = (number + 1, place + size)
+            self._read = (number + 1, offset + size)
             if number >= log_number_from:
                 yield log
 

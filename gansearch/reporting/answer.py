@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gansearch.analysis.rows import Row, rows_of
-from gansearch.analysis.trials import place, value_at
+from gansearch.analysis.trials import path_and_options, value_at
 from gansearch.analysis.wording import (
     count,
     interval,
@@ -82,7 +82,9 @@ def values_of(config: Mapping[str, Any], params: Mapping[str, Any], axes: Mappin
     """
     names = sorted(axes, key=lambda name: (not name.endswith(".lr"), name.count(".") > 0, name))
     values = {name: params.get(name, value_at(config, name, axes)) for name in names}
-    told = {place(name, axes)[0]: value for name, value in values.items() if value is not None}
+    told = {
+        path_and_options(name, axes)[0]: value for name, value in values.items() if value is not None
+    }
     return ", ".join(f"{path} = {_plain(value)}" for path, value in told.items())
 
 
@@ -123,9 +125,9 @@ def _certainty(findings: Findings, best: Row) -> Iterator[str]:
     if len(findings.rows) < 2 or missing(best["rank_high"]):
         return
     low, high = int(best["rank_low"]), int(best["rank_high"])
-    place = f"Its rank is {low}" if low == high else f"Its rank lies between {low} and {high}"
+    rank = f"Its rank is {low}" if low == high else f"Its rank lies between {low} and {high}"
     first = "" if missing(best["p_first"]) else f" (first in {share(best['p_first'])} of them)"
-    yield f"{place} of {len(findings.rows)} in 95 % of the resamples of the seeds{first}."
+    yield f"{rank} of {len(findings.rows)} in 95 % of the resamples of the seeds{first}."
 
 
 def _chosen(findings: Findings, best: Row) -> Iterator[str]:

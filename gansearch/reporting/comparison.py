@@ -150,8 +150,8 @@ def unique_names(evidences: Sequence[Evidence]) -> list[str]:
     """The studies' names; two of one name are told apart by their place."""
     counts = Counter(evidence.name for evidence in evidences)
     return [
-        f"{evidence.name} ({place})" if counts[evidence.name] > 1 else evidence.name
-        for place, evidence in enumerate(evidences, start=1)
+        f"{evidence.name} ({number})" if counts[evidence.name] > 1 else evidence.name
+        for number, evidence in enumerate(evidences, start=1)
     ]
 
 

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Ticks = list[tuple[float, str]]
-"""LocalPaths in [0, 1] and what stands there."""
+"""Heights in [0, 1] and what stands there."""
 
 
 # --- the stability study --------------------------------------------------------------------------
@@ -81,15 +81,15 @@ def ranking(
     good = seeds[seeds["counts"] == "success"]
     log_if_wide(axes, "x", good["best"], table["iqm_low"], table["iqm_high"])
     jitter = np.random.default_rng(0)
-    for place, row in enumerate(rows):
+    for height, row in enumerate(rows):
         values = good.loc[good["configuration"] == row["configuration"], "best"].to_numpy(float)
         colour = palette.colour(row["family"])
-        heights = place + jitter.uniform(-0.22, 0.22, len(values))
+        heights = height + jitter.uniform(-0.22, 0.22, len(values))
         axes.scatter(values, heights, s=9, color=colour, alpha=0.45, linewidths=0, zorder=2)
-        interval_mark(axes, place, row, "iqm", colour)
+        interval_mark(axes, height, row, "iqm", colour)
         failed = row["seeds"] - row["successes"]
         if failed:
-            side_note(axes, place, f"✕ {failed:.0f}/{row['seeds']:.0f}", FAILURE)
+            side_note(axes, height, f"✕ {failed:.0f}/{row['seeds']:.0f}", FAILURE)
     axes.set_xlabel(f"best {metric} of a run ({better(goal)})")
     return figure
 
@@ -98,10 +98,10 @@ def rank_intervals(table: pd.DataFrame, palette: Palette) -> Figure:
     """Each configuration's rank with its interval, and how often it is first among resamples."""
     rows = rows_of(table)
     figure, axes = forest(rows, palette)
-    for place, row in enumerate(rows):
-        interval_mark(axes, place, row, "rank", palette.colour(row["family"]))
+    for height, row in enumerate(rows):
+        interval_mark(axes, height, row, "rank", palette.colour(row["family"]))
         if math.isfinite(row["p_first"]):
-            side_note(axes, place, f"{100 * row['p_first']:.0f} %")
+            side_note(axes, height, f"{100 * row['p_first']:.0f} %")
     whole_numbers(axes)
     axes.set_xlim(left=0.5)
     axes.set_xlabel("rank (95 % interval); right: P(first)")
@@ -112,9 +112,9 @@ def success_rates(table: pd.DataFrame, palette: Palette) -> Figure:
     """Each configuration's share of seeds that trained to the end, with its 95 % interval."""
     rows = rows_of(table)
     figure, axes = forest(rows, palette)
-    for place, row in enumerate(rows):
-        interval_mark(axes, place, row, "success_rate", palette.colour(row["family"]), "success")
-        side_note(axes, place, f"{row['successes']:.0f}/{row['seeds']:.0f}")
+    for height, row in enumerate(rows):
+        interval_mark(axes, height, row, "success_rate", palette.colour(row["family"]), "success")
+        side_note(axes, height, f"{row['successes']:.0f}/{row['seeds']:.0f}")
     percent(axes, "x")
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("runs that trained to the end (95 % interval)")
@@ -164,12 +164,12 @@ def superiority(pairs: pd.DataFrame, order: Sequence[str]) -> Figure:
 
 def _square(pairs: pd.DataFrame, order: Sequence[str]) -> tuple[Array, Array]:
     """The probabilities as a matrix with NaN on its diagonal, and 1 where they differ from one half."""
-    place = {label: i for i, label in enumerate(order)}
+    row_of = {label: i for i, label in enumerate(order)}
     matrix = np.full((len(order), len(order)), math.nan)
     sure = np.zeros_like(matrix)
     for row in rows_of(pairs):
-        if row["a"] in place and row["b"] in place:
-            i, j = place[row["a"]], place[row["b"]]
+        if row["a"] in row_of and row["b"] in row_of:
+            i, j = row_of[row["a"]], row_of[row["b"]]
             matrix[i, j], matrix[j, i] = row["p"], 1 - row["p"]
             sure[i, j] = sure[j, i] = round(row["low"], 2) > 0.5 or round(row["high"], 2) < 0.5
     return matrix, sure
@@ -229,11 +229,11 @@ def winners_curse(table: pd.DataFrame, palette: Palette, metric: str, goal: Goal
     rows = rows_of(table)
     figure, axes = forest(rows, palette)
     log_if_wide(axes, "x", table["searched"], table["iqm"])
-    for place, row in enumerate(rows):
+    for height, row in enumerate(rows):
         colour = palette.colour(row["family"])
-        axes.plot([row["searched"], row["iqm"]], [place, place], color=colour, lw=0.9, zorder=1)
-        interval_mark(axes, place, row, "iqm", colour)
-        axes.plot(row["searched"], place, "o", mfc="white", mec=colour, mew=1.2, ms=6, zorder=4)
+        axes.plot([row["searched"], row["iqm"]], [height, height], color=colour, lw=0.9, zorder=1)
+        interval_mark(axes, height, row, "iqm", colour)
+        axes.plot(row["searched"], height, "o", mfc="white", mec=colour, mew=1.2, ms=6, zorder=4)
     axes.set_xlabel(f"{metric} ({better(goal)})")
     return figure
 
@@ -280,11 +280,11 @@ def tolerance(table: pd.DataFrame, centre: str, colour: str) -> Figure:
     figure, axes = panel(rows_height(len(rows), each=0.2))
     axes.axvline(1.0, color=INK, lw=0.8)
     log_if_wide(axes, "x", table["ratio"])
-    for place, row in enumerate(rows):
-        interval_mark(axes, place, row, "ratio", colour)
+    for height, row in enumerate(rows):
+        interval_mark(axes, height, row, "ratio", colour)
         if row["seeds"] > 0:
             successes = f"{row['success_rate'] * row['seeds']:.0f}/{row['seeds']:.0f}"
-            side_note(axes, place, successes, FAILURE if row["success_rate"] < 1 else INK)
+            side_note(axes, height, successes, FAILURE if row["success_rate"] < 1 else INK)
     labels = [f"{short(row['axis'], 24)} \N{MULTIPLICATION SIGN} {row['factor']:.3g}" for row in rows]
     label_rows(axes, labels, [INK] * len(rows))
     axes.set_xlabel("IQM over the unchanged one's")
@@ -409,9 +409,9 @@ def importance(table: pd.DataFrame, targets: Mapping[str, str], limit: int = 10)
     present = [target for target in targets if target in wide]
     thick = 0.8 / max(len(present), 1)
     for i, (target, colour) in enumerate(zip(present, ("#3B6FA0", FAILURE), strict=False)):
-        places = np.arange(len(order)) + (i - (len(present) - 1) / 2) * thick
+        heights = np.arange(len(order)) + (i - (len(present) - 1) / 2) * thick
         shares = wide.loc[order, target].fillna(0).to_numpy(float)
-        axes.barh(places, shares, thick * 0.9, color=colour, label=targets[target])
+        axes.barh(heights, shares, thick * 0.9, color=colour, label=targets[target])
     label_rows(axes, [short(axis, 30) for axis in order], [INK] * len(order))
     percent(axes, "x")
     axes.set_xlim(left=0)
@@ -436,8 +436,8 @@ def outcomes_by(table: pd.DataFrame, name: str) -> Figure:
         colour = OUTCOME_COLOURS[outcome]
         axes.bar(range(len(table)), shares, 0.82, bottom=base, color=colour, label=outcome.value)
         base += shares
-    for place, total in enumerate(totals):
-        axes.text(place, 1.01, f"n={total:.0f}", ha="center", va="bottom", fontsize=6)
+    for column, total in enumerate(totals):
+        axes.text(column, 1.01, f"n={total:.0f}", ha="center", va="bottom", fontsize=6)
     edges = table.attrs.get("edges")
     if edges:
         ticks(axes, "x", np.arange(len(edges)) - 0.5, [number(float(f"{e:.2g}")) for e in edges])
@@ -524,16 +524,16 @@ def parallel(
     from matplotlib.collections import LineCollection  # noqa: PLC0415
 
     figure, axes = panel(HEIGHT + 0.6)
-    places = np.arange(lines.shape[1], dtype=float)
-    segments = [np.column_stack([places, row])[np.isfinite(row)] for row in lines.to_numpy(float)]
+    positions = np.arange(lines.shape[1], dtype=float)
+    segments = [np.column_stack([positions, row])[np.isfinite(row)] for row in lines.to_numpy(float)]
     colours = [palette.colour(family) for family in families]
     faint = float(np.clip(60 / max(len(lines), 1), 0.1, 0.6))
     axes.add_collection(LineCollection(segments, colors=colours, linewidths=0.8, alpha=faint))
     halo = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
-    for place, column in enumerate(lines.columns):
-        axes.axvline(place, color=SOFT, lw=0.8)
+    for position, column in enumerate(lines.columns):
+        axes.axvline(position, color=SOFT, lw=0.8)
         for height, text in marks[column]:
-            axes.text(place + 0.04, height, text, fontsize=6.5, va="center", bbox=halo)
+            axes.text(position + 0.04, height, text, fontsize=6.5, va="center", bbox=halo)
     axes.set_xlim(-0.1, lines.shape[1] - 0.55)
     axes.set_ylim(-0.04, 1.04)
     axes.set_yticks([])
@@ -550,10 +550,11 @@ def scaled(values: pd.Series, axis: Axis) -> tuple[Array, Ticks]:
     """Values of an axis about [0, 1] on its own scale (NaN: it is not there), and ticks for it."""
     if isinstance(axis, Choice):
         labels = [str(label) for label in axis.options]
-        places = dict(zip(labels, np.linspace(0, 1, len(labels)).tolist(), strict=True))
-        found = np.array([places.get(str(value), math.nan) for value in values], float)
-        found += np.random.default_rng(0).uniform(-0.02, 0.02, len(found))  # lines side by side
-        return found, [(at, short(label, 14)) for label, at in places.items()]
+        heights = dict(zip(labels, np.linspace(0, 1, len(labels)).tolist(), strict=True))
+        coordinates = np.array([heights.get(str(value), math.nan) for value in values], float)
+        side_by_side = np.random.default_rng(0).uniform(-0.02, 0.02, len(coordinates))
+        coordinates += side_by_side
+        return coordinates, [(at, short(label, 14)) for label, at in heights.items()]
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(float)
     low, high = float(axis.low), float(axis.high)
     marks = [(0.0, number(low)), (1.0, number(high))]
@@ -568,11 +569,11 @@ def scaled_values(values: Array, goal: Goal) -> tuple[Array, Ticks]:
     finite = np.sort(costs[np.isfinite(costs)])
     if not len(finite):
         return np.full(len(costs), math.nan), []
-    places = 1 - np.searchsorted(finite, costs, "left") / max(len(finite) - 1, 1)
+    heights = 1 - np.searchsorted(finite, costs, "left") / max(len(finite) - 1, 1)
     marks = [
         (1 - q, number(cost(float(f"{np.quantile(finite, q):.3g}"), goal))) for q in (0.0, 0.5, 1.0)
     ]
-    return np.where(np.isfinite(costs), np.clip(places, 0, 1), math.nan), marks
+    return np.where(np.isfinite(costs), np.clip(heights, 0, 1), math.nan), marks
 
 
 def thumbnail(path: Place, width: int = 512) -> bytes:

@@ -19,8 +19,8 @@ def regret_curves(found: Replay) -> Figure:
     figure, axes = panel(HEIGHT + 0.4)
     recording = found.recording
     least = NEAR * abs(recording.best) / 5 or 1e-12  # below that a regret is none
-    for place, result in enumerate(found.results):
-        curve, colour = regret(result, recording), FAMILY_COLOURS[place % len(FAMILY_COLOURS)]
+    for number, result in enumerate(found.results):
+        curve, colour = regret(result, recording), FAMILY_COLOURS[number % len(FAMILY_COLOURS)]
         low, middle, high = (
             np.maximum(values, least) for values in (curve.low, curve.middle, curve.high)
         )

@@ -48,8 +48,7 @@ def maps(findings: Findings) -> Section | None:
     }
     shown = list(drawn.items())[:MAPS_SHOWN]
     pictures = [
-        _map(place, family, grid, points)
-        for place, (family, (grid, points)) in enumerate(shown, start=1)
+        _map(nth, family, grid, points) for nth, (family, (grid, points)) in enumerate(shown, start=1)
     ]
     tables = [_rates(findings)] if len(findings.safe_rates) else []
     if not pictures and not tables:
@@ -63,7 +62,7 @@ def maps(findings: Findings) -> Section | None:
     return Section("maps", "Stability maps", said, tables=tables, pictures=pictures)
 
 
-def _map(place: int, family: str, grid: pd.DataFrame, points: pd.DataFrame) -> Picture:
+def _map(nth: int, family: str, grid: pd.DataFrame, points: pd.DataFrame) -> Picture:
     facts = {str(key): value for key, value in grid.attrs.items()}
     counts = _counts(facts)
     caption = (
@@ -72,7 +71,7 @@ def _map(place: int, family: str, grid: pd.DataFrame, points: pd.DataFrame) -> P
     )
     alt = f"Stability map of {family} over {facts['x']} and {facts['y']}: {counts}."
     figure = figures.stability_map(grid, points, family)
-    return Picture(f"stability_map-{place}", caption, alt, figure)
+    return Picture(f"stability_map-{nth}", caption, alt, figure)
 
 
 def _counts(facts: Mapping[str, Any]) -> str:
@@ -194,8 +193,8 @@ def mattered(findings: Findings, palette: Palette) -> Section | None:
     """Which axes decided the value, and which failure."""
     axes = _important_axes(findings)
     pictures = list(_importance(findings))
-    for place, axis in enumerate(axes[:AXES_SHOWN], start=1):
-        pictures += _along(findings, palette, axis, place)
+    for nth, axis in enumerate(axes[:AXES_SHOWN], start=1):
+        pictures += _along(findings, palette, axis, nth)
     pictures += _parallel(findings, palette, axes[:PARALLEL_SHOWN])
     if not pictures:
         return None
@@ -225,7 +224,7 @@ def _importance(findings: Findings) -> Iterator[Picture]:
         yield Picture(f"importance-{evaluator}", caption, f"Importance by {evaluator}.", figure)
 
 
-def _along(findings: Findings, palette: Palette, name: str, place: int) -> Iterator[Picture]:
+def _along(findings: Findings, palette: Palette, name: str, nth: int) -> Iterator[Picture]:
     """The values and the outcomes along one axis."""
     e = findings.evidence
     points = findings.slices[findings.slices["axis"] == name]
@@ -235,10 +234,10 @@ def _along(findings: Findings, palette: Palette, name: str, place: int) -> Itera
     if np.isfinite(points["value"].to_numpy(float)).any():
         figure = figures.slices(points, name, e.axes[name], palette, e.metric, e.goal)
         caption = f"Best {e.metric} of {trials} over {name}; ✕: trials without a value."
-        yield Picture(f"slice-{place}", caption, f"Best {e.metric} over {name}.", figure)
+        yield Picture(f"slice-{nth}", caption, f"Best {e.metric} over {name}.", figure)
     figure = figures.outcomes_by(outcomes_by(e, name), name)
     caption = f"How {trials} of the search ended, by {name}."
-    yield Picture(f"outcomes-{place}", caption, f"Outcomes by {name}.", figure)
+    yield Picture(f"outcomes-{nth}", caption, f"Outcomes by {name}.", figure)
 
 
 def _parallel(findings: Findings, palette: Palette, axes: Sequence[str]) -> Iterator[Picture]:

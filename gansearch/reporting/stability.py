@@ -83,12 +83,12 @@ def ranking(findings: Findings, palette: Palette) -> Section:
 
 
 def _ranking_row(row: Row, by: str) -> list[str]:
-    place = f"{row['rank']:.0f}"
+    rank = f"{row['rank']:.0f}"
     if not missing(row["rank_low"]) and row["rank_low"] != row["rank_high"]:
-        place += f" [{row['rank_low']:.0f}, {row['rank_high']:.0f}]"
+        rank += f" [{row['rank_low']:.0f}, {row['rank_high']:.0f}]"
     quantiles = f"{number(row['q10'])} to {number(row['q90'])}" if row["successes"] >= FEW else DASH
     return [
-        place,
+        rank,
         row["configuration"],
         row["family"],
         share(row["score"]) if by == "success" else number(row["score"]),
@@ -209,7 +209,7 @@ def training(findings: Findings, palette: Palette) -> Section | None:
     reports = _reports(findings, [row["configuration"] for row in shown])
     everything = reports["value"].to_numpy(float)
     pictures = []
-    for place, row in enumerate(shown, start=1):
+    for nth, row in enumerate(shown, start=1):
         label, counts = row["configuration"], (int(row["successes"]), int(row["seeds"]))
         mine = reports[reports["configuration"] == label]
         if not np.isfinite(mine["value"].to_numpy(float)).any():
@@ -224,7 +224,7 @@ def training(findings: Findings, palette: Palette) -> Section | None:
             f"{label} ({row['family']}): median and 10 to 90 % of the seeds that succeeded, "
             f"n = {counts[0]}{red}."
         )
-        pictures.append(Picture(f"curve-{place}", caption, f"Training curve of {label}.", figure))
+        pictures.append(Picture(f"curve-{nth}", caption, f"Training curve of {label}.", figure))
     said = ["All on one scale."] if len(pictures) > 1 else []
     return Section("training", "Training curves", said, pictures=pictures) if pictures else None
 
@@ -366,7 +366,7 @@ def tolerance(findings: Findings, palette: Palette) -> Section | None:
     )
     families = {candidate.label: candidate.family for candidate in findings.evidence.roster.candidates}
     pictures = []
-    for place, (of, arms) in enumerate(table.groupby("of", sort=False), start=1):
+    for nth, (of, arms) in enumerate(table.groupby("of", sort=False), start=1):
         centre, changed = str(of), arms[arms["factor"] != 1]
         caption = (
             f"{centre} with one value changed: its IQM over the unchanged one's (above 1 is worse) "
@@ -374,7 +374,7 @@ def tolerance(findings: Findings, palette: Palette) -> Section | None:
         )
         figure = figures.tolerance(changed, centre, palette.colour(families.get(centre, "")))
         alt = f"What changes of {centre} cost."
-        pictures.append(Picture(f"tolerance-{place}", caption, alt, figure))
+        pictures.append(Picture(f"tolerance-{nth}", caption, alt, figure))
     tables = [Table.of("What it bears", ["configuration", "axis", "what it bears~"], rows, note)]
     return Section("tolerance", "Tolerance", tables=tables, pictures=pictures)
 

@@ -245,29 +245,29 @@ def label_rows(axes: Axes, labels: Sequence[str], colours: Sequence[str]) -> Non
         tick.set_color(colour)
 
 
-def interval_mark(axes: Axes, place: float, row: Row, name: str, colour: str, stem: str = "") -> None:
+def interval_mark(axes: Axes, height: float, row: Row, name: str, colour: str, stem: str = "") -> None:
     """A diamond at a row's value and a bar over its interval; nothing where there is no value."""
     value, low, high = row[name], row[f"{stem or name}_low"], row[f"{stem or name}_high"]
     if math.isfinite(value) and math.isfinite(low) and math.isfinite(high):
-        axes.plot([low, high], [place, place], color=colour, lw=2.2, solid_capstyle="butt", zorder=3)
+        axes.plot([low, high], [height, height], color=colour, lw=2.2, solid_capstyle="butt", zorder=3)
     if math.isfinite(value):
-        axes.plot(value, place, "D", color=colour, mec="white", mew=0.8, ms=5, zorder=5)
+        axes.plot(value, height, "D", color=colour, mec="white", mew=0.8, ms=5, zorder=5)
 
 
-def side_note(axes: Axes, place: float, text: str, colour: str = INK) -> None:
+def side_note(axes: Axes, height: float, text: str, colour: str = INK) -> None:
     """A word at the right end of a line."""
     where = axes.get_yaxis_transform()
-    axes.text(1.02, place, text, va="center", fontsize=7, color=colour, transform=where)
+    axes.text(1.02, height, text, va="center", fontsize=7, color=colour, transform=where)
 
 
 # --- axes -----------------------------------------------------------------------------------------
 
 
 def ticks(
-    axes: Axes, which: str, places: Iterable[float], labels: Sequence[str], *, aslant: bool = False
+    axes: Axes, which: str, positions: Iterable[float], labels: Sequence[str], *, aslant: bool = False
 ) -> None:
     """Ticks with these labels along `x` or `y`."""
-    getattr(axes, f"set_{which}ticks")(list(places))
+    getattr(axes, f"set_{which}ticks")(list(positions))
     slant = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if aslant else {}
     getattr(axes, f"set_{which}ticklabels")(list(labels), **slant)
 

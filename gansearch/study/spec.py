@@ -186,11 +186,11 @@ def _learnt(spec: StudySpec, learn: Learn | None) -> tuple[tuple[Learnt, ...], M
     """What each earlier study teaches that the search is to learn from, and why one teaches nothing."""
     learnt: list[Learnt] = []
     mistakes: Mistakes = []
-    for place, earlier in enumerate(spec.plan.search.learn_from if learn else []):
+    for index, earlier in enumerate(spec.plan.search.learn_from if learn else []):
         try:
             learnt += [learn(earlier, spec)] if learn else []
         except UserError as error:
-            mistakes.append((("search", "learn_from", place), str(error)))
+            mistakes.append((("search", "learn_from", index), str(error)))
     return tuple(learnt), mistakes
 
 

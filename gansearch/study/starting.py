@@ -61,22 +61,22 @@ def in_order(start: Sequence[Start] | None) -> list[tuple[int | None, Start]]:
     """What is to be tried, the default first, each with its place in the study file, if it has one."""
     if start is None:
         return [(None, Start(config=DEFAULT))]
-    places = list(enumerate(start))
-    first = [item for item in places if item[1].config == DEFAULT][:1]
+    indexed = list(enumerate(start))
+    first = [item for item in indexed if item[1].config == DEFAULT][:1]
     implied: list[tuple[int | None, Start]] = [(None, Start(config=DEFAULT))] if start else []
-    return [*(first or implied), *(item for item in places if item[1].config != DEFAULT)]
+    return [*(first or implied), *(item for item in indexed if item[1].config != DEFAULT)]
 
 
 def find_all(start: Sequence[Start] | None, find: Find) -> tuple[dict[int, Given], Mistakes]:
     """What the files and studies hold that are named, by place, and what could not be read."""
     given: dict[int, Given] = {}
     mistakes: Mistakes = []
-    for place, each in enumerate(start or ()):
+    for index, each in enumerate(start or ()):
         if each.point is None and each.config != DEFAULT:
             try:
-                given[place] = find(each)
+                given[index] = find(each)
             except UserError as error:
-                mistakes.append((("search", "start", place), str(error)))
+                mistakes.append((("search", "start", index), str(error)))
     return given, mistakes
 
 
@@ -99,25 +99,25 @@ def begin(
     points: dict[str, StartPoint] = {}
     notes: list[str] = []
     mistakes: list[tuple[tuple[str | int, ...], str]] = []
-    for place, each in in_order(start):
+    for index, each in in_order(start):
         if each.config == DEFAULT:
             point, amiss = _of_default(default, space)
-            if amiss and place is None:
+            if amiss and index is None:
                 notes.append(f"the search does not begin with the default: {amiss[0]}")
                 continue
             tried = [(DEFAULT, point, amiss)]
         elif each.point is not None:
             tried = [(each.label, *_of_point(each.point, space))]
         else:
-            here = given.get(place, []) if place is not None else []
+            here = given.get(index, []) if index is not None else []
             tried = [(name, *_of_config(config, space, default, check)) for name, config in here]
         for name, point, amiss in tried:
-            mistakes += [(("search", "start", place or 0), f"{name}: {words}") for words in amiss]
+            mistakes += [(("search", "start", index or 0), f"{name}: {words}") for words in amiss]
             if amiss or any(point == other.point for other in points.values()):
                 continue
             if name in points:
                 words = f"two start points are called '{name}': rename one of them"
-                mistakes.append((("search", "start", place or 0), words))
+                mistakes.append((("search", "start", index or 0), words))
             points[name] = StartPoint(name, point)
     return Beginning(tuple(points.values()), tuple(notes), tuple(mistakes))
 

@@ -83,8 +83,10 @@ def log_report(
     except UserError:
         raise
     except Exception as error:  # whatever it is, the report itself is there
-        place = without_password(uri)
-        raise StorageError(f"MLflow at {place} does not take the report: {one_line(error)}") from error
+        address = without_password(uri)
+        raise StorageError(
+            f"MLflow at {address} does not take the report: {one_line(error)}"
+        ) from error
     present = {run.data.tags[CONFIGURATION] for run in found}
     return [label for label in summaries or {} if short_label(label) not in present]
 

@@ -172,8 +172,8 @@ def comparison_url(
     try:
         found = open_client(uri).get_experiment_by_name(study)
     except (MlflowException, OSError) as error:
-        place = without_password(uri)
-        raise StorageError(f"MLflow at {place} does not answer: {one_line(error)}") from error
+        address = without_password(uri)
+        raise StorageError(f"MLflow at {address} does not answer: {one_line(error)}") from error
     if found is None:
         raise UserError(f"MLflow has no study '{study}' yet; `gansearch sync` sends it")
     view = view_key(identity or study, part)

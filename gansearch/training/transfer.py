@@ -13,30 +13,30 @@ from torch import nn
 log = logging.getLogger(__name__)
 
 
-def weights_file(place: str, kind: str) -> Path:
+def weights_file(source: str, kind: str) -> Path:
     """The file of one network's weights: itself, or in an export's folder.
 
     Args:
-        place: the folder, or the file.
+        source: the folder, or the file.
         kind: "generator" or "discriminator".
     """
-    path = Path(place).expanduser()
+    path = Path(source).expanduser()
     return path / f"{kind}.safetensors" if path.is_dir() else path
 
 
-def start_from(network: nn.Module, place: str, kind: str) -> None:
+def start_from(network: nn.Module, source: str, kind: str) -> None:
     """Give a network the weights of an export, all of them; on the meta device only look whether they
     fit.
 
     Args:
         network: freshly built.
-        place: an export's folder, or a file of weights.
+        source: an export's folder, or a file of weights.
         kind: "generator" or "discriminator".
 
     Raises:
         ValueError: there is no such file, or its weights are not those of this network.
     """
-    file = weights_file(place, kind)
+    file = weights_file(source, kind)
     try:
         with safe_open(file, "pt") as stored:
             theirs = {key: tuple(stored.get_slice(key).get_shape()) for key in stored.keys()}  # noqa: SIM118

@@ -12,7 +12,7 @@ from gansearch.analysis.trials import (
     families,
     numeric,
     of_family,
-    place,
+    path_and_options,
     reading,
     verdict,
 )
@@ -59,7 +59,7 @@ GP = "loss.wasserstein.penalty.weight"
     ],
 )
 def test_an_axis_lies_at_a_path_under_its_options(name, path, options):
-    found, under = place(name, AXES)
+    found, under = path_and_options(name, AXES)
     assert (found, set(under)) == (path, options)
 
 
