@@ -64,7 +64,8 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show it.")
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version."),
     ] = False,
 ) -> None:
     """Find GAN hyperparameters that work and keep working."""
@@ -73,7 +74,7 @@ def options(
 @app.command()
 @takes("data", "inception", "runs_dir", "storage")
 def check(study: StudyFile, where: Where, set_: Set = None) -> None:
-    """Validate a study, show what it will do, build every part and try one tiny step."""
+    """Check a study: find its mistakes, show its plan, build every part and try one tiny step."""
     loaded = api.load_study(study, data=where.data, overrides=overrides(set_), where=where)
     terminal.show_study(out, loaded)
     tried = api.check(loaded, data=where.data, inception=where.inception)
@@ -87,14 +88,14 @@ def check(study: StudyFile, where: Where, set_: Set = None) -> None:
 @app.command()
 def parts(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="loss, generator, metric, ...; or study.")
+        str | None, typer.Argument(metavar="[KIND]", help="loss, generator, metric ...; or study.")
     ] = None,
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="A part, your own module:Thing, or a key.")
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As a page of Markdown.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Write it as Markdown.")] = False,
 ) -> None:
-    """Describe every part with its options, and with `study` every key of a study file."""
+    """Describe the parts and their options; with `study`, every key of a study file."""
     sys.stdout.write(api.parts(kind, name, markdown=markdown))
 
 
@@ -124,7 +125,7 @@ def submit(
     trials: Trials = None,
     set_: Set = None,
 ) -> None:
-    """Run a study on a cluster elsewhere, as a Ray job that goes on when this machine is closed."""
+    """Run a study on a remote cluster, as a Ray job that outlives this terminal."""
     job = api.submit(study, address, name=name, overrides=overrides(set_, trials), where=where)
     out.print(f"{job.study}: job {job.id}", highlight=False)
     there = f"{shlex.quote(job.study)} --address {shlex.quote(address)}"
@@ -137,14 +138,14 @@ def logs(
     ctx: typer.Context,
     name: Name,
     where: Where,
-    trial: Annotated[int | None, typer.Option(min=0, help="Of one trial: what it printed.")] = None,
+    trial: Annotated[int | None, typer.Option(min=0, help="Show the output of this trial.")] = None,
     seeds: Annotated[
-        bool, typer.Option("--seeds", help="The trial is of the stability study.")
+        bool, typer.Option("--seeds", help="Count trials of the stability study.")
     ] = False,
-    follow: Annotated[bool, typer.Option("--follow", help="Until the job ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep printing until the job ends.")] = False,
     address: Dashboard = None,
 ) -> None:
-    """What a trial printed and how it failed; on a cluster elsewhere also what the study printed."""
+    """Show what a trial printed and how it failed; of a remote cluster also the study's own output."""
     if address is not None and trial is not None:
         asked = ["--trial", str(trial), *(["--seeds"] if seeds else [])]
         _ask_cluster(address, ["logs", name, *asked], as_said(ctx, where))
@@ -164,11 +165,12 @@ def resume(
     name: Name,
     where: Where,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="In all: also a finished search goes on for more.")
+        int | None,
+        typer.Option(min=1, help="Go on to N trials in all, also after the search has ended."),
     ] = None,
     set_: Set = None,
 ) -> None:
-    """Go on with a study after any kind of interruption; http://HEAD:8265 does so as a Ray job."""
+    """Resume a study after any interruption; with --address http://HEAD:8265 as a Ray job."""
     from gansearch.tuning.extension import wanted  # noqa: PLC0415  imports Optuna
 
     more = wanted(overrides(set_, trials))
@@ -184,29 +186,36 @@ def resume(
 @takes()
 def stability(
     what: Annotated[
-        list[str], typer.Argument(metavar="NAME|CONFIG.yaml...", help="A study, or configurations.")
+        list[str],
+        typer.Argument(metavar="NAME|CONFIG.yaml...", help="A study, or files of configurations."),
     ],
     where: Where,
-    top: Annotated[int | None, typer.Option(min=0, help="How many of the study's best [5].")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="How often each, in all [10].")] = None,
+    top: Annotated[
+        int | None, typer.Option(min=0, help="Take the N best of the study (default: 5).")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Train each on N seeds in all (default: 10).")
+    ] = None,
     per: Annotated[
-        str | None, typer.Option(metavar="study|loss", help="The best of the study, or of each loss.")
+        str | None,
+        typer.Option(metavar="study|loss", help="Take the best of the study, or of each loss."),
     ] = None,
-    default: Annotated[
-        bool | None, typer.Option(help="Whether the default configuration joins them.")
-    ] = None,
+    default: Annotated[bool | None, typer.Option(help="Add the study's default configuration.")] = None,
     around: Annotated[
         float | None,
-        typer.Option(metavar="FACTOR", help="Neighbours instead: each number times 1 -+ FACTOR."),
+        typer.Option(metavar="FACTOR", help="Train neighbours instead: each number times 1 -+ FACTOR."),
     ] = None,
-    of: Annotated[str, typer.Option(help="Whose neighbours: a label or a trial [the best].")] = "",
+    of: Annotated[
+        str, typer.Option(help="Take the neighbours of this label or trial (default: the best).")
+    ] = "",
     axes: Annotated[
-        str, typer.Option(metavar="KEY,KEY", help="Which numbers [those that were searched].")
+        str,
+        typer.Option(metavar="KEY,KEY", help="Vary these numbers (default: those that were searched)."),
     ] = "",
     set_: Set = None,
-    name: Annotated[str | None, typer.Option(help="Of a new study.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name the new study.")] = None,
 ) -> None:
-    """Train configurations again on fresh seeds, unpruned: which of them keeps working?"""
+    """Train configurations again on fresh seeds, without pruning, to see which keep working."""
     _import_from(where.modules)
     result = api.stability(
         *what,
@@ -231,14 +240,15 @@ def report(
     where: Where,
     name: Newest = None,
     target: Annotated[
-        str | None, typer.Option("--out", help="A folder; default: report/ in the study's.")
+        str | None,
+        typer.Option("--out", help="Write into this folder (default: report/ of the study)."),
     ] = None,
     by: By = "iqm",
     threshold: Annotated[
-        float | None, typer.Option(help="A value that counts as reached, for the time to it.")
+        float | None, typer.Option(help="Report the time to reach this value.")
     ] = None,
 ) -> None:
-    """Write a study's report: one HTML file, its tables as CSV, its figures for a paper."""
+    """Write a study's report: one HTML page, its tables as CSV, its figures for a paper."""
     written = api.report(name, out=target, by=by, threshold=threshold, where=where)
     out.print(f"{written.html}", highlight=False, soft_wrap=True)
     if written.unsent:
@@ -251,14 +261,15 @@ def compare(
     names: Annotated[list[str], typer.Argument(metavar="NAME NAME...", help="Studies.")],
     where: Where,
     target: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.csv|FILE.html", help="Write it, too.")
+        Path | None,
+        typer.Option("--out", metavar="FILE.csv|FILE.html", help="Write the table here, too."),
     ] = None,
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Also numbers that were made differently.")
+        bool, typer.Option("--anyway", help="Compare numbers that were made differently, too.")
     ] = False,
     by: By = "iqm",
 ) -> None:
-    """Several studies side by side; numbers made differently are refused."""
+    """Compare studies side by side; numbers that were made differently are refused."""
     from gansearch.reporting.comparison import write_comparison  # noqa: PLC0415
 
     if target is not None and target.suffix not in (".csv", ".html"):
@@ -277,21 +288,25 @@ def replay(
     name: Newest = None,
     sampler: Annotated[
         list[str] | None,
-        typer.Option(metavar="SAMPLER", help="Who proposes; default: trials come as recorded."),
+        typer.Option(
+            metavar="SAMPLER", help="Let this sampler propose (default: trials come as recorded)."
+        ),
     ] = None,
     pruner: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PRUNER", help="Who stops trials, with its options as YAML; default: own and none."
+            metavar="PRUNER",
+            help="Let this pruner stop trials; options as YAML (default: the study's, and none).",
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Trials at once.")] = 2,
-    repeats: Annotated[int, typer.Option(min=1, help="Plays of each policy.")] = 20,
+    workers: Annotated[int, typer.Option(min=1, help="Train N trials at once.")] = 2,
+    repeats: Annotated[int, typer.Option(min=1, help="Play each policy N times.")] = 20,
     target: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.svg|FILE.pdf", help="Draw regret over time.")
+        Path | None,
+        typer.Option("--out", metavar="FILE.svg|FILE.pdf", help="Draw the regret over time."),
     ] = None,
 ) -> None:
-    """Play other samplers and pruners against what a study has recorded, on a simulated clock."""
+    """Replay a study's recorded curves under other samplers and pruners, on a simulated clock."""
     if target is not None and target.suffix not in (".svg", ".pdf"):
         raise UserError(f"--out {target}: must end in .svg or .pdf")
     with err.status("") as shown:
@@ -317,14 +332,16 @@ def status(
     ctx: typer.Context,
     name: Name,
     where: Where,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
-    top: Annotated[int, typer.Option(min=1, help="Rows of the leaderboard.")] = 10,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
+    top: Annotated[int, typer.Option(min=1, help="Show N rows of the leaderboard.")] = 10,
     address: Dashboard = None,
     seen_at: Annotated[
         str | None, typer.Option(hidden=True, help="Ray's dashboard, for who asks.")
     ] = None,
 ) -> None:
-    """Leaderboard and outcomes of a study, also while it runs."""
+    """Show a study's leaderboard and outcomes, also while it runs."""
     if address is not None:
         asked = ["--top", str(top), "--seen-at", without_password(address)]
         asked += ["--json"] if as_json else []
@@ -348,12 +365,12 @@ def status(
 def ui(
     where: Where,
     name: Newest = None,
-    port: Annotated[int, typer.Option(help="0 takes any free one.")] = 5000,
+    port: Annotated[int, typer.Option(help="Listen on this port; 0: any free one.")] = 5000,
     host: Annotated[
-        str, typer.Option(help="The address to listen on: it has no passwords.")
+        str, typer.Option(help="Listen on this address. Nothing asks for a password.")
     ] = LOOPBACK,
 ) -> None:
-    """Start MLflow's server on the runs' store and print the study's comparison view."""
+    """Start MLflow's server on the studies' store and print the address of the comparison view."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the server ends with us
     with api.ui(name, host=host, port=port, where=where) as view:
         out.print(f"MLflow: {view.server}", highlight=False)
@@ -371,7 +388,7 @@ def ui(
 @app.command()
 @takes("runs_dir", "storage", "tracking")
 def sync(name: Name, where: Where) -> None:
-    """Send to MLflow what it does not have of a study."""
+    """Send MLflow what it lacks of a study."""
     unsent = api.sync(name, where=where)
     if unsent:
         raise UserError(f"{unsent} trials could not be sent: is MLflow's server up?")
@@ -383,9 +400,11 @@ def sync(name: Name, where: Where) -> None:
 def repair(
     name: Name,
     where: Where,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")
+    ] = False,
 ) -> None:
-    """Mend a damaged journal file: keeps all that can be read, and the damaged file beside it."""
+    """Repair a damaged journal file: keep all that can be read, and the damaged file beside it."""
     done = api.repair(name, dry_run=dry_run, where=where)
     terminal.show_repairs(out, done)
     if not dry_run and any(each.original for each in done.values()):
@@ -396,15 +415,15 @@ def repair(
 @takes("runs_dir", "storage")
 def export(
     name: Name,
-    target: Annotated[str, typer.Option("--out", help="A new folder.")],
+    target: Annotated[str, typer.Option("--out", help="Write into this new folder.")],
     where: Where,
-    top: Annotated[int, typer.Option(min=1, help="How many, best first.")] = 1,
+    top: Annotated[int, typer.Option(min=1, help="Export the N best.")] = 1,
     by: By = "iqm",
     searched: Annotated[
-        bool, typer.Option("--searched", help="By the search's values, whatever was confirmed.")
+        bool, typer.Option("--searched", help="Rank by the search's values, not by confirmed ones.")
     ] = False,
 ) -> None:
-    """Write the best configurations, by confirmed rank if there is one: weights, samples, evidence."""
+    """Export the best configurations, by confirmed rank if there is one: weights, samples, evidence."""
     folders = api.export(name, target, top=top, by=by, searched=searched, where=where)
     for folder in folders:
         out.print(f"{folder}", highlight=False)
@@ -419,13 +438,17 @@ def export(
 @takes("data", "inception")
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="One configuration.")],
-    target: Annotated[str, typer.Option("--out", help="The folder for the model.")],
+    target: Annotated[str, typer.Option("--out", help="Write the model into this folder.")],
     where: Where,
-    device: Annotated[str | None, typer.Option(help="Default: the GPU if there is one.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="On a CPU; the trial's cpus repeat it.")] = 1,
+    device: Annotated[
+        str | None, typer.Option(help="Train on this device (default: the GPU if there is one).")
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Use N threads; as many as a trial's cpus repeat it exactly.")
+    ] = 1,
     trust: Trust = False,
 ) -> None:
-    """Train one configuration by itself: no Ray, no Optuna, no MLflow."""
+    """Train one configuration alone, without Ray, Optuna or MLflow."""
 
     def show(report: Any) -> None:
         shown = "  ".join(f"{key} {value:.4g}" for key, value in report.metrics.items())
@@ -449,15 +472,15 @@ def train(
 @app.command()
 def sample(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="An exported model.")],
-    target: Annotated[str, typer.Option("--out", help="The PNG to write, or .npy.")],
-    n: Annotated[int, typer.Option(min=1, help="How many samples.")] = 64,
-    seed: Annotated[int, typer.Option(help="A seed, the same samples.")] = 0,
+    target: Annotated[str, typer.Option("--out", help="Write this .png or .npy.")],
+    n: Annotated[int, typer.Option(min=1, help="Draw N samples.")] = 64,
+    seed: Annotated[int, typer.Option(help="Draw with this seed; equal seeds, equal samples.")] = 0,
     label: Annotated[
-        str | None, typer.Option("--class", help="Only this class, by name or number.")
+        str | None, typer.Option("--class", help="Draw only this class, by name or number.")
     ] = None,
     trust: Trust = False,
 ) -> None:
-    """Samples from an exported generator."""
+    """Draw samples from an exported generator."""
     written = api.sample(folder, target, count=n, seed=seed, label=label, trust=trust)
     out.print(f"{written}", highlight=False)
 

@@ -19,19 +19,26 @@ from gansearch.tuning.where import OPTIONS, Option, Where
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A study's name, or its directory.")]
-Newest = Annotated[str | None, typer.Argument(metavar="[NAME]", help="A study; default: the newest.")]
-NewName = Annotated[str | None, typer.Option(help="The study's name; default: the file's.")]
+Newest = Annotated[
+    str | None,
+    typer.Argument(metavar="[NAME]", help="A study's name or directory (default: the newest)."),
+]
+NewName = Annotated[str | None, typer.Option(help="Name the study (default: as its file).")]
 Dashboard = Annotated[
     str | None,
-    typer.Option("--address", metavar="http://HEAD:8265", help="Of a cluster that has the study."),
+    typer.Option(
+        "--address", metavar="http://HEAD:8265", help="Ask the cluster whose dashboard this is."
+    ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set search.trials=8."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the study: --set search.trials=8."),
 ]
-By = Annotated[str, typer.Option(help="The score that ranks: iqm, median, mean, q90 or success.")]
-Trials = Annotated[int | None, typer.Option(min=1, help="Short for --set search.trials=N.")]
-Trust = Annotated[bool, typer.Option("--trust", help="Run the code that the export carries.")]
+By = Annotated[str, typer.Option(help="Rank by this score: iqm, median, mean, q90 or success.")]
+Trials = Annotated[
+    int | None, typer.Option(min=1, help="Search N trials: short for --set search.trials=N.")
+]
+Trust = Annotated[bool, typer.Option("--trust", help="Run the Python code that the export carries.")]
 
 Command = Callable[..., Any]
 
@@ -76,7 +83,7 @@ def _parameter(name: str, elsewhere: bool) -> inspect.Parameter:
     there = elsewhere and (option.is_path or bool(option.secret))
     said = typer.Option(
         f"--{option.flag}",
-        help="As for run, and as the cluster sees it." if there else option.help,
+        help="As for `run`, as the cluster sees it." if there else option.help,
         envvar=None if elsewhere else option.env,
         metavar=option.metavar,
         min=option.least,

@@ -118,39 +118,49 @@ class Where:
     runs_dir: Annotated[
         str | None,
         Option(
-            "Where studies are kept: a folder, or s3://...",
+            "Keep studies in this folder, or s3://...",
             env="GANSEARCH_RUNS",
             default=RUNS,
             is_path=True,
         ),
     ] = None
-    address: Annotated[str | None, Option("A Ray cluster; default: a local Ray.")] = None
-    concurrency: Annotated[int | None, Option("Trials at once, at most.", least=1)] = None
+    address: Annotated[str | None, Option("Join this Ray cluster (default: a local Ray).")] = None
+    concurrency: Annotated[int | None, Option("Train at most N trials at once.", least=1)] = None
     nice: Annotated[
         int | None,
-        Option("Niceness of local workers, to 19: give way to other jobs [0].", least=0),
+        Option(
+            "Run local workers at this niceness, to 19: give way to other jobs (default: 0).", least=0
+        ),
     ] = None
     data: Annotated[
         str | None,
-        Option("The folder of all data sets.", env="GANSEARCH_DATA", metavar="PATH", is_path=True),
+        Option("Read data sets from this folder.", env="GANSEARCH_DATA", metavar="PATH", is_path=True),
     ] = None
     inception: Annotated[
         str | None,
-        Option("A file of Inception weights.", env="GANSEARCH_INCEPTION", metavar="PATH", is_path=True),
+        Option(
+            "Read Inception's weights from this file.",
+            env="GANSEARCH_INCEPTION",
+            metavar="PATH",
+            is_path=True,
+        ),
     ] = None
     storage: Annotated[
         str | None,
-        Option("An Optuna storage URL; default: a journal file.", secret="GANSEARCH_STORAGE"),
+        Option(
+            "Keep journals in this Optuna storage URL (default: files).", secret="GANSEARCH_STORAGE"
+        ),
     ] = None
     tracking: Annotated[
         str | None,
         Option(
-            "An MLflow tracking URI, or 'off'; default: SQLite in runs.", secret="MLFLOW_TRACKING_URI"
+            "Track in this MLflow URI, or 'off' (default: SQLite in runs).",
+            secret="MLFLOW_TRACKING_URI",
         ),
     ] = None
     modules: Annotated[
         tuple[Path, ...],
-        Option("Code of yours that the study needs besides what it names.", flag="module"),
+        Option("Add code of yours that the study needs besides what it names.", flag="module"),
     ] = ()
     trainer: str = TRAINER
 
