@@ -30,16 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from gansearch.analysis.statistics import (
-    TAIL,
-    _resamples,
-    _statistic,
-    better_bounds,
-    binomial_bounds,
-    intervals,
-    ranks,
-    ratio_interval,
-)
+from gansearch.analysis.comparisons import better_bounds, ranks, ratio_interval
+from gansearch.analysis.statistics import TAIL, binomial_bounds, intervals, resamples, row_statistics
 
 Array = NDArray[np.float64]
 SEEDS = (5, 10, 50)
@@ -107,7 +99,7 @@ def percentile_coverage(
 ) -> float:
     """The same of the plain percentile bootstrap."""
     samples = distribution.studies(repetitions, seeds, seed)
-    draws = np.stack([_statistic(x[_resamples(seeds)], name) for x in np.sort(samples)])
+    draws = np.stack([row_statistics(x[resamples(seeds)], name) for x in np.sort(samples)])
     low, high = np.quantile(draws, [TAIL, 1 - TAIL], axis=-1)
     return covered(distribution.truth(name), low, high)
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from gansearch.analysis.evidence import Evidence
-from gansearch.analysis.statistics import expected_best
+from gansearch.analysis.expectations import expected_best
 from gansearch.analysis.trials import Array, families, of_family, table_of
 from gansearch.study.records import TrialRecord, cost
 

@@ -15,18 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gansearch.analysis.comparisons import Rank, performance_profile, probabilities_better, ranks
 from gansearch.analysis.evidence import Evidence
+from gansearch.analysis.expectations import time_to
 from gansearch.analysis.seeds import Group, Seed, frame, grouped, spread
-from gansearch.analysis.statistics import (
-    STATISTICS,
-    Interval,
-    Rank,
-    performance_profile,
-    probabilities_better,
-    ranks,
-    success_rate,
-    time_to,
-)
+from gansearch.analysis.statistics import STATISTICS, Interval, success_rate
 from gansearch.analysis.wording import listed
 from gansearch.errors import UserError, nearest
 from gansearch.study.records import Best, Goal, Outcome, TrialRecord, cost, ranked, worse_by

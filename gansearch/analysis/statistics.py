@@ -12,8 +12,6 @@ Costs: where values of two configurations are compared, smaller is better and a 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,8 +30,6 @@ RESAMPLES = 10_000
 WIDENING = 0.75
 """See `_widening`."""
 
-BAND_RESAMPLES = 1000
-"""Of a search's trials, which can be thousands."""
 
 STATISTICS = ("iqm", "median", "mean", "sd", "q10", "q90")
 """Statistics of a sample by the name of their column: see `statistic`."""
@@ -53,9 +49,6 @@ class Interval:
     def of(cls, value: float, low: float = math.nan, high: float = math.nan) -> Interval:
         """From numbers, of which what is not finite cannot be said."""
         return cls(*(float(x) if math.isfinite(x) else None for x in (value, low, high)))
-
-
-# --- one sample -----------------------------------------------------------------------------------
 
 
 def success_rate(successes: int, counted: int) -> Interval:
@@ -93,7 +86,7 @@ def statistic(values: ArrayLike, name: str) -> float:
     A value may be infinite: so is then every statistic in which it has a part.
     """
     ordered = np.sort(np.asarray(values, float))
-    return float(_statistic(ordered, name)) if len(ordered) else math.nan
+    return float(row_statistics(ordered, name)) if len(ordered) else math.nan
 
 
 def interval(values: ArrayLike, name: str) -> Interval:
@@ -138,7 +131,7 @@ def intervals(samples: Array, name: str) -> tuple[Array, Array, Array]:
     """
     ordered = np.sort(samples, axis=-1)
     n = ordered.shape[-1]
-    value = _statistic(ordered, name)
+    value = row_statistics(ordered, name)
     unsaid = np.full(len(ordered), math.nan)
     if name == "sd":
         return value, *(_bonett(ordered) if n >= 5 else (unsaid, unsaid))
@@ -146,7 +139,7 @@ def intervals(samples: Array, name: str) -> tuple[Array, Array, Array]:
         return value, unsaid, unsaid
     if name in ("q10", "q90"):
         return value, *_order_statistics(ordered, _LEVELS[name])
-    draws = np.stack([_statistic(sample[_resamples(n)], name) for sample in ordered])
+    draws = np.stack([row_statistics(sample[resamples(n)], name) for sample in ordered])
     low, high = np.quantile(draws, [TAIL, 1 - TAIL], axis=-1)
     wider = _widening(n - 1) if name != "mean" else _widening(n - 1, 1.0) * math.sqrt(n / (n - 1))
     return value, value - wider * (value - low), value + wider * (high - value)
@@ -166,7 +159,7 @@ def _widening(freedom: float, power: float = WIDENING) -> float:
     return float((stdtrit(freedom, 1 - TAIL) / Z) ** power)
 
 
-def _statistic(ordered: Array, name: str) -> Array:
+def row_statistics(ordered: Array, name: str) -> Array:
     """A statistic along the last axis, in which values ascend and may end infinite."""
     n = ordered.shape[-1]
     if name == "sd":
@@ -191,7 +184,7 @@ def _weights(n: int, name: str) -> Array:
 
 
 @lru_cache(maxsize=64)
-def _resamples(n: int) -> NDArray[np.int32]:
+def resamples(n: int) -> NDArray[np.int32]:
     """Positions in a sorted sample of n values, B x n, in order: so each resample is sorted, too."""
     positions = np.random.default_rng(n).integers(0, n, (RESAMPLES, n), dtype=np.int32)
     return np.sort(positions, axis=1)
@@ -225,324 +218,3 @@ def _bonett(ordered: Array) -> tuple[Array, Array]:
         bounds = np.exp((centre - Z * error) / 2), np.exp((centre + Z * error) / 2)
     spread = ordered[..., 0] < ordered[..., -1]
     return np.where(spread, bounds[0], math.nan), np.where(spread, bounds[1], math.nan)
-
-
-# --- two samples ----------------------------------------------------------------------------------
-
-
-def probability_better(a: ArrayLike, b: ArrayLike) -> Interval:
-    """P(a value of A is smaller than one of B), ties half; see `better_bounds`.
-
-    Args:
-        a: costs, m of them; smaller is better, a failure is inf, so two failures tie.
-        b: costs, n of them.
-    """
-    first, second = np.asarray(a, float), np.asarray(b, float)
-    if not len(first) or not len(second):
-        return Interval(None)
-    p, low, high = better_bounds(first[None], second[None])
-    return Interval(float(p[0]), float(low[0]), float(high[0]))
-
-
-def probabilities_better(costs: Sequence[Array]) -> dict[tuple[int, int], Interval]:
-    """`probability_better` of every two samples, by their places (i, j) with i < j."""
-    chances = {}
-    for i, a in enumerate(costs):
-        sizes: dict[int, list[int]] = {}  # samples of one size go together, which is much faster
-        for j in range(i + 1, len(costs)):
-            sizes.setdefault(len(costs[j]), []).append(j)
-        for others in sizes.values():
-            b = np.stack([costs[j] for j in others])
-            bounds = better_bounds(np.broadcast_to(a, (len(others), len(a))), b)
-            for j, p, low, high in zip(others, *bounds, strict=True):
-                chances[i, j] = Interval(float(p), float(low), float(high))
-    return chances
-
-
-def better_bounds(a: Array, b: Array) -> tuple[Array, Array, Array]:
-    """P(A beats B) of many pairs of samples, with its bounds: R x m, R x n -> R each, three times.
-
-    A score interval: the bounds are those theta that lie z standard errors, taken at theta, from the
-    estimate p. The variance at theta has the form of Hanley and McNeil (1982) as in method 5 of
-    Newcombe (2006, part 2), V(theta), which does not vanish where the samples do not overlap; but it
-    supposes two distributions of one form, and covers 90 % only where they are not (one with two modes,
-    say, and one between them). So it is multiplied by the ratio of the unbiased variance of p (DeLong
-    1988; Brunner and Munzel 2000) to V(p), drawn towards 1 by n / (n + 8), as the ratio is noise with
-    few seeds (8 was chosen by simulation). Over the pairs of `benchmarks.coverage` it covers 93 to 97 %
-    with 5 seeds each, 94.5 to 97 % with 10 and 94 to 96 % with 50. Unequal numbers: 92 to 98 % with 10
-    and 50; of 5 and 50 the five decide, and where they are the ones that vary more, 87 % is the worst.
-    """
-    m, n = a.shape[-1], b.shape[-1]
-    wins = (a[:, :, None] < b[:, None, :]) + 0.5 * (a[:, :, None] == b[:, None, :])
-    p = wins.mean(axis=(1, 2))
-    ratio = np.ones_like(p)
-    if min(m, n) > 1:
-        observed = wins.mean(axis=2).var(axis=1, ddof=1) / m + wins.mean(axis=1).var(axis=1, ddof=1) / n
-        known = observed > 0
-        few = 2 * m * n / (m + n)
-        trust = few / (few + 8)
-        ratio[known] = 1 + trust * (observed[known] / _hanley_mcneil(p[known], m, n) - 1)
-
-    def gap(theta: Array) -> Array:
-        return np.asarray((p - theta) ** 2 - Z**2 * ratio * _hanley_mcneil(theta, m, n))
-
-    return p, _crossing(gap, p, np.zeros_like(p)), _crossing(gap, p, np.ones_like(p))
-
-
-def _hanley_mcneil(theta: Array, m: int, n: int) -> Array:
-    """The variance of the estimate of P(A beats B), if that is theta (Newcombe 2006, method 5)."""
-    spread = (1 - theta) / (2 - theta) + theta / (1 + theta)
-    return np.asarray(theta * (1 - theta) * (1 + ((m + n) / 2 - 1) * spread) / (m * n))
-
-
-def _crossing(gap: Callable[[Array], Array], inside: Array, outside: Array) -> Array:
-    """Where `gap` turns from negative, inside, to positive, outside; by bisection."""
-    for _ in range(50):
-        middle = (inside + outside) / 2
-        beyond = gap(middle) > 0
-        inside, outside = np.where(beyond, inside, middle), np.where(beyond, middle, outside)
-    return np.asarray((inside + outside) / 2)
-
-
-def ratio_interval(above: ArrayLike, below: ArrayLike, name: str = "iqm") -> Interval:
-    """A statistic of one sample over that of another, independent one; positive values only.
-
-    The bounds are the bootstrap's for the logarithm of the ratio, widened as in `intervals` with the
-    degrees of freedom of Welch and Satterthwaite.
-    """
-    samples = [np.sort(np.asarray(values, float)) for values in (above, below)]
-    if not all(len(sample) for sample in samples) or min(sample[0] for sample in samples) <= 0:
-        return Interval(None)
-    logs = [math.log(statistic(sample, name)) for sample in samples]
-    value = logs[0] - logs[1]
-    if min(len(sample) for sample in samples) < 3:
-        return Interval(math.exp(value))
-    draws = [np.log(_statistic(sample[_resamples(len(sample))], name)) for sample in samples]
-    freedom = _welch([float(d.var()) for d in draws], [len(sample) for sample in samples])
-    shuffled = np.random.default_rng(0).permutation(draws[1])  # the same n has the same resamples
-    low, high = np.quantile(draws[0] - shuffled, [TAIL, 1 - TAIL])
-    widening = stdtrit(freedom, 1 - TAIL) / Z
-    return Interval.of(
-        *np.exp([value, value - widening * (value - low), value + widening * (high - value)])
-    )
-
-
-def _welch(variances: Sequence[float], sizes: Sequence[int]) -> float:
-    """Degrees of freedom of a difference of two estimates with these variances."""
-    if sum(variances) == 0:
-        return float(min(sizes) - 1)
-    parts = sum(v**2 / (n - 1) for v, n in zip(variances, sizes, strict=True))
-    return sum(variances) ** 2 / parts
-
-
-# --- many samples ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Rank:
-    """Where one of several configurations stands, 1 the best, and how sure that is.
-
-    Attributes:
-        score: by which it is ranked, smaller is better; None where failures reach into it.
-        rank: equals share the smaller number.
-        low, high: of the rank, a bootstrap interval over seeds; None with fewer than 3, whose resamples
-            hardly differ.
-        first: probability of being first; None likewise.
-    """
-
-    score: float | None
-    rank: int
-    low: int | None
-    high: int | None
-    first: float | None
-
-
-def ranks(costs: Sequence[Array], score: str = "iqm") -> list[Rank]:
-    """The rank of each of several samples among all.
-
-    The interval of a rank is the percentile bootstrap's, in which every sample is resampled by itself
-    (one of 2 values, too, which knows little of its own spread). It errs on the safe side: of
-    configurations half a standard deviation apart, `benchmarks.coverage` finds the true rank within it
-    in 99 %.
-
-    Args:
-        costs: of the seeds of each configuration, at least one; smaller is better, a failure is inf.
-        score: one of `iqm`, `median`, `mean`, `q90`, and then the share of failures; or `success`: the
-            share of failures, and then the IQM.
-    """
-    samples = [np.sort(np.asarray(sample, float)) for sample in costs]
-    if not samples:
-        return []
-    points = np.array([_keys(sample, score) for sample in samples])
-    draws = np.stack([_drawn_keys(sample, score, k) for k, sample in enumerate(samples)], axis=1)
-    point = _competition_ranks(points[None])[0]
-    ranks = _competition_ranks(draws)
-    firsts = ranks == 1
-    first = (firsts / firsts.sum(axis=1, keepdims=True)).mean(axis=0)
-    low, high = np.quantile(ranks, [TAIL, 1 - TAIL], axis=0, method="inverted_cdf")
-    certainty = [
-        (int(a), int(b), float(f)) if len(sample) >= 3 else (None, None, None)
-        for sample, a, b, f in zip(samples, low, high, first, strict=True)
-    ]
-    return [
-        Rank(float(s) if math.isfinite(s) else None, int(r), *bounds)
-        for s, r, bounds in zip(points[:, 0], point, certainty, strict=True)
-    ]
-
-
-def _keys(ordered: Array, score: str) -> Array:
-    """By what samples are ranked, along the last axis: a score, and what decides between equals."""
-    failures = np.isinf(ordered).mean(axis=-1)
-    if score == "success":
-        return np.stack([failures, _statistic(ordered, "iqm")], axis=-1)
-    return np.stack([_statistic(ordered, score), failures], axis=-1)
-
-
-def _drawn_keys(ordered: Array, score: str, k: int) -> Array:
-    """The same of every resample, in an order of the k-th sample's own: samples are independent."""
-    keys = _keys(ordered[_resamples(len(ordered))], score)
-    return keys[np.random.default_rng(k).permutation(len(keys))]
-
-
-def _competition_ranks(keys: Array) -> Array:
-    """Ranks from 1 in every row, R x n x 2 -> R x n; equals share the smallest."""
-    order = np.lexsort((keys[..., 1], keys[..., 0]), axis=-1)
-    ordered = np.take_along_axis(keys, order[..., None], axis=1)
-    fresh = np.ones(order.shape, bool)
-    fresh[:, 1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=-1)
-    rank = np.maximum.accumulate(np.where(fresh, np.arange(1, order.shape[1] + 1), 0), axis=-1)
-    result = np.empty_like(rank)
-    np.put_along_axis(result, order, rank, -1)
-    return result
-
-
-def performance_profile(costs: ArrayLike, thresholds: ArrayLike) -> tuple[Array, Array, Array]:
-    """The share of all values at most each threshold, failures never, with pointwise bounds."""
-    ordered = np.sort(np.asarray(costs, float))
-    reached = np.searchsorted(ordered, np.asarray(thresholds, float), "right")
-    low, high = binomial_bounds(reached, len(ordered))
-    return reached / len(ordered), low, high
-
-
-# --- times and budgets ----------------------------------------------------------------------------
-
-
-def time_to(times: ArrayLike, reached: ArrayLike) -> Interval:
-    """The median time at which something is reached, where some runs never do or have not yet.
-
-    The product-limit estimate of Kaplan and Meier (1958), with the interval of Brookmeyer and Crowley
-    (1982) on the log-log scale: the times at which the band around the curve crosses one half. None:
-    the curve, or the band, does not come down to one half.
-
-    Args:
-        times: when it was reached or, if it was not, how long it has been watched for.
-        reached: whether it was.
-    """
-    from scipy.stats import CensoredData, ecdf  # noqa: PLC0415  # slow to import
-
-    time, event = np.asarray(times, float), np.asarray(reached, bool)
-    if not event.any():
-        return Interval(None)
-    survival = ecdf(CensoredData(uncensored=time[event], right=time[~event])).sf
-    with warnings.catch_warnings():  # where the curve is 1 or 0 the band is undefined, NaN
-        warnings.simplefilter("ignore", RuntimeWarning)
-        band = survival.confidence_interval(CONFIDENCE, method="log-log")
-
-    over = survival.probabilities == 0  # all have arrived: a share of 0 among as many as there were
-    least = np.where(over, 0.0, band.low.probabilities)
-    most = np.where(over, binomial_bounds(0, len(time))[1], band.high.probabilities)
-    return Interval.of(
-        *(_first(survival.quantiles[c <= 0.5]) for c in (survival.probabilities, least, most))
-    )
-
-
-def _first(times: Array) -> float:
-    return float(times[0]) if len(times) else math.nan
-
-
-@dataclass(frozen=True)
-class ExpectedBest:
-    """What a search of k trials would have found, for each of `trials`; arrays of one length.
-
-    Attributes:
-        trials: k.
-        value: the expected smallest cost among k trials, if at least one of them has a value; NaN where
-            none ever has.
-        low, high: a pointwise 95 % band, bootstrap over the trials.
-        none: probability that none of the k trials has a value.
-    """
-
-    trials: NDArray[np.int64]
-    value: Array
-    low: Array
-    high: Array
-    none: Array
-
-
-def expected_best(costs: ArrayLike, trials: ArrayLike | None = None) -> ExpectedBest:
-    """The expected best of k out of n trials, drawn without replacement: exact, for any k up to n.
-
-    With the costs in ascending order, the i-th is the best of k with probability
-    C(n - i, k - 1) / C(n, k). This is the mean over all subsets of k, so it is unbiased for a search of
-    k fresh trials (Tang et al. 2020, "Showing Your Work Doesn't Always Work"); the estimator of Dodge
-    et al. (2019), which draws with replacement, is pessimistic near k = n.
-
-    The band resamples trials. In simulation it covers 93 to 95 % up to k = n / 10 (87 % at k = 1 of 50
-    skewed values), 91 to 93 % at n / 5, 80 % at n / 2 and 60 % at n, where the best of all is one value
-    and no resample holds a better one.
-
-    Args:
-        costs: of n trials, smaller is better; inf or NaN: the trial has no value.
-        trials: each k, from 1 to n; None: all of them, or about 100 evenly spaced in their logarithm.
-    """
-    sample = np.asarray(costs, float)
-    ordered = np.sort(np.where(np.isfinite(sample), sample, math.inf))
-    n = len(ordered)
-    ks = _budgets(n) if trials is None else np.asarray(trials, np.int64)
-    if len(ks) and (ks.min() < 1 or ks.max() > n):
-        raise ValueError(f"k is from 1 to the number of trials, {n}; got {ks.min()} to {ks.max()}")
-    weights = _best_weights(n, ks)
-    value, chance = _expectation(ordered[None], weights)
-    rng = np.random.default_rng(n)
-    draws = np.empty((BAND_RESAMPLES, len(ks)))
-    for start in range(0, BAND_RESAMPLES, 100):  # of 5,000 trials, 100 resamples are 4 MB
-        positions = np.sort(rng.integers(0, n, (100, n)), axis=1) if n else np.zeros((100, 0), int)
-        draws[start : start + 100] = _expectation(ordered[positions], weights)[0]
-    low, high = _quantiles_of_said(draws)
-    return ExpectedBest(ks, value[0], low, high, np.clip(1 - chance[0], 0, 1))
-
-
-def _budgets(n: int) -> NDArray[np.int64]:
-    if n <= 100:
-        return np.arange(1, n + 1)
-    return np.unique(np.geomspace(1, n, 120).round().astype(np.int64))
-
-
-def _best_weights(n: int, ks: NDArray[np.int64]) -> Array:
-    """P(the i-th smallest of n is the best of k drawn without replacement): K x n.
-
-    Being the best is not being among the better ones drawn, times being drawn: a product without
-    differences, so without cancellation, and without factorials.
-    """
-    i, k = np.arange(n), ks[:, None]
-    spared = np.maximum(n - k - i, 0) / (n - i)
-    none_better = np.cumprod(np.hstack([np.ones((len(ks), 1)), spared]), axis=1)[:, :n]
-    return none_better * np.minimum(k / (n - i), 1.0)
-
-
-def _expectation(ordered: Array, weights: Array) -> tuple[Array, Array]:
-    """The mean of the best, given that there is one, and the probability that there is: B x K each."""
-    there = np.isfinite(ordered)
-    total = np.where(there, ordered, 0.0) @ weights.T
-    chance = there.astype(float) @ weights.T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(chance > 0, total / chance, math.nan), chance
-
-
-def _quantiles_of_said(draws: Array) -> tuple[Array, Array]:
-    """Both tails of every column, over the resamples that had a value; NaN where none had."""
-    bounds = np.full((2, draws.shape[1]), math.nan)
-    said = ~np.isnan(draws).all(axis=0)
-    if said.any():
-        bounds[:, said] = np.nanquantile(draws[:, said], [TAIL, 1 - TAIL], axis=0)
-    return bounds[0], bounds[1]

@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from gansearch.analysis.comparisons import probability_better, ratio_interval
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.seeds import Group, frame, grouped, spread
-from gansearch.analysis.statistics import Interval, probability_better, ratio_interval
+from gansearch.analysis.statistics import Interval
 from gansearch.analysis.wording import listed
 
 BEARABLE = 1.1

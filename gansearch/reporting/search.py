@@ -14,7 +14,7 @@ from gansearch.analysis.importance import outcomes_by
 from gansearch.analysis.rows import plain, rows_of
 from gansearch.analysis.trials import ALL
 from gansearch.analysis.wording import DASH, count, listed, missing, number, rounded
-from gansearch.reporting import figures
+from gansearch.reporting import search_figures
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Picture, Section, Table
 from gansearch.reporting.style import Palette
@@ -70,7 +70,7 @@ def _map(nth: int, family: str, grid: pd.DataFrame, points: pd.DataFrame) -> Pic
         f"trainings have them; line: 90 %; pale and hatched: few near. {counts}."
     )
     alt = f"Stability map of {family} over {facts['x']} and {facts['y']}: {counts}."
-    figure = figures.stability_map(grid, points, family)
+    figure = search_figures.stability_map(grid, points, family)
     return Picture(f"stability_map-{nth}", caption, alt, figure)
 
 
@@ -182,7 +182,7 @@ def _budget(
         "bootstrap bands, too narrow at the right end; a line ends where the trials do (as Lucic et "
         "al. 2018, figure 4)."
     )
-    figure = figures.budget_curves(table, palette, findings.evidence.metric, by, label)
+    figure = search_figures.budget_curves(table, palette, findings.evidence.metric, by, label)
     yield Picture(f"budget_{by}", caption, f"Expected best value against {label}, by loss.", figure)
 
 
@@ -220,7 +220,7 @@ def _importance(findings: Findings) -> Iterator[Picture]:
     labels = {target: f"{text} (n = {used.get(target, 0)})" for target, text in targets.items()}
     for evaluator, table in findings.importance.groupby("evaluator", sort=False):
         caption = f"Importance of each axis by {EVALUATORS.get(str(evaluator), str(evaluator))}."
-        figure = figures.importance(table, labels)
+        figure = search_figures.importance(table, labels)
         yield Picture(f"importance-{evaluator}", caption, f"Importance by {evaluator}.", figure)
 
 
@@ -232,10 +232,10 @@ def _along(findings: Findings, palette: Palette, name: str, nth: int) -> Iterato
         return
     trials = count(len(points), "trial")
     if np.isfinite(points["value"].to_numpy(float)).any():
-        figure = figures.slices(points, name, e.axes[name], palette, e.metric, e.goal)
+        figure = search_figures.slices(points, name, e.axes[name], palette, e.metric, e.goal)
         caption = f"Best {e.metric} of {trials} over {name}; ✕: trials without a value."
         yield Picture(f"slice-{nth}", caption, f"Best {e.metric} over {name}.", figure)
-    figure = figures.outcomes_by(outcomes_by(e, name), name)
+    figure = search_figures.outcomes_by(outcomes_by(e, name), name)
     caption = f"How {trials} of the search ended, by {name}."
     yield Picture(f"outcomes-{nth}", caption, f"Outcomes by {name}.", figure)
 
@@ -247,8 +247,8 @@ def _parallel(findings: Findings, palette: Palette, axes: Sequence[str]) -> Iter
         return
     lines, marks = {}, {}
     for axis in axes:
-        lines[axis], marks[axis] = figures.scaled(table[axis], e.axes[axis])
-    lines[e.metric], marks[e.metric] = figures.scaled_values(values, e.goal)
+        lines[axis], marks[axis] = search_figures.scaled(table[axis], e.axes[axis])
+    lines[e.metric], marks[e.metric] = search_figures.scaled_values(values, e.goal)
     whole = table.attrs.get("trials", len(table))
     of = (
         f"{len(table):,} of {whole:,} trials, the best among them"
@@ -259,7 +259,9 @@ def _parallel(findings: Findings, palette: Palette, axes: Sequence[str]) -> Iter
         f"Parallel coordinates over the most important axes: {of}; the last axis is the value by its "
         "rank, best on top, where lines of trials without a value do not arrive."
     )
-    figure = figures.parallel(pd.DataFrame(lines), marks, list(map(str, table["family"])), palette)
+    figure = search_figures.parallel(
+        pd.DataFrame(lines), marks, list(map(str, table["family"])), palette
+    )
     yield Picture("parallel", caption, "Parallel coordinates of the trials.", figure)
 
 

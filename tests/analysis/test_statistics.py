@@ -15,20 +15,21 @@ from scipy.optimize import brentq
 from scipy.special import gammaln
 
 from benchmarks import coverage as truth
-from gansearch.analysis.statistics import (
-    STATISTICS,
-    Interval,
-    describe,
-    expected_best,
-    interval,
+from gansearch.analysis.comparisons import (
     performance_profile,
     probabilities_better,
     probability_better,
     ranks,
     ratio_interval,
+)
+from gansearch.analysis.expectations import expected_best, time_to
+from gansearch.analysis.statistics import (
+    STATISTICS,
+    Interval,
+    describe,
+    interval,
     statistic,
     success_rate,
-    time_to,
 )
 
 INF = math.inf

@@ -19,7 +19,7 @@ from gansearch import files
 from gansearch.analysis import configurations as confirmation
 from gansearch.analysis.rows import plain
 from gansearch.errors import UserError
-from gansearch.reporting import figures
+from gansearch.reporting import figures, search_figures
 from gansearch.reporting import style as drawing
 from gansearch.reporting import writing as report_module
 from gansearch.reporting.answer import answer, told_apart, values_of
@@ -468,7 +468,7 @@ def test_the_map_draws_its_boundary_where_the_table_has_it(study):
     grid.attrs = {"x": "lr", "y": "other", "x_log": True, "y_log": True}
     points = pd.DataFrame({"x": [1e-4], "y": [1e-4], "outcome": ["completed"]})
     with styled():
-        axes = figures.stability_map(grid, points, "hinge").axes[0]
+        axes = search_figures.stability_map(grid, points, "hinge").axes[0]
     paths = [p.vertices for c in axes.collections if hasattr(c, "levels") for p in c.get_paths()]
     boundary = np.concatenate([vertices for vertices in paths if len(vertices)])
     assert np.all((boundary[:, 0] > 2e-4) & (boundary[:, 0] < 4.1e-4))
