@@ -45,6 +45,12 @@ LANES = {"lanes": "trainings computed as one, stacked on a leading axis, since t
 """What reports hold while a training is one of several."""
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done what it was asked for: a clock tells only then how long it took."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 class Window:
     """What is gathered between two reports, on the device and without waiting for it."""
 

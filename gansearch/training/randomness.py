@@ -92,18 +92,24 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         restore_random_states(outside, device)
 
 
+def be_repeatable() -> None:
+    """Have cuBLAS repeat itself from its first use in this process on: it is then that it, and torch's
+    check of it, read CUBLAS_WORKSPACE_CONFIG, and never again.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
 @contextmanager
 def deterministic_algorithms(wanted: bool) -> Iterator[None]:
     """While it is open, whatever has no deterministic algorithm on its device raises `RuntimeError`.
 
     If it is not wanted, all stays as it is. Otherwise torch's switches are put back afterwards, for a
-    process trains one trial after another. CUBLAS_WORKSPACE_CONFIG stays: cuBLAS reads it when it is
-    first used, and never again.
+    process trains one trial after another.
     """
     if not wanted:
         yield
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    be_repeatable()
     cudnn = torch.backends.cudnn
     before = torch.get_deterministic_debug_mode(), cudnn.deterministic, cudnn.benchmark
     # `use_deterministic_algorithms` does the same, and loads torch's compiler, which takes seconds.

@@ -15,6 +15,7 @@ from gansearch.training import checkpoint
 from gansearch.training.blame import blaming
 from gansearch.training.export_folder import write_model, write_picture, write_reports
 from gansearch.training.prepare import LocalPaths, prepare, reservations
+from gansearch.training.randomness import be_repeatable
 from gansearch.training.trainer import Trainer
 
 
@@ -47,6 +48,8 @@ def train(
     """
     folder = out / "checkpoints"
     _check_free(out, folder)
+    if config.deterministic:  # the metrics use the device before the training does
+        be_repeatable()
     for words in reservations(config):
         warnings.warn(words, Doubt, stacklevel=2)
     with blaming(config):

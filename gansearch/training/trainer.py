@@ -48,6 +48,7 @@ from gansearch.training.measuring import (
     SPLIT,
     Window,
     gradient_norm,
+    wait_for,
     weight_scale,
 )
 from gansearch.training.order import DataOrder
@@ -235,6 +236,7 @@ class Trainer:
         begun, seen = time.perf_counter(), self.batch_number
         with self._random.in_use(), deterministic_algorithms(self.config.deterministic):
             window = self._train_to(self.next_report)
+        wait_for(self.device)
         return self.report(window, self.batch_number - seen, time.perf_counter() - begun)
 
     @property

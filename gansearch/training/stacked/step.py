@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gansearch.study.records import Report
-from gansearch.training.measuring import JUDGED_BATCHES, Window
+from gansearch.training.measuring import JUDGED_BATCHES, Window, wait_for
 from gansearch.training.randomness import deterministic_algorithms
 from gansearch.training.stacked.parts import Losses, constraints, stacked_penalty
 from gansearch.training.stacked.side import Side
@@ -136,6 +136,7 @@ class Lanes:
         """
         begun = time.perf_counter()
         due = self.run(min(row.left for row in self.rows))
+        wait_for(self.device)
         share = (time.perf_counter() - begun) / len(self.rows)
         for row in self.rows:
             row.seconds += share
