@@ -38,12 +38,14 @@ import numpy as np
 import yaml
 
 from gansearch.search.feasibility import encoded
+from gansearch.search.forecast import Prediction
 from gansearch.search.halving import Asha
 from gansearch.search.pruners import GO_ON, Decision, Pruner, Verdict
 from gansearch.search.recording import Curve, Recording
 from gansearch.search.replay import NEAR, quartiles, ranks_of, spearman
 from gansearch.search.simulation import Simulation, Source, StandIns, within
 from gansearch.study.config import TrialConfig
+from gansearch.study.learnt import Learnt, Lesson
 from gansearch.study.plan import Plan
 from gansearch.study.records import Outcome, Report, TrialRecord, cost
 from gansearch.study.space import Float, Int, Space, parse_space
@@ -64,37 +66,48 @@ class Policy:
     Attributes:
         start: whether the default is tried first.
         defaults: what the axes say their defaults are, as a multiple of the true ones; None: nothing.
+        learnt: whether the sampler knows how the configurations of the other half ended.
     """
 
     sampler: dict[str, Any]
     pruner: dict[str, Any]
     start: bool = True
     defaults: float | None = None
+    learnt: bool = False
 
 
-def tpe(belief: str = "none") -> dict[str, Any]:
-    return {"name": "tpe", "belief": belief}
+def by(name: str, belief: str = "none") -> dict[str, Any]:
+    """A sampler by name."""
+    return {"name": name, "belief": belief}
 
 
+OURS = Policy(by("curves"), SECOND)
 POLICIES: dict[str, Policy | None] = {
-    "random, nothing pruned": Policy({"name": "random"}, {"name": "none"}, start=False),
-    "0.1.0": Policy(tpe(), ASHA, start=False),
+    "random, nothing pruned": Policy(by("random"), {"name": "none"}, start=False),
+    "0.1.0": Policy(by("tpe"), ASHA, start=False),
     "stock Ray": None,
-    "default first": Policy(tpe(), ASHA),
-    "second chances": Policy(tpe(), SECOND, start=False),
-    "default first, second chances": Policy(tpe(), SECOND),
-    "ours": Policy(tpe("medium"), SECOND, defaults=1.0),
-    "ours, random": Policy({"name": "random", "belief": "medium"}, SECOND, defaults=1.0),
-    "ours, gp": Policy({"name": "gp", "belief": "medium"}, SECOND, defaults=1.0),
-    "ours, qmc": Policy({"name": "qmc", "belief": "medium"}, SECOND, defaults=1.0),
-    "ours, cmaes": Policy({"name": "cmaes", "belief": "medium"}, SECOND, defaults=1.0),
-    "ours, hyperband": Policy(
-        tpe("medium"), {"name": "hyperband", "second_chances": True}, defaults=1.0
-    ),
-    "no belief": Policy(tpe(), SECOND, start=False, defaults=OFF),
-    "misleading belief": Policy(tpe("strong"), SECOND, start=False, defaults=OFF),
+    "default first": Policy(by("tpe"), ASHA),
+    "second chances": Policy(by("tpe"), SECOND, start=False),
+    "default first, second chances": Policy(by("tpe"), SECOND),
+    "ours": OURS,
+    "ours, not the default first": Policy(by("curves"), SECOND, start=False),
+    "ours, stopping": Policy(by("curves"), ASHA),
+    "ours, random": Policy(by("random"), SECOND),
+    "ours, gp": Policy(by("gp"), SECOND),
+    "ours, qmc": Policy(by("qmc"), SECOND),
+    "ours, cmaes": Policy(by("cmaes"), SECOND),
+    "ours, hyperband": Policy(by("curves"), {"name": "hyperband", "second_chances": True}),
+    "ours, belief medium": Policy(by("curves", "medium"), SECOND, defaults=1.0),
+    "ours, the other half learnt": Policy(by("curves"), SECOND, learnt=True),
+    "no belief": Policy(by("curves"), SECOND, start=False, defaults=OFF),
+    "misleading belief": Policy(by("curves", "strong"), SECOND, start=False, defaults=OFF),
+    "no belief, tpe": Policy(by("tpe"), SECOND, start=False, defaults=OFF),
+    "misleading belief, tpe": Policy(by("tpe", "strong"), SECOND, start=False, defaults=OFF),
 }
+"""By name; what `ours` is besides is said."""
+
 USUAL = [name for name in POLICIES if name != "ours, gp"]  # half a second a proposal
+HALVES = ("tune", "judge")
 
 
 class Table:
@@ -149,8 +162,8 @@ class Table:
         fitted = np.exp(matrix @ np.linalg.solve(ridge, matrix.T @ logs))
         return {t["number"]: float(s) for t, s in zip(self.trials, fitted, strict=True)}
 
-    def study(self, policy: Policy, seed: int) -> StudySpec:
-        """The study as a policy asks for it."""
+    def study(self, policy: Policy, seed: int, half: str) -> StudySpec:
+        """The study as a policy asks for it, on a half."""
         plan = self.spec.plan.model_dump()
         plan["search"] |= {"sampler": policy.sampler, "seed": seed, "trials": 10**6}
         plan["pruner"] = policy.pruner
@@ -158,7 +171,20 @@ class Table:
         if policy.defaults is not None:
             space = Space(_with_defaults(space.tree, self.trials[0]["params"], policy.defaults, ()))
         start = self.spec.start if policy.start else ()
-        return StudySpec(Plan.model_validate(plan), space, start=start)
+        learnt = (self._learnt(half, seed),) if policy.learnt else ()
+        return StudySpec(Plan.model_validate(plan), space, start=start, learnt=learnt)
+
+    def _learnt(self, half: str, seed: int) -> Learnt:
+        """How the configurations of the other half ended, the default aside."""
+        other = next(name for name in HALVES if name != half)
+        recording = self.recording(other, seed)
+        bests = [recording.best_of([at]) for at in range(len(recording.curves))]
+        lessons = [
+            Lesson(curve.number, curve.point, "COMPLETE", curve.reports[-1].step, best)
+            for curve, best in zip(recording.curves, bests, strict=True)
+            if curve.number and math.isfinite(best)
+        ]
+        return Learnt(other, tuple(lessons))
 
 
 def _with_defaults(node: Any, point: dict[str, Any], factor: float, path: tuple[str, ...]) -> Any:
@@ -263,7 +289,7 @@ def play(table: Table, name: str, half: str, workers: int, seed: int) -> float:
         source: Source = (stock := Stock(table, recording, seed))
         pruner = stock
     else:
-        study = table.study(policy, seed)
+        study = table.study(policy, seed, half)
         source = StandIns(study, recording)
     simulation = Simulation(study, source, recording, workers=workers, pruner=pruner)
     return simulation.run(near).reached(near)
@@ -330,6 +356,7 @@ def show(args: argparse.Namespace) -> None:
         ("oracle / ours", "oracle", "ours"),
         ("0.1.0 / random, nothing pruned", "0.1.0", "random, nothing pruned"),
         ("misleading belief / no belief", "misleading belief", "no belief"),
+        ("the same, tpe", "misleading belief, tpe", "no belief, tpe"),
     ]
     for label, over, under in ratios:
         cells = [_ratio(times, *kind, over, under) for kind in kinds]
@@ -351,17 +378,16 @@ def _ratio(times: dict[Any, list[float]], table: str, workers: int, over: str, u
 
 
 class Watched(Asha):
-    """Second chances, taking down what it predicts when it pauses a trial."""
+    """Second chances, taking down what it predicts of each trial that comes to a rung."""
 
     def __init__(self, config: TrialConfig) -> None:
         super().__init__(config, second_chances=True)
-        self.said: list[tuple[TrialRecord, Any]] = []
+        self.said: list[tuple[TrialRecord, Prediction]] = []
 
     def judge(self, trial: TrialRecord, report: Report) -> Verdict:
         verdict = super().judge(trial, report)
-        rung = trial.number in next((r.worth for s, r in self.rungs.items() if report.step >= s), {})
-        predicted = self._forecast.of(trial.number) if rung and report.outcome is None else None
-        if predicted:
+        predicted = self._forecast.of(trial.number)
+        if predicted and predicted.whole and report.outcome is None and report.step in self.rungs:
             self.said.append((trial, predicted))
         return verdict
 
@@ -369,27 +395,29 @@ class Watched(Asha):
 def forecast(args: argparse.Namespace) -> None:
     """Predictions at rungs against what came, over whole plays."""
     table = Table(args.table)
-    rows: dict[int, list[tuple[float, float, float, bool]]] = {}
+    rows: dict[int, list[tuple[float, ...]]] = {}
     for seed in range(args.repeats):
         recording = table.recording(args.half, seed)
         ends = {str(c.point): recording.best_of([i]) for i, c in enumerate(recording.curves)}
-        study = table.study(POLICIES["ours"], seed)
+        study = table.study(OURS, seed, args.half)
         pruner = Watched(study.example())
         Simulation(study, StandIns(study, recording), recording, workers=2, pruner=pruner).run()
-        for trial, predicted in pruner.said:
-            end = ends[str(trial.params)]
-            if not predicted.whole or math.isnan(end):
-                continue
-            low, high = sorted((predicted.low, predicted.high))
-            so_far = cost(trial.best(table.metric, table.goal).value, table.goal)
-            row = (so_far, cost(predicted.value, table.goal), cost(end, table.goal), low <= end <= high)
-            rows.setdefault(trial.step, []).append(row)
-    print("| rung | predictions | within 80 % | rank correlation: now / predicted |")
-    print("|---|---|---|---|")
+        for trial, said in pruner.said:
+            end, best = ends[str(trial.params)], trial.best(table.metric, table.goal)
+            if best and math.isfinite(end):
+                values = (best.value, said.value, said.low, said.high, end)
+                rows.setdefault(trial.step, []).append(tuple(cost(v, table.goal) for v in values))
+    print(f"{table.name}, {args.half}, {args.repeats} plays")
+    heads = ["rung", "predictions", "within 80 %", "so much wider it would be 80 %"]
+    print(f"| {' | '.join(heads)} | rank correlation with the end: now / predicted |")
+    print("|---|---|---|---|---|")
     for step, found in sorted(rows.items()):
-        now, said, end, held = (np.array(column) for column in zip(*found, strict=True))
-        ranks = f"{spearman(now, end):.2f} / {spearman(said, end):.2f}"
-        print(f"| {step} | {len(found)} | {held.mean():.0%} | {ranks} |")
+        now, middle, low, high, end = np.array(found).T
+        held = np.mean((low <= end) & (end <= high))
+        logs = np.log if np.array(found).min() > 0 else np.asarray
+        misses = np.abs(logs(end) - logs(middle)) / (logs(middle) - logs(low))
+        ranks = f"{spearman(now, end):.2f} / {spearman(middle, end):.2f}"
+        print(f"| {step} | {len(found)} | {held:.0%} | {np.quantile(misses, 0.8):.2f} | {ranks} |")
 
 
 def ranks(args: argparse.Namespace) -> None:
@@ -414,11 +442,12 @@ def main() -> None:
     parser.add_argument("what", choices=["play", "show", "forecast", "ranks"])
     parser.add_argument("table", help="ring, digits or fashion; for `show` what --save wrote")
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 8])
-    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--repeats", type=int, help="default: 200 to play, 20 to forecast")
     parser.add_argument("--policies", nargs="+", choices=POLICIES, default=USUAL)
-    parser.add_argument("--half", choices=["tune", "judge"], default="judge")
+    parser.add_argument("--half", choices=HALVES, default="judge")
     parser.add_argument("--save", type=Path)
     args = parser.parse_args()
+    args.repeats = args.repeats or (20 if args.what == "forecast" else 200)
     if args.what == "show":
         args.file = Path(args.table)
     {"play": play_all, "show": show, "forecast": forecast, "ranks": ranks}[args.what](args)

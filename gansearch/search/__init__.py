@@ -22,6 +22,7 @@ SAMPLERS: Registry[Sampler] = Registry(
         "gp": "gansearch.search.samplers:gp",
         "qmc": "gansearch.search.qmc:Qmc",
         "cmaes": "gansearch.search.cma:CatCma",
+        "curves": "gansearch.search.curves:Curves",
     },
 )
 

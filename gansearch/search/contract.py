@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gansearch.study.location import Point
@@ -24,6 +24,8 @@ class Tried:
         failed: whether a health rule or an error ended it.
         pruned: whether it was stopped for falling behind, or is paused, or goes on after a pause; of
             the last the value is that at the pause.
+        curve: the best objective so far by step, at each report that has a finite one, rising; also of
+            trials that run. One of an earlier study has only its last.
     """
 
     number: int
@@ -32,6 +34,7 @@ class Tried:
     value: float | None = None
     failed: bool = False
     pruned: bool = False
+    curve: Mapping[int, float] = field(default_factory=dict)
 
 
 class Past(Protocol):

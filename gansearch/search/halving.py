@@ -108,7 +108,8 @@ class Asha:
     default configuration, with which a search begins, is not paused: others are judged by its end. The
     best are those that are expected to end best (see `gansearch.search.forecast`), as soon as enough is
     known to say so, and until then those that are best now. Paused trials of the highest rung go first,
-    before a new trial is begun. One that a health rule ended gives its place in the rungs to others.
+    before a new trial is begun. One that a health rule or an error ended gives its place in the rungs
+    to others.
 
     When no new trial is left, free places go to the paused ones nearest to their share, as long as the
     study has used fewer steps than successive halving would of that many trials: all of them to the
@@ -186,6 +187,13 @@ class Asha:
         rung = next((rung for step, rung in self.rungs.items() if report.step >= step), None)
         return None if rung is None or trial.number in rung.worth else rung
 
+    def failed(self, number: int) -> None:
+        """Have a trial that ended in an error hold no place any more."""
+        self._account.fail(number)
+        if self.second_chances:
+            for rung in self.rungs.values():
+                rung.leave(number)
+
     def _rank_all(self) -> None:
         """Rank the trials of each rung by where they will end, as far as that is known."""
         for rung in self.rungs.values():
@@ -248,6 +256,10 @@ class Account:
         self._used[number] = step
         self._coming.pop(number, None)
         self._completed = self._completed or completed
+
+    def fail(self, number: int) -> None:
+        """A trial has ended where it was."""
+        self._coming.pop(number, None)
 
     def has_left(self, paused: Set[int]) -> bool:
         """Whether there are steps for one more to go on; those under way use what their rung takes."""
@@ -333,6 +345,11 @@ class Hyperband:
             if own and (wake := bracket.choose(own, fresh)):
                 wakes.append(wake)
         return max(wakes, key=lambda wake: steps[wake.number], default=None)
+
+    def failed(self, number: int) -> None:
+        """As the trial's bracket does."""
+        if number in self._dealt:
+            self._bracket(number).failed(number)
 
     def _bracket(self, number: int) -> Asha:
         """A trial's bracket: a new one goes to the one that is farthest from its share."""

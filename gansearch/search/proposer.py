@@ -65,7 +65,7 @@ class Proposer:
             if isinstance(axis, Choice)
             for option in axis.options.values()
         )
-        self._view = View(journal.study.direction, spec.plan.search.seed)
+        self._view = View(journal.study.direction, spec.plan.search.seed, journal.frozen)
         self._feasibility = Feasibility(axes)
         self._beliefs = Beliefs(axes, spec.plan.search.sampler.belief, journal.goal)
         insisted = int(journal.facts.get(INSISTED, 0))

@@ -61,7 +61,8 @@ class Pruner(Protocol):
       in the same order, so its verdicts must be a function of the reports alone: no clock, no global
       random numbers, no files.
     - A report with an `outcome` is the trial's last one: it completed, or a health rule ended it. The
-      verdict on it changes nothing. Trials that end in an error, or lose a worker, are not told of.
+      verdict on it changes nothing. Of trials that end in an error it is told if it `HearsOfErrors`; of
+      those that lose a worker it is not.
     - After STOP no more is heard of that trial, whose outcome is `pruned` with the verdict's reason.
 
     What it must do:
@@ -109,6 +110,19 @@ class SecondChances(Pruner, Protocol):
         Args:
             paused: the trials that are paused, by number; one at least. None may be changed.
             fresh: whether a new trial could be started instead.
+        """
+        ...
+
+
+@runtime_checkable
+class HearsOfErrors(Protocol):
+    """A pruner that is told of trials that end in an error, about which no report says anything."""
+
+    def failed(self, number: int) -> None:
+        """A trial is over, and no more is heard of it.
+
+        A resumed study tells of these when it has shown all reports, so what is made of it must not
+        depend on when it is told. It may be told of a trial that never reported.
         """
         ...
 

@@ -17,6 +17,7 @@ from gansearch.search import PRUNERS, SAMPLERS
 from gansearch.search.recording import Recording, recording_of
 from gansearch.search.simulation import Played, Recorded, Simulation, StandIns, within
 from gansearch.study.config import Part, TrialConfig
+from gansearch.study.learnt import LEARNT, Learnt
 from gansearch.study.plan import Plan, Pruner, Sampler
 from gansearch.study.records import Report, cost
 from gansearch.study.space import Space, parse_space
@@ -208,7 +209,8 @@ def stored_spec(journal: Journal) -> StudySpec:
     space, _ = parse_space({k: v for k, v in tree.items() if k in TrialConfig.model_fields})
     begun = itertools.takewhile(lambda trial: trial.origin, journal.trials())
     start = tuple(StartPoint(trial.origin, trial.params) for trial in begun)
-    return StudySpec(plan, Space(space), start=start)
+    learnt = tuple(map(Learnt.of_plain, journal.facts.get(LEARNT, [])))
+    return StudySpec(plan, Space(space), start=start, learnt=learnt)
 
 
 def policies_of(
@@ -320,6 +322,11 @@ def _notes(found: Replay, spec: StudySpec) -> Iterator[str]:
         if any(cut):
             words = (f"{r.policy.label}: {c:.0f}" for r, c in zip(found.results, cut, strict=True) if c)
             yield f"so many trials were lost so, on average: {', '.join(words)}"
+    for result in found.results:
+        over = [played.over for played in result.plays if played.over]
+        if over:
+            plays = f"{len(over)} of {len(result.plays)} plays"
+            yield f"{result.policy.label}: {plays} ended before all trials were tried: {over[0]}"
     if any(result.policy.sampler for result in found.results):
         yield (
             f"for each proposal of a sampler the nearest of the {count} recorded configurations that "

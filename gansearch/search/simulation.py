@@ -20,7 +20,9 @@ from gansearch.search.contract import Point
 from gansearch.search.proposer import Proposer
 from gansearch.search.pruners import Decision, Pruner, SecondChances, Verdict
 from gansearch.search.recording import Recording
+from gansearch.search.stopping import Ending
 from gansearch.search.view import AnySampler
+from gansearch.study.learnt import LEARNT
 from gansearch.study.records import Outcome, Report, TrialRecord, better, cost
 from gansearch.study.spec import StudySpec
 
@@ -35,6 +37,7 @@ class Played:
         seconds: when the search ended.
         workers: how many there were, each of which costs a device all the time.
         cut: trials that the policy would have trained further than they were recorded.
+        over: why the study's budget ended it; empty where it did not.
     """
 
     best: list[tuple[float, float]] = field(default_factory=list)
@@ -42,6 +45,7 @@ class Played:
     seconds: float = 0.0
     workers: int = 1
     cut: int = 0
+    over: str = ""
 
     @property
     def busy(self) -> float:
@@ -119,7 +123,7 @@ class StandIns(Proposer):
     """The study's own proposer, for each of whose proposals the nearest recorded trial stands in.
 
     Args:
-        spec: the study, with the sampler and the seed that are played.
+        spec: the study, with the sampler and the seed that are played, and what it learnt from others.
         recording: what was recorded of it.
     """
 
@@ -127,6 +131,7 @@ class StandIns(Proposer):
         goal = recording.goal
         direction = StudyDirection.MINIMIZE if goal == "min" else StudyDirection.MAXIMIZE
         study = optuna.create_study(direction=direction)
+        study.set_user_attr(LEARNT, [each.plain() for each in spec.learnt])
         steps = spec.example().budget.steps
         nowhere = cast(Storage, _Nowhere())
         super().__init__(spec, Journal(study, nowhere, recording.metric, goal, steps))
@@ -184,7 +189,8 @@ class Simulation:
     """One search: its trials, its workers, and the time.
 
     A free worker takes the paused trial that the pruner chooses, else a new one, else waits for the
-    next event. Seconds are those of the recorded reports; a worker loses none between trials.
+    next event. Seconds are those of the recorded reports; a worker loses none between trials. When the
+    study's budget ends the search, those that are trained come to their end, as in a study.
 
     Args:
         spec: the study, with the pruner that is played.
@@ -207,6 +213,8 @@ class Simulation:
     ) -> None:
         part = spec.plan.pruner
         self.pruner = pruner or PRUNERS.build(part.name, part.options, spec.example())
+        metric, goal = recording.metric, recording.goal
+        self._ending = Ending(spec.plan.search, spec.plan.resources, metric, goal)
         self._source, self._recording, self._workers = source, recording, workers
         self._fresh = min(trials or math.inf, len(recording.curves))
         self._records: dict[int, TrialRecord] = {}
@@ -243,6 +251,8 @@ class Simulation:
             self._train(number, now)
 
     def _next(self) -> int | None:
+        if self.played.over:
+            return None
         if self._paused and isinstance(self.pruner, SecondChances):
             paused = [self._records[number] for number in sorted(self._paused)]
             wake = self.pruner.choose(paused, self._fresh > 0)
@@ -276,6 +286,7 @@ class Simulation:
         report = replace(report, time=now)
         record.reports.append(report)
         self._source.report(number, report)
+        self._consider(number)
         improved = self._note_best(report, now)
         shown = replace(report, time=0.0)
         trial = replace(record, reports=[*record.reports[:-1], shown], outcome=Outcome.RUNNING)
@@ -308,6 +319,11 @@ class Simulation:
         record = self._records[number]
         record.outcome, record.reason = outcome, reason
         self._source.end(record)
+        self._consider(number)
+
+    def _consider(self, number: int) -> None:
+        """Note that the budget ends the search, as soon as it does."""
+        self.played.over = self.played.over or self._ending.judge(self._records, number)
 
 
 def within(recording: Recording, share: float) -> Callable[[float], bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import optuna
@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.journal.journal import CHANCES
-from gansearch.search.contract import Sampler, Tried
+from gansearch.search.contract import Past, Sampler, Tried
 from gansearch.search.history import History
 from gansearch.study.location import Point
 from gansearch.study.space import Axis, Choice, Int, Space
@@ -35,10 +35,17 @@ class View:
     Args:
         direction: whether small or large values are good.
         seed: of the search.
+        now: a trial of the study as it is now, by number; it may have reported more than is shown.
     """
 
-    def __init__(self, direction: StudyDirection, seed: int = 0) -> None:
-        self._seed = seed
+    def __init__(
+        self,
+        direction: StudyDirection,
+        seed: int = 0,
+        now: Callable[[int], FrozenTrial] | None = None,
+    ) -> None:
+        self._seed, self._now = seed, now
+        self._told: dict[int, Tried] = {}  # ended trials as samplers see them, by number
         self._before = 0  # trials of earlier studies
         self._minimize = direction == StudyDirection.MINIMIZE
         self._history = History(direction)
@@ -68,7 +75,11 @@ class View:
         """A sampler's points for the trial that was begun last."""
         if isinstance(sampler, BaseSampler):
             return _optuna_draws(sampler, self._study, self._history.get_trial(self._id(number)), space)
-        return sampler.draws(_Shown(self._study, number, self._seed, self._before), space)
+        return sampler.draws(self.past(number), space)
+
+    def past(self, number: int) -> Past:
+        """What is shown for a trial that was begun, to a sampler that does not know Optuna."""
+        return _Shown(self._study, self._id(number), number, self._seed, self._seen)
 
     def enter(self, number: int, point: Point, distributions: Mapping[str, BaseDistribution]) -> None:
         """Show at which point a trial runs."""
@@ -79,6 +90,18 @@ class View:
     def update(self, trial: FrozenTrial) -> None:
         """Show how a trial has ended, or what it was worth when it was paused."""
         self._history.put(self._id(trial.number), _as_seen(trial, self._minimize))
+        self._told.pop(trial.number, None)
+
+    def _seen(self, trial: FrozenTrial) -> Tried:
+        """A trial that is shown, for a sampler that does not know Optuna."""
+        number = trial.number - self._before
+        told = self._told.get(number)
+        if told is None:
+            newest = trial if number < 0 or self._now is None else self._now(number)
+            told = tried(trial, self._minimize, self._before, newest)
+            if trial.state.is_finished() and newest.state.is_finished():
+                self._told[number] = told
+        return told
 
     def _id(self, number: int) -> int:
         place = number + self._before
@@ -121,32 +144,40 @@ def _optuna_draws(
 class _Shown:
     """What has been tried, for a sampler that does not know Optuna (`contract.Past`)."""
 
-    def __init__(self, study: optuna.Study, number: int, seed: int, before: int) -> None:
-        self._study, self.number, self.seed, self._before = study, number, seed, before
+    def __init__(
+        self,
+        study: optuna.Study,
+        asked: int,
+        number: int,
+        seed: int,
+        seen: Callable[[FrozenTrial], Tried],
+    ) -> None:
+        self._study, self._asked, self.number, self.seed, self._seen = study, asked, number, seed, seen
         self.minimize = study.direction == StudyDirection.MINIMIZE
 
     @property
     def trials(self) -> list[Tried]:
         """All but the one that is asked for."""
         shown = self._study.get_trials(deepcopy=False)
-        return [
-            tried(trial, self.minimize, self._before)
-            for trial in shown
-            if trial.number - self._before != self.number
-        ]
+        return [self._seen(trial) for trial in shown if trial._trial_id != self._asked]
 
 
-def tried(trial: FrozenTrial, minimize: bool, before: int = 0) -> Tried:
+def tried(
+    trial: FrozenTrial, minimize: bool, before: int = 0, newest: FrozenTrial | None = None
+) -> Tried:
     """A trial of Optuna's as a sampler sees it that does not know Optuna.
 
-    `before`: how many trials of earlier studies have the first numbers.
+    `before`: how many trials of earlier studies have the first numbers. `newest`: the trial with all
+    its reports, if it has more.
     """
     running, failed = not trial.state.is_finished(), has_failed(trial)
-    best = None if running else next(reversed(_bests(trial, minimize).values()), None)
+    curve = _bests(newest or trial, minimize)
+    shown = curve if newest is None else _bests(trial, minimize)
+    best = None if running else next(reversed(shown.values()), None)
     if trial.state == TrialState.COMPLETE:
         best = trial.value
     pruned = trial.state == TrialState.PRUNED and not failed
-    return Tried(trial.number - before, dict(trial.params), running, best, failed, pruned)
+    return Tried(trial.number - before, dict(trial.params), running, best, failed, pruned, curve)
 
 
 def has_failed(trial: FrozenTrial) -> bool:

@@ -292,6 +292,8 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
     ) -> None:
         load.numbers.remove(number)
         self._ledger.end(number, outcome, reason, blameless=blameless)
+        if outcome is Outcome.FAILED:
+            self._pruning.failed(number)
         self._deaths.forget(number)
         self._on_move(number)
 

@@ -15,7 +15,15 @@ from dataclasses import replace
 
 from gansearch.errors import StudyError
 from gansearch.search import PRUNERS
-from gansearch.search.pruners import GO_ON, Decision, Pruner, SecondChances, Verdict, Wake
+from gansearch.search.pruners import (
+    GO_ON,
+    Decision,
+    HearsOfErrors,
+    Pruner,
+    SecondChances,
+    Verdict,
+    Wake,
+)
 from gansearch.study.records import Outcome, Report, TrialRecord
 from gansearch.study.spec import StudySpec
 from gansearch.tuning.ledger import Ledger
@@ -48,6 +56,9 @@ class Pruning:
             verdict = self._ask(record, report)
             if report is record.last:
                 verdicts[record.number] = verdict
+        for record in ledger.records.values():
+            if record.outcome is Outcome.FAILED:
+                self.failed(record.number)
         ledger.settle(verdicts)
 
     def judge(self, number: int, report: Report) -> Verdict:
@@ -56,6 +67,13 @@ class Pruning:
         It does not matter whether the ledger has the report already.
         """
         return self._ask(self._ledger.records[number], report)
+
+    def failed(self, number: int) -> None:
+        """Tell the pruner of a trial that ended in an error."""
+        self._shown += 1
+        if isinstance(self.pruner, HearsOfErrors):
+            with self._failing(f"told that trial {number} ended in an error,"):
+                self.pruner.failed(number)
 
     def wakes(self, most: int) -> list[Wake]:
         """Who of the paused would go on in so many places that are free now, one after another."""

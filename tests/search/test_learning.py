@@ -112,10 +112,7 @@ def test_a_resumed_search_needs_no_earlier_study(runs, report):
 def test_a_sampler_of_ones_own_sees_numbers_below_zero(runs):
     ledger = launched(runs, "new", read(LEARNING.replace("40,", "40, sampler: cmaes,"), runs))
     ledger.next()
-    view = ledger.source._view
-    from gansearch.search.view import _Shown
-
-    past = _Shown(view._study, 0, 0, 30)
+    past = ledger.source._view.past(0)
     assert [trial.number for trial in past.trials] == list(range(-30, 0))
     assert sum(trial.failed for trial in past.trials) == 6
     assert sum(trial.pruned for trial in past.trials) == 6

@@ -13,6 +13,7 @@ from optuna.samplers._tpe.sampler import _split_trials
 from gansearch.errors import StudyError
 from gansearch.search import SAMPLERS
 from gansearch.search.proposer import DRAWS
+from gansearch.search.units import value_at
 from gansearch.search.view import tried
 from gansearch.study.records import Outcome, Report
 from gansearch.study.space import Choice, Int
@@ -257,6 +258,57 @@ class Steps:
             if self.what == "missing":
                 del point["generator.depth"]
             yield point
+
+
+SEEN = []
+
+
+class Sees:
+    """A sampler of the user's own that takes down what it is shown."""
+
+    history, swayed = None, False
+
+    def __init__(self, seed, conditional):
+        self.chance = random.Random(seed)
+
+    def draws(self, past, space):
+        SEEN.append({trial.number: trial for trial in past.trials})
+        yield space.point(lambda _, axis: value_at(axis, self.chance.random()))
+
+
+def test_a_sampler_sees_the_curves_of_trials_that_run_wait_and_ended(make_ledger, spec, report):
+    study = spec(f"search: {{trials: 8, sampler: {{name: '{__name__}:Sees'}}}}")
+    ledger = make_ledger(study)
+    runs, waits, ended, goes_on = (ledger.next().number for _ in range(4))
+    for number in (runs, waits, ended, goes_on):
+        for step, value in ((10, 5.0), (20, 7.0), (30, math.nan)):
+            ledger.report(number, report(step, value))
+    ledger.pause(waits, "behind at step 30")
+    ledger.pause(goes_on, "behind at step 30")
+    ledger.wake(goes_on, "its turn, after step 30")
+    ledger.report(goes_on, report(40, 3.0))
+    ledger.report(ended, report(90, 4.0, Outcome.COMPLETED))
+    ledger.end(ended)
+    ledger.next()
+    seen = SEEN[-1]
+    begun = {10: 5.0, 20: 5.0}
+    assert {number: dict(trial.curve) for number, trial in seen.items()} == {
+        runs: begun,
+        waits: begun,
+        ended: begun | {90: 4.0},
+        goes_on: begun | {40: 3.0},
+    }
+    assert [seen[n].value for n in (runs, waits, ended, goes_on)] == [None, 5.0, 4.0, 5.0]
+    ledger.report(runs, report(40, 2.0))
+    ledger.next()
+    assert dict(SEEN[-1][runs].curve) == begun | {40: 2.0}
+    resumed = make_ledger(study)
+    while resumed.unstarted:
+        resumed.next()
+    resumed.next()
+    assert {n: dict(t.curve) for n, t in SEEN[-1].items() if n < 4} == {
+        n: dict(t.curve) for n, t in SEEN[-2].items() if n < 4
+    }
 
 
 def test_a_sampler_of_ones_own_needs_no_optuna(make_ledger, spec, report, tmp_path):

@@ -302,6 +302,36 @@ def test_a_study_has_an_answer_whoever_dies():
     assert play.pruner.choose(paused(play, 3), False).number == 3
 
 
+def test_one_that_ends_in_an_error_gives_its_place_to_another():
+    play = Play(second_chances=True)
+    for number, value in enumerate((1.0, 2.0, 3.0, 4.0, 5.0)):
+        play.decide(number, 10, value)
+    play.decide(0, 20, 0.5)
+    waiting = paused(play, 1, 2, 3, 4)
+    assert play.pruner.choose(waiting, True) is None
+    play.pruner.failed(0)
+    play.decide(5, 10, 9.0)
+    assert play.pruner.choose(waiting, True).number == 1
+
+
+def test_one_that_ended_in_an_error_is_under_way_no_more():
+    play = Play(second_chances=True)
+    for number, step in ((0, 10), (1, 10), (1, 20), (1, 30)):
+        play.decide(number, step, 1.0)
+    assert play.pruner.choose(paused(play, 0), False) is None, "trial 1 takes what steps are left"
+    play.pruner.failed(1)
+    assert play.pruner.choose(paused(play, 0), False).number == 0
+
+
+def test_hyperband_s_brackets_are_told_of_errors():
+    play = Play("hyperband", second_chances=True)
+    play.decide(0, 10, 1.0)
+    assert [len(rung) for rung in play.pruner.brackets[0].rungs.values()] == [0, 0, 1]
+    for number in (0, 1):  # of 1 nobody has heard
+        play.pruner.failed(number)
+    assert [len(rung) for rung in play.pruner.brackets[0].rungs.values()] == [0, 0, 0]
+
+
 @pytest.mark.parametrize("name", ["asha", "hyperband"])
 @pytest.mark.parametrize("second_chances", [False, True])
 def test_nobody_goes_on_whom_nobody_knows(name, second_chances):

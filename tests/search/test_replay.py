@@ -25,10 +25,12 @@ from gansearch.search.replay import (
     regret,
     replay,
     spearman,
+    stored_spec,
 )
 from gansearch.search.simulation import Recorded, Simulation, StandIns, within
 from gansearch.search.view import distribution
-from gansearch.study.plan import Pruner, Sampler
+from gansearch.study.learnt import Learnt, Lesson
+from gansearch.study.plan import Pruner, Sampler, SearchBudget
 from gansearch.study.records import Outcome, Report, TrialRecord
 from gansearch.tuning.creation import create
 
@@ -242,12 +244,13 @@ def test_ranks_of_reports(recording):
 
 
 @pytest.fixture
-def stored(study, recording, tmp_path):
+def stored(study, spec, recording, tmp_path):
     """The recording as a study of its own, with a journal."""
 
-    def make(pruned=0):
+    def make(pruned=0, budget="", learnt=()):
         directory = StudyDirectory(tmp_path / "runs" / "study")
-        create(study, StoredStudy(directory), None)
+        asked = replace(spec(budget) if budget else study, learnt=learnt)
+        create(asked, StoredStudy(directory), None)
         found = StoredStudy(directory)
         journal = found.journal(writer=True)
         axes = study.space.axes()
@@ -351,3 +354,54 @@ def test_a_simulation_takes_a_pruner_of_its_own(study, recording):
     played = Simulation(study, source, recording, trials=2, pruner=pruner).run()
     assert pruner.heard == 18
     assert [trial.params for trial in played.trials] == [recording.curves[i].point for i in (3, 2)]
+
+
+# Budgets, and what was learnt before
+
+
+def test_a_budget_in_hours_ends_a_play_as_it_ends_a_study(study, recording):
+    whole = play(study, recording, Policy(None, NONE), 2, 0)
+    assert whole.over == ""
+    half = whole.busy / 2
+    budget = SearchBudget(device_hours=half / 3600)
+    search = study.plan.search.model_copy(update={"budget": budget})
+    short = replace(study, plan=study.plan.model_copy(update={"search": search}))
+    played = play(short, recording, Policy(None, SECOND_CHANCES), 2, 0)
+    assert played.over == "", "with second chances half of the time is enough"
+    played = play(short, recording, Policy(None, NONE), 2, 0)
+    assert "device-hours are spent" in played.over
+    ends = [curve.reports[-1].outcome for curve in recording.curves]
+    assert [t.outcome for t in played.trials] == ends[: len(played.trials)], (
+        "what runs comes to its end"
+    )
+    longest = max(curve.reports[-1].seconds for curve in recording.curves)
+    assert half <= played.busy <= half + 2 * longest
+
+
+def test_what_ended_plays_is_said(stored, study):
+    budget = "pruner: none\nsearch: {sampler: random, budget: {trials: 40, device_hours: 0.01}}\n"
+    journal = stored(budget=budget).journal()
+    found = replay(journal, [Policy(None, NONE), Policy(Sampler(name="random"), NONE)], repeats=2)
+    told = [note for note in found.notes if "ended before" in note]
+    assert told[0].startswith(
+        "as recorded + none: 1 of 1 plays ended before all trials were tried: its"
+    )
+    assert "random + none: 2 of 2 plays" in told[1]
+
+
+def test_a_play_learns_from_the_studies_from_which_the_study_learnt(stored, study, recording):
+    lessons = tuple(
+        Lesson(curve.number, curve.point, "COMPLETE", 90, values_at(curve.point)[-1])
+        for curve in recording.curves[:12]
+    )
+    journal = stored(learnt=(Learnt("earlier", lessons),)).journal()
+    spec = stored_spec(journal)
+    assert spec.learnt == (Learnt("earlier", lessons),)
+    policy = Policy(Sampler(name="tpe"), NONE)
+    shown = StandIns(replace(spec, start=()), recording)
+    assert [t.params for t in shown._view.trials] == [lesson.point for lesson in lessons]
+    knowing, ignorant = (
+        play(replace(spec, start=(), learnt=learnt), recording, policy, 1, 0)
+        for learnt in (spec.learnt, ())
+    )
+    assert knowing.trials[0].params != ignorant.trials[0].params, "the first is no random one"

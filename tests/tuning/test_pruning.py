@@ -9,9 +9,10 @@ import random
 import pytest
 
 from gansearch.errors import StudyError
+from gansearch.search.halving import Asha
 from gansearch.search.pruners import Decision, Verdict
 from gansearch.study.records import Outcome, Report
-from gansearch.tuning.pruning import make_pruning
+from gansearch.tuning.pruning import Pruning, make_pruning
 
 CONTINUE, STOP, PAUSE = "CONTINUE", "STOP", "PAUSE"
 
@@ -70,6 +71,21 @@ def test_a_failed_trial_keeps_its_outcome_and_leaves_no_mark(play, outcome):
         p.tell(p.start(), 10, value, outcome)
     assert not any(rungs(p.pruning).values())
     assert [p.ledger.records[n].outcome for n in (0, 1)] == [outcome, outcome]
+
+
+def test_a_trial_that_ended_in_an_error_holds_no_place_before_and_after_a_restart(play):
+    p = play("search: {trials: 60}\npruner: {name: asha, second_chances: true}")
+    told = [p.tell(p.start(), 10, value) for value in (4.0, 3.0, 2.0, 1.0)]
+    assert told == [PAUSE, PAUSE, CONTINUE, CONTINUE]
+    assert not p.pruning.wakes(1)
+    p.ledger.end(2, Outcome.FAILED, "RuntimeError")
+    p.ledger.end(3, Outcome.FAILED, "RuntimeError")
+    for number in (2, 3):
+        p.pruning.failed(number)
+    assert rungs(p.pruning)[10] == [-4.0, -3.0]
+    anew = Asha(p.pruning.pruner._config, second_chances=True)
+    again = Pruning(anew, "asha", p.ledger)
+    assert rungs(again) == rungs(p.pruning)
 
 
 def test_a_completed_trial_counts_whether_or_not_its_report_is_written_first(play):

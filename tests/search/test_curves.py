@@ -1,0 +1,237 @@
+"""The sampler that learns from curves: its places, its Gaussian process, and what it proposes."""
+
+import math
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import scipy.stats
+import yaml
+
+from gansearch.search.contract import Tried
+from gansearch.search.curves import Curves, _Model
+from gansearch.search.feasibility import encoded
+from gansearch.search.ground import Ground
+from gansearch.search.units import value_at
+from gansearch.study.config import trial_seed
+from gansearch.study.space import Choice, Float, Int, Space, parse_space
+
+MIXED = """
+loss:
+  choice:
+    - {name: a}
+    - {name: b, weight: {log: [0.001, 1000]}, p: {choice: [null, {name: p, every: {int: [1, 4]}}]}}
+    - {name: c, weight: {log: [0.001, 1000]}}
+lr: {log: [1.0e-5, 0.1]}
+depth: {int: [1, 3]}
+"""
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    return Space(parse_space(yaml.safe_load(MIXED))[0])
+
+
+def at_random(space, chance):
+    return space.point(lambda _, axis: value_at(axis, chance.random()))
+
+
+@dataclass
+class Shown:
+    """What has been tried, for a proposal."""
+
+    trials: list
+    number: int = 0
+    seed: int = 0
+    minimize: bool = True
+
+
+def proposal(space, trials, number, seed=0, minimize=True, **options):
+    shown = Shown(trials, number, seed, minimize)
+    return next(Curves(trial_seed(seed, number, "proposal"), True, **options).draws(shown, space))
+
+
+def ended(number, point, values, **what):
+    """A trial that reported every ten steps, with its best so far."""
+    return Tried(
+        number,
+        point,
+        value=values[-1],
+        curve=dict(zip(range(10, 1000, 10), values, strict=False)),
+        **what,
+    )
+
+
+# Places
+
+
+def test_many_points_are_coded_as_one_is(mixed):
+    ground, chance = Ground(mixed), np.random.default_rng(0)
+    units = chance.random((200, len(ground)))
+    expected = [encoded(mixed.axes(), ground.point(row)) for row in units]
+    assert ground.coded(units) == pytest.approx(np.array(expected), abs=1e-12)
+    assert {len(ground.point(row)) for row in units} == {3, 4, 5, 6}, "of every kind"
+
+
+def test_a_place_is_where_its_point_is(mixed):
+    ground, chance = Ground(mixed), random.Random(0)
+    for _ in range(100):
+        point = at_random(mixed, chance)
+        again = ground.point(ground.place(point))
+        assert again.keys() == point.keys()
+        assert all(
+            again[name] == (pytest.approx(v) if isinstance(v, float) else v)
+            for name, v in point.items()
+        )
+
+
+def test_around_a_point_numbers_move_a_little_and_options_seldom(mixed):
+    ground, chance = Ground(mixed), np.random.default_rng(0)
+    units = np.full(len(ground), 0.4)
+    units[0] = 0.1  # the loss without a weight
+    point = ground.point(units)
+    near = ground.around(point, 0.1, 4000, chance)
+    assert (near >= 0).all()
+    assert (near < 1).all()
+    names = list(mixed.axes())
+    lr = near[:, names.index("lr")]
+    assert (lr.mean(), lr.std()) == (pytest.approx(0.4, abs=0.01), pytest.approx(0.1, rel=0.05))
+    losses = [ground.point(row)["loss"] for row in near[:1000]]
+    assert losses.count("a") == pytest.approx(1000 * (0.9 + 0.1 / 3), rel=0.05)
+    weights = near[:, names.index("loss.b.weight")]
+    assert weights.std() == pytest.approx(1 / math.sqrt(12), rel=0.05), "the point says nothing of it"
+
+
+# The model
+
+
+def test_the_improvement_is_that_of_the_textbook(mixed):
+    chance = random.Random(1)
+    known = [
+        ended(
+            n,
+            at_random(mixed, chance),
+            sorted((10 * chance.random() for _ in range(length)), reverse=True),
+            pruned=length < 9,
+        )
+        for n, length in enumerate((9, 1, 3, 9, 2, 1))
+    ]
+    known.append(Tried(6, at_random(mixed, chance), failed=True))
+    ground = Ground(mixed)
+    model = _Model(ground, known, minimize=True)
+    points = ground.coded(np.random.default_rng(0).random((5, len(ground))))
+    expected = np.zeros(5)
+    for k, weight in enumerate(model._weights):
+        one = {
+            name: getattr(model._kernels, name)[k]
+            for name in ("scales", "age", "common", "place", "pace", "own", "noise")
+        }
+
+        def between(x, age, who, y, other, whose, one=one):
+            gaps = np.array([np.sum((x[c] - y[c]) ** 2) / (c.stop - c.start) for c in ground.columns])
+            near = math.exp(-np.sum(gaps / one["scales"] ** 2) / 2)
+            aged = math.exp(-((age - other) ** 2) / one["age"][0] ** 2 / 2)
+            own = one["own"][0] if who == whose else 0.0
+            return near * (one["place"][0] + one["pace"][0] * aged) + (one["common"][0] + own) * aged
+
+        told = [(model._points[t], age, t) for t, age in zip(model._trials, model._ages, strict=True)]
+        own = np.array([[between(*a, *b) for b in told] for a in told]) + one["noise"][0] * np.eye(
+            len(told)
+        )
+        inverse = np.linalg.inv(own)
+        best = min(
+            np.array([between(x, 0.0, t, *b) for b in told]) @ inverse @ model._values
+            for t, x in enumerate(model._points)
+        )
+        for i, point in enumerate(points):
+            cross = np.array([between(point, 0.0, None, *b) for b in told])
+            mean, variance = (
+                cross @ inverse @ model._values,
+                between(point, 0, 9, point, 0, 9) - cross @ inverse @ cross,
+            )
+            normal = scipy.stats.norm(best - mean, math.sqrt(variance))
+            expected[i] += weight * normal.expect(lambda gain: gain, lb=0)
+    assert model.improvement(points) == pytest.approx(expected, rel=1e-6)
+
+
+def test_what_is_modelled_of_curves(mixed):
+    chance = random.Random(0)
+    curve = [float(value) for value in range(20, 0, -1)]
+    point = at_random(mixed, chance)
+    known = [
+        ended(0, point, curve),
+        ended(1, point, curve[:7], pruned=True),
+        ended(2, point, curve[:7], failed=True),
+        Tried(3, point, failed=True),
+        ended(4, point, curve[:2], running=True),
+    ]
+    model = _Model(Ground(mixed), known, minimize=True)
+    steps = np.round(200 * np.exp(model._ages)).astype(int)
+    told = [[int(s) for s, t in zip(steps, model._trials, strict=True) if t == n] for n in range(5)]
+    assert told[0] == [10, 30, 90, 200]
+    assert told[1] == [10, 30, 70]
+    assert told[2] == [10, 30, 200], "one that ended keeps what it has"
+    assert told[3] == [200]
+    assert told[4] == [10, 20]
+    assert model._values[list(model._trials).index(3)] == model._values.max(), "as bad as the worst"
+
+
+# What is proposed
+
+
+def lr_space():
+    rate = Float(1e-5, 1e-1, log=True)
+    return Space({"g": rate, "d": rate})
+
+
+def miss(point):
+    return sum((math.log10(point[side]) - at) ** 2 for side, at in (("g", -3), ("d", -2.2)))
+
+
+def test_it_finds_an_optimum_sooner_than_chance():
+    space, chances = lr_space(), []
+    for seed in range(5):
+        trials = []
+        for number in range(20):
+            point = proposal(space, trials, number, seed)
+            trials.append(ended(number, point, [1 + miss(point)]))
+        chances.append(min(trial.value for trial in trials) - 1)
+    drawn = np.random.default_rng(0).random((5000, 20, 2)) * 4 - 5
+    by_chance = np.median(np.square(drawn - (-3, -2.2)).sum(2).min(1))
+    assert np.median(chances) < by_chance / 4
+
+
+@pytest.mark.parametrize("minimize", [True, False])
+def test_a_slow_start_is_no_bad_sign_where_slow_starts_have_ended_well(minimize):
+    """Large rates begin well and end badly; most of the small ones were stopped at once."""
+    space, chance, trials = lr_space(), random.Random(0), []
+    sign = 1 if minimize else -1
+    for number in range(24):
+        point = at_random(space, chance)
+        slow = math.log10(point["g"]) < -3
+        whole = [20.0 - 1.9 * i for i in range(10)] if slow else [12.0 - 0.3 * i for i in range(10)]
+        length = 10 if chance.random() < 0.3 else 1
+        values = [sign * (value + 0.1 * chance.random()) for value in whole[:length]]
+        trials.append(ended(number, point, values, pruned=length < 10))
+    assert sum(math.log10(t.point["g"]) < -3 and not t.pruned for t in trials) >= 2
+    points = [proposal(space, trials, 24, seed, minimize) for seed in range(8)]
+    assert sum(math.log10(point["g"]) < -3 for point in points) >= 7
+
+
+def test_what_is_known_is_tried_again_last():
+    space = Space({"loss": Choice({name: name for name in "abcd"}), "depth": Int(1, 3)})
+    trials = []
+    for number in range(12):
+        point = proposal(space, trials, number)
+        trials.append(ended(number, point, [10.0 - 3 * (point["loss"] == "b") + point["depth"]]))
+    modelled = {tuple(trial.point.items()) for trial in trials[5:]}
+    assert len(modelled) == 7
+    everything = {(("loss", label), ("depth", depth)) for label in "abcd" for depth in (1, 2, 3)}
+    left = everything - {tuple(trial.point.items()) for trial in trials}
+    for number in range(12, 12 + len(left)):
+        point = proposal(space, trials, number)
+        assert tuple(point.items()) in left
+        left.remove(tuple(point.items()))
+        trials.append(ended(number, point, [5.0]))
+    assert proposal(space, trials, len(trials)), "and then again"
