@@ -1,10 +1,11 @@
 """Which points lie in whose neighbourhood, exactly, at the price of products in float32.
 
-A product of float32 matrices gives all squared distances, each within a known bound of the exact one
-(Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, section 3.1: a sum of d products
-is off by at most d u / (1 - d u) of the sum of their sizes, in whatever order it is taken). What lies
+Products of float32 matrices give all squared distances, each within a known bound of the exact one
+(Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, section 3.1: a sum of n products
+is off by at most n u / (1 - n u) of the sum of their sizes, in whatever order it is taken). What lies
 within the bound of its threshold is computed again: in float64, and what is near even then from the
-differences themselves. So each answer is that of exact distances, and no N x M matrix is ever held.
+differences themselves. So each answer is that of exact distances; they are looked at tile by tile, and
+no N x M matrix is ever held.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-BLOCK = 2**20  # distances held at a time: 4 MiB in float32, which a cache keeps
-DIFFERENCES = 2**20  # held at a time where distances are computed from them: 8 MiB
-CHUNK = 4096  # rows converted to float64 at a time
+ROWS, COLUMNS = 512, 2048  # of a tile of distances: 4 MiB in float32; the one divides the other
+RUN = 256  # features whose products are summed at once: the bound grows with it, not with all of them
+GROUP = 16  # columns of which only the least is looked at first
+DIFFERENCES = 2**17  # held at a time where distances are computed from them: 1 MiB in float64
 SPARE = 3  # candidates beyond the neighbours that are asked for
-MANY = 1 / 64  # of a block's answers: if more are uncertain, the block is computed again in float64
+MANY = 1 / 64  # of a tile's answers: if more are uncertain, the tile is computed again in float64
 
 
 class Balls(NamedTuple):
@@ -51,21 +53,18 @@ class Cloud(NamedTuple):
     """Points as they are multiplied: about a common centre, where products are small.
 
     Attributes:
-        given: N x d, as they were.
         near: N x d, less the centre and divided by the scale, float32 or float64.
         squares: N, the squared lengths of those.
         slack: N; a squared distance is known to within the sum of its two points' slacks.
-        scale: what they were divided by.
     """
 
-    given: Tensor
     near: Tensor
     squares: Tensor
     slack: Tensor
-    scale: float
 
-    def __len__(self) -> int:
-        return len(self.given)
+    def after(self, count: int) -> Cloud:
+        """All but the first so many."""
+        return Cloud(*(part[count:] for part in self))
 
 
 class Frame(NamedTuple):
@@ -79,26 +78,44 @@ class Frame(NamedTuple):
         """That of N x d points: their mean, and their root mean square distance from it."""
         centre = points.mean(0, dtype=torch.float64)
         total = sum(
-            (rows.double() - centre).square().sum().item() for rows in torch.split(points, CHUNK)
+            (rows.double() - centre).square_().sum().item() for rows in torch.split(points, ROWS)
         )
         return cls(centre, math.sqrt(total / len(points)) or 1.0)
 
     def cloud(self, points: Tensor, dtype: torch.dtype) -> Cloud:
         """N x d points as seen from here, in the precision of a type."""
         near = torch.empty_like(points, dtype=dtype)
-        for here, rows in zip(torch.split(near, CHUNK), torch.split(points, CHUNK), strict=True):
-            here.copy_((rows.double() - self.centre) / self.scale)
+        for here, rows in zip(torch.split(near, ROWS), torch.split(points, ROWS), strict=True):
+            here.copy_((rows.double() - self.centre).div_(self.scale))
         squares = torch.linalg.vector_norm(near, dim=1, dtype=torch.float64).square()
-        unit = (points.shape[1] + 8) * torch.finfo(dtype).eps / 2  # 8: centring, lengths, their sum
-        slack = 2.02 * unit / (1 - unit) * squares  # as (a + b)^2 is at most 2 a^2 + 2 b^2
-        return Cloud(points, near, squares.to(dtype), slack.to(dtype), self.scale)
+        # One rounding each of the RUN products' sums, of these sums' sum, and sixteen: of the points
+        # (four), the lengths (one), what is added to the products (ten or less).
+        width = points.shape[1]
+        unit = (min(width, RUN) + -(-width // RUN) + 16) * torch.finfo(dtype).eps / 2
+        slack = 1.01 * unit / (1 - unit) * squares  # as 2 |a b| is at most a^2 + b^2
+        return Cloud(near, squares.to(dtype), slack.to(dtype))
 
 
-def exact_squares(left: Tensor, right: Tensor) -> Tensor:
-    """Squared distances of the rows of two P x d tensors, pair by pair, from their differences."""
+def exact_squares(left: Tensor, right: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    """Squared distances of P pairs of rows, from their differences, float64."""
     size = max(DIFFERENCES // left.shape[1], 1)
-    pieces = zip(torch.split(left, size), torch.split(right, size), strict=True)
-    return torch.cat([(a.double() - b).square_().sum(1) for a, b in pieces])
+    found = left.new_empty(len(i), dtype=torch.float64)
+    pieces = zip(torch.split(i, size), torch.split(j, size), torch.split(found, size), strict=True)
+    for a, b, here in pieces:
+        apart = left[a].double().sub_(right[b])
+        torch.sum(apart.square_(), 1, out=here)
+    return found
+
+
+def lower_bounds(left: Cloud, right: Cloud) -> Tensor:
+    """What the squared distances of N points from M others are at least, N x M; each is at most twice
+    the sum of its two slacks more. What overflows or is not known is -inf, or the greatest number.
+    """
+    found = (right.squares - right.slack).expand(len(left.near), -1)
+    for some in _tiles(left.near.shape[1], RUN):
+        found = torch.addmm(found, left.near[:, some], right.near[:, some].T, alpha=-2)
+    found += (left.squares - left.slack)[:, None]
+    return found.nan_to_num_(nan=-math.inf, neginf=-math.inf)
 
 
 def nearest_squares(points: Tensor, count: int) -> Tensor:
@@ -112,36 +129,16 @@ def nearest_squares(points: Tensor, count: int) -> Tensor:
     """
     if len(points) <= count:
         raise ValueError(f"{count} neighbours need more than {count} samples, not {len(points)}")
-    frame = Frame.of(points)
-    found = points.new_empty((len(points), count), dtype=torch.float64)
-    rows = torch.arange(len(points), device=points.device)
-    for dtype in (torch.float32, torch.float64):
-        cloud = frame.cloud(points, dtype)
-        size = max(BLOCK // len(points), 1)
-        rows = torch.cat([_search(cloud, these, found) for these in torch.split(rows, size)])
-        if not len(rows):
-            break
-    return found  # rows that are left have neighbours which float64 itself cannot tell apart
-
-
-def _search(cloud: Cloud, rows: Tensor, found: Tensor) -> Tensor:
-    """Fill in rows of `found`; returns those for which a nearer point may have been overlooked.
-
-    The candidates are the points of the least lower bounds. No other point is nearer than the greatest
-    of these bounds, so a row is certain where enough candidates are.
-    """
-    count, others = found.shape[1], len(cloud) - 1
-    bounds = torch.addmm(cloud.squares - cloud.slack, cloud.near[rows], cloud.near.T, alpha=-2)
-    bounds += (cloud.squares - cloud.slack)[rows, None]
-    bounds[torch.arange(len(rows), device=rows.device), rows] = math.inf  # itself
-    least, candidates = bounds.topk(min(count + SPARE, others), largest=False)
-    origins = rows.repeat_interleave(candidates.shape[1])
-    squares = exact_squares(cloud.given[origins], cloud.given[candidates.flatten()])
-    found[rows] = squares.view_as(candidates).sort(1).values[:, :count]
-    if candidates.shape[1] == others:
-        return rows[:0]
-    beyond = least[:, -1].double() * cloud.scale**2
-    return rows[~(found[rows, -1] <= beyond.clamp_min(0))]  # nothing is nearer than 0
+    frame, kept = Frame.of(points), min(count + SPARE, len(points) - 1)
+    least = _among_themselves(frame, points, kept)
+    squares, certain = least.exactly(points, points, count, frame.scale)
+    found = squares.sort(1).values[:, :count]
+    if kept < len(points) - 1 and not certain.all():
+        rows = (~certain).nonzero()[:, 0]
+        least = _nearest(frame, points[rows], points, kept, torch.float64, own=rows)
+        squares, _ = least.exactly(points[rows], points, count, frame.scale)
+        found[rows] = squares.sort(1).values[:, :count]  # which float64 can tell apart, or are equal
+    return found
 
 
 def nearest_of(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,28 +147,129 @@ def nearest_of(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         N indices, int64, and the N squared distances, float64.
     """
-    frame = Frame.of(centres)
+    frame, kept = Frame.of(centres), min(1 + SPARE, len(centres))
     found = points.new_zeros(len(points), dtype=torch.int64)
-    squares = points.new_full((len(points),), math.inf, dtype=torch.float64)
+    squares = points.new_zeros(len(points), dtype=torch.float64)
     rows = torch.arange(len(points), device=points.device)
-    kept = min(1 + SPARE, len(centres))
     for dtype in (torch.float32, torch.float64):
-        left, right = frame.cloud(points, dtype), frame.cloud(centres, dtype)
-        unsure = [rows[:0]]
-        for these in torch.split(rows, max(BLOCK // len(centres), 1)):
-            bounds = torch.addmm(right.squares - right.slack, left.near[these], right.near.T, alpha=-2)
-            bounds += (left.squares - left.slack)[these, None]
-            least, candidates = bounds.nan_to_num_(nan=-math.inf).topk(kept, largest=False)
-            candidates = candidates.sort(1).values  # so that the first of equally near ones is found
-            origins = these.repeat_interleave(kept)
-            exact = exact_squares(points[origins], centres[candidates.flatten()]).view_as(candidates)
-            squares[these], place = exact.min(1)
-            found[these] = candidates.gather(1, place[:, None])[:, 0]
-            if kept < len(centres):
-                beyond = least.max(1).values.double() * right.scale**2
-                unsure.append(these[~(squares[these] <= beyond.clamp_min(0))])
-        rows = torch.cat(unsure)
+        least = _nearest(frame, points[rows], centres, kept, dtype).in_order()
+        exact, certain = least.exactly(points[rows], centres, 1, frame.scale)
+        squares[rows], place = exact.min(1)
+        found[rows] = least.places.gather(1, place[:, None])[:, 0]
+        if kept == len(centres) or certain.all():
+            break
+        rows = rows[~certain]
     return found, squares
+
+
+class _Least(NamedTuple):
+    """The candidates for N points' nearest others: those of the least lower bounds so far.
+
+    Attributes:
+        bounds: N x kept, of their squared distances, in the frame's units.
+        places: N x kept, int64, which they are.
+    """
+
+    bounds: Tensor
+    places: Tensor
+
+    @classmethod
+    def none_yet(cls, count: int, kept: int, like: Tensor, dtype: torch.dtype) -> _Least:
+        bounds = like.new_full((count, kept), math.inf, dtype=dtype)
+        return cls(bounds, torch.zeros_like(bounds, dtype=torch.int64))
+
+    def see(self, rows: slice, lower: Tensor, first: int) -> None:
+        """Take in lower bounds, R x C, of some points' distances from the others from a place on."""
+        values, places = _least_of(lower, self.bounds.shape[1])
+        values, places = (
+            torch.cat([known[rows], new], 1)
+            for known, new in ((self.bounds, values), (self.places, places + first))
+        )
+        self.bounds[rows], chosen = values.topk(self.bounds.shape[1], largest=False)
+        self.places[rows] = places.gather(1, chosen)
+
+    def in_order(self) -> _Least:
+        """The same, each point's candidates by their places."""
+        places, order = self.places.sort(1)
+        return _Least(self.bounds.gather(1, order), places)
+
+    def exactly(
+        self, points: Tensor, others: Tensor, count: int, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        """The exact squared distances of the candidates that may be among the `count` nearest.
+
+        Returns:
+            N x kept, float64, inf for the candidates that are none of these; and whether no other
+            point than the candidates can be one, N bool.
+        """
+        bounds = self.bounds.double() * scale**2
+        squares = torch.full_like(bounds, math.inf)
+        asked = bounds <= bounds.kthvalue(count, dim=1, keepdim=True).values
+        for _ in range(2):
+            i, k = asked.nonzero(as_tuple=True)
+            squares[i, k] = exact_squares(points, others, i, self.places[i, k])
+            farthest = squares.kthvalue(count, dim=1).values
+            asked = (bounds <= farthest[:, None]) & squares.isinf()
+        return squares, farthest <= bounds.amax(1).clamp_min_(0)  # nothing is nearer than 0
+
+
+def _least_of(lower: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The least of each row of R x C numbers and where they are; all of them, if they are fewer.
+
+    They lie in the groups of columns whose least numbers are the least.
+    """
+    columns = lower.shape[1]
+    size = columns // GROUP
+    if size <= 2 * count:
+        return lower.topk(min(count, columns), largest=False)
+    groups = lower[:, : GROUP * size].view(-1, GROUP, size).amin(1).topk(count, largest=False)
+    within = torch.arange(0, GROUP * size, size, device=lower.device)
+    places = (groups.indices[:, :, None] + within).flatten(1)
+    rest = torch.arange(GROUP * size, columns, device=lower.device)
+    places = torch.cat([places, rest.expand(len(lower), -1)], 1)
+    values, chosen = lower.gather(1, places).topk(count, largest=False)
+    return values, places.gather(1, chosen)
+
+
+def _among_themselves(frame: Frame, points: Tensor, kept: int) -> _Least:
+    """Each point's candidates among the others, in float32; each distance is computed once."""
+    least = _Least.none_yet(len(points), kept, points, torch.float32)
+    for columns in _tiles(len(points), COLUMNS):
+        right = frame.cloud(points[columns], torch.float32)
+        for rows in _tiles(columns.stop, ROWS):
+            left = frame.cloud(points[rows], torch.float32)
+            first = max(rows.start, columns.start)
+            lower = lower_bounds(left, right.after(first - columns.start))
+            if first == rows.start:
+                lower.fill_diagonal_(math.inf)  # itself
+            least.see(rows, lower, first)
+            beyond = max(rows.stop, columns.start)
+            if beyond < columns.stop:
+                others = slice(beyond, columns.stop)
+                least.see(others, lower[:, beyond - first :].T, rows.start)
+    return least
+
+
+def _nearest(
+    frame: Frame,
+    points: Tensor,
+    centres: Tensor,
+    kept: int,
+    dtype: torch.dtype,
+    own: Tensor | None = None,
+) -> _Least:
+    """Each point's candidates among the centres, of which it is not its `own`, N, itself."""
+    least = _Least.none_yet(len(points), kept, points, dtype)
+    for columns in _tiles(len(centres), COLUMNS):
+        right = frame.cloud(centres[columns], dtype)
+        for rows in _tiles(len(points), ROWS):
+            lower = lower_bounds(frame.cloud(points[rows], dtype), right)
+            if own is not None:
+                at = own[rows] - columns.start
+                here = ((at >= 0) & (at < lower.shape[1])).nonzero()[:, 0]
+                lower[here, at[here]] = math.inf
+            least.see(rows, lower, columns.start)
+    return least
 
 
 def memberships(
@@ -192,64 +290,61 @@ def memberships(
         For each of the first what they hold; for each of the second whether any of them holds a centre,
         M bool.
     """
-    pair = _Pair(points, centres)
+    frame = Frame.of(centres)
     counts = [points.new_zeros(len(points), dtype=torch.int64) for _ in about_centres]
     met = [points.new_zeros(len(centres), dtype=torch.bool) for _ in about_centres]
     found = [points.new_zeros(len(centres), dtype=torch.bool) for _ in about_points]
-    for rows in pair.blocks():
-        squares = pair.squares(rows, torch.float32)
-        for i, balls in enumerate(about_centres):
-            within = pair.within(rows, squares, balls.squares[None, :], balls.closed)
-            counts[i][rows] = within.sum(1)
-            met[i] |= within.any(0)
-        for i, balls in enumerate(about_points):
-            found[i] |= pair.within(rows, squares, balls.squares[rows, None], balls.closed).any(0)
+    for columns in _tiles(len(centres), COLUMNS):
+        right = frame.cloud(centres[columns], torch.float32)
+        for rows in _tiles(len(points), ROWS):
+            left = frame.cloud(points[rows], torch.float32)
+            tile = _Tile(frame, points[rows], centres[columns], left, right)
+            lower = lower_bounds(left, right)
+            for count, seen, balls in zip(counts, met, about_centres, strict=True):
+                i, j = tile.within(lower, balls.squares[None, columns], balls.closed)
+                count[rows] += torch.bincount(i, minlength=len(left.near))
+                seen[columns][j] = True
+            for seen, balls in zip(found, about_points, strict=True):
+                _, j = tile.within(lower, balls.squares[rows, None], balls.closed)
+                seen[columns][j] = True
     return [Held(*each) for each in zip(counts, met, strict=True)], found
 
 
-class _Pair:
-    """Points and centres, in both precisions; the finer is made when it is first needed."""
+class _Tile(NamedTuple):
+    """Some points and some centres, as they were given and as they are multiplied."""
 
-    def __init__(self, points: Tensor, centres: Tensor) -> None:
-        self._given = points, centres
-        self._frame = Frame.of(centres)
-        self._clouds: dict[torch.dtype, tuple[Cloud, Cloud]] = {}
+    frame: Frame
+    points: Tensor
+    centres: Tensor
+    left: Cloud
+    right: Cloud
 
-    def blocks(self) -> Iterator[slice]:
-        """Slices of the points, each making a block of squared distances from all centres."""
-        points, centres = self._given
-        size = max(BLOCK // len(centres), 1)
-        return (slice(i, min(i + size, len(points))) for i in range(0, len(points), size))
+    def within(self, lower: Tensor, bounds: Tensor, closed: bool) -> tuple[Tensor, Tensor]:
+        """The pairs that are no farther apart than bounds.
 
-    def squares(self, rows: slice, dtype: torch.dtype) -> Tensor:
-        """The squared distances of some points from all centres, in the frame's units."""
-        points, centres = self._seen(dtype)
-        found = torch.addmm(centres.squares, points.near[rows], centres.near.T, alpha=-2)
-        return found.add_(points.squares[rows, None])
+        Args:
+            lower: R x C, lower bounds on the squared distances.
+            bounds: R x 1 or 1 x C, float64, squares.
+            closed: whether those at a bound itself are.
 
-    def within(self, rows: slice, squares: Tensor, bounds: Tensor, closed: bool) -> Tensor:
-        """Whether the distances are within bounds, given as squares and as they may be broadcast."""
-        points, centres = self._seen(squares.dtype)
-        scaled = (bounds / self._frame.scale**2).to(squares.dtype)
-        excess = squares - scaled
-        inside = excess <= 0
-        excess.abs_().sub_(centres.slack)
-        rounding = 2 * torch.finfo(squares.dtype).eps * scaled  # of the bound itself
-        excess.sub_(rounding)
-        unsure = (excess > points.slack[rows, None]).logical_not_()  # so that NaN is unsure too
-        if not unsure.any():
-            return inside
-        i, j = unsure.nonzero(as_tuple=True)
-        if squares.dtype == torch.float32 and len(i) > MANY * unsure.numel():
-            return self.within(rows, self.squares(rows, torch.float64), bounds, closed)
-        given = self._given
-        exact = exact_squares(given[0][rows][i], given[1][j])
-        limit = bounds.expand_as(squares)[i, j]
-        inside[i, j] = exact <= limit if closed else exact < limit
-        return inside
+        Returns:
+            Their rows and columns, int64.
+        """
+        rounding = 4 * torch.finfo(lower.dtype).eps  # of the bound in this precision
+        scaled = bounds / self.frame.scale**2
+        i, j = (lower <= (scaled * (1 + rounding)).to(lower.dtype)).nonzero(as_tuple=True)
+        upper = lower[i, j] + 2.02 * (self.left.slack[i] + self.right.slack[j])
+        inside = upper < (scaled * (1 - rounding)).expand(lower.shape)[i, j]
+        unsure = (~inside).nonzero()[:, 0]
+        if lower.dtype == torch.float32 and len(unsure) > MANY * lower.numel():
+            left, right = (self.frame.cloud(p, torch.float64) for p in (self.points, self.centres))
+            finer = self._replace(left=left, right=right)
+            return finer.within(lower_bounds(left, right), bounds, closed)
+        exact = exact_squares(self.points, self.centres, i[unsure], j[unsure])
+        limit = bounds.expand(lower.shape)[i[unsure], j[unsure]]
+        inside[unsure] = exact <= limit if closed else exact < limit
+        return i[inside], j[inside]
 
-    def _seen(self, dtype: torch.dtype) -> tuple[Cloud, Cloud]:
-        if dtype not in self._clouds:
-            points, centres = (self._frame.cloud(each, dtype) for each in self._given)
-            self._clouds[dtype] = points, centres
-        return self._clouds[dtype]
+
+def _tiles(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))

@@ -9,6 +9,7 @@ by NumPy's `RandomState(2020)`.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor
 from gansearch.metrics.contract import Activations, Goal, RealStatistics
 
 SEED = 2020  # torch-fidelity's
-LEAF = 128  # points of which all products are made, though half of them would do
+TILE = 512  # samples of either side of which all products are made at once: 1 MiB in float32
 
 
 class KernelDistance:
@@ -123,77 +124,131 @@ def _enough(count: int, size: int, side: str) -> None:
 class _Seen(NamedTuple):
     """Features about the real ones' mean, c: x = c + u.
 
-    The kernel needs x . y = c . c + c . u + c . v + u . v. The last is a product of small numbers, for
-    which float32 serves; the others are made in float64, once.
+    With s = 1 + (c . c + c . u + c . v) / d and q = u . v / d the kernel is (s + q)^3, or
+    s^3 + q (3 s^2 + q (3 s + q)). Sums of s^3 have a closed form; the rest is small: float32 serves.
 
     Attributes:
         near: N x d, u, in the features' own precision.
-        along: N, c . u, float64.
+        along: N, (c . u + c . c / 2) / d + 1 / 2, float64: the two sides' sum is s.
+        member: S x N, whether a sample is in a subset, 0 or 1, of `near`'s type.
     """
 
     near: Tensor
     along: Tensor
+    member: Tensor
 
-    def pick(self, rows: np.ndarray) -> _Seen:
-        chosen = torch.from_numpy(rows).to(self.near.device)
-        return _Seen(self.near[chosen], self.along[chosen])
+    def only(self, rows: slice | Tensor, subsets: slice = slice(None)) -> _Seen:
+        """Some of the samples, and of the subsets."""
+        return _Seen(self.near[rows], self.along[rows], self.member[subsets, rows])
 
 
 class _Sides:
-    """Generated and real features, and which of them are in which subset."""
+    """Generated and real features, and which of them are in which subset.
+
+    The kernel of a pair of samples is computed once, and counted as often as a subset has both; or, if
+    that is less, for each subset anew.
+    """
 
     def __init__(self, fake: Tensor, real: Tensor, subsets: int, size: int) -> None:
         dtype = torch.float64 if torch.float64 in (fake.dtype, real.dtype) else torch.float32
         self._centre = real.mean(0, dtype=torch.float64)
-        self._level = float(self._centre @ self._centre)
-        self._fake, self._real = (self._seen(side, dtype) for side in (fake, real))
-        self._width, self._size = fake.shape[1], size
+        self._subsets, self._size = subsets, size
         random = np.random.RandomState(SEED)
-        self._rows = [
-            tuple(random.choice(len(side), size, replace=False) for side in (fake, real))
+        drawn = [
+            [random.choice(len(side), size, replace=False) for side in (fake, real)]
             for _ in range(subsets)
         ]
+        self._fake, self._real = (
+            self._seen(side, [rows[i] for rows in drawn], dtype) for i, side in enumerate((fake, real))
+        )
 
     def within_real(self) -> float:
         """The mean kernel of two different real samples, the same from report to report."""
-        return self._mean([self._within(self._real.pick(real)) for _, real in self._rows])
+        return self._within(self._real)
 
     def distance(self, within_real: float) -> float:
-        pairs = self._size * (self._size - 1)
-        made, between = [], []
-        for fake_rows, real_rows in self._rows:
-            fake, real = self._fake.pick(fake_rows), self._real.pick(real_rows)
-            made.append(self._within(fake))
-            between.append(self._between(fake, real))
-        mean_between = math.fsum(between) / len(between) / self._size**2
-        return math.fsum(made) / len(made) / pairs + within_real - 2 * mean_between
+        return self._within(self._fake) + within_real - 2 * self._between()
 
-    def _mean(self, sums: list[float]) -> float:
-        return math.fsum(sums) / len(sums) / (self._size * (self._size - 1))
-
-    def _seen(self, side: Tensor, dtype: torch.dtype) -> _Seen:
+    def _seen(self, side: Tensor, drawn: list[np.ndarray], dtype: torch.dtype) -> _Seen:
         near = torch.empty_like(side, dtype=dtype)
         along = side.new_empty(len(side), dtype=torch.float64)
-        for rows in torch.split(torch.arange(len(side), device=side.device), 4096):
+        for rows in _tiles(len(side)):
             offset = side[rows].double() - self._centre
-            near[rows], along[rows] = offset.to(dtype), offset @ self._centre
-        return _Seen(near, along)
-
-    def _between(self, left: _Seen, right: _Seen) -> float:
-        """The sum of the kernel over all pairs of one of each."""
-        products = (left.near @ right.near.T).double()
-        products += left.along[:, None] + self._level
-        products += right.along
-        kernel = products.div_(self._width).add_(1)
-        return float((kernel * kernel).mul_(kernel).sum())
+            near[rows] = offset
+            along[rows] = offset @ self._centre
+        along.add_(self._centre @ self._centre / 2).div_(side.shape[1]).add_(0.5)
+        member = near.new_zeros((len(drawn), len(side)))
+        for rows, chosen in zip(member, drawn, strict=True):
+            rows[torch.from_numpy(chosen).to(rows.device)] = 1
+        return _Seen(near, along, member)
 
     def _within(self, side: _Seen) -> float:
-        """The sum of the kernel over all pairs of two different ones, each both ways."""
-        count = len(side.near)
-        if count <= LEAF:
-            squares = side.near.double().square().sum(1) + 2 * side.along + self._level
-            return self._between(side, side) - float((squares / self._width + 1).pow(3).sum())
-        half = count // 2
-        first = _Seen(side.near[:half], side.along[:half])
-        second = _Seen(side.near[half:], side.along[half:])
-        return self._within(first) + self._within(second) + 2 * self._between(first, second)
+        """The mean kernel of two different samples of a subset."""
+        sums = [_sum_within(part) for part, _ in self._parts(side, side)]
+        return math.fsum(sums) / (self._subsets * self._size * (self._size - 1))
+
+    def _between(self) -> float:
+        """The mean kernel of a generated and a real sample of a pair of subsets."""
+        sums = [_sum_between(left, right) for left, right in self._parts(self._fake, self._real)]
+        return math.fsum(sums) / (self._subsets * self._size**2)
+
+    def _parts(self, left: _Seen, right: _Seen) -> Iterator[tuple[_Seen, _Seen]]:
+        """The two sides, such that all pairs of a part are to be looked at."""
+        if len(left.near) * len(right.near) <= self._subsets * self._size**2:
+            yield left, right
+            return
+        for i in range(self._subsets):
+            one, other = (
+                side.only(side.member[i].nonzero()[:, 0], slice(i, i + 1)) for side in (left, right)
+            )
+            yield one, other
+
+
+def _sum_between(left: _Seen, right: _Seen) -> float:
+    """The sum of the kernel over pairs of one of each, each as often as a subset has both."""
+    cubes = _cubes(left, right)
+    rest = [
+        _rest(left.only(rows), right.only(columns))
+        for rows in _tiles(len(left.near))
+        for columns in _tiles(len(right.near))
+    ]
+    return math.fsum([cubes, *rest])
+
+
+def _sum_within(side: _Seen) -> float:
+    """The sum of the kernel over pairs of two different ones, each both ways."""
+    alone = side.member.sum(0, dtype=torch.float64) @ (2 * side.along).pow_(3)
+    sums = [_cubes(side, side), -float(alone)]
+    for rows in _tiles(len(side.near)):
+        some = side.only(rows)
+        sums += [2 * _rest(some, side.only(before)) for before in _tiles(rows.start)]
+        sums.append(_rest(some, some, same=True))
+    return math.fsum(sums)
+
+
+def _cubes(left: _Seen, right: _Seen) -> float:
+    """The sum of s^3 over pairs, each as often as a subset has both: by the binomial theorem."""
+    one, other = (
+        torch.stack([side.along**power for power in range(4)], 1).T @ side.member.double().T
+        for side in (left, right)
+    )
+    return float(sum(math.comb(3, n) * (one[n] @ other[3 - n]) for n in range(4)))
+
+
+def _rest(left: _Seen, right: _Seen, *, same: bool = False) -> float:
+    """The sum of the kernel less s^3 over pairs, each as often as a subset has both.
+
+    `same`: the two sides are one, and no sample is its own pair.
+    """
+    often = left.member.T @ right.member
+    if same:
+        often.fill_diagonal_(0)
+    products = (left.near @ right.near.T).div_(left.near.shape[1])
+    level = left.along[:, None].to(products) + right.along.to(products)
+    rest = torch.add(products, level, alpha=3).mul_(products)
+    rest.add_(level.square_(), alpha=3).mul_(products).mul_(often)
+    return float(rest.sum(dtype=torch.float64))
+
+
+def _tiles(count: int) -> Iterator[slice]:
+    return (slice(start, min(start + TILE, count)) for start in range(0, count, TILE))

@@ -39,6 +39,23 @@ def test_equals_torch_fidelity(fakes: int, reals: int, size: int) -> None:
     assert ours == pytest.approx(by_torch_fidelity(fake, real, 7, size), rel=1e-9)
 
 
+@pytest.mark.parametrize(("fakes", "reals"), [(1100, 600), (600, 1100), (515, 515)])
+@pytest.mark.parametrize("subsets", [1, 2, 30])
+def test_all_pairs_at_once_or_subset_by_subset(fakes: int, reals: int, subsets: int) -> None:
+    """Sizes beside those of a tile; few subsets have fewer pairs than the samples, many have more."""
+    fake, real = features(fakes, 12, 0, 0.2), features(reals, 12, 1)
+    ours = kernel_distance(fake, real, subsets=subsets, subset_size=513)
+    assert ours == pytest.approx(by_torch_fidelity(fake, real, subsets, 513), rel=1e-9)
+
+
+def test_float32_features_are_as_good_as_float64() -> None:
+    """To 1e-7 of the exact value; torch-fidelity in float32 is not."""
+    fake, real = features(900, 300, 0, 0.05).float(), features(800, 300, 1).float()
+    exact = by_torch_fidelity(fake.double(), real.double(), 10, 500)
+    assert kernel_distance(fake, real, subsets=10, subset_size=500) == pytest.approx(exact, rel=1e-7)
+    assert by_torch_fidelity(fake, real, 10, 500) != pytest.approx(exact, rel=1e-7)
+
+
 def test_float32_features_lose_nothing() -> None:
     """A large mean and a small spread, where products in float32 alone are off by a third."""
     fake, real = (features(400, 64, seed, 30).float() for seed in (0, 1))
