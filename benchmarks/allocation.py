@@ -44,11 +44,13 @@ from gansearch.search.pruners import GO_ON, Decision, Pruner, Verdict
 from gansearch.search.recording import Curve, Recording
 from gansearch.search.replay import NEAR, quartiles, ranks_of, spearman
 from gansearch.search.simulation import Simulation, Source, StandIns, within
+from gansearch.study.axes import Float, Int
 from gansearch.study.config import TrialConfig
 from gansearch.study.learnt import Learnt, Lesson
+from gansearch.study.notation import parse_space
 from gansearch.study.plan import Plan
 from gansearch.study.records import Outcome, Report, TrialRecord, cost
-from gansearch.study.space import Float, Int, Space, parse_space
+from gansearch.study.space import Space
 from gansearch.study.spec import StudySpec
 from gansearch.study.starting import StartPoint
 

@@ -34,10 +34,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from gansearch.journal.directory import JOURNAL_FILE
 from gansearch.journal.journal import Journal
+from gansearch.study.axes import Axis, Choice, Float, Int
 from gansearch.study.config import Loss, Optimizer, Optimizers, Part, Penalty, TrialConfig
 from gansearch.study.records import Outcome, Report, TrialRecord, ranked
 from gansearch.study.roster import Candidate, Roster
-from gansearch.study.space import Axis, Choice, Float, Int
 
 METRIC, STEPS = "fd_classifier", 5000
 TOP, SEEDS = 10, 50

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.search import LOSS_COSTS, Study, make_spec
+from gansearch.study.axes import Float
 from gansearch.study.records import Outcome
-from gansearch.study.space import Float, Space
+from gansearch.study.space import Space
 from gansearch.study.spec import StudySpec
 
 OPTIMUM = {"generator": 10 ** (-5 + 4 * 0.55), "discriminator": 10 ** (-5 + 4 * 0.3)}

@@ -77,7 +77,7 @@ def spec_of(name: str, data: Path) -> StudySpec:
 
 def point(spec: StudySpec, number: int) -> tuple[str, Point]:
     """How a configuration was drawn, and where it lies."""
-    from gansearch.study.space import Axis, Choice, Float  # noqa: PLC0415
+    from gansearch.study.axes import Axis, Choice, Float  # noqa: PLC0415
 
     draws = random.Random(f"recorded {number}")
     kind = "default" if number == 0 else "random" if number % 5 in (1, 2, 3) else "around the default"

@@ -25,10 +25,11 @@ from gansearch.metrics.contract import Activations, Metric, to_arrays, to_tensor
 from gansearch.search.contract import Sampler
 from gansearch.search.pruners import Decision, Pruner, SecondChances, Verdict, Wake
 from gansearch.search.view import View, distribution, history_of, is_swayed
+from gansearch.study.axes import Choice, Float, Int
 from gansearch.study.config import Budget, Objective, TrialConfig
 from gansearch.study.location import Point, placed
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord
-from gansearch.study.space import Choice, Float, Int, Space
+from gansearch.study.space import Space
 
 GOALS: tuple[Goal, ...] = ("min", "max")
 STEPS, EVERY = 90, 10

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gansearch.analysis.evidence import Evidence
+from gansearch.study.axes import Axis, Choice, Float, Int
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord
-from gansearch.study.space import Axis, Choice, Float, Int
 
 G, D = "optimizer.generator.lr", "optimizer.discriminator.lr"
 STEPS = 100

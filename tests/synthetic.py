@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from gansearch.analysis.evidence import Evidence
+from gansearch.study.axes import Choice, Float, Int
 from gansearch.study.config import TrialConfig, loss_family
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord, ranked
 from gansearch.study.roster import Candidate, Roster
-from gansearch.study.space import Choice, Float, Int
 
 FRAGILITY = {
     "minimax": 1.2,

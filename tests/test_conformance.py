@@ -21,8 +21,8 @@ from gansearch.metrics.score import ClassifierScore
 from gansearch.search import PRUNERS, SAMPLERS
 from gansearch.search.halving import Asha, Hyperband
 from gansearch.search.pruners import GO_ON, Decision, Median, Verdict, Wake
+from gansearch.study.axes import Choice
 from gansearch.study.records import Outcome
-from gansearch.study.space import Choice
 from gansearch.testing import check_metric, check_optimizer, check_pruner, check_sampler
 from gansearch.training.optimizers import OPTIMIZERS, adam
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
+from gansearch.study.axes import Axis
 from gansearch.study.config import AXES_ALLOWED
+from gansearch.study.notation import parse_space
 from gansearch.study.records import Goal, Outcome, TrialRecord
 from gansearch.study.roster import Roster
-from gansearch.study.space import Axis, Space, parse_space
+from gansearch.study.space import Space
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ from scipy.stats import rankdata
 
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.trials import Coordinate, reading, table_of, verdict
+from gansearch.study.axes import Axis, Choice, Float, Int
 from gansearch.study.config import loss_family
 from gansearch.study.records import Outcome, TrialRecord, cost, ranked
-from gansearch.study.space import Axis, Choice, Float, Int
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -23,9 +23,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gansearch.analysis.evidence import Evidence
+from gansearch.study.axes import Axis, Choice, Float, Int
 from gansearch.study.config import loss_family
 from gansearch.study.records import Outcome, TrialRecord
-from gansearch.study.space import Axis, Choice, Float, Int
 
 Array = NDArray[np.float64]
 

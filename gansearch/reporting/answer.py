@@ -19,9 +19,9 @@ from gansearch.analysis.wording import (
     words,
 )
 from gansearch.reporting.findings import Findings
+from gansearch.study.axes import Axis
 from gansearch.study.config import loss_family
 from gansearch.study.records import BETTER, Outcome, ranked
-from gansearch.study.space import Axis
 
 FEW, MANY = 3, 10
 """Seeds: below `FEW` nothing can be said of their spread; from `MANY` on, intervals are good."""

@@ -34,8 +34,8 @@ from gansearch.reporting.style import (
     short,
     ticks,
 )
+from gansearch.study.axes import Axis, Choice, Float, Int
 from gansearch.study.records import Goal, Outcome, cost
-from gansearch.study.space import Axis, Choice, Float, Int
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

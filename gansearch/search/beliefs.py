@@ -17,10 +17,11 @@ import numpy as np
 
 from gansearch.search.contract import Tried
 from gansearch.search.units import unit_of, value_at
+from gansearch.study.axes import Axis, Choice, has_default
 from gansearch.study.location import Point
 from gansearch.study.plan import Belief
 from gansearch.study.records import Goal, cost
-from gansearch.study.space import Axis, Choice, Space, has_default
+from gansearch.study.space import Space
 
 SHARE: dict[Belief, float] = {"none": 0.0, "weak": 0.25, "medium": 0.5, "strong": 0.75}
 """Of the proposals, in the beginning."""

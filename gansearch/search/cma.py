@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from gansearch.search.contract import Past, Tried
 from gansearch.search.samplers import Count, Shown
 from gansearch.search.units import unit_of, value_at
+from gansearch.study.axes import Axis, Choice, Float, Int
 from gansearch.study.location import Point
-from gansearch.study.space import Axis, Choice, Float, Int, Space
+from gansearch.study.space import Space
 
 SPREAD = 0.3
 """The first standard deviation, as a share of an axis."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from gansearch.study.space import Axis, Choice, Float
+from gansearch.study.axes import Axis, Choice, Float
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

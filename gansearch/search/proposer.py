@@ -25,11 +25,11 @@ from gansearch.search.view import (
     is_swayed,
     tried,
 )
+from gansearch.study.axes import Choice
 from gansearch.study.config import trial_seed
 from gansearch.study.learnt import LEARNT, Learnt
 from gansearch.study.location import NotInSpace, Point, placed
 from gansearch.study.records import TrialRecord
-from gansearch.study.space import Choice
 from gansearch.study.spec import StudySpec
 
 DRAWS = 10

@@ -7,8 +7,9 @@ from typing import Any
 
 from gansearch.search.contract import Past
 from gansearch.search.units import value_at
+from gansearch.study.axes import Axis
 from gansearch.study.location import Point
-from gansearch.study.space import Axis, Space
+from gansearch.study.space import Space
 
 DIMENSIONS = 21201
 """What SciPy's table of directions holds."""

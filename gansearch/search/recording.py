@@ -10,8 +10,8 @@ import numpy as np
 
 from gansearch.search.contract import Point
 from gansearch.search.feasibility import encoded
+from gansearch.study.axes import Axis
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report, cost
-from gansearch.study.space import Axis
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from gansearch.search.recording import Recording, recording_of
 from gansearch.search.simulation import Played, Recorded, Simulation, StandIns, within
 from gansearch.study.config import Part, TrialConfig
 from gansearch.study.learnt import LEARNT, Learnt
+from gansearch.study.notation import parse_space
 from gansearch.study.plan import Plan, Pruner, Sampler
 from gansearch.study.records import Report, cost
-from gansearch.study.space import Space, parse_space
+from gansearch.study.space import Space
 from gansearch.study.spec import StudySpec
 from gansearch.study.starting import StartPoint
 

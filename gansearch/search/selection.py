@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from gansearch.errors import InvalidInput, Problem, UserError, nearest
+from gansearch.study.axes import Float, Int
 from gansearch.study.config import AXES_ALLOWED, TrialConfig, flatten, loss_family
 from gansearch.study.document import dotted
 from gansearch.study.plan import DEFAULT, Stability
 from gansearch.study.records import Goal, TrialRecord, ranked
 from gansearch.study.roster import Candidate, Roster
-from gansearch.study.space import Float, Int
 from gansearch.study.spec import Complete, StudySpec, check_config
 
 Record = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gansearch.study.space import Axis, Choice, Float
+from gansearch.study.axes import Axis, Choice, Float
 
 
 def value_at(axis: Axis, unit: float) -> Any:

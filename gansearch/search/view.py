@@ -21,8 +21,9 @@ from optuna.trial import FrozenTrial, TrialState
 from gansearch.journal.journal import CHANCES
 from gansearch.search.contract import Past, Sampler, Tried
 from gansearch.search.history import History
+from gansearch.study.axes import Axis, Choice, Int
 from gansearch.study.location import Point
-from gansearch.study.space import Axis, Choice, Int, Space
+from gansearch.study.space import Space
 
 AnySampler = Sampler | BaseSampler
 

@@ -8,19 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gansearch.study.axes import RATIO, Axis, Choice, Float, Int, Ratio, Same, on_axis
 from gansearch.study.document import Path_, dotted
-from gansearch.study.space import (
-    RATIO,
-    Axis,
-    Choice,
-    Float,
-    Int,
-    Ratio,
-    Same,
-    Space,
-    axis_name,
-    on_axis,
-)
+from gansearch.study.space import Space, axis_name
 
 Point = dict[str, Any]
 """Values by the name of their axis: of a choice the label, of the other axes a number. It holds the

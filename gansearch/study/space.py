@@ -1,151 +1,28 @@
-"""The search space: a tree of plain values in which any leaf may be an axis.
-
-    lr: {log: [1e-5, 1e-2]}        a float, uniform in its logarithm
-    beta1: {uniform: [0, 1]}       a float
-    depth: {int: [1, 4]}           an integer, both ends included
-    norm: {choice: [batch, none]}  one of the options
-    lr: {same: optimizer.generator.lr}  no axis: the value that stands at that path
-    lr: {ratio: {of: optimizer.generator.lr, log: [0.25, 4]}}  that value times a float
-    lr: {log: [1e-5, 1e-2], default: 2e-4}  any axis: where its good values are believed to lie
-
-An option of a choice may be a mapping that holds axes of its own: they exist only where that option
-is chosen. An axis is named by its path, with the label of each option on the way:
-`loss.wasserstein.penalty.weight`.
+"""The search space: a tree of plain values in which any leaf may be an axis, or be tied to another
+value; see `notation` for how a study file writes it.
 """
 
 from __future__ import annotations
 
 import difflib
 import itertools
-import json
-import math
-import numbers
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from gansearch.study.axes import (
+    RATIO,
+    Axis,
+    Choice,
+    Float,
+    Int,
+    Multiple,
+    Ratio,
+    Same,
+    default_words,
+    each_child,
+)
 from gansearch.study.document import Path_, dotted
-
-Label = str | int | float | bool | None
-"""What stands for an option of a choice: the option itself if it is a scalar, else its name, else its
-place, `#0`."""
-
-
-UNSAID: Any = ...
-"""In the place of a default where an axis has none: None may be one."""
-
-
-@dataclass(frozen=True)
-class Float:
-    """A real number in [low, high], uniform itself or (`log`) in its logarithm."""
-
-    low: float
-    high: float
-    log: bool = False
-    default: Any = UNSAID
-
-    def ends(self) -> tuple[Any, ...]:
-        """The values that decide whether the whole axis is valid."""
-        return (self.low, self.high)
-
-    def __str__(self) -> str:
-        return f"{'log' if self.log else 'uniform'} [{self.low:g}, {self.high:g}]"
-
-
-@dataclass(frozen=True)
-class Int:
-    """An integer from low to high, both included."""
-
-    low: int
-    high: int
-    default: Any = UNSAID
-
-    def ends(self) -> tuple[Any, ...]:
-        """The values that decide whether the whole axis is valid."""
-        return (self.low, self.high)
-
-    def __str__(self) -> str:
-        return f"int [{self.low}, {self.high}]"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of several trees, each under its label; so is its default."""
-
-    options: dict[Label, Any]
-    default: Any = UNSAID
-
-    def ends(self) -> tuple[Any, ...]:
-        """The labels: each option is valid or not for itself."""
-        return tuple(self.options)
-
-    def __str__(self) -> str:
-        return f"choice [{', '.join(str(label) for label in self.options)}]"
-
-
-@dataclass(frozen=True)
-class Same:
-    """No axis: the value that stands at another path of the same point.
-
-    Papers search one learning rate for both networks, and a search of two would be another question.
-
-    Attributes:
-        of: the path in a resolved configuration, `optimizer.generator.lr`.
-    """
-
-    of: str
-
-    @property
-    def path(self) -> Path_:
-        """The keys of `of`."""
-        return tuple(self.of.split("."))
-
-    def __str__(self) -> str:
-        return f"same as {self.of}"
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """The value that stands at another path of the same point, times that of an axis.
-
-    Two learning rates are searched better as one and their ratio (two time-scale update rule; Heusel et
-    al. 2017, arXiv 1706.08500): most good points lie near the diagonal.
-
-    Attributes:
-        of: as of `Same`.
-        axis: of the factor; its name ends in `ratio`.
-    """
-
-    of: str
-    axis: Float
-
-    @property
-    def path(self) -> Path_:
-        """The keys of `of`."""
-        return tuple(self.of.split("."))
-
-    def __str__(self) -> str:
-        return f"{self.of} times {self.axis}"
-
-
-@dataclass(frozen=True)
-class Multiple:
-    """A value to be: so many times the one at another path."""
-
-    path: Path_
-    factor: float
-
-
-RATIO = "ratio"
-
-Axis = Float | Int | Choice
-
-
-def has_default(axis: Axis) -> bool:
-    """Whether the study file says where the good values of an axis are believed to lie."""
-    return axis.default is not UNSAID
-
 
 Suggest = Callable[[str, Axis], Any]
 """Takes the name of an axis and the axis, gives a value of it (of a choice: a label)."""
@@ -192,7 +69,7 @@ class Space:
 
     def describe(self) -> list[tuple[str, str]]:
         """Every axis and tie as (name, range in words), for people."""
-        return [(name, f"{axis}{_default_of(axis)}") for name, axis in _named(self.tree, ())]
+        return [(name, f"{axis}{default_words(axis)}") for name, axis in _named(self.tree, ())]
 
     def ties(self) -> dict[Path_, list[Path_]]:
         """Where each tied value stands in the study file, and where that may stand which it follows:
@@ -254,21 +131,6 @@ class Space:
             digits[-1] += 1
 
 
-def on_axis(name: str, axis: Axis, value: Any) -> Any:
-    """A value of an axis as plain Python has it; raises `ValueError` if it does not lie there."""
-    if isinstance(axis, Choice):
-        for label in axis.options:
-            if label == value and isinstance(label, bool) == isinstance(value, bool):
-                return label
-    elif not isinstance(value, bool) and isinstance(value, numbers.Real):
-        number = float(value)
-        if axis.low <= number <= axis.high and isinstance(axis, Float):
-            return number
-        if axis.low <= number <= axis.high and number.is_integer():
-            return int(number)
-    raise ValueError(f"{name}: {value!r} is not in {axis}")
-
-
 def first_end(_: str, axis: Axis) -> Any:
     """The simplest `Suggest`: the first end of every axis."""
     return axis.ends()[0]
@@ -287,14 +149,6 @@ def steering(name: str, end: Any) -> Suggest:
         return axis.ends()[0]
 
     return suggest
-
-
-def _default_of(axis: Axis | Same | Ratio) -> str:
-    if isinstance(axis, Ratio):
-        return _default_of(axis.axis)
-    if isinstance(axis, Same) or not has_default(axis):
-        return ""
-    return f", default {axis.default:g}" if isinstance(axis, Float) else f", default {axis.default}"
 
 
 def _resolve(
@@ -338,14 +192,7 @@ def _tie(node: Any, whole: Any) -> Any:
             return whole
         number = isinstance(whole, int | float) and not isinstance(whole, bool)
         return node.factor * whole if number else None
-    return _each(node, lambda child: _tie(child, whole))
-
-
-def _each(node: Any, change: Callable[[Any], Any]) -> Any:
-    """A copy of a mapping or a list with its children changed; anything else as it is."""
-    if isinstance(node, dict):
-        return {key: change(child) for key, child in node.items()}
-    return [change(child) for child in node] if isinstance(node, list) else node
+    return each_child(node, lambda child: _tie(child, whole))
 
 
 def _named(node: Any, name: Path_) -> Iterator[tuple[str, Axis | Same | Ratio]]:
@@ -372,36 +219,6 @@ def axis_paths(node: Any, path: Path_ = ()) -> list[Path_]:
     if isinstance(node, Float | Int | Choice | Same | Ratio):
         return [path]
     return [leaf for key, child in _children(node) for leaf in axis_paths(child, (*path, *key))]
-
-
-def plain(node: Any) -> Any:  # noqa: PLR0911
-    """The inverse of `parse_space`: axes back in the notation of the study file."""
-    if isinstance(node, Float | Int | Choice) and has_default(node):
-        return {**plain(replace(node, default=UNSAID)), "default": node.default}
-    if isinstance(node, Float):
-        return {"log" if node.log else "uniform": [node.low, node.high]}
-    if isinstance(node, Int):
-        return {"int": [node.low, node.high]}
-    if isinstance(node, Choice):
-        return {"choice": [plain(option) for option in node.options.values()]}
-    if isinstance(node, Same):
-        return {"same": node.of}
-    if isinstance(node, Ratio):
-        return {RATIO: {"of": node.of, **plain(node.axis)}}
-    return _each(node, plain)
-
-
-def parse_space(tree: Any) -> tuple[Any, list[tuple[Path_, str]]]:
-    """Turn axis notation into `Axis` objects.
-
-    Returns:
-        The parsed tree, and what is wrong as (path, message); a faulty axis is left out of the tree
-        as its first end, and a faulty tie has the value None, so that the rest can still be checked.
-    """
-    problems: list[tuple[Path_, str]] = []
-    parsed = _parse(tree, (), problems)
-    problems += faulty_ties(parsed)
-    return parsed, problems
 
 
 def faulty_ties(tree: Any) -> list[tuple[Path_, str]]:
@@ -489,128 +306,3 @@ def _standing(node: Any, path: Path_, origin: Path_, seen_from: Path_) -> Iterat
         yield from _standing(node[path[0]], path[1:], (*origin, path[0]), seen_from)
     else:
         yield origin, _NOTHING
-
-
-def _parse(node: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
-    if isinstance(node, list):
-        return [_parse(child, (*path, i), problems) for i, child in enumerate(node)]
-    if not isinstance(node, dict):
-        return node
-    kinds = [key for key in node if key != "default"]
-    if len(kinds) == 1 and (kind := kinds[0]) in _PARSERS:
-        axis = _PARSERS[kind](node[kind], (*path, kind), problems)
-        return _with_default(axis, node["default"], path, problems) if "default" in node else axis
-    return {key: _parse(child, (*path, key), problems) for key, child in node.items()}
-
-
-def _with_default(axis: Any, default: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
-    """A parsed axis with its default; a faulty one is told, and left out."""
-    if isinstance(axis, Same):
-        problems.append(((*path, "default"), f"follows {axis.of}: give that one a default"))
-    elif isinstance(axis, Ratio):
-        problems.append(((*path, "default"), "belongs to the factor: say it within `ratio`"))
-    elif isinstance(axis, Float | Int | Choice):  # else the axis is faulty itself
-        try:
-            return replace(axis, default=on_axis("default", axis, default))
-        except ValueError:
-            problems.append(((*path, "default"), f"{_shown(default)} is not in {axis}"))
-    return axis
-
-
-def _parse_float(log: bool) -> Callable[[Any, Path_, list[tuple[Path_, str]]], Any]:
-    def parse(ends: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
-        if not _is_range(ends, (int, float)):
-            problems.append((path, f"needs two numbers, [low, high], not {ends!r}"))
-            return None
-        low, high = float(ends[0]), float(ends[1])
-        if not low < high:
-            problems.append((path, _empty(low, high)))
-            return high
-        if log and low <= 0:
-            problems.append((path, f"a log range must lie above 0, and {low:g} does not"))
-            return high
-        return Float(low, high, log)
-
-    return parse
-
-
-def _parse_int(ends: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
-    if not _is_range(ends, (int,)):
-        problems.append((path, f"needs two integers, [low, high], not {ends!r}"))
-        return None
-    if not ends[0] < ends[1]:
-        problems.append((path, _empty(*ends)))
-        return ends[0]
-    return Int(ends[0], ends[1])
-
-
-def _empty(low: float, high: float) -> str:
-    if low == high:
-        return f"the range [{low:g}, {high:g}] is one value: write {low:g} in place of the axis"
-    return f"the range [{low:g}, {high:g}] is empty: low must be below high"
-
-
-def _parse_same(of: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
-    if not isinstance(of, str) or not all(of.split(".")):
-        problems.append((path, f"needs the path of a value, like optimizer.generator.lr, not {of!r}"))
-        return None
-    return Same(of)
-
-
-def _parse_ratio(given: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
-    example = "{of: optimizer.generator.lr, log: [0.25, 4]}"
-    if not isinstance(given, dict) or "of" not in given or len(given) < 2:
-        problems.append((path, f"needs a mapping like {example}, not {_shown(given)}"))
-        return None
-    rest = {key: value for key, value in given.items() if key != "of"}
-    axis, followed = _parse(rest, path, problems), _parse_same(given["of"], (*path, "of"), problems)
-    if not isinstance(axis, Float):
-        if not any(where[: len(path)] == path for where, _ in problems):
-            problems.append((path, f"needs the range of a factor beside `of`, like {example}"))
-        return None
-    return None if followed is None else Ratio(followed.of, axis)
-
-
-def _parse_choice(options: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:
-    if not isinstance(options, list) or not options:
-        problems.append((path, f"needs a list of options, not {options!r}"))
-        return None
-    parsed = [_parse(option, (*path, i), problems) for i, option in enumerate(options)]
-    for i, option in enumerate(parsed):
-        if option in parsed[:i]:
-            problems.append(((*path, i), f"the option {_shown(options[i])} is there twice"))
-            return parsed[0]
-    labels = [_label(option, i) for i, option in enumerate(parsed)]
-    # Two of one name are told apart by their place. That a name alone and a mapping of that name count
-    # as alike keeps the labels the same when the study is read back with its defaults written out.
-    counts = Counter(map(str, labels))
-    labels = [f"{label}#{i}" if counts[str(label)] > 1 else label for i, label in enumerate(labels)]
-    return Choice(dict(zip(labels, parsed, strict=True)))
-
-
-def _label(option: Any, index: int) -> Label:
-    label = option.get("name") if isinstance(option, dict) else option
-    plainly = label is None and option is None
-    return label if isinstance(label, str | int | float | bool) or plainly else f"#{index}"
-
-
-def _shown(option: Any) -> str:
-    return json.dumps(option, default=str)
-
-
-def _is_range(ends: Any, types: tuple[type[int] | type[float], ...]) -> bool:
-    return (
-        isinstance(ends, list)
-        and len(ends) == 2
-        and all(isinstance(e, types) and not isinstance(e, bool) and math.isfinite(e) for e in ends)
-    )
-
-
-_PARSERS: dict[str, Callable[[Any, Path_, list[tuple[Path_, str]]], Any]] = {
-    "log": _parse_float(log=True),
-    "uniform": _parse_float(log=False),
-    "int": _parse_int,
-    "choice": _parse_choice,
-    "same": _parse_same,
-    RATIO: _parse_ratio,
-}

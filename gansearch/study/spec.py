@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gansearch.errors import InvalidInput, UserError, nearest
+from gansearch.study.axes import UNSAID, Axis, Choice, Float, Int, has_default
 from gansearch.study.config import (
     AXES_ALLOWED,
     TrialConfig,
@@ -19,23 +20,10 @@ from gansearch.study.document import Document, Path_, write_document
 from gansearch.study.learnt import Learnt
 from gansearch.study.location import locate
 from gansearch.study.mistakes import AXIS, Mistakes, apart, origin_of, place_all, starts_with, validate
+from gansearch.study.notation import parse_space, plain
 from gansearch.study.plan import DEFAULT, Earlier, Plan, Start
 from gansearch.study.records import Goal
-from gansearch.study.space import (
-    UNSAID,
-    Axis,
-    Choice,
-    Float,
-    Int,
-    Space,
-    Suggest,
-    axis_paths,
-    faulty_ties,
-    first_end,
-    has_default,
-    parse_space,
-    plain,
-)
+from gansearch.study.space import Space, Suggest, axis_paths, faulty_ties, first_end
 from gansearch.study.starting import Beginning, Find, Given, StartPoint, begin, find_all, find_nothing
 
 Complete = Callable[[TrialConfig], tuple[TrialConfig, Mistakes]]

@@ -10,8 +10,8 @@ import pytest
 from known import RATES, D, G, random_search, rates, study, trial
 
 from gansearch.analysis.importance import importance, outcomes_by, parallel, slices
+from gansearch.study.axes import Choice, Float, Int
 from gansearch.study.records import Outcome
-from gansearch.study.space import Choice, Float, Int
 
 pytestmark = pytest.mark.filterwarnings("error")
 OUTCOMES = [outcome.value for outcome in Outcome]

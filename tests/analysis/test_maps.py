@@ -14,8 +14,8 @@ from scipy.stats import beta
 from gansearch.analysis import maps as landscape
 from gansearch.analysis.maps import map_points, safe_rates, stability_map
 from gansearch.analysis.trials import Coordinate, Sample
+from gansearch.study.axes import Choice, Float
 from gansearch.study.records import Outcome
-from gansearch.study.space import Choice, Float
 
 pytestmark = pytest.mark.filterwarnings("error")
 

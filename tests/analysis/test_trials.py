@@ -16,8 +16,10 @@ from gansearch.analysis.trials import (
     reading,
     verdict,
 )
+from gansearch.study.axes import Choice, Float, Int
+from gansearch.study.notation import parse_space
 from gansearch.study.records import Outcome
-from gansearch.study.space import Choice, Float, Int, Space, parse_space
+from gansearch.study.space import Space
 
 TREE = {
     "loss": {

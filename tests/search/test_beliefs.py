@@ -15,9 +15,10 @@ from gansearch.search import SAMPLERS
 from gansearch.search.beliefs import SHARE, Beliefs
 from gansearch.search.contract import Tried
 from gansearch.search.units import unit_of, value_at
+from gansearch.study.axes import Choice, Float, Int
 from gansearch.study.document import parse_document
 from gansearch.study.records import Outcome
-from gansearch.study.space import Choice, Float, Int, Space
+from gansearch.study.space import Space
 from gansearch.training.validation import read_study
 from studies import STUDY
 

@@ -15,8 +15,8 @@ from gansearch.search import SAMPLERS
 from gansearch.search.proposer import DRAWS
 from gansearch.search.units import value_at
 from gansearch.search.view import tried
+from gansearch.study.axes import Choice, Int
 from gansearch.study.records import Outcome, Report
-from gansearch.study.space import Choice, Int
 
 
 def play(ledger, count, value_of, report):

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_space import SPACES_OF_ALL_KINDS, parsed
 
+from gansearch.study.axes import Choice, Float
 from gansearch.study.location import NotInSpace, locate, placed
-from gansearch.study.space import Choice, Float, Space
+from gansearch.study.space import Space
 
 
 def drawn(space: Space, data: st.DataObject) -> dict:
@@ -80,7 +81,7 @@ def test_what_the_space_does_not_have_is_told(changes, said):
 
 
 def test_a_tie_that_is_not_kept_is_told():
-    from gansearch.study.space import Same
+    from gansearch.study.axes import Same
 
     space = Space({"a": Float(0.0, 1.0), "b": Same("a")})
     assert locate({"a": 0.5, "b": 0.5}, space) == ({"a": 0.5}, [])

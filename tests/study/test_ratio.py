@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gansearch.study.axes import Float, Ratio
 from gansearch.study.location import locate, placed
-from gansearch.study.space import Float, Ratio, Space, first_end, parse_space, plain
+from gansearch.study.notation import parse_space, plain
+from gansearch.study.space import Space, first_end
 
 TREE = {
     "optimizer": {

@@ -6,17 +6,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from gansearch.study.axes import Choice, Float, Int
 from gansearch.study.document import dotted
-from gansearch.study.space import (
-    Choice,
-    Float,
-    Int,
-    Space,
-    axis_paths,
-    first_end,
-    parse_space,
-    plain,
-)
+from gansearch.study.notation import parse_space, plain
+from gansearch.study.space import Space, axis_paths, first_end
 
 FLOATS = st.floats(-1e6, 1e6)
 SCALARS = st.integers(-100, 100) | st.sampled_from(["a", "b", "c"]) | st.none() | st.booleans()

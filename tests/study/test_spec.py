@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gansearch.errors import InvalidInput
+from gansearch.study.axes import Choice
 from gansearch.study.document import parse_document
-from gansearch.study.space import Choice
 from gansearch.study.spec import StudySpec
 from gansearch.training.validation import read_study
 
