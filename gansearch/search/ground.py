@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansearch.search.units import unit_of, value_at
+from gansearch.study.axes import Choice, Float
 from gansearch.study.location import Point
-from gansearch.study.space import Choice, Float, Space
+from gansearch.study.space import Space
 
 Array = NDArray[np.float64]
 

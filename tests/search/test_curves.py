@@ -14,8 +14,10 @@ from gansearch.search.curves import Curves, _Model
 from gansearch.search.feasibility import encoded
 from gansearch.search.ground import Ground
 from gansearch.search.units import value_at
+from gansearch.study.axes import Choice, Float, Int
 from gansearch.study.config import trial_seed
-from gansearch.study.space import Choice, Float, Int, Space, parse_space
+from gansearch.study.notation import parse_space
+from gansearch.study.space import Space
 
 MIXED = """
 loss:
