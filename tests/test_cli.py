@@ -16,7 +16,8 @@ from optuna.distributions import FloatDistribution
 
 import gansearch
 from gansearch import cli
-from gansearch.journal.journal import DASHBOARD, Journal
+from gansearch.journal.facts import DASHBOARD
+from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome, Report
 from gansearch.tuning.jobs import RemoteAnswer

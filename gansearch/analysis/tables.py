@@ -13,7 +13,7 @@ import pandas as pd
 from gansearch.analysis.chances import second_chances
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.wording import duration, listed, share
-from gansearch.journal.journal import DASHBOARD, OVER
+from gansearch.journal.facts import DASHBOARD, OVER
 from gansearch.study.records import Goal, Outcome, TrialRecord, ranked, table_row
 
 

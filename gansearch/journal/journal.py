@@ -26,16 +26,11 @@ would be a lie. (The study's own sampler is told the value of one that had a val
 from __future__ import annotations
 
 import copy
-import csv
-import gc
-import io
-import json
 import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -43,42 +38,31 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from gansearch import files
-from gansearch.errors import StorageError, StudyError, UserError
+from gansearch.errors import StudyError
 from gansearch.files import Place
 from gansearch.journal.changes import Change, patience
 from gansearch.journal.database import DatabaseStorage
 from gansearch.journal.directory import JOURNAL_FILE
-from gansearch.journal.file import FileStorage
-from gansearch.journal.repair import explain
-from gansearch.journal.urls import IN_A_DATABASE, cause_of, parse_url
+from gansearch.journal.facts import CHANCES, CONSTRAINT, OVER
+from gansearch.journal.opening import (
+    Storage,
+    has_roster,
+    journal_file,
+    keeping_garbage,
+    mend_file,
+    open_storage,
+)
 from gansearch.study.document import parse_document
 from gansearch.study.records import Chance, Goal, Outcome, Report, TrialRecord, best_report
 from gansearch.study.roster import Roster
-
-CONSTRAINT = "healthy"
-CHANCES = "chances"
-GIVEN_UP = "given_up"
-"""The fact at how many trials the search had no use for paused ones any more."""
-
-DASHBOARD = "dashboard"
-"""The fact of where Ray shows the driver that has, or had, the study."""
-
-OVER = "over"
-"""The fact that a search has ended before it had all its trials: {trials, how many it has, reason}."""
-
-INSISTED = "insisted"
-"""The fact of how many trials a search was asked for after it had once ended before."""
 
 FLUSH_EVERY = 0.1
 """Seconds that a report may wait to be durable, where they come more often than that. All is, before
 anything is done that cannot be undone: a trial begins to train, or has ended."""
 
-Storage = FileStorage | DatabaseStorage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -116,7 +100,7 @@ class Journal:
             facts: what is to be known of the study: `metric`, `goal`, `steps`, and any others.
             storage: a URL as Optuna takes it; None: the journal file.
         """
-        return cls._create(_open_storage(directory, storage), name, facts)
+        return cls._create(open_storage(directory, storage), name, facts)
 
     @classmethod
     def _create(cls, backend: Storage, name: str, facts: Mapping[str, Any]) -> Journal:
@@ -140,14 +124,14 @@ class Journal:
 
         A `writer` must be alone: it mends what a killed writer may have left.
         """
-        if storage is None and not (file := _journal_file(directory)).exists():
+        if storage is None and not (file := journal_file(directory)).exists():
             raise StudyError(
                 f"{directory} has no {JOURNAL_FILE}: if the study was made with --storage URL, say it"
             )
         if writer and storage is None:
-            _mend(file)
-        with _keeping_garbage():
-            backend = _open_storage(directory, storage)
+            mend_file(file)
+        with keeping_garbage():
+            backend = open_storage(directory, storage)
         names = optuna.get_all_study_names(backend) if storage is None else []
         if len(names) == 1:  # a study's own journal file, whatever its folder is called by now
             name = names[0]
@@ -172,9 +156,9 @@ class Journal:
             storage, writer: as for `open`.
         """
         name = self._stability_name
-        if storage is None and not _journal_file(directory).exists():
+        if storage is None and not journal_file(directory).exists():
             return None
-        if storage is not None and not _has_roster(_open_storage(directory, storage), name):
+        if storage is not None and not has_roster(open_storage(directory, storage), name):
             return None
         return Journal.open(directory, name, storage, writer=writer)
 
@@ -202,7 +186,7 @@ class Journal:
             if name in optuna.get_all_study_names(self.storage):  # of a driver that was killed
                 optuna.delete_study(study_name=name, storage=self.storage)
             return Journal._create(self.storage, name, known)
-        file = _journal_file(directory)
+        file = journal_file(directory)
         file.parent.mkdir(exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=".part-", dir=file.parent))
         Journal.create(part, name, known)
@@ -266,7 +250,7 @@ class Journal:
         """Every proposed trial, by number."""
         frozen = self.study.get_trials(deepcopy=False)
         attributes = self.study.user_attrs
-        with _keeping_garbage():
+        with keeping_garbage():
             return [_record(trial, attributes.get(f"mlflow_run:{trial.number}")) for trial in frozen]
 
     def begin(
@@ -433,20 +417,6 @@ class Journal:
             self._known[number] = _own(trial)
 
 
-@contextmanager
-def _keeping_garbage() -> Iterator[None]:
-    """Loading makes millions of objects that all stay: to look for garbage among them, again and
-    again, takes a third of the time.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def _own(trial: FrozenTrial) -> FrozenTrial:
     """A trial to be changed apart from the storage's; what has ended is kept small."""
     own = copy.copy(trial)
@@ -455,51 +425,6 @@ def _own(trial: FrozenTrial) -> FrozenTrial:
     own._system_attrs = dict(trial.system_attrs)
     own.intermediate_values = dict(trial.intermediate_values)
     return own
-
-
-def _has_roster(backend: BaseStorage, name: str) -> bool:
-    if name not in optuna.get_all_study_names(backend):
-        return False
-    return "roster" in backend.get_study_user_attrs(backend.get_study_id_from_name(name))
-
-
-def _journal_file(directory: Place) -> Path:
-    return files.on_disk(directory, "a journal file", IN_A_DATABASE) / JOURNAL_FILE
-
-
-def _open_storage(directory: Place, url: str | None) -> Storage:
-    if url is None:
-        return _open_file(_journal_file(directory))
-    parsed = parse_url(url)
-    try:
-        return DatabaseStorage(parsed.render_as_string(hide_password=False))
-    except UserError:
-        raise
-    except Exception as error:  # whatever the database's driver raises
-        cause = cause_of(error, parsed.password)
-        raise StorageError(f"cannot open the Optuna storage: {cause}") from error
-
-
-def _open_file(path: Path) -> FileStorage:
-    try:
-        return FileStorage(path)
-    except (ValueError, LookupError, TypeError, AssertionError) as error:  # of a bad line
-        study = path.parent.parent if path.parent.name == "stability" else path.parent
-        if words := explain(path, study.name):
-            raise StorageError(words) from error
-        raise
-
-
-def _mend(path: Path) -> None:
-    """Undo what a writer killed in the middle of a write leaves behind.
-
-    Half a line would join with the next one and make the whole journal unreadable; a lock that
-    nobody holds would delay the first write by Optuna's grace period of 30 s.
-    """
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
-    with path.open("rb+") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
 
 
 def _record(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
@@ -535,17 +460,3 @@ def _record(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
 def _to_json(value: float) -> float | str:
     """JSON has no NaN and no infinity: they are written as words, which `float` reads back."""
     return value if math.isfinite(value) else str(value)
-
-
-def write_table(path: Place, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `trials.csv`: one row a trial, the columns of all of them, whole or not at all."""
-    columns = dict.fromkeys(key for row in rows for key in row)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns or ["number"])
-    writer.writeheader()
-    writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
-    files.write(path, text.getvalue())
-
-
-def _cell(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list | dict) else value

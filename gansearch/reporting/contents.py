@@ -14,7 +14,7 @@ from gansearch.analysis.rows import rows_of
 from gansearch.analysis.tables import cost_words, costs
 from gansearch.analysis.wording import DASH, count, duration, listed, number, share, spread, words
 from gansearch.files import Place
-from gansearch.journal.journal import DASHBOARD, GIVEN_UP, INSISTED, OVER
+from gansearch.journal.facts import DASHBOARD, GIVEN_UP, INSISTED, OVER
 from gansearch.reporting import search as searched
 from gansearch.reporting import stability as confirmed
 from gansearch.reporting.answer import answer

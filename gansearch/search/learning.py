@@ -11,7 +11,8 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.errors import UserError
-from gansearch.journal.journal import CONSTRAINT, Journal
+from gansearch.journal.facts import CONSTRAINT
+from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.config import TrialConfig, flatten
 from gansearch.study.learnt import Learnt, Lesson

@@ -11,7 +11,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from gansearch.errors import StudyError
-from gansearch.journal.journal import INSISTED, Journal
+from gansearch.journal.facts import INSISTED
+from gansearch.journal.journal import Journal
 from gansearch.search import SAMPLERS
 from gansearch.search.beliefs import Beliefs
 from gansearch.search.feasibility import Feasibility

@@ -14,7 +14,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from gansearch.journal.changes import Change
-from gansearch.journal.journal import Journal, Storage
+from gansearch.journal.journal import Journal
+from gansearch.journal.opening import Storage
 from gansearch.search import PRUNERS
 from gansearch.search.contract import Point
 from gansearch.search.proposer import Proposer

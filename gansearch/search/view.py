@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from gansearch.journal.journal import CHANCES
+from gansearch.journal.facts import CHANCES
 from gansearch.search.contract import Past, Sampler, Tried
 from gansearch.search.history import History
 from gansearch.study.axes import Axis, Choice, Int

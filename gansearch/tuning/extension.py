@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gansearch import files
 from gansearch.errors import StudyError, UserError
-from gansearch.journal.journal import INSISTED, OVER
+from gansearch.journal.facts import INSISTED, OVER
 from gansearch.search.stopping import SPENT
 from gansearch.study.config import digest
 from gansearch.study.document import parse_document, write_document

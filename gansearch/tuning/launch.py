@@ -18,7 +18,8 @@ from gansearch import files
 from gansearch.data import DataSet, ImageData
 from gansearch.errors import Interrupted, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
-from gansearch.journal.journal import DASHBOARD, Journal
+from gansearch.journal.facts import DASHBOARD
+from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.metrics.reference import Reference, load_reference
 from gansearch.modules import differing, keep, kept, own_modules

@@ -15,7 +15,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from gansearch.journal.directory import StudyDirectory
-from gansearch.journal.journal import GIVEN_UP, OVER, Journal
+from gansearch.journal.facts import GIVEN_UP, OVER
+from gansearch.journal.journal import Journal
 from gansearch.masking import without_password
 from gansearch.search.pruners import GO_ON, Decision, Verdict
 from gansearch.study.records import Outcome, Report, TrialRecord, cost, table_row

@@ -9,7 +9,8 @@ from rich.console import Console
 from gansearch.errors import StudyError
 from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
-from gansearch.journal.journal import Journal, write_table
+from gansearch.journal.journal import Journal
+from gansearch.journal.table import write_table
 from gansearch.study.records import table_row
 from gansearch.tracking import Status, Tracker, store_of
 from gansearch.tracking import sync as send_all

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gansearch.journal.directory import StudyDirectory
-from gansearch.journal.journal import write_table
+from gansearch.journal.table import write_table
 from gansearch.training import checkpoint
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from optuna.distributions import FloatDistribution
 from gansearch.analysis.evidence import gather
 from gansearch.analysis.tables import curves_table, state_of, status, trials_table
 from gansearch.journal.directory import StudyDirectory
-from gansearch.journal.journal import DASHBOARD, Journal
+from gansearch.journal.facts import DASHBOARD
+from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome, Report, strict_json
 

@@ -21,7 +21,9 @@ from optuna.trial import TrialState
 
 from gansearch.errors import StorageError, StudyError, UserError
 from gansearch.journal.directory import JOURNAL_FILE
-from gansearch.journal.journal import CONSTRAINT, FLUSH_EVERY, Journal, write_table
+from gansearch.journal.facts import CONSTRAINT
+from gansearch.journal.journal import FLUSH_EVERY, Journal
+from gansearch.journal.table import write_table
 from gansearch.study.records import Chance, Outcome, Report, TrialRecord, table_row
 from gansearch.study.roster import Candidate, Roster
 

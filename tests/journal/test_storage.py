@@ -14,7 +14,8 @@ from sqlalchemy import create_engine, event, text
 
 from gansearch.errors import StorageError, StudyError, UserError
 from gansearch.journal.database import DatabaseStorage
-from gansearch.journal.journal import CONSTRAINT, Journal
+from gansearch.journal.facts import CONSTRAINT
+from gansearch.journal.journal import Journal
 from gansearch.study.records import Outcome, Report, TrialRecord
 
 FACTS = {"metric": "fd", "goal": "min", "steps": 100, "digest": "d", "trials": 3}

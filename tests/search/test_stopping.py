@@ -13,7 +13,8 @@ from gansearch.analysis.evidence import gather
 from gansearch.analysis.tables import status
 from gansearch.errors import InvalidInput, StudyError
 from gansearch.journal.directory import StudyDirectory
-from gansearch.journal.journal import OVER, Journal
+from gansearch.journal.facts import OVER
+from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.search.stopping import Ending, chance_of_better
 from gansearch.study.document import parse_document

@@ -437,7 +437,14 @@ def scaled(tmp_path, monkeypatch):
     }
     file = tmp_path / "cluster.json"
     file.write_text(json.dumps(config))
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--autoscaling-config={file}", "--num-cpus=0"]
+    command = [
+        str(Path(sys.executable).with_name("ray")),
+        "start",
+        "--head",
+        "--block",
+        f"--autoscaling-config={file}",
+        "--num-cpus=0",
+    ]
     command += ["--include-dashboard=false", f"--port={address.rpartition(':')[2]}"]
     command += ["--node-ip-address=127.0.0.1", "--disable-usage-stats"]
     fake = {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1", "RAY_worker_niceness": "0"}
