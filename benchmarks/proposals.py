@@ -49,6 +49,7 @@ ARMS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("tpe, unbounded", {"name": "tpe", "history": UNBOUNDED}, 20),
     ("qmc", {"name": "qmc"}, 60),
     ("cmaes", {"name": "cmaes"}, 60),
+    ("curves", {"name": "curves"}, 60),
     ("gp", {"name": "gp"}, 5),
 )
 """Label, sampler, and how many proposals are measured."""

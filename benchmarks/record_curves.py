@@ -39,7 +39,18 @@ ROOT = Path(__file__).parents[1]
 TABLES = Path(__file__).parent / "tables"
 STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
     "ring": ("ring.yaml", {"budget": {"steps": 1500, "report_every": 125}, "pruner": "none"}),
-    "digits": ("quickstart.yaml", {"budget": {"steps": 1500, "report_every": 125}, "pruner": "none"}),
+    "digits": (
+        "quickstart.yaml",
+        {
+            "generator.depth": {"int": [1, 3]},
+            "discriminator.depth": {"int": [1, 3]},
+            "batch_size": 64,
+            "optimizer.generator.lr": {"log": [1e-5, 1e-1]},
+            "optimizer.discriminator.lr": {"log": [1e-5, 1e-1]},
+            "budget": {"steps": 1500, "report_every": 125},
+            "pruner": "none",
+        },
+    ),
     "fashion": (
         "fashion_mnist.yaml",
         {

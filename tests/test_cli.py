@@ -338,7 +338,7 @@ def test_check_shows_the_quickstart_and_tries_it(here, command):
     for shown in (
         question,
         "loss.wasserstein.penalty.weight log [0.1, 100]",
-        "generator.depth",
+        "batch_size",
         "1x8x8",
         "ok: ",
     ):

@@ -26,8 +26,8 @@ from gansearch.study.space import Space
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
 
-OBSERVED = 240
-"""Values that are modelled at most."""
+WHOLE = 60
+"""Trials, the best, whose curves are modelled at several steps; of others the last value is."""
 
 DRAWN = 24
 """Sets of hyperparameters that are drawn, each time the same."""
@@ -67,7 +67,7 @@ class Curves:
     swayed = True
 
     def __init__(
-        self, seed: int, conditional: bool, *, startup_trials: Count = 5, history: Count = 150
+        self, seed: int, conditional: bool, *, startup_trials: Count = 5, history: Count = 100
     ) -> None:
         self._seed, self._conditional = seed, conditional
         self._startup, self.history = startup_trials, history
@@ -94,13 +94,8 @@ def _candidates(
     ground: Ground, known: Sequence[Tried], minimize: bool, chance: np.random.Generator
 ) -> Array:
     """Places of candidates, shape [M, D]."""
-    sign = 1 if minimize else -1
-    best = sorted(
-        (trial for trial in known if trial.curve),
-        key=lambda trial: (sign * list(trial.curve.values())[-1], trial.number),
-    )
     drawn = [chance.random((EVENLY, len(ground)))]
-    for trial in best[:BEST]:
+    for trial in _by_value(known, minimize)[:BEST]:
         for width in WIDTHS:
             drawn.append(ground.around(trial.point, width, NEARBY, chance))
     return np.concatenate(drawn)
@@ -260,32 +255,38 @@ def _observations(known: Sequence[Tried], minimize: bool) -> tuple[Array, Array,
     """Steps, costs and trials (by their place) of the values that are modelled, each of shape [N]."""
     whole = max(max(trial.curve) for trial in known if trial.curve)
     first = min(min(trial.curve) for trial in known if trial.curve)
-    several = 4 if len(known) <= OBSERVED // 4 else 2
+    best = {trial.number for trial in _by_value(known, minimize)[:WHOLE]}
     steps, costs, trials = [], [], []
     for at, trial in enumerate(known):
-        for step, value in _chosen(trial, first, whole, several):
+        chosen = list(_chosen(trial, first, whole))
+        for step, value in chosen if trial.number in best else chosen[-1:]:
             steps.append(step)
             costs.append(value if minimize or math.isinf(value) else -value)
             trials.append(at)
     return np.array(steps, float), np.array(costs), np.array(trials)
 
 
-def _chosen(trial: Tried, first: int, whole: int, several: int) -> Iterator[tuple[int, float]]:
+def _chosen(trial: Tried, first: int, whole: int) -> Iterator[tuple[int, float]]:
     """The values of a trial that are modelled: at steps that triple, and the last."""
     if not trial.curve:
         yield whole, math.inf
         return
-    told = list(trial.curve.items())
-    last = len(told) - 1
+    *before, (last, value) = trial.curve.items()
     rung = first
-    for place, (step, value) in enumerate(told):
-        ended = place == last and not trial.running and not trial.pruned
-        if ended:
-            yield whole, value  # it keeps what it has
-        elif place == last or (step >= rung and several > 2) or (place == 0):
-            yield step, value
+    for step, early in before:
+        if step >= rung:
+            yield step, early
         while rung <= step:
             rung *= 3
+    # One that has ended keeps what it has.
+    yield last if trial.running or trial.pruned else whole, value
+
+
+def _by_value(known: Sequence[Tried], minimize: bool) -> list[Tried]:
+    """Trials with curves, the best first."""
+    sign = 1 if minimize else -1
+    told = [trial for trial in known if trial.curve]
+    return sorted(told, key=lambda trial: (sign * list(trial.curve.values())[-1], trial.number))
 
 
 def _scaled(costs: Array) -> Array:
