@@ -3,6 +3,8 @@
     OPENBLAS_NUM_THREADS=1 python -m benchmarks.proposals cost [--sizes 100 1000 5000 10000] [--live 4]
     OPENBLAS_NUM_THREADS=1 python -m benchmarks.proposals quality [--seeds 12] [--trials 1000]
         [--functions branin hartmann ackley]
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.proposals samplers [--seeds 20] [--trials 40]
+        [--samplers random qmc tpe cmaes curves gp]
 
 Cost: a `tpe` search of the made-up study of `benchmarks.search` (half of the space fails) is driven to
 each size, its journal in memory (/dev/shm) because a disk is not what is measured. There each sampler
@@ -16,6 +18,9 @@ dimensions, Hartmann in six, and Ackley's in a space like a study's: logarithmic
 conditional axes under a choice of three, of which two have a worse optimum. Each seed is a pair, and
 the first 300 trials of a pair are the same. Given are the medians, and the mean ratio of the two
 regrets over the seeds (geometric) with its bootstrap 95 % interval; above 1 the bound does harm.
+
+Samplers: the regret of the best trial of short searches by each sampler on the same functions, one
+trial at a time, each trained to its end: geometric means over the seeds.
 """
 
 from __future__ import annotations
@@ -30,7 +35,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optuna
@@ -39,7 +44,11 @@ from optuna.study import StudyDirection
 from benchmarks.search import Study, make_spec
 from gansearch.search import SAMPLERS
 from gansearch.search.history import History
+from gansearch.search.view import View, distribution
+from gansearch.study.axes import Choice, Float, Int
 from gansearch.study.config import trial_seed
+from gansearch.study.location import Point
+from gansearch.study.space import Space
 
 BOUND = 300
 UNBOUNDED = 10**6
@@ -177,21 +186,98 @@ def quality(functions: list[str], seeds: int, trials: int) -> None:
             print(f"| {function} | {count:,} | {medians} | {ratio} | {counts} |", flush=True)
 
 
+SPACES: dict[str, Space] = {
+    "branin": Space({"x": Float(-5, 10), "y": Float(0, 15)}),
+    "hartmann": Space({f"x{i}": Float(0, 1) for i in range(6)}),
+    "ackley": Space(
+        {
+            "loss": Choice(
+                {
+                    "a": "a",
+                    "b": {"weight_b": Float(1e-3, 1e3, log=True)},
+                    "c": {"weight_c": Float(1e-3, 1e3, log=True)},
+                }
+            ),
+            "generator_lr": Float(1e-6, 1, log=True),
+            "discriminator_lr": Float(1e-6, 1, log=True),
+            "depth": Int(1, 8),
+        }
+    ),
+}
+
+
+class Given:
+    """A point that answers for an Optuna trial."""
+
+    def __init__(self, point: Point) -> None:
+        self._values = {name.rpartition(".")[2]: value for name, value in point.items()}
+
+    def suggest_float(self, name: str, *_: float, **__: Any) -> Any:
+        """Its value there."""
+        return self._values[name]
+
+    suggest_int = suggest_categorical = suggest_float
+
+
+def short_search(function: str, sampler: str, trials: int, seed: int) -> list[float]:
+    """The best regret after each trial of a search by one of the samplers."""
+    space, view = SPACES[function], View(StudyDirection.MINIMIZE, seed)
+    kinds = {name: distribution(axis) for name, axis in space.axes().items()}
+    best, course = math.inf, []
+    for number in range(trials):
+        part = SAMPLERS.build(sampler, {}, trial_seed(seed, number, "proposal"), function == "ackley")
+        view.ask(part)
+        point = next(view.draws(part, number, space))
+        own = {name: kinds[name] for name in point}
+        view.enter(number, point, own)
+        value = FUNCTIONS[function](cast(optuna.Trial, Given(point)))
+        ended = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.COMPLETE,
+            value=value,
+            params=point,
+            distributions=own,
+            intermediate_values={100: value},
+        )
+        ended.number = number
+        view.update(ended)
+        best = min(best, value)
+        course.append(best)
+    return course
+
+
+def samplers(functions: list[str], names: list[str], seeds: int, trials: int) -> None:
+    at = [count for count in (10, 20, 40, 80, 160) if count <= trials]
+    print(f"Regret of the best of {', '.join(map(str, at))} trials; geometric means of {seeds} seeds\n")
+    print(f"| sampler | {' | '.join(functions)} | processor time of a proposal, ms |")
+    print(f"|{'---|' * (len(functions) + 2)}")
+    for name in names:
+        cells, begun = [], time.process_time()
+        for function in functions:
+            courses = [short_search(function, name, trials, seed) for seed in range(seeds)]
+            logs = np.log(np.maximum(np.array(courses), 1e-9))
+            cells.append(" / ".join(f"{math.exp(logs[:, count - 1].mean()):.2g}" for count in at))
+        taken = 1e3 * (time.process_time() - begun) / (len(functions) * seeds * trials)
+        print(f"| {name} | {' | '.join(cells)} | {taken:.1f} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("cost", "quality"))
+    parser.add_argument("what", choices=("cost", "quality", "samplers"))
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 5000, 10000])
     parser.add_argument("--live", type=int, default=4, help="trials at once")
     parser.add_argument("--functions", nargs="+", choices=FUNCTIONS, default=list(FUNCTIONS))
-    parser.add_argument("--seeds", type=int, default=12)
-    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS.names, default=SAMPLERS.names)
+    parser.add_argument("--seeds", type=int, help="default: 12, of samplers 20")
+    parser.add_argument("--trials", type=int, help="default: 1,000, of samplers 40")
     args = parser.parse_args()
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if args.what == "cost":
         cost(args.sizes, args.live)
+    elif args.what == "quality":
+        quality(args.functions, args.seeds or 12, args.trials or 1000)
     else:
-        quality(args.functions, args.seeds, args.trials)
+        samplers(args.functions, args.samplers, args.seeds or 20, args.trials or 40)
 
 
 if __name__ == "__main__":

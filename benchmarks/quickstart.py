@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gansearch
+from gansearch.analysis.comparisons import ratio_interval
 from gansearch.analysis.seeds import Group, grouped
-from gansearch.analysis.statistics import Interval, ratio_interval
+from gansearch.analysis.statistics import Interval
 from gansearch.study.records import cost
 
 STUDY = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
