@@ -111,8 +111,21 @@ LOSSES: Registry[Loss] = Registry(
         "wasserstein": "gansearch.losses.wasserstein:Wasserstein",
         "relativistic-average": "gansearch.losses.relativistic_average:RelativisticAverage",
         "relativistic-paired": "gansearch.losses.relativistic_paired:RelativisticPaired",
+        "vae": "gansearch.losses.vae:VAE",
     },
 )
+
+
+def is_variational(name: str) -> bool:
+    """Whether a loss is no game of two networks but that of a variational autoencoder, which is trained
+    in another way (`gansearch.losses.vae`); raises `UnknownPart`.
+    """
+    return bool(getattr(LOSSES.find(name), "variational", False))
+
+
+ADVERSARIAL = tuple(name for name in LOSSES.names if name != "vae")
+"""The losses of this package that are a game."""
+
 
 PENALTIES: Registry[Penalty] = Registry(
     "penalty",

@@ -5,18 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from gansearch.augmentation import AUGMENTATIONS
 from gansearch.data.domain import Domain
-from gansearch.losses import LOSSES, PENALTIES, Loss, Penalty
+from gansearch.losses import LOSSES, PENALTIES, Loss, Penalty, is_variational
+from gansearch.losses.vae import VAE
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.networks.mixture import Mixture
 from gansearch.study.config import Discriminator, Generator, Optimizer, Part, TrialConfig
 from gansearch.study.registry import Registry
+from gansearch.training.encoder import as_encoder
 from gansearch.training.optimizers import OPTIMIZERS
 from gansearch.training.transfer import freeze, start_from
 
@@ -35,12 +37,21 @@ def build_generator(config: TrialConfig, domain: Domain, device: torch.device) -
 
 
 def build_discriminator(config: TrialConfig, domain: Domain, device: torch.device) -> nn.Module:
-    """A fresh discriminator of a domain's samples; raises `ValueError` as above."""
+    """A fresh discriminator of a domain's samples, or the encoder that a variational autoencoder has in
+    its place; raises `ValueError` as above.
+    """
     part = config.discriminator
     about = described(DISCRIMINATORS.find(part.name), part.name, packed(domain, part.pack))
     with _birthplace(device):
         network = DISCRIMINATORS.build(part.name, part.options, about)
+        if is_variational(config.loss.name):
+            network = as_encoder(network, config.latent_size)
         return _begun(network, part, "discriminator").to(device)
+
+
+def judged_shape(config: TrialConfig) -> tuple[int, ...]:
+    """The shape of what the discriminator, or the encoder in its place, gives for one sample."""
+    return (2 * config.latent_size,) if is_variational(config.loss.name) else ()
 
 
 def _begun(network: nn.Module, part: Generator | Discriminator, kind: str) -> nn.Module:
@@ -119,6 +130,20 @@ def build_loss(config: TrialConfig) -> tuple[Loss, Penalty | None]:
     return loss, PENALTIES.build(penalty.name, penalty.options) if penalty else None
 
 
-def build_optimizer(side: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of one network."""
-    return OPTIMIZERS.build(side.name, side.options, network.parameters())
+def build_vae(config: TrialConfig) -> VAE:
+    """The loss of a variational autoencoder, of a configuration that names one."""
+    built: Any = LOSSES.build(config.loss.name, config.loss.options)
+    return cast("VAE", built)
+
+
+def own_rate(config: TrialConfig) -> float | None:
+    """The learning rate that a variational autoencoder has for both networks, if it has one."""
+    return build_vae(config).lr if is_variational(config.loss.name) else None
+
+
+def build_optimizer(
+    side: Optimizer, network: nn.Module, lr: float | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer of one network; `lr`, if any, is its learning rate whatever its section says."""
+    options = side.options if lr is None else side.options | {"lr": lr}
+    return OPTIMIZERS.build(side.name, options, network.parameters())

@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gansearch.augmentation import AUGMENTATIONS
 from gansearch.errors import UnknownPart
-from gansearch.losses import LOSSES, PENALTIES
+from gansearch.losses import LOSSES, PENALTIES, is_variational
 from gansearch.study.config import TrialConfig
 from gansearch.study.mistakes import Mistakes
 from gansearch.training.telling import last_layer
@@ -25,12 +25,36 @@ def unsound(config: TrialConfig, kind: str, discriminator: Callable[[], nn.Modul
         kind: of the data, "images" or "points".
         discriminator: gives it, on whatever device; None where it cannot be built.
     """
+    if not LOSSES.check(config.loss.name, config.loss.options) and is_variational(config.loss.name):
+        return list(_of_autoencoder(config, kind))
     return [
         *_of_mixture(config, discriminator),
         *_of_view(config, kind),
         *_of_penalty(config, kind),
         *_of_networks(config, discriminator),
     ]
+
+
+ELSE = "; or give the autoencoder a study of its own, and compare the two"
+
+
+def _of_autoencoder(config: TrialConfig, kind: str) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What is said of a game of two networks where there is none: not to be allowed."""
+    name, shown = config.loss.name, config.discriminator
+    if config.loss.penalty is not None:
+        yield ("loss", "penalty"), f"is on a discriminator, and the loss {name} has none: drop it"
+    if kind != "images" and config.loss.options.get("likelihood") == "bernoulli":
+        yield ("loss", "likelihood"), f"bernoulli is of pixels, and the data are {kind}: take gaussian"
+    if config.generator.mixture > 1:
+        yield ("generator", "mixture"), f"the loss {name} has one decoder: drop mixture{ELSE}"
+    said = {"pack": shown.pack > 1, "noise": shown.noise, "augment": shown.augment}
+    for key, value in said.items():
+        if value:
+            why = f"is of what a discriminator is shown, and the loss {name} has none: drop it{ELSE}"
+            yield ("discriminator", key), why
+    if config.discriminator_steps > 1:
+        why = f"the loss {name} updates both networks at once: say 1{ELSE}"
+        yield ("discriminator_steps",), why
 
 
 def _of_mixture(

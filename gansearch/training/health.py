@@ -7,15 +7,18 @@ reports told it, so a restored trial gets its rules back by showing them its cur
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
 
+from gansearch.losses import is_variational
 from gansearch.study.config import Collapsed, Diverged, Stalled, TrialConfig
 from gansearch.study.records import Goal, Outcome, Report, better, worse_by
 
 NETWORKS = {"d": "discriminator", "g": "generator"}
+CODERS = {"d": "encoder", "g": "decoder"}
+"""What a variational autoencoder's two networks are."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ class Patience:
 class Divergence:
     """Non-finite or exploding losses, gradients, weights; samples that are not finite."""
 
-    def __init__(self, options: Diverged) -> None:
-        self.options = options
+    def __init__(self, options: Diverged, networks: Mapping[str, str] = NETWORKS) -> None:
+        self.options, self.networks = options, networks
 
     def observe(self, report: Report) -> Verdict:
         """Stops at the first report that shows it: nothing recovers from a non-finite weight."""
@@ -73,13 +76,13 @@ class Divergence:
             ("gradient norm", "grad_norm"),
             ("weights", "weight_growth"),
         ]:
-            for side, network in NETWORKS.items():
+            for side, network in self.networks.items():
                 value = report.metrics[f"{side}_{key}"]
                 if not math.isfinite(value):
                     return self._stop(report, f"the {network}'s {what}: {value}")
         if math.isnan(report.metrics["diversity"]):
             return self._stop(report, "the generator's samples are not finite")
-        for side, network in NETWORKS.items():
+        for side, network in self.networks.items():
             if why := self._explosion(network, side, report):
                 return self._stop(report, why)
         return CONTINUE
@@ -234,11 +237,12 @@ class Health:
         health, steps = config.health, config.budget.steps
         goal = config.objective.towards
         self.rules: list[Rule] = []
+        variational = is_variational(config.loss.name)
         if health.diverged:
-            self.rules.append(Divergence(health.diverged))
+            self.rules.append(Divergence(health.diverged, CODERS if variational else NETWORKS))
         if health.collapsed:
             self.rules.append(Collapse(health.collapsed, config.objective.metric, goal, steps, noun))
-        if health.stalled:
+        if health.stalled and not variational:  # of its two networks none can win
             self.rules.append(Stall(health.stalled, config.objective.metric, goal, steps, noun))
 
     def observe(self, report: Report) -> Verdict:

@@ -33,6 +33,19 @@ MEASURED = {
 """What every report holds besides the metrics that the configuration asks for, and over what."""
 
 
+GAME = ("d_accuracy", "d_error_real", "d_error_fake", "d_doubt")
+"""Those of them that only two networks in a game have."""
+
+
+VARIATIONAL = {key: over for key, over in MEASURED.items() if key not in GAME} | {
+    "d_loss": "nats a sample: the negative evidence lower bound, its divergence times beta",
+    "g_loss": "nats a sample: the reconstruction's side of it, which is all that the decoder descends",
+    "kl": "nats a sample: the divergence of the posterior from the prior, without beta",
+    "elbo": "nats a sample: the evidence lower bound of training batches, with beta 1",
+}
+"""What every report of a variational autoencoder holds; d is its encoder, g its decoder."""
+
+
 AUGMENTED = {"augmented": "the probability of each change by the adaptive augmentation"}
 """What reports hold where there is one."""
 

@@ -16,7 +16,7 @@ from gansearch.training.blame import blaming
 from gansearch.training.export_folder import write_model, write_picture, write_reports
 from gansearch.training.prepare import LocalPaths, prepare, reservations
 from gansearch.training.randomness import be_repeatable
-from gansearch.training.trainer import Trainer
+from gansearch.training.variational import build_trainer
 
 
 def train(
@@ -53,7 +53,7 @@ def train(
     for words in reservations(config):
         warnings.warn(words, Doubt, stacklevel=2)
     with blaming(config):
-        trainer = Trainer(config, data, prepare(config, data, places, device), device)
+        trainer = build_trainer(config, data, prepare(config, data, places, device), device)
     if (state := checkpoint.latest(folder)) is not None:
         try:
             trainer.load(state)

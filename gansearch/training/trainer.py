@@ -36,6 +36,8 @@ from gansearch.training.building import (
     build_loss,
     build_optimizer,
     is_conditional,
+    judged_shape,
+    own_rate,
     same_training,
 )
 from gansearch.training.descent import Descent, set_pace
@@ -120,7 +122,10 @@ class Trainer:
         step: generator updates so far.
         reports: the curve so far.
         microbatches: how many pieces each batch is computed in, see `split`.
+        measured: what every report holds, and over what.
     """
+
+    measured = MEASURED
 
     def __init__(
         self, config: TrialConfig, data: DataSet, reference: Reference, device: str = "cpu"
@@ -144,14 +149,16 @@ class Trainer:
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
         self.averaged.eval()
         check_first_output(self.generator, "generator", data.shape, config, self.device)
-        check_first_output(self.discriminator, "discriminator", (), config, self.device)
+        judged = judged_shape(config)
+        check_first_output(self.discriminator, "discriminator", judged, config, self.device)
         self._settled = -1  # the step whose averaged weights have their statistics
         sides = config.optimizer
-        self._g_optimizer = build_optimizer(sides.generator, self.generator)
+        rate = own_rate(config)
+        self._g_optimizer = build_optimizer(sides.generator, self.generator, rate)
         learning = nn.ModuleList([self.discriminator])
         if self._telling is not None:
             learning.append(self._telling.layer)
-        self._d_optimizer = build_optimizer(sides.discriminator, learning)
+        self._d_optimizer = build_optimizer(sides.discriminator, learning, rate)
         part: object = penalty
         self._part = penalty
         self._constraint = part if isinstance(part, Constraint) else None
@@ -161,7 +168,7 @@ class Trainer:
         self._penalty = self._penalty_of(penalty) if penalty else None
         self._seen = self._stream("view")
         self._view = View(config, self._loss, self._seen)
-        self._draws_labels = takes_draws(self._loss.d)
+        self._draws_labels = takes_draws(getattr(self._loss, "d", None))
         self._every = config.loss.penalty.every if config.loss.penalty else 1
         self._weight = config.loss.penalty.schedule if config.loss.penalty else None
         set_pace(self._d_optimizer, self._every)
@@ -197,7 +204,7 @@ class Trainer:
         evaluated = self._evaluator.provenance(samples, ema=self.config.ema is not None)
         how = statistics_words(self.averaged, self.config)
         evaluated = {name: origin | how for name, origin in evaluated.items()}
-        own = MEASURED | SPLIT if self.microbatches > 1 else MEASURED
+        own = self.measured | SPLIT if self.microbatches > 1 else self.measured
         own = own | AUGMENTED if self._view.metrics() else own
         if any("lanes" in report.metrics for report in self.reports):
             own = own | LANES
@@ -393,7 +400,7 @@ class Trainer:
         """Train up to a step, or until the losses are no longer finite."""
         self.generator.train()
         self.discriminator.train()
-        window = Window(self.device, JUDGED_BATCHES * self.microbatches)
+        window = self._window()
         first, per_step = self.batch_number, self.config.discriminator_steps
         batches = self._order.batches(first, (target - self.step) * per_step, self.device)
         while self.step < target:
@@ -403,6 +410,9 @@ class Trainer:
             if self.step % LOOK_EVERY == 0 and not last and not window.finite():
                 break
         return window
+
+    def _window(self) -> Window:
+        return Window(self.device, JUDGED_BATCHES * self.microbatches)
 
     def _step(self, batches: Iterator[Tensor], window: Window, *, measure: bool) -> None:
         """The discriminator's updates and then one of the generator.

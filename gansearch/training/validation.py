@@ -20,6 +20,7 @@ from gansearch.data.domain import Domain, Points
 from gansearch.data.load import load as load_images
 from gansearch.errors import DataError, InvalidInput, UnknownPart, UserError, nearest
 from gansearch.files import Place
+from gansearch.losses import is_variational
 from gansearch.masking import without_password
 from gansearch.metrics import METRICS
 from gansearch.metrics.contract import Metric
@@ -40,7 +41,7 @@ from gansearch.training.building import (
     is_conditional,
 )
 from gansearch.training.combinations import unsound
-from gansearch.training.measuring import MEASURED
+from gansearch.training.measuring import MEASURED, VARIATIONAL
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Part)
@@ -312,8 +313,17 @@ def _complete_objective(tree: dict[str, Any]) -> Mistakes:
     objective = tree["objective"]
     metric = objective["metric"]
     measured = [part["name"] for part in tree["evaluation"]["metrics"]]
-    if metric not in (*measured, *MEASURED):
-        what = f"this study does not measure '{metric}'{nearest(metric, [*measured, *MEASURED])}"
+    reported = _reported(tree["loss"]["name"])
+    if metric in MEASURED and metric not in (*measured, *reported):
+        return [
+            (
+                ("objective", "metric"),
+                f"'{metric}' is of two networks in a game, and the loss "
+                f"{tree['loss']['name']} is none: take a metric of the samples",
+            )
+        ]
+    if metric not in (*measured, *reported):
+        what = f"this study does not measure '{metric}'{nearest(metric, [*measured, *reported])}"
         if metric in METRICS.names:
             what = f"this study does not measure '{metric}': add it to evaluation.metrics"
         return [(("objective", "metric"), what)]
@@ -325,6 +335,14 @@ def _complete_objective(tree: dict[str, Any]) -> Mistakes:
         return [(("objective", "goal"), f"{metric} is better the {better} it is: say {own}")]
     objective["goal"] = objective["goal"] or own
     return []
+
+
+def _reported(loss: str) -> dict[str, str]:
+    """What every report holds under a loss."""
+    try:
+        return VARIATIONAL if is_variational(loss) else MEASURED
+    except UnknownPart:  # which is told elsewhere
+        return MEASURED
 
 
 def _repeated(metrics: list[dict[str, Any]]) -> Mistakes:

@@ -30,7 +30,7 @@ class View:
         shown, self._steps = config.discriminator, config.budget.steps
         part, self._noise, self._pack = shown.augment, shown.noise, shown.pack
         self._augment = AUGMENTATIONS.build(part.name, part.options) if part else None
-        self._decision = loss.decision or 0.0
+        self._decision = getattr(loss, "decision", None) or 0.0
         self._draws = Draws(chance)
         learning: object = self._augment
         self._adaptive = learning if isinstance(learning, Adaptive) else None

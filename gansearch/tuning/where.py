@@ -35,7 +35,7 @@ PlaceLike: TypeAlias = "str | Place"
 RUNS = "runs"
 """The folder of studies, where none is said."""
 
-TRAINER = "gansearch.training.trainer:Trainer"
+TRAINER = "gansearch.training.variational:build_trainer"
 """What trains a trial: benchmarks and tests put others in its place."""
 
 

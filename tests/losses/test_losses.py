@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gansearch.losses import LOSSES
+from gansearch.losses import ADVERSARIAL, LOSSES
 from gansearch.losses.draws import Draws
 
-NAMES = LOSSES.names
+NAMES = ADVERSARIAL
 
 
 def log_sigmoid(x):

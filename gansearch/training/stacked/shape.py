@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gansearch.losses import LOSSES, PENALTIES
+from gansearch.losses import LOSSES, PENALTIES, is_variational
 from gansearch.losses.draws import takes_draws
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.networks.stacked import why_not
@@ -49,6 +49,9 @@ def why_alone(config: TrialConfig) -> str:
 
 
 def _reasons(config: TrialConfig) -> Iterator[str]:
+    if is_variational(config.loss.name):
+        yield f"loss: '{config.loss.name}' has a step of its own"
+        return
     for section, registry in (("generator", GENERATORS), ("discriminator", DISCRIMINATORS)):
         if reason := why_not(registry.find(getattr(config, section).name)):
             yield f"{section}: {reason}"
