@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
+from gansearch.errors import UnknownPart
 from gansearch.study.registry import Registry
 
 if TYPE_CHECKING:
@@ -118,9 +119,12 @@ LOSSES: Registry[Loss] = Registry(
 
 def is_variational(name: str) -> bool:
     """Whether a loss is no game of two networks but that of a variational autoencoder, which is trained
-    in another way (`gansearch.losses.vae`); raises `UnknownPart`.
+    in another way (`gansearch.losses.vae`). One that cannot be found is none.
     """
-    return bool(getattr(LOSSES.find(name), "variational", False))
+    try:
+        return bool(getattr(LOSSES.find(name), "variational", False))
+    except UnknownPart:
+        return False
 
 
 ADVERSARIAL = tuple(name for name in LOSSES.names if name != "vae")

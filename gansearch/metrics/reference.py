@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -46,6 +46,7 @@ class Reference:
         weights: extractor name -> its weights.
         real: metric name -> what it knows of the real images.
         origin: metric name -> provenance of its value, but for the fake side.
+        final: that of what is measured of a trial's best weights, if anything is.
     """
 
     metrics: tuple[tuple[str, dict[str, Any]], ...]
@@ -53,6 +54,7 @@ class Reference:
     weights: dict[str, Weights]
     real: dict[str, dict[str, np.ndarray]]
     origin: dict[str, dict[str, Any]]
+    final: Reference | None = None
 
 
 def prepare(
@@ -146,27 +148,14 @@ def read_weights(
 
 def save_reference(reference: Reference, path: Place) -> None:
     """Write a reference as safetensors: a study is measured against one, however often it resumes."""
-    arrays: dict[str, np.ndarray] = {
-        f"weights/{extractor}/{name}": array
-        for extractor, weights in reference.weights.items()
-        for name, array in weights.arrays.items()
-    } | {
-        f"real/{metric}/{name}": array
-        for metric, statistics in reference.real.items()
-        for name, array in statistics.items()
-    }
+    arrays = _arrays_of(reference)
+    if reference.final is not None:
+        arrays |= {f"final/{key}": array for key, array in _arrays_of(reference.final).items()}
     first: dict[int, str] = {}
     same = {key: first[id(a)] for key, a in arrays.items() if first.setdefault(id(a), key) != key}
-    facts = {
-        "same": same,
-        "metrics": reference.metrics,
-        "shape": reference.shape,
-        "weights": {
-            name: {"facts": weights.facts, "digest": weights.digest}
-            for name, weights in reference.weights.items()
-        },
-        "origin": reference.origin,
-    }
+    facts = {"same": same, **_facts_of(reference)}
+    if reference.final is not None:
+        facts["final"] = _facts_of(reference.final)
     contiguous = {name: np.ascontiguousarray(a) for name, a in arrays.items() if name not in same}
     files.write(path, save(contiguous, metadata={"facts": json.dumps(facts)}))
 
@@ -182,20 +171,46 @@ def load_reference(path: Place) -> Reference:
         except (SafetensorError, OSError, KeyError, TypeError) as error:
             raise WeightsError(f"{path} is damaged: {error}") from error
 
-    def below(prefix: str) -> dict[str, np.ndarray]:
-        return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+    final = _of_file(facts["final"], _below(arrays, "final/")) if "final" in facts else None
+    return replace(_of_file(facts, arrays), final=final)
 
-    metrics = tuple((name, options) for name, options in facts["metrics"])
-    return Reference(
-        metrics,
-        tuple(facts["shape"]),
-        {
-            name: Weights(below(f"weights/{name}/"), known["facts"], known["digest"])
-            for name, known in facts["weights"].items()
+
+def _arrays_of(reference: Reference) -> dict[str, np.ndarray]:
+    return {
+        f"weights/{extractor}/{name}": array
+        for extractor, weights in reference.weights.items()
+        for name, array in weights.arrays.items()
+    } | {
+        f"real/{metric}/{name}": array
+        for metric, statistics in reference.real.items()
+        for name, array in statistics.items()
+    }
+
+
+def _facts_of(reference: Reference) -> dict[str, Any]:
+    return {
+        "metrics": reference.metrics,
+        "shape": reference.shape,
+        "weights": {
+            name: {"facts": weights.facts, "digest": weights.digest}
+            for name, weights in reference.weights.items()
         },
-        {name: below(f"real/{name}/") for name, _ in metrics},
-        facts["origin"],
-    )
+        "origin": reference.origin,
+    }
+
+
+def _of_file(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Reference:
+    metrics = tuple((name, options) for name, options in facts["metrics"])
+    weights = {
+        name: Weights(_below(arrays, f"weights/{name}/"), known["facts"], known["digest"])
+        for name, known in facts["weights"].items()
+    }
+    real = {name: _below(arrays, f"real/{name}/") for name, _ in metrics}
+    return Reference(metrics, tuple(facts["shape"]), weights, real, facts["origin"])
+
+
+def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
 class Evaluator:
@@ -249,10 +264,15 @@ class Evaluator:
         fake_samples, split, dataset, dataset_hash, ema (whether the samples are of averaged
         weights), floor (what real samples themselves get, see `gansearch.metrics.floors`).
         """
-        return {
-            name: {**origin, "fake_samples": fake_samples, "ema": ema}
-            for name, origin in self._reference.origin.items()
-        }
+        return provenance_of(self._reference, fake_samples, ema=ema)
+
+
+def provenance_of(reference: Reference, fake_samples: int, *, ema: bool) -> dict[str, dict[str, Any]]:
+    """Per metric of a reference, what its value is made of; see `Evaluator.provenance`."""
+    return {
+        name: {**origin, "fake_samples": fake_samples, "ema": ema}
+        for name, origin in reference.origin.items()
+    }
 
 
 def _build(metrics: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Metric]:

@@ -18,6 +18,7 @@ from gansearch.journal.facts import DASHBOARD, GIVEN_UP, INSISTED, OVER
 from gansearch.reporting import search as searched
 from gansearch.reporting import stability as confirmed
 from gansearch.reporting.answer import answer
+from gansearch.reporting.final import final
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Details, Section, Table
 from gansearch.reporting.style import Palette, better, styled
@@ -51,6 +52,7 @@ def sections(findings: Findings, samples: Mapping[str, Place]) -> list[Section]:
             made += confirmed.sections(findings, palette, samples)
         if findings.evidence.search:
             made += searched.sections(findings, palette)
+    made += [final(findings)]
     made += [published(findings), appendix(findings)]
     return [section for section in made if section]
 

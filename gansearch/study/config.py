@@ -277,6 +277,27 @@ class Budget(Section):
         return self
 
 
+FINAL = "final_"
+"""Begins the names of what `evaluation.final` measures, in reports, tables and MLflow."""
+
+
+class Final(Section):
+    """What is measured once of a trial that has come to its end, of its best report's weights.
+
+    Reports can then do with few samples, which tell trials apart while they run; what these say is in
+    tables as `final_` and the metric's name, with a provenance of its own, and decides nothing.
+
+    Attributes:
+        metrics: names, or mappings of a name and options; none: those of the reports.
+        samples: generated images.
+        real_samples: real images on the other side; None: the whole split.
+    """
+
+    metrics: list[Part] = []
+    samples: Annotated[int, Field(ge=10)] = 10_000
+    real_samples: Annotated[int, Field(ge=2)] | None = None
+
+
 class Evaluation(Section):
     """What is measured at a report, and on how many images.
 
@@ -285,12 +306,19 @@ class Evaluation(Section):
         samples: generated images at each report; the scores need one for each of their splits.
         real_samples: real images on the other side; None: the whole split.
         split: which part of the data the real images are from.
+        final: further measures of a trial's best weights, once it has ended; None: none.
     """
 
     metrics: list[Part] = [Part(name="fd_classifier"), Part(name="is_classifier")]
     samples: Annotated[int, Field(ge=10)] = 1000
     real_samples: Annotated[int, Field(ge=2)] | None = None
     split: Literal["train", "test"] = "train"
+    final: Annotated[Final | None, LATER] = None
+
+    @property
+    def last_metrics(self) -> list[Part]:
+        """What is measured of a trial's best weights."""
+        return (self.final.metrics or self.metrics) if self.final else []
 
 
 class Diverged(Section):

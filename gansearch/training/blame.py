@@ -94,7 +94,8 @@ def own_parts(config: TrialConfig) -> list[OwnPart]:
     """The parts of a configuration that are written `module:Thing` and can be imported."""
     tree = config.model_dump()
     named = [(registry, part_at(path, tree)) for path, registry in PARTS.items()]
-    named += [(METRICS, metric) for metric in tree["evaluation"]["metrics"]]
+    measured = [config.evaluation.metrics, config.evaluation.last_metrics]
+    named += [(METRICS, part.model_dump()) for parts in measured for part in parts]
     own = []
     for registry, part in named:
         if part and ":" in part["name"]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,15 +115,24 @@ def _words(error: Exception, config: TrialConfig) -> str:
 
 
 def _tiny(config: TrialConfig) -> TrialConfig:
-    evaluation = config.evaluation.model_copy(
-        update={
-            "samples": min(config.evaluation.samples, LATENTS),
-            "real_samples": None,
-            "metrics": [m for m in map(_small, config.evaluation.metrics) if _serves(m)],
-        }
-    )
+    asked, final = config.evaluation, config.evaluation.final
+    few: dict[str, Any] = _few_samples(asked.samples, asked.metrics)
+    if final is not None and (measured := _few_samples(final.samples, asked.last_metrics))["metrics"]:
+        few["final"] = final.model_copy(update=measured)
+    elif final is not None:
+        few["final"] = None
+    evaluation = asked.model_copy(update=few)
     budget = config.budget.model_copy(update={"steps": 1, "report_every": 1})
     return config.model_copy(update={"evaluation": evaluation, "budget": budget})
+
+
+def _few_samples(samples: int, metrics: Sequence[Part]) -> dict[str, Any]:
+    """What a section of the evaluation says where there are few samples."""
+    return {
+        "samples": min(samples, LATENTS),
+        "real_samples": None,
+        "metrics": [m for m in map(_small, metrics) if _serves(m)],
+    }
 
 
 def _serves(metric: Part) -> bool:

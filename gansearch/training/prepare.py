@@ -6,7 +6,8 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from gansearch.data import DataSet
@@ -79,24 +80,40 @@ def prepare(
     metrics = [(part.name, part.options) for part in evaluation.metrics]
     if "diversity" not in dict(metrics):
         metrics.append(("diversity", {}))  # the health rules read it
+    measure = partial(
+        prepare_metrics,
+        data=real,
+        learn_from=data,
+        cache_dir=places.cache / "classifiers",
+        device=device,
+        inception_weights=places.inception,
+    )
     with blaming(config):
-        return prepare_metrics(
+        reference = measure(
             metrics,
-            real,
-            learn_from=data,
-            cache_dir=places.cache / "classifiers",
-            device=device,
-            inception_weights=places.inception,
             known=known,
             real_samples=evaluation.real_samples,
             samples=evaluation.samples,
         )
+        if evaluation.final is None:
+            return reference
+        final = measure(
+            [(part.name, part.options) for part in evaluation.last_metrics],
+            known={**(known or {}), **reference.weights},
+            real_samples=evaluation.final.real_samples,
+            samples=evaluation.final.samples,
+        )
+        return replace(reference, final=final)
 
 
 def load_weights(config: TrialConfig, places: LocalPaths) -> dict[str, Weights]:
     """The weights of feature networks that lie in a file here; raises `WeightsError` if they do not."""
-    metrics = [(part.name, part.options) for part in config.evaluation.metrics]
-    return read_weights(metrics, places.inception)
+    evaluation = config.evaluation
+    found: dict[str, Weights] = {}
+    for parts in (evaluation.metrics, evaluation.last_metrics):
+        metrics = [(part.name, part.options) for part in parts]
+        found |= read_weights(metrics, places.inception)
+    return found
 
 
 def load_real(config: TrialConfig, data: DataSet, places: LocalPaths) -> DataSet:
@@ -116,13 +133,15 @@ def load_real(config: TrialConfig, data: DataSet, places: LocalPaths) -> DataSet
                 split=evaluation.split,
                 image_size=part.image_size,
             )
-    wanted = evaluation.real_samples
-    if wanted is not None and wanted > len(real.samples):
-        raise DataError(
-            f"evaluation.real_samples: {wanted} are asked for, and the {real.split} split of "
-            f"{real.name} has {len(real.samples)} {real.domain.kind}"
-        )
-    for metric in evaluation.metrics:
+    final = evaluation.final
+    asked = {"": evaluation.real_samples, "final.": final.real_samples if final else None}
+    for section, wanted in asked.items():
+        if wanted is not None and wanted > len(real.samples):
+            raise DataError(
+                f"evaluation.{section}real_samples: {wanted} are asked for, and the {real.split} split "
+                f"of {real.name} has {len(real.samples)} {real.domain.kind}"
+            )
+    for metric in [*evaluation.metrics, *evaluation.last_metrics]:
         made = METRICS.build(metric.name, metric.options)
         if made.compares_real and (least := least_samples(made)) > len(real.samples):
             raise DataError(
@@ -138,7 +157,8 @@ FEWEST_IN_A_SPLIT = 30
 
 def repeats(config: TrialConfig, real: DataSet) -> list[str]:
     """What repeated real samples do to the metrics of neighbourhoods, in words with the mend."""
-    readers = [part.name for part in config.evaluation.metrics if "neighbours" in part.options]
+    measured = [*config.evaluation.metrics, *config.evaluation.last_metrics]
+    readers = list(dict.fromkeys(part.name for part in measured if "neighbours" in part.options))
     if not readers:
         return []
     counts = Counter(hashlib.blake2b(sample, digest_size=16).digest() for sample in real.samples)
@@ -157,8 +177,10 @@ def repeats(config: TrialConfig, real: DataSet) -> list[str]:
 def reservations(config: TrialConfig) -> list[str]:
     """What makes a study's numbers say little although they can be made, in words with the mend."""
     reasons = []
-    samples = config.evaluation.samples
-    for metric in config.evaluation.metrics:
+    evaluation, final = config.evaluation, config.evaluation.final
+    measured = [(metric, evaluation.samples) for metric in evaluation.metrics]
+    measured += [(metric, final.samples) for metric in evaluation.last_metrics if final]
+    for metric, samples in measured:
         splits = metric.options.get("splits", 1)
         if isinstance(splits, int) and samples < splits * FEWEST_IN_A_SPLIT:
             each = samples // splits

@@ -12,7 +12,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,9 +25,9 @@ from gansearch.data import DataSet
 from gansearch.losses import Constraint, Loss, Observer, Penalty
 from gansearch.losses.draws import Draws, drawing_from, takes_draws
 from gansearch.losses.flat import on_samples
-from gansearch.metrics.reference import Evaluator, Reference
+from gansearch.metrics.reference import Evaluator, Reference, provenance_of
 from gansearch.networks.mixture import Mixture
-from gansearch.study.config import TrialConfig, trial_seed
+from gansearch.study.config import FINAL, TrialConfig, trial_seed
 from gansearch.study.records import Outcome, Report
 from gansearch.training.averaging import settle, statistics_words
 from gansearch.training.building import (
@@ -132,10 +132,8 @@ class Trainer:
     ) -> None:
         self.config = config
         self.device = torch.device(device)
-        self.step = 0
+        self.step, self._seconds, self.microbatches = 0, 0.0, 1
         self.reports: list[Report] = []
-        self.microbatches = 1
-        self._seconds = 0.0
         self._random = OwnRandomness(config.seed, self.device)
         self.domain = data.domain
         self._samples = _as_tensor(data.samples).to(self.device)
@@ -152,6 +150,7 @@ class Trainer:
         judged = judged_shape(config)
         check_first_output(self.discriminator, "discriminator", judged, config, self.device)
         self._settled = -1  # the step whose averaged weights have their statistics
+        self._best: dict[str, Tensor] = {}  # the evaluated weights of the best report, where asked for
         sides = config.optimizer
         rate = own_rate(config)
         self._g_optimizer = build_optimizer(sides.generator, self.generator, rate)
@@ -182,6 +181,7 @@ class Trainer:
         self._order = DataOrder(len(self._samples), config.batch_size, config.seed)
         self._momenta = batch_norm_momenta(self.generator)
         self._evaluator = Evaluator(reference, device=str(self.device))
+        self._final = reference.final if config.evaluation.final else None
         self._health = Health(config, self.domain.noun)
         self._start_scale = {
             "d": weight_scale(self.discriminator),
@@ -208,6 +208,11 @@ class Trainer:
         own = own | AUGMENTED if self._view.metrics() else own
         if any("lanes" in report.metrics for report in self.reports):
             own = own | LANES
+        if self._final is not None and self.config.evaluation.final is not None:
+            samples = self.config.evaluation.final.samples
+            last = provenance_of(self._final, samples, ema=self.config.ema is not None)
+            of = {"of": "the best report's weights, at the end of the trial"}
+            evaluated |= {f"{FINAL}{name}": origin | how | of for name, origin in last.items()}
         return {name: {"features": None, "over": over} for name, over in own.items()} | evaluated
 
     def split(self, microbatches: int) -> None:
@@ -306,13 +311,16 @@ class Trainer:
         return torch.from_numpy(self.domain.labels_as_drawn(count, seed))
 
     def _generate(self, count: int, seed: int, labels: np.ndarray | None) -> Tensor:
-        config, at_once = self.config, max(AT_ONCE // self.microbatches, 1)
-        with deterministic_algorithms(config.deterministic):
-            network = self._evaluated()
-            with seeded(seed, self.device):
-                return generate(
-                    network, count, config.latent_size, seed, self.device, self.domain, at_once, labels
-                )
+        with deterministic_algorithms(self.config.deterministic):
+            return self._samples_of(self._evaluated(), count, seed, labels)
+
+    def _samples_of(
+        self, network: nn.Module, count: int, seed: int, labels: np.ndarray | None
+    ) -> Tensor:
+        """Samples of a network like the evaluated one."""
+        size, at_once = self.config.latent_size, max(AT_ONCE // self.microbatches, 1)
+        with seeded(seed, self.device):
+            return generate(network, count, size, seed, self.device, self.domain, at_once, labels)
 
     @torch.no_grad()
     def grid(self) -> Image | None:
@@ -360,6 +368,7 @@ class Trainer:
             "adapted": self._view.state_dict(),
             "observed": self._observer.state_dict() if self._observer else {},
             "random": self._random.state(),
+            **({"best": self._best} if self._best else {}),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -391,6 +400,7 @@ class Trainer:
         if self._observer is not None:
             self._observer.load_state_dict(state["observed"])
         self._random.load(state["random"])
+        self._best = state.get("best", {})
         self._health = Health(self.config, self.domain.noun)
         self._health.replay(self.reports)
 
@@ -626,8 +636,33 @@ class Trainer:
         plain = Report(self.step, images, self._seconds, metrics, time.time())
         verdict = self._health.observe(plain)
         outcome = verdict.outcome or outcome
+        if self._final is not None:
+            metrics |= self._at_the_end(plain, ended=outcome is not None)
         reason = "; ".join(filter(None, [verdict.reason, self._split_words() if outcome else ""]))
         return Report(self.step, images, self._seconds, metrics, plain.time, outcome, reason)
+
+    def _at_the_end(self, report: Report, *, ended: bool) -> dict[str, float]:
+        """Remember the best weights; of a trial that ends, measure them as `evaluation.final` says."""
+        assert self._final is not None
+        best = self.config.best([*self.reports, report])
+        if best is not None and best.step == self.step:
+            self._best = {k: v.detach().clone() for k, v in self._evaluated().state_dict().items()}
+        if not ended:
+            return {}
+        final = self.config.evaluation.final
+        assert final is not None
+        seed, found = self.config.seed + EVALUATION_SEED, dict[str, float]()
+        with self._random.in_use(), deterministic_algorithms(self.config.deterministic):
+            network = copy.deepcopy(self._evaluated())
+            if self._best:
+                network.load_state_dict(self._best)
+                labels = self._labels_of_samples(final.samples, seed)
+                told = None if labels is None else labels.numpy()
+                with suppress(NonFiniteSamples):  # they are more than were finite
+                    samples = self._samples_of(network, final.samples, seed, told)
+                    found = Evaluator(self._final, self.device).evaluate(samples, labels)
+        names = [name for name, _ in self._final.metrics]
+        return {f"{FINAL}{name}": found.get(name, math.nan) for name in names}
 
     def _split_words(self) -> str:
         size, pieces = self.config.batch_size, self.microbatches

@@ -6,6 +6,7 @@ the networks on torch's meta device, and tells all the mistakes of a file at onc
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -199,13 +200,11 @@ def complete(
         part = part_at(path, tree)
         if part:
             mistakes += _complete_part(part, path, registry, _declared(path))
-    for i, metric in enumerate(tree["evaluation"]["metrics"]):
-        mistakes += _complete_part(metric, ("evaluation", "metrics", i), METRICS, {"name"})
-        if not any(place[:3] == ("evaluation", "metrics", i) for place, _ in mistakes):
-            mistakes += _wrong_metric(metric, ("evaluation", "metrics", i))
-    mistakes += _repeated(tree["evaluation"]["metrics"])
-    mistakes += _misplaced(tree["evaluation"]["metrics"], domain, _kind(config, domain))
-    mistakes += _too_few_samples(tree["evaluation"])
+    mistakes += _complete_metrics(tree["evaluation"], ("evaluation",), domain, _kind(config, domain))
+    if final := tree["evaluation"].get("final"):
+        final["metrics"] = final["metrics"] or copy.deepcopy(tree["evaluation"]["metrics"])
+        more = _complete_metrics(final, ("evaluation", "final"), domain, _kind(config, domain))
+        mistakes += [item for item in more if item[1] not in {told for _, told in mistakes}]
     mistakes += _complete_objective(tree)
     completed = TrialConfig.model_validate(tree)
     wrong = {path[0] for path, _ in mistakes}
@@ -271,6 +270,19 @@ def _complete_part(
     return [((*path, *below), message) for below, message in mistakes]
 
 
+def _complete_metrics(
+    measured: dict[str, Any], here: Path_, domain: Domain | None, kind: str
+) -> Mistakes:
+    """A section's metrics with the defaults of their options, and what is wrong with them."""
+    metrics, mistakes = measured["metrics"], list[tuple[Path_, str]]()
+    for i, metric in enumerate(metrics):
+        place = (*here, "metrics", i)
+        more = _complete_part(metric, place, METRICS, {"name"})
+        mistakes += more or _wrong_metric(metric, place)
+    amiss = [*_repeated(metrics), *_misplaced(metrics, domain, kind), *_too_few_samples(measured)]
+    return mistakes + [((*here, *below), message) for below, message in amiss]
+
+
 def _wrong_metric(metric: dict[str, Any], path: Path_) -> Mistakes:
     """What only making a metric shows."""
     options = {key: value for key, value in metric.items() if key != "name"}
@@ -292,7 +304,7 @@ def _too_few_samples(evaluation: dict[str, Any]) -> Mistakes:
         if name is not None and evaluation[key] is not None and evaluation[key] < asking[name]:
             told = {k: v for k, v in _options_of(evaluation, name).items() if isinstance(v, int)}
             why = f" with {', '.join(f'{k}: {v}' for k, v in told.items())}" if told else ""
-            mistakes.append((("evaluation", key), f"{name}{why} needs at least {asking[name]:,}"))
+            mistakes.append(((key,), f"{name}{why} needs at least {asking[name]:,}"))
     return mistakes
 
 
@@ -339,16 +351,13 @@ def _complete_objective(tree: dict[str, Any]) -> Mistakes:
 
 def _reported(loss: str) -> dict[str, str]:
     """What every report holds under a loss."""
-    try:
-        return VARIATIONAL if is_variational(loss) else MEASURED
-    except UnknownPart:  # which is told elsewhere
-        return MEASURED
+    return VARIATIONAL if is_variational(loss) else MEASURED
 
 
 def _repeated(metrics: list[dict[str, Any]]) -> Mistakes:
     names = [part["name"] for part in metrics]
     return [
-        (("evaluation", "metrics", i), f"the metric '{name}' is asked for twice")
+        (("metrics", i), f"the metric '{name}' is asked for twice")
         for i, name in enumerate(names)
         if name in names[:i]
     ]
@@ -395,7 +404,7 @@ def _misplaced(metrics: list[dict[str, Any]], domain: Domain | None, kind: str) 
         if wanted not in (None, kind):
             instead = "features: raw" if "features" in part else instead
             why = f"{name} is a measure of {wanted}, and the data are {kind}: ask for {instead}"
-            mistakes.append((("evaluation", "metrics", i), why))
+            mistakes.append((("metrics", i), why))
         elif (
             isinstance(domain, Points)
             and not domain.modes
@@ -404,7 +413,7 @@ def _misplaced(metrics: list[dict[str, Any]], domain: Domain | None, kind: str) 
             why = (
                 f"{name} counts the modes of a known mixture, which these data are not: ask for fd_raw"
             )
-            mistakes.append((("evaluation", "metrics", i), why))
+            mistakes.append((("metrics", i), why))
     return mistakes
 
 
@@ -421,16 +430,19 @@ def _check_networks(config: TrialConfig, domain: Domain | None, wrong: set[Any])
 
 def _unconditional(config: TrialConfig, domain: Domain | None) -> Mistakes:
     """Metrics of a generator that is told the classes, where there is none."""
+    evaluation = config.evaluation
+    final = evaluation.final.metrics if evaluation.final else []
     told = [
-        (i, part.name)
-        for i, part in enumerate(config.evaluation.metrics)
+        ((*here, "metrics", i), part.name)
+        for here, parts in ((("evaluation",), evaluation.metrics), (("evaluation", "final"), final))
+        for i, part in enumerate(parts)
         if getattr(_built_metric(part.model_dump()), "conditional", False)
     ]
     judge = _judging(_relevant(config), domain) if told else None
     if judge is None or is_conditional(judge):
         return []
     why = "is about classes that were asked for: the networks must be told them (conditional: true)"
-    return [(("evaluation", "metrics", i), f"{name} {why}") for i, name in told]
+    return [(place, f"{name} {why}") for place, name in told]
 
 
 def _relevant(config: TrialConfig) -> str:
