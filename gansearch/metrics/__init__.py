@@ -37,6 +37,8 @@ METRICS: Registry[Metric] = Registry(
         "class_accuracy": "gansearch.metrics.classes:ClassAccuracy",
         "fd_within_classes": "gansearch.metrics.classes:ClassDistance",
         "fd_worst_class": "gansearch.metrics.classes:WorstClassDistance",
+        "class_modes": "gansearch.metrics.class_modes:ClassModes",
+        "class_kl": "gansearch.metrics.class_modes:ClassKL",
         "modes": "gansearch.metrics.modes:Modes",
         "high_quality": "gansearch.metrics.modes:HighQuality",
         "reverse_kl": "gansearch.metrics.modes:ReverseKL",
@@ -49,6 +51,7 @@ FEATURES: Registry[Extractor] = Registry(
     {
         "inception": "gansearch.metrics.inception:Inception",
         "classifier": "gansearch.metrics.classifier:Classifier",
+        "digits": "gansearch.metrics.channels:Channels",
         "dinov2": "gansearch.metrics.frozen:DinoV2",
         "clip": "gansearch.metrics.frozen:Clip",
         "mixture": "gansearch.metrics.modes:Mixture",
