@@ -1,7 +1,7 @@
 """Classes as modes: how many of them a generator of images meets, and how evenly.
 
 Of stacked digits, where every combination is a class, it is the count of Srivastava et al. 2017
-(VEEGAN, arXiv 1705.07761) and Lin et al. 2018 (PacGAN, arXiv 1712.04086, tables 2 and 3): of 1,000 modes, by the
+(arXiv 1705.07761) and Lin et al. 2018 (arXiv 1712.04086, tables 2 and 3): of 1,000 modes, by the
 classifier's word, on 26,000 samples there.
 """
 
