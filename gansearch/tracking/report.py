@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from gansearch.errors import StorageError, UserError
 from gansearch.masking import without_password
-from gansearch.tracking.runs import (
-    SUMMARY,
+from gansearch.tracking.client import (
     find_configurations,
     find_parent,
     find_seeds,
     one_line,
     open_client,
 )
+from gansearch.tracking.runs import SUMMARY
 from gansearch.tracking.translate import CONFIGURATION, NOTE, cut, key, short_label
 
 if TYPE_CHECKING:

@@ -19,20 +19,33 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from gansearch import files
 from gansearch.files import Place
-from gansearch.masking import without_password
 from gansearch.study.config import digest
 from gansearch.study.document import write_document
 from gansearch.study.records import Goal, Outcome, TrialRecord
 from gansearch.tracking.bulk import NewRun, takes_many, write_many
+from gansearch.tracking.client import (
+    IDENTITY,
+    PARENT,
+    PART,
+    STUDY,
+    STUDY_FILE,
+    STUDY_RUN,
+    find_configurations,
+    find_parent,
+    open_client,
+    search,
+    trials_again,
+    trials_of_search,
+    view_key,
+)
 from gansearch.tracking.translate import (
     CONFIG,
     CONFIGURATION,
@@ -60,45 +73,15 @@ log = logging.getLogger("gansearch.tracking")
 Samples: TypeAlias = "Callable[[int, int], Place | None]"
 """(trial number, step) -> the PNG of its sample grid, or None."""
 
-METRICS_A_CALL, OTHERS_A_CALL, RUNS_A_PAGE = 1000, 100, 1000
-STUDY, IDENTITY, STUDY_FILE = "gansearch.study", "gansearch.identity", "gansearch.study_file"
-PART, STUDY_RUN, PARENT = "gansearch.part", "gansearch.study_run", "mlflow.parentRunId"
+METRICS_A_CALL, OTHERS_A_CALL = 1000, 100
 VIEW, LONGEST_VIEW = "mlflow.sharedViewState.", 5000
 SUMMARY = ("rank", "success_rate", "success_low", "success_high", "iqm", "iqm_low", "iqm_high")
 """Of a report's summary of a configuration, what the view of the stability study shows."""
 TITLE, DESCRIPTION = "attributes.`Run Name`", "attributes.`Description`"
 """Columns of MLflow's tables."""
 
-_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # Waiting and retrying is the tracker's own business. The time-out exceeds the 20 s for which a
-    # server waits for a locked SQLite file, lest a run be created after we have given it up.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-}
 
 _T = TypeVar("_T")
-
-
-def open_client(uri: str) -> MlflowClient:
-    """A client for a tracking URI, with mlflow imported quietly; what the user has set stays."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    from mlflow.tracking import MlflowClient  # noqa: PLC0415
-
-    # Migrations tell of each step, and a locked database prints its stack: neither is for the user,
-    # who is told in one line that MLflow does not answer.
-    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    return MlflowClient(uri, registry_uri=uri)
-
-
-def one_line(error: Exception) -> str:
-    """What went wrong, in one line without a password."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return without_password(cut(lines[0], 300))
 
 
 @dataclass
@@ -112,29 +95,6 @@ class _Known:
     params: set[str] = field(default_factory=set)
     images: set[int] | None = None
     end_ms: int | None = None
-
-
-def view_key(identity: str, part: Phase = "search") -> str:
-    """The name under which a comparison view of a study's part is kept with its experiment."""
-    return f"gansearch-{digest(identity)}" + ("" if part == "search" else f"-{part}")
-
-
-def find_parent(client: MlflowClient, experiment: str, identity: str) -> Any | None:
-    """The run of a study, or None."""
-    where = f"tags.`{IDENTITY}` = '{identity}'"
-    found = client.search_runs([experiment], where, order_by=["attributes.start_time ASC"])
-    return found[0] if found else None
-
-
-def find_configurations(client: MlflowClient, experiment: str, parent: str) -> list[Any]:
-    """The configurations' runs of a stability study, oldest first."""
-    where = f"tags.`{PARENT}` = '{parent}' and tags.`{PART}` = 'stability'"
-    return list(_search(client, experiment, where))
-
-
-def find_seeds(client: MlflowClient, experiment: str, parent: str) -> list[Any]:
-    """The seeds' runs of a stability study, oldest first."""
-    return list(_search(client, experiment, _trials_again(parent)))
 
 
 class StudyRuns:
@@ -311,7 +271,7 @@ class StudyRuns:
         tags = self._mlflow.get_experiment(self._experiment).tags
         view = json.loads(tags.get(VIEW + view_key(self.identity), "{}"))
         if view.get("searchFilter") == f"tags.`{PARENT}` = '{self._parent}'":
-            where = _trials_of_search(self._parent)
+            where = trials_of_search(self._parent)
             self._set_view("search", view | {"searchFilter": where})
 
     def end(self, status: Status, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
@@ -361,7 +321,7 @@ class StudyRuns:
 
     def _find_trials(self, client: MlflowClient) -> dict[int, _Known]:
         known: dict[int, _Known] = {}
-        for run in _search(client, self._experiment, self._trials):
+        for run in search(client, self._experiment, self._trials):
             number = int(run.data.tags[TRIAL])
             if number in known:  # our request to create it was carried out after we gave it up
                 client.delete_run(run.info.run_id)
@@ -385,8 +345,8 @@ class StudyRuns:
     def _trials(self) -> str:
         """The filter by which MLflow finds this part's trials."""
         if self._part == "search":
-            return _trials_of_search(self._parent)
-        return _trials_again(self._parent)
+            return trials_of_search(self._parent)
+        return trials_again(self._parent)
 
     def _configuration(self, wanted: Run) -> str:
         """The id of the run of a seed's configuration, which goes on if the seed does."""
@@ -533,30 +493,6 @@ def _fitting(view: Mapping[str, Any]) -> dict[str, Any]:
     while len(json.dumps(fitting)) > LONGEST_VIEW:
         fitting["selectedColumns"] = fitting["selectedColumns"][:-1]
     return fitting
-
-
-def _trials_of_search(parent: str) -> str:
-    return f"tags.`{PARENT}` = '{parent}' and tags.`{TRIAL}` != ''"
-
-
-def _trials_again(parent: str) -> str:
-    return f"tags.`{STUDY_RUN}` = '{parent}' and tags.`{TRIAL}` != ''"
-
-
-def _search(client: MlflowClient, experiment: str, where: str) -> Iterator[Any]:
-    """All the runs of a filter, oldest first."""
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment],
-            where,
-            max_results=RUNS_A_PAGE,
-            order_by=["attributes.start_time ASC"],
-            page_token=token,
-        )
-        yield from page
-        if not (token := page.token):
-            return
 
 
 def _read(run: Any) -> _Known:

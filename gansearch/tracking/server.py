@@ -20,7 +20,8 @@ import psutil
 from gansearch.errors import StorageError, UserError
 from gansearch.files import Place, on_disk
 from gansearch.masking import without_password
-from gansearch.tracking.runs import VIEW, one_line, open_client, view_key
+from gansearch.tracking.client import one_line, open_client, view_key
+from gansearch.tracking.runs import VIEW
 from gansearch.tracking.translate import Phase
 
 LOOPBACK = ("127.0.0.1", "localhost")

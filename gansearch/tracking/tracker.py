@@ -17,7 +17,8 @@ from typing import Any
 from gansearch.masking import without_password
 from gansearch.study.config import flatten
 from gansearch.study.records import Goal, TrialRecord
-from gansearch.tracking.runs import Samples, StudyRuns, one_line
+from gansearch.tracking.client import one_line
+from gansearch.tracking.runs import Samples, StudyRuns
 from gansearch.tracking.translate import Phase, Status
 
 log = logging.getLogger("gansearch.tracking")

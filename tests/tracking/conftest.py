@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from gansearch.tracking import Tracker, default_store
-from gansearch.tracking.runs import open_client
+from gansearch.tracking.client import open_client
 
 from .helpers import STUDY
 

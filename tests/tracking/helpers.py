@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Outcome, Report, TrialRecord
-from gansearch.tracking.runs import open_client
+from gansearch.tracking.client import open_client
 
 STUDY = "digits-losses"
 START = 1_750_000_000.0

@@ -10,7 +10,8 @@ import pytest
 from gansearch.study.records import Outcome
 from gansearch.tracking import default_store, sync
 from gansearch.tracking.bulk import takes_many
-from gansearch.tracking.runs import StudyRuns, open_client
+from gansearch.tracking.client import open_client
+from gansearch.tracking.runs import StudyRuns
 
 from .helpers import STUDY, picture, report, seed, trial
 

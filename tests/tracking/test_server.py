@@ -14,7 +14,7 @@ from gansearch.errors import UserError
 from gansearch.study.records import Outcome
 from gansearch.tracking import comparison_url, default_store, sync, ui
 from gansearch.tracking import server as server_module
-from gansearch.tracking.runs import open_client
+from gansearch.tracking.client import open_client
 
 from .helpers import STUDY, picture, report, trial, until
 

@@ -10,7 +10,8 @@ import pytest
 from gansearch.errors import UserError
 from gansearch.study.records import Outcome
 from gansearch.tracking import comparison_url, default_store, log_report, sync
-from gansearch.tracking.runs import LONGEST_VIEW, StudyRuns, open_client
+from gansearch.tracking.client import open_client
+from gansearch.tracking.runs import LONGEST_VIEW, StudyRuns
 
 from .helpers import STUDY, picture, seed, trial, until
 

@@ -17,7 +17,7 @@ import pytest
 from gansearch.study.document import parse_document
 from gansearch.study.records import Chance, Outcome, TrialRecord
 from gansearch.tracking import comparison_url, default_store, sync
-from gansearch.tracking.runs import open_client
+from gansearch.tracking.client import open_client
 
 from .helpers import STUDY, picture, report, trial, until
 

@@ -17,7 +17,7 @@ from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.metrics.reference import Reference
 from gansearch.study.records import Outcome, Report
-from gansearch.tracking.runs import open_client
+from gansearch.tracking.client import open_client
 from gansearch.tuning.creation import create
 
 STUDY = """
