@@ -37,6 +37,14 @@ GLANCE = 2  # real images shown to the metrics that do not compare with real one
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Samples of the test split as they are stored, N x ..., and their classes, N, if they have any."""
+
+    samples: np.ndarray
+    labels: np.ndarray | None
+
+
+@dataclass(frozen=True)
 class Reference:
     """The real side of all metrics of a study: plain arrays, put into Ray's object store once.
 
@@ -47,6 +55,7 @@ class Reference:
         real: metric name -> what it knows of the real images.
         origin: metric name -> provenance of its value, but for the fake side.
         final: that of what is measured of a trial's best weights, if anything is.
+        held_out: samples that nothing is trained on, for the discriminator to be asked about, if it is.
     """
 
     metrics: tuple[tuple[str, dict[str, Any]], ...]
@@ -55,6 +64,7 @@ class Reference:
     real: dict[str, dict[str, np.ndarray]]
     origin: dict[str, dict[str, Any]]
     final: Reference | None = None
+    held_out: HeldOut | None = None
 
 
 def prepare(
@@ -151,6 +161,10 @@ def save_reference(reference: Reference, path: Place) -> None:
     arrays = _arrays_of(reference)
     if reference.final is not None:
         arrays |= {f"final/{key}": array for key, array in _arrays_of(reference.final).items()}
+    if reference.held_out is not None:
+        arrays["held_out/samples"] = reference.held_out.samples
+        if reference.held_out.labels is not None:
+            arrays["held_out/labels"] = reference.held_out.labels
     first: dict[int, str] = {}
     same = {key: first[id(a)] for key, a in arrays.items() if first.setdefault(id(a), key) != key}
     facts = {"same": same, **_facts_of(reference)}
@@ -172,7 +186,9 @@ def load_reference(path: Place) -> Reference:
             raise WeightsError(f"{path} is damaged: {error}") from error
 
     final = _of_file(facts["final"], _below(arrays, "final/")) if "final" in facts else None
-    return replace(_of_file(facts, arrays), final=final)
+    held = _below(arrays, "held_out/")
+    held_out = HeldOut(held["samples"], held.get("labels")) if held else None
+    return replace(_of_file(facts, arrays), final=final, held_out=held_out)
 
 
 def _arrays_of(reference: Reference) -> dict[str, np.ndarray]:

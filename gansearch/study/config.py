@@ -306,6 +306,9 @@ class Evaluation(Section):
         samples: generated images at each report; the scores need one for each of their splits.
         real_samples: real images on the other side; None: the whole split.
         split: which part of the data the real images are from.
+        held_out: samples of the test split, and as many training ones, about which the discriminator
+            is asked at each report: `d_gap` tells by how much more often it calls real what it has
+            been trained on. None: it is not asked.
         final: further measures of a trial's best weights, once it has ended; None: none.
     """
 
@@ -313,6 +316,7 @@ class Evaluation(Section):
     samples: Annotated[int, Field(ge=10)] = 1000
     real_samples: Annotated[int, Field(ge=2)] | None = None
     split: Literal["train", "test"] = "train"
+    held_out: Annotated[int | None, Field(ge=2), LATER] = None
     final: Annotated[Final | None, LATER] = None
 
     @property

@@ -121,6 +121,8 @@ def _tiny(config: TrialConfig) -> TrialConfig:
         few["final"] = final.model_copy(update=measured)
     elif final is not None:
         few["final"] = None
+    if asked.held_out is not None:
+        few["held_out"] = min(asked.held_out, LATENTS)
     evaluation = asked.model_copy(update=few)
     budget = config.budget.model_copy(update={"steps": 1, "report_every": 1})
     return config.model_copy(update={"evaluation": evaluation, "budget": budget})

@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from gansearch.data import DataSet
 from gansearch.data.load import load as load_images
 from gansearch.errors import DataError
 from gansearch.metrics import METRICS
 from gansearch.metrics.contract import Weights
 from gansearch.metrics.door import least_samples
-from gansearch.metrics.reference import Reference, read_weights
+from gansearch.metrics.reference import HeldOut, Reference, read_weights
 from gansearch.metrics.reference import prepare as prepare_metrics
 from gansearch.study.config import TrialConfig
 from gansearch.training.blame import blaming
@@ -95,6 +97,7 @@ def prepare(
             real_samples=evaluation.real_samples,
             samples=evaluation.samples,
         )
+        reference = replace(reference, held_out=_held_out(config, data, places, real))
         if evaluation.final is None:
             return reference
         final = measure(
@@ -104,6 +107,28 @@ def prepare(
             samples=evaluation.final.samples,
         )
         return replace(reference, final=final)
+
+
+def _held_out(config: TrialConfig, data: DataSet, places: LocalPaths, real: DataSet) -> HeldOut | None:
+    """The first samples of the test split, where the discriminator is to be asked about them."""
+    count = config.evaluation.held_out
+    if count is None:
+        return None
+    part, test = config.data, real
+    if real.split != "test":
+        size, root = part.image_size, places.data
+        test = load_images(part.name, part.options, root=root, split="test", image_size=size)
+    if test.digest == data.digest:
+        raise DataError(f"evaluation.held_out: {data.name} has no test split of its own: drop it")
+    if count > len(test.samples):
+        raise DataError(
+            f"evaluation.held_out: {count} are asked for, and the test split of {test.name} has "
+            f"{len(test.samples)} {test.domain.kind}"
+        )
+    # From all over the split: many a set is ordered by class.
+    rows = np.random.default_rng(0).permutation(len(test.samples))[:count]
+    labels = None if test.labels is None else np.asarray(test.labels)[rows]
+    return HeldOut(np.ascontiguousarray(test.samples[rows]), labels)
 
 
 def load_weights(config: TrialConfig, places: LocalPaths) -> dict[str, Weights]:

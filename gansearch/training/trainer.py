@@ -55,6 +55,7 @@ from gansearch.training.measuring import (
 )
 from gansearch.training.order import DataOrder
 from gansearch.training.outputs import check_first_output
+from gansearch.training.overfitting import HELD_OUT, Exam
 from gansearch.training.randomness import OwnRandomness, deterministic_algorithms, seeded
 from gansearch.training.sampling import (
     AT_ONCE,
@@ -123,9 +124,10 @@ class Trainer:
         reports: the curve so far.
         microbatches: how many pieces each batch is computed in, see `split`.
         measured: what every report holds, and over what.
+        again: passes through the generator in a step of micro-batches, besides the discriminator's.
     """
 
-    measured = MEASURED
+    measured, again = MEASURED, 1
 
     def __init__(
         self, config: TrialConfig, data: DataSet, reference: Reference, device: str = "cpu"
@@ -149,8 +151,8 @@ class Trainer:
         check_first_output(self.generator, "generator", data.shape, config, self.device)
         judged = judged_shape(config)
         check_first_output(self.discriminator, "discriminator", judged, config, self.device)
-        self._settled = -1  # the step whose averaged weights have their statistics
-        self._best: dict[str, Tensor] = {}  # the evaluated weights of the best report, where asked for
+        # The step whose averaged weights have their statistics; the best report's weights, where wanted.
+        self._settled, self._best = -1, dict[str, Tensor]()
         sides = config.optimizer
         rate = own_rate(config)
         self._g_optimizer = build_optimizer(sides.generator, self.generator, rate)
@@ -182,6 +184,7 @@ class Trainer:
         self._momenta = batch_norm_momenta(self.generator)
         self._evaluator = Evaluator(reference, device=str(self.device))
         self._final = reference.final if config.evaluation.final else None
+        self._exam = self._exam_of(reference)
         self._health = Health(config, self.domain.noun)
         self._start_scale = {
             "d": weight_scale(self.discriminator),
@@ -206,6 +209,7 @@ class Trainer:
         evaluated = {name: origin | how for name, origin in evaluated.items()}
         own = self.measured | SPLIT if self.microbatches > 1 else self.measured
         own = own | AUGMENTED if self._view.metrics() else own
+        own = own | HELD_OUT if self._exam is not None else own
         if any("lanes" in report.metrics for report in self.reports):
             own = own | LANES
         if self._final is not None and self.config.evaluation.final is not None:
@@ -233,7 +237,7 @@ class Trainer:
         # A step has more passes through the generator then, each of which moves the running averages
         # of its batch norm: by less, so that they reach back over as many steps as before.
         turns = self.config.discriminator_steps
-        passes = turns if microbatches == 1 else microbatches * (turns + 1)
+        passes = turns if microbatches == 1 else microbatches * (turns + self.again)
         for layer, momentum in self._momenta.items():
             layer.momentum = momentum if passes == turns else 1 - (1 - momentum) ** (turns / passes)
 
@@ -594,6 +598,12 @@ class Trainer:
             passed = network(*inputs)
         return passed.float()
 
+    def _exam_of(self, reference: Reference) -> Exam | None:
+        """What the discriminator is asked at each report, where that is wanted."""
+        if reference.held_out is None or self.config.evaluation.held_out is None:
+            return None
+        return Exam(self.config, self._samples, self._labels, reference.held_out, self.domain)
+
     def _stream(self, purpose: str) -> torch.Generator:
         """Random numbers of their own: under the training's seed all streams would begin alike."""
         seed = trial_seed(self.config.seed, 0, purpose)
@@ -624,10 +634,12 @@ class Trainer:
         evaluation, seed = self.config.evaluation, self.config.seed + EVALUATION_SEED
         alive = math.isfinite(metrics["g_weight_growth"])
         if alive and (images := self._finite(evaluation.samples, seed)) is not None:
-            return metrics | self._evaluator.evaluate(
-                images, self._labels_of_samples(len(images), seed)
-            )
+            labels = self._labels_of_samples(len(images), seed)
+            if self._exam is not None:
+                metrics |= self._exam.ask(self.discriminator, self._loss, images, labels)
+            return metrics | self._evaluator.evaluate(images, labels)
         names = [part.name for part in evaluation.metrics]
+        names += HELD_OUT if self._exam is not None else []
         return metrics | dict.fromkeys([*names, "diversity"], math.nan)
 
     def _judge(self, metrics: dict[str, float]) -> Report:
