@@ -151,7 +151,7 @@ class Trainer:
         check_first_output(self.generator, "generator", data.shape, config, self.device)
         judged = judged_shape(config)
         check_first_output(self.discriminator, "discriminator", judged, config, self.device)
-        # The step whose averaged weights have their statistics; the best report's weights, where wanted.
+        # The step whose averaged weights have their statistics; the best report's, where wanted.
         self._settled, self._best = -1, dict[str, Tensor]()
         sides = config.optimizer
         rate = own_rate(config)
