@@ -219,10 +219,24 @@ class Stall:
                 f"the discriminator is sure of every {self.noun}: its loss is {doubt:.2g} of a guess's"
             )
         errors = (report.metrics["d_error_real"], report.metrics["d_error_fake"])
-        guesses = all(abs(error - 0.5) <= self.options.min_error for error in errors)
-        if guesses and share <= self.options.min_gradient:
-            return f"the discriminator only guesses and its gradient is {share:.2g} of its largest"
+        blind = self._tells_nothing(errors)
+        if blind and share <= self.options.min_gradient:
+            return f"the discriminator {blind} and its gradient is {share:.2g} of its largest"
         return ""
+
+    def _tells_nothing(self, errors: tuple[float, float]) -> str:
+        """How the discriminator fails to tell real samples from others, if it does: it guesses, or its
+        answer is always the same, as that of a saturated sigmoid is.
+        """
+        halves = [round(2 * error) / 2 for error in errors]
+        apart = max(abs(error - half) for error, half in zip(errors, halves, strict=True))
+        answers = {
+            (0.5, 0.5): "only guesses",
+            (0, 1): f"takes every {self.noun} for a real one",
+            (1, 0): f"takes every {self.noun} for a generated one",
+            (1, 1): f"is wrong about every {self.noun}",
+        }
+        return answers.get((halves[0], halves[1]), "") if apart <= self.options.min_error else ""
 
 
 class Health:
