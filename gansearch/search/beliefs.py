@@ -23,8 +23,9 @@ from gansearch.study.plan import Belief
 from gansearch.study.records import Goal, cost
 from gansearch.study.space import Space
 
-SHARE: dict[Belief, float] = {"none": 0.0, "weak": 0.25, "medium": 0.5, "strong": 0.75}
-"""Of the proposals, in the beginning."""
+SHARE: dict[Belief, float] = {"none": 0.0, "weak": 0.2, "medium": 0.4, "strong": 0.6}
+"""Of the proposals, in the beginning. With more, a wrong belief costs too much: its first proposals are
+made before any trial could speak against it."""
 
 WIDTH = 0.15
 """Standard deviation of what is drawn around a default, as a share of its axis."""

@@ -98,7 +98,7 @@ class Sampler(Part):
         name: the sampler, by name or as `package.module:Thing`; its own options stand beside.
         belief: how far to trust the axes' defaults that the study file gives
             (`{log: [1e-5, 1e-1], default: 2e-4}`): the share of the proposals that is drawn around
-            them in the beginning (a quarter, half, three quarters). It fades as trials end, and at
+            them in the beginning (one, two, three in five). It fades as trials end, and at
             once where those near the defaults do worse than the others.
     """
 

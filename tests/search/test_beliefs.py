@@ -73,7 +73,7 @@ def test_points_around_the_defaults_are_near_them_and_lie_in_the_space():
 
 
 def test_the_share_fades_as_trials_end_and_is_the_same_in_any_order():
-    assert [beliefs(b).share for b in SHARE] == [0.0, 0.25, 0.5, 0.75]
+    assert [beliefs(b).share for b in SHARE] == [0.0, 0.2, 0.4, 0.6]
     trials = [Tried(i, DEFAULT if i % 2 else FAR, value=float(i // 2)) for i in range(60)]
     shares = []
     believed, other = beliefs(), beliefs()
@@ -83,8 +83,8 @@ def test_the_share_fades_as_trials_end_and_is_the_same_in_any_order():
     for trial in reversed(trials):
         other.add(trial.number, trial)
     assert other.share == believed.share
-    assert shares[19] == pytest.approx(0.75 / 2, rel=0.15)  # near and far are alike
-    assert shares[-1] == pytest.approx(0.75 / 4, rel=0.15)
+    assert shares[19] == pytest.approx(0.6 / 2, rel=0.15)  # near and far are alike
+    assert shares[-1] == pytest.approx(0.6 / 4, rel=0.15)
 
 
 @pytest.mark.parametrize("goal", ["min", "max"])
@@ -96,7 +96,7 @@ def test_a_belief_that_is_wrong_is_soon_given_up(goal):
         believed.add(i, Tried(i, DEFAULT if bad else FAR, value=sign * (10.0 if bad else 1.0)))
         rightly.add(i, Tried(i, FAR if bad else DEFAULT, value=sign * (10.0 if bad else 1.0)))
     assert believed.share < 0.15
-    assert rightly.share > 0.5
+    assert rightly.share > 0.4
     failing = beliefs(goal=goal)
     for i in range(8):
         failing.add(
@@ -139,8 +139,9 @@ def test_every_sampler_draws_around_defaults_and_a_resumed_one_the_same(
         "{trials: 8}", f"{{trials: {trials}, sampler: {{name: {name}, belief: strong}}}}"
     )
     points = played(make_ledger, read(text), trials, report, value)
-    rates = [abs(math.log10(p["optimizer.generator.lr"]) + 3) for p in points[:12]]
-    assert sum(rate < 1 for rate in rates) >= 7  # by chance a half
+    sides = [f"optimizer.{side}.lr" for side in ("generator", "discriminator")]
+    near = [all(abs(math.log10(point[side]) + 3) < 1 for side in sides) for point in points[:15]]
+    assert sum(near) >= 6  # by chance a quarter
     (tmp_path / "runs" / "study").rename(tmp_path / "runs" / "before")
     for _ in range(3):
         ledger = make_ledger(read(text))
