@@ -8,7 +8,8 @@ turn with the others, medians of rounds:
 
 - `dcgan`: 32x32, width 64, batch 64: one training; PyTorch's tutorial's loop and torch-mimicry's
   (`gpu_rivals`); 4 and 8 processes that share the card, without NVIDIA's MPS and with it where it can
-  be started; K trainings as one (`resources.lanes`), 1 to 16;
+  be started; K trainings as one (`resources.lanes`), 1 to 16; one, and the most as one, compiled
+  (`resources.compile`);
 - `mlp`: the quickstart's networks, likewise;
 - `peak`: width 128 in bfloat16: floating-point operations a second, as a share of what a product of
   two large matrices reaches on the same card.
@@ -45,6 +46,8 @@ from benchmarks.gpu_rivals import Loop, Mimicry, Tutorial
 from gansearch.data.images import ImageData
 from gansearch.networks.stacked import CannotStack
 from gansearch.study.config import TrialConfig
+from gansearch.training.compiled.step import CompiledLanes
+from gansearch.training.compiled.why import CannotCompile
 from gansearch.training.prepare import prepare
 from gansearch.training.stacked.shape import why_alone
 from gansearch.training.stacked.step import Lanes
@@ -160,6 +163,12 @@ def alone(config: TrialConfig, data: ImageData, device: str) -> Run:
 def as_one(config: TrialConfig, data: ImageData, device: str, count: int) -> Run:
     """So many trainings as one."""
     return Lanes(trainers(config, data, device, count)).run
+
+
+def compiled(config: TrialConfig, data: ImageData, device: str, count: int) -> Run:
+    """So many trainings as one, by compiled code."""
+    cache = places().cache / "compiled"
+    return CompiledLanes(trainers(config, data, device, count), cache=cache).run
 
 
 def rival(kind: type[Loop], config: TrialConfig, data: ImageData, device: str) -> Run:
@@ -283,10 +292,11 @@ def speeds(bench: Bench, title: str, network: dict[str, Any], *, with_processes:
         with bench.trying(name):
             try:
                 runs[name], counts[name] = make(), count
-            except CannotStack as why:
-                bench.say(f"| {name} | {count} | cannot be stacked: {why} | |")
+            except (CannotStack, CannotCompile) as why:
+                bench.say(f"| {name} | {count} | {why} | |")
 
     enter("one process", 1, lambda: alone(config, data, device))
+    enter("compiled", 1, lambda: compiled(config, data, device, 1))
     enter("PyTorch tutorial's loop", 1, lambda: rival(Tutorial, config, data, device))
     enter("torch-mimicry's loop", 1, lambda: rival(Mimicry, config, data, device))
     if reason := why_alone(config):
@@ -295,6 +305,8 @@ def speeds(bench: Bench, title: str, network: dict[str, Any], *, with_processes:
         for count in size.lanes:
             make = lambda count=count: as_one(config, data, device, count)  # noqa: E731
             enter(f"{count} lanes", count, make)
+        most = size.lanes[-1]
+        enter(f"{most} lanes, compiled", most, lambda: compiled(config, data, device, most))
     seen = {name: counts[name] * each for name, each in in_turn(runs, bench).items()}
     first = seen.get("one process", float("nan"))
     for name, of_all in seen.items():
@@ -353,6 +365,8 @@ def peak(bench: Bench) -> None:
     name = f"product of {size.product} x {size.product}"
     bench.say(f"| {name} | | {most / 1e12:.4g} | 100 % |")
     runs, counts = {"one process": one}, {"one process": 1}
+    with bench.trying("compiled, bfloat16"):
+        runs["compiled"], counts["compiled"] = compiled(config, data, device, 1), 1
     if not why_alone(config):
         with bench.trying("lanes in bfloat16"):
             count = size.lanes[-1]

@@ -1,4 +1,5 @@
-"""Trainings as one (`resources.lanes`) beside one after another, on one core.
+"""Trainings as one (`resources.lanes`), and compiled (`resources.compile`), beside one after another,
+on one core.
 
     python -m benchmarks.lanes [--rounds 15] [--only NAME ...] [--tiny]
 
@@ -20,6 +21,7 @@ import torch
 from benchmarks.loop import FOREVER, Workload, configure
 from gansearch.data.load import load
 from gansearch.study.config import TrialConfig
+from gansearch.training.compiled.step import CompiledLanes
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
@@ -36,6 +38,7 @@ class Case:
     lanes: int
     goal: float
     tree: dict[str, Any]
+    compiled: bool = False
 
 
 def mlp(width: int, **more: Any) -> dict[str, Any]:
@@ -49,6 +52,10 @@ CASES = [
     Case("mlp-64", 8, 3.5, mlp(64)),
     Case("mlp-64", 32, 4.5, mlp(64)),
     Case("mlp-128, gradient penalty", 8, 0.0, mlp(128, **PENALISED)),
+    Case("compiled: mlp-128", 1, 2.0, mlp(128), compiled=True),
+    Case("compiled: mlp-64", 1, 2.0, mlp(64), compiled=True),
+    Case("compiled: mlp-128, gradient penalty", 1, 0.0, mlp(128, **PENALISED), compiled=True),
+    Case("compiled: mlp-128", 8, 0.0, mlp(128), compiled=True),
 ]
 
 
@@ -66,7 +73,9 @@ def measure(case: Case, rounds: int) -> tuple[list[float], list[float]]:
 
     alone = trainer(0, FOREVER)
     each = max(BLOCK // 2, 1)
-    lanes = Lanes([trainer(seed, each) for seed in range(case.lanes)])
+    packed = [trainer(seed, each) for seed in range(case.lanes)]
+    cache = places.cache / "compiled"
+    lanes = CompiledLanes(packed, cache=cache) if case.compiled else Lanes(packed)
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds + 2):
         begun = time.process_time()

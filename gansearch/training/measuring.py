@@ -58,6 +58,10 @@ LANES = {"lanes": "trainings computed as one, stacked on a leading axis, since t
 """What reports hold while a training is one of several."""
 
 
+COMPILED = {"compiled": "1: the step was compiled code, since the last report"}
+"""What reports hold while it is (`resources.compile`)."""
+
+
 def wait_for(device: torch.device) -> None:
     """Wait until a device has done what it was asked for: a clock tells only then how long it took."""
     if device.type == "cuda":

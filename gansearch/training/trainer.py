@@ -44,6 +44,7 @@ from gansearch.training.descent import Descent, set_pace
 from gansearch.training.health import Health
 from gansearch.training.measuring import (
     AUGMENTED,
+    COMPILED,
     JUDGED_BATCHES,
     LANES,
     MEASURED,
@@ -210,8 +211,9 @@ class Trainer:
         own = self.measured | SPLIT if self.microbatches > 1 else self.measured
         own = own | AUGMENTED if self._view.metrics() else own
         own = own | HELD_OUT if self._exam is not None else own
-        if any("lanes" in report.metrics for report in self.reports):
-            own = own | LANES
+        for also in (LANES, COMPILED):
+            if any(key in report.metrics for key in also for report in self.reports):
+                own = own | also
         if self._final is not None and self.config.evaluation.final is not None:
             samples = self.config.evaluation.final.samples
             last = provenance_of(self._final, samples, ema=self.config.ema is not None)
@@ -261,7 +263,15 @@ class Trainer:
         budget = self.config.budget
         return min((self.step // budget.report_every + 1) * budget.report_every, budget.steps)
 
-    def report(self, window: Window, batches: int, trained: float, lanes: int = 1) -> Report:
+    def report(
+        self,
+        window: Window,
+        batches: int,
+        trained: float,
+        lanes: int = 1,
+        *,
+        compiled: bool = False,
+    ) -> Report:
         """Make the report of what has been trained since the last.
 
         Args:
@@ -269,6 +279,7 @@ class Trainer:
             batches: real batches that the discriminator has seen.
             trained: seconds of the device that it took, of several trainings as one this one's share.
             lanes: how many were trained as one.
+            compiled: whether by compiled code.
         """
         begun = time.perf_counter()
         with self._random.in_use(), deterministic_algorithms(self.config.deterministic):
@@ -278,6 +289,8 @@ class Trainer:
             metrics["microbatches"] = float(self.microbatches)
         if lanes > 1:
             metrics["lanes"] = float(lanes)
+        if compiled:
+            metrics["compiled"] = 1.0
         self._seconds += trained + time.perf_counter() - begun
         report = self._judge(metrics)
         self.reports.append(report)

@@ -124,6 +124,7 @@ def run_trials(
                     "lanes": lanes,
                     "together": shapes,
                     "halve_batch": resources.halve_batch,
+                    "compiled": str(where.paths.cache / "compiled") if resources.compile else None,
                     "trainer": where.trainer,
                 },
             )

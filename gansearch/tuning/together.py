@@ -26,7 +26,8 @@ def together(
     """Trials to a worker at most; and shape -> in how many lanes it is fastest, None: not measured.
 
     With `auto` the trials of a search are carried one at a time, for what is proposed next depends on
-    those before. Those of a stability study are known: they are carried as is fastest.
+    those before. Those of a stability study are known: they are carried as is fastest, which on a CPU
+    is one at a time where it is compiled.
 
     Args:
         resources: of a worker.
@@ -39,7 +40,7 @@ def together(
     """
     if resources.lanes != "auto":
         return resources.lanes, None
-    if not roster.entries:
+    if not roster.entries or (resources.compile and not resources.gpus):
         return 1, {}
     configs = [TrialConfig.model_validate(candidate.config) for candidate in roster.candidates]
     chosen = _measured(resources, configs, data, reference, cache)

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -108,6 +109,7 @@ class Worker(Trainable):  # type: ignore[misc]
         lanes: int = 1,
         together: Mapping[str, int] | None = None,
         halve_batch: int = 0,
+        compiled: str | None = None,
         device: str = "cpu",
         trainer: str,
     ) -> None:
@@ -116,7 +118,8 @@ class Worker(Trainable):  # type: ignore[misc]
         `mark` is what only a node that sees the study's directory can read; `cpus` and `gpus`, the
         worker's share of the machine; `lanes`, how many trials it carries at most; `together`, in how
         many lanes those of a shape are fastest (None: all are together); `halve_batch`, how often a
-        trial that is out of memory goes on in micro-batches half as large.
+        trial that is out of memory goes on in micro-batches half as large; `compiled`, where compiled
+        code is kept on each node, if steps are to be compiled.
         """
         if mark and (wrong := sees(*mark)):
             raise OSError(f"this node {wrong}: {directory}")
@@ -124,6 +127,7 @@ class Worker(Trainable):  # type: ignore[misc]
         if 0 < gpus < 1:
             keep_to_share(gpus)
         self._lanes, self._together, self._halvings = lanes, together, halve_batch
+        self._compiled = Path(compiled) if compiled else None
         module, _, name = trainer.partition(":")
         make = getattr(importlib.import_module(module), name)
         self._make = functools.partial(make, data=data, reference=reference, device=device)
@@ -138,8 +142,8 @@ class Worker(Trainable):  # type: ignore[misc]
 
     def _start_empty(self) -> None:
         self._pack: Pack = SequentialPack(self._build)
-        if self._lanes > 1:
-            self._pack = FusedPack(self._build, self._beside, self._fuses)
+        if self._lanes > 1 or self._compiled:
+            self._pack = FusedPack(self._build, self._beside, self._fuses, self._compiled, self._lanes)
         self._carried: dict[int, _Carried] = {}
         self._orders: list[Callable[[], None]] = []
 

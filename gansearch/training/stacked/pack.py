@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 from gansearch.networks.stacked import CannotStack
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
+from gansearch.training.compiled.step import CompiledLanes
+from gansearch.training.compiled.why import CannotCompile, why_uncompiled
 from gansearch.training.pack import LaneError, SequentialPack, Start, TrainerLike
 from gansearch.training.stacked.shape import shape_of, why_alone
 from gansearch.training.stacked.step import Lanes
@@ -58,6 +61,9 @@ class FusedPack:
         make: builds the trainer of a configuration.
         beside: opened with a training's number while something is done for it alone.
         fuses: whether those of a shape are to be trained as one.
+        compiled: where compiled code is kept, to train by it what can be: each training that is alone,
+            and packs of `most`; None: nothing is compiled.
+        most: how many it will be given at a time.
     """
 
     def __init__(
@@ -65,8 +71,12 @@ class FusedPack:
         make: Callable[[TrialConfig], TrainerLike],
         beside: Callable[[int], AbstractContextManager[Any]] = lambda _: nullcontext(),
         fuses: Callable[[str], bool] = lambda _: True,
+        compiled: Path | None = None,
+        most: int = 1,
     ) -> None:
         self._make, self._beside, self._fuses = make, beside, fuses
+        self._compiled, self._most = compiled, most
+        self._uncompiled: set[tuple[str, int]] = set()
         self._sequential = SequentialPack(make)
         self._groups: dict[str, _Group] = {}
         self._turns: list[str] = []
@@ -90,11 +100,17 @@ class FusedPack:
     def _shape(self, start: Start) -> str:
         if self._cramped or start.alone or start.pieces > 1:
             return ALONE
-        if reason := why_alone(start.config):
+        reason, shape = why_alone(start.config), shape_of(start.config)
+        if not reason and self._fuses(shape):
+            return shape
+        if reason and self._most > 1:
             self._tell(f"trained one after another, {reason}")
+        if self._compiled is None:
             return ALONE
-        shape = shape_of(start.config)
-        return shape if self._fuses(shape) else ALONE
+        if reason := why_uncompiled(start.config):
+            self._tell(f"not compiled, {reason}")
+            return ALONE
+        return f"{shape} {start.number}"  # of its own, so that it is a pack of one
 
     def _tell(self, text: str) -> None:
         if text not in self._reasons:
@@ -166,7 +182,7 @@ class FusedPack:
         if unheard := [new for number in group.held for new in self._unheard(number, group)]:
             return unheard
         try:
-            self._seat(group)
+            self._seat(shape, group)
             due = group.lanes.train() if group.lanes else []
         except torch.AcceleratorError:
             raise
@@ -218,22 +234,41 @@ class FusedPack:
             lane.heard = reports[-1].step
         return [(number, report) for report in reports]
 
-    def _seat(self, group: _Group) -> None:
-        """Have a row for each training that is held, and no other; none where there is but one."""
+    def _seat(self, shape: str, group: _Group) -> None:
+        """Have a row for each training that is held, and no other; none where there is but one that is
+        not compiled.
+        """
         wanted = list(group.held)
         free = [row for row, number in enumerate(group.rows) if number not in group.held]
         new = [number for number in wanted if number not in group.rows]
-        if group.lanes is not None and len(free) == len(new):
+        if group.lanes is not None and len(free) == len(new) and (group.lanes.takes or not new):
             for row, number in zip(free, new, strict=True):
                 group.lanes.take(row, self._trainer(group, number))
                 group.rows[row] = number
             return
         amid = group.lanes is not None and group.lanes.is_amid(self._trainer(group, wanted[0]))
-        if len(wanted) == 1 and not amid:
-            group.lanes, group.rows = None, []
-            return
-        group.lanes = Lanes([self._trainer(group, number) for number in wanted], group.lanes)
-        group.rows = wanted
+        trainers = [self._trainer(group, number) for number in wanted]
+        lanes: Lanes | None = self._compile(shape, trainers, group.lanes)
+        if lanes is None and (len(wanted) > 1 or amid):
+            lanes = Lanes(trainers, group.lanes)
+        group.lanes, group.rows = lanes, wanted if lanes else []
+
+    def _compile(
+        self, shape: str, trainers: Sequence[Trainer], before: Lanes | None
+    ) -> CompiledLanes | None:
+        """Trainings by compiled code; None where that is not wanted, or cannot be."""
+        count = len(trainers)
+        known = (shape, count) in self._uncompiled
+        if self._compiled is None or known or count not in (1, self._most):
+            return None
+        if before is not None and any(before.is_amid(trainer) for trainer in trainers):
+            return None  # what it has gathered is of steps that were not compiled, or of other code
+        try:
+            return CompiledLanes(trainers, before, cache=self._compiled)
+        except CannotCompile as why:
+            self._tell(f"not compiled: {why}")
+            self._uncompiled.add((shape, count))
+            return None
 
     @staticmethod
     def _trainer(group: _Group, number: int) -> Trainer:

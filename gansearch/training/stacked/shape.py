@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from gansearch.losses import LOSSES, PENALTIES, is_variational
@@ -45,16 +46,24 @@ def shape_of(config: TrialConfig) -> str:
 
 def why_alone(config: TrialConfig) -> str:
     """Why a configuration is always trained alone, in words; empty where it can be with others."""
-    return next(_reasons(config), "")
+    return next(chain(odd_parts(config), _unstacked(config)), "")
 
 
-def _reasons(config: TrialConfig) -> Iterator[str]:
-    if is_variational(config.loss.name):
-        yield f"loss: '{config.loss.name}' has a step of its own"
-        return
+def _unstacked(config: TrialConfig) -> Iterator[str]:
+    """What cannot be stacked of a configuration."""
     for section, registry in (("generator", GENERATORS), ("discriminator", DISCRIMINATORS)):
         if reason := why_not(registry.find(getattr(config, section).name)):
             yield f"{section}: {reason}"
+    penalty = config.loss.penalty
+    if penalty is not None and not hasattr(PENALTIES.find(penalty.name), "per_lane"):
+        yield f"the penalty '{penalty.name}' does not say which of its options may differ (per_lane)"
+
+
+def odd_parts(config: TrialConfig) -> Iterator[str]:
+    """What a configuration asks for that a step of `Lanes` does not do."""
+    if is_variational(config.loss.name):
+        yield f"loss: '{config.loss.name}' has a step of its own"
+        return
     if config.generator.mixture > 1:
         yield "generator: mixture"
     if config.generator.freeze or config.discriminator.freeze:
@@ -62,8 +71,6 @@ def _reasons(config: TrialConfig) -> Iterator[str]:
     shown, penalty = config.discriminator, config.loss.penalty
     if shown.augment is not None or shown.noise is not None or shown.pack > 1:
         yield "discriminator: augment, noise and pack"
-    if penalty is not None and not hasattr(PENALTIES.find(penalty.name), "per_lane"):
-        yield f"the penalty '{penalty.name}' does not say which of its options may differ (per_lane)"
     if penalty is not None and (penalty.every > 1 or penalty.schedule is not None):
         yield "loss.penalty: every and schedule"
     loss = LOSSES.build(config.loss.name, config.loss.options)

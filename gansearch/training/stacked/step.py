@@ -6,9 +6,10 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn, optim
 
 from gansearch.study.records import Report
 from gansearch.training.measuring import JUDGED_BATCHES, Window, wait_for
@@ -60,6 +61,13 @@ class Lanes:
     """
 
     rows: list[Row]
+    compiled: ClassVar[bool] = False
+    """Whether its step is compiled code."""
+
+    @property
+    def takes(self) -> bool:
+        """Whether a row may be another training's."""
+        return True
 
     def __init__(self, trainers: Sequence[Trainer], before: Lanes | None = None) -> None:
         if before is not None:
@@ -69,8 +77,10 @@ class Lanes:
         self.config, self.device, self.domain = first.config, first.device, first.domain
         inside = [trainer.inside for trainer in trainers]
         self.rows = [Row(trainer) for trainer in trainers]
-        self._generator = Side([t.generator for t in trainers], [i.g_optimizer for i in inside])
-        self._discriminator = Side([t.discriminator for t in trainers], [i.d_optimizer for i in inside])
+        self._generator = self._side([t.generator for t in trainers], [i.g_optimizer for i in inside])
+        self._discriminator = self._side(
+            [t.discriminator for t in trainers], [i.d_optimizer for i in inside]
+        )
         self._averages = torch.zeros_like(self._generator.weights)
         for row in range(len(trainers)):
             self._take_average(row)
@@ -83,6 +93,9 @@ class Lanes:
         self._settle_parts()
         if before is not None:
             self._go_on_from(before)
+
+    def _side(self, networks: Sequence[nn.Module], optimizers: Sequence[optim.Optimizer]) -> Side:
+        return Side(networks, optimizers)
 
     def _go_on_from(self, before: Lanes) -> None:
         """Take over what has been gathered since the last reports."""
@@ -175,7 +188,13 @@ class Lanes:
         try:
             steps = trainer.step - row.first
             batches = steps * self.config.discriminator_steps
-            return trainer.report(self._window(number, steps), batches, row.seconds, len(self.rows))
+            return trainer.report(
+                self._window(number, steps),
+                batches,
+                row.seconds,
+                len(self.rows),
+                compiled=self.compiled,
+            )
         finally:
             self._clear(number)
             if not trainer.finished:
