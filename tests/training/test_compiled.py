@@ -270,6 +270,7 @@ def test_a_pack_compiles_each_alone_and_full_packs(tiny, digits, reference, tmp_
         assert curves[number][-1].metrics["d_loss"] == pytest.approx(theirs.metrics["d_loss"], rel=0.01)
 
 
+@pytest.mark.slow
 def test_compiled_for_real(trainer, tmp_path, monkeypatch):
     """One shape with a gradient penalty: a graph, the same numbers, one code for all its trainings."""
     monkeypatch.setattr(code, "_KNOWN", {})

@@ -103,7 +103,7 @@ class FusedPack:
         reason, shape = why_alone(start.config), shape_of(start.config)
         if not reason and self._fuses(shape):
             return shape
-        if reason and self._most > 1:
+        if reason and (self._most > 1 or self._compiled is None):
             self._tell(f"trained one after another, {reason}")
         if self._compiled is None:
             return ALONE
