@@ -36,6 +36,7 @@ from gansearch.training.stacked.shape import why_alone
 from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
 from gansearch.training.validation import complete
+from gansearch.training.variational import build_trainer
 
 Check = Callable[[str], str]
 
@@ -93,7 +94,7 @@ def trainer(device: str, data: ImageData | None = None, **sections: Any) -> Trai
     key = (data.digest, repr(config.evaluation), device)
     if key not in _KNOWN:
         _KNOWN[key] = prepare(config, data, places(), device)
-    return Trainer(config, data, _KNOWN[key], device)
+    return build_trainer(config, data, _KNOWN[key], device)
 
 
 def run_out(one: Trainer) -> list[Report]:
