@@ -195,7 +195,7 @@ def test_every_command_and_option_is_on_the_page_of_commands():
             if not getattr(option, "hidden", False) and option.param_type_name == "option":
                 assert f"`{option.opts[0]}" in section, (command.name, option.opts)
     assert "| `--concurrency N` |" in page
-    assert "| `--data PATH` | The folder of all data sets. Environment: `GANSEARCH_DATA`. |" in page
+    assert "| `--data PATH` | Read data sets from this folder. Environment: `GANSEARCH_DATA`. |" in page
     assert "--seen-at" not in page, "is hidden"
 
 

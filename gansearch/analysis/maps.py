@@ -286,9 +286,13 @@ def _bandwidth(sample: Sample) -> float:
 def _pair(evidence: Evidence, x: str | None, y: str | None) -> tuple[Coordinate, Coordinate] | None:
     """The coordinates of a map; None where no two are to be had."""
     axes = evidence.axes
-    paths = [path_and_options(name, axes)[0] for name in numeric(axes)]
+    names = numeric(axes)
+    paths = [path_and_options(name, axes)[0] for name in names]
+    # An axis that several options have, as a penalty's weight, is one coordinate by its path.
     usual = [rate for rate in RATES if rate in paths] + [
-        n for n in numeric(axes) if path_and_options(n, axes)[0] not in RATES
+        path if paths.count(path) > 1 else name
+        for name, path in zip(names, paths, strict=True)
+        if path not in RATES
     ]
     first = x or next((name for name in usual if name != y), None)
     second = y or next((name for name in usual if name != first), None)

@@ -121,6 +121,20 @@ def test_the_first_numeric_axes_stand_in_for_learning_rates():
     assert (table.attrs["x"], table.attrs["y"]) == (G, "a")
 
 
+def test_an_axis_that_several_options_have_is_one_coordinate():
+    kinds = {label: {"name": "hinge", "penalty": {"name": label}} for label in ("r1", "r1-r2")}
+    weights = {f"loss.{label}.penalty.weight": Float(0.1, 100, log=True) for label in kinds}
+    axes = {"loss": Choice(kinds), **weights, G: RATES[G]}
+    trials = [
+        trial(i, {G: 1e-3, "loss": label}, config={"loss": {**kinds[label], "penalty": penalty}})
+        for i, label in enumerate(kinds)
+        for penalty in [{"name": label, "weight": 10.0}]
+    ]
+    table = stability_map(study(trials, axes))
+    assert (table.attrs["x"], table.attrs["y"]) == (G, "loss.penalty.weight")
+    assert table.attrs["counted"] == 2
+
+
 @pytest.mark.parametrize(("steepness", "least"), [(5.0, 0.95), (10.0, 0.94), (20.0, 0.9)])
 @pytest.mark.parametrize("n", [50, 300])
 def test_intervals_hold_the_truth(n, steepness, least):
