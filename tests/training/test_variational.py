@@ -19,7 +19,7 @@ from gansearch.training.measuring import GAME, VARIATIONAL
 from gansearch.training.prepare import LocalPaths
 from gansearch.training.stacked.shape import why_alone
 from gansearch.training.standalone import train
-from gansearch.training.trainer import Trainer
+from gansearch.training.trainer import Trainer, batch_norm_momenta
 from gansearch.training.validation import complete, load_study
 from gansearch.training.variational import VariationalTrainer, build_trainer
 
@@ -102,6 +102,14 @@ def test_micro_batches_add_up(vae):
     split.advance()
     for one, other in zip(whole.generator.parameters(), split.generator.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_running_averages_reach_back_as_far_in_micro_batches(vae):
+    trainer = vae()
+    (before, *_) = batch_norm_momenta(trainer.generator).values()
+    trainer.split(4)
+    (after, *_) = batch_norm_momenta(trainer.generator).values()
+    assert (1 - after) ** 4 == pytest.approx(1 - before), "four passes a step move them as one did"
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "bernoulli"])
