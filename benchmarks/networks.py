@@ -6,17 +6,25 @@ laziness saves.
 The bare loop is that of `benchmarks.loop` (`tutorial`: no checks, nothing recorded), with the same
 networks, batch and loss; both hold the same random images, start from the same weights and take
 turns. On one thread the clock is the processor time of this process, which other processes disturb
-little. The ratio is our speed over the bare loop's in one round: medians and quartiles. The penalty's
-rows are our steps with R1 at every update and at every sixteenth, over those without: what a step
-costs.
+little. The ratio is our speed over the other's in one round: medians and quartiles.
+
+torch-mimicry's steps are its own, `train_step` of each network, with its SN-GAN of this width, the
+paper's `resnet` as ours is; it has no `sndcgan`. Its column is empty where it is not found (`pip
+install --no-deps --target DIR torch-mimicry`, and DIR on PYTHONPATH; its logging, which needs more
+packages, is not loaded). `bfloat16` is our step in that precision, `channels_last` the bare loop with
+both networks laid out so, each over the same without. The penalty's columns are our steps with R1 at
+every update and at every sixteenth, over those without: what a step costs.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
+import sys
 import tempfile
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +48,9 @@ def images(size: int) -> ImageData:
     return ImageData("noise", "train", pixels, None, 0)
 
 
-def configure(name: str, args: argparse.Namespace, data: ImageData, penalty: Any = None) -> TrialConfig:
+def configure(
+    name: str, args: argparse.Namespace, data: ImageData, penalty: Any = None, **more: Any
+) -> TrialConfig:
     network = {"name": name, "width": args.width}
     tree: dict[str, Any] = {
         "generator": network,
@@ -50,10 +60,51 @@ def configure(name: str, args: argparse.Namespace, data: ImageData, penalty: Any
         "budget": {"steps": FOREVER, "report_every": FOREVER},
         "evaluation": {"metrics": [], "samples": 10},
         "objective": {"metric": "g_loss", "goal": "min"},
-    }
+    } | more
     config, wrong = complete(TrialConfig.model_validate(tree), data.domain)
     assert not wrong, wrong
     return config
+
+
+class Mimicry:
+    """torch-mimicry's own training steps of its SN-GAN, one of each network."""
+
+    def __init__(self, config: TrialConfig, data: ImageData, width: int) -> None:
+        sngan = _sngan()
+        self.images, self.batch = torch.from_numpy(data.images), config.batch_size
+        self.generator = sngan.SNGANGenerator32(nz=config.latent_size, ngf=width, loss_type="ns")
+        self.discriminator = sngan.SNGANDiscriminator32(ndf=width, loss_type="ns")
+        self._optimizers = [
+            torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999))
+            for network in (self.generator, self.discriminator)
+        ]
+
+    def train(self, steps: int) -> None:
+        of_generator, of_discriminator = self._optimizers
+        for _ in range(steps):
+            index = torch.randint(len(self.images), (self.batch,))
+            real = self.images[index].float() / 127.5 - 1, None
+            device = real[0].device
+            self.discriminator.train_step(real, self.generator, of_discriminator, _NoLog, device)
+            self.generator.train_step(real, self.discriminator, of_generator, _NoLog, device)
+
+
+class _NoLog:
+    @staticmethod
+    def add_metric(name: str, value: Any, group: str) -> None:
+        """Keep nothing."""
+
+
+def _sngan() -> Any:
+    """Its module of 32 x 32 networks, without what its packages load besides."""
+    spec = importlib.util.find_spec("torch_mimicry")
+    assert spec is not None
+    (root,) = spec.submodule_search_locations or []
+    for name in ("", ".nets", ".nets.sngan", ".nets.gan", ".nets.basemodel"):
+        package = types.ModuleType(f"torch_mimicry{name}")
+        package.__path__ = [str(Path(root, *name.split(".")))]
+        sys.modules[f"torch_mimicry{name}"] = package
+    return importlib.import_module("torch_mimicry.nets.sngan.sngan_32")
 
 
 def contestants(
@@ -71,12 +122,20 @@ def contestants(
         return train
 
     plain, r1 = configure(name, args, data), {"name": "r1", "weight": 0.1}
-    return {
+    laid_out = BareLoop(plain, data, reuse_fakes=True)
+    for network in (laid_out.generator, laid_out.discriminator):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    found = {
         "bare": BareLoop(plain, data, reuse_fakes=True).train,
         "ours": ours(plain),
+        "channels_last": laid_out.train,
+        "bfloat16": ours(configure(name, args, data, precision="bfloat16")),
         "r1": ours(configure(name, args, data, r1)),
         "r1 lazily": ours(configure(name, args, data, r1 | {"every": 16})),
     }
+    if name == "resnet" and args.size == 32 and importlib.util.find_spec("torch_mimicry"):
+        found["mimicry"] = Mimicry(plain, data, args.width).train
+    return found
 
 
 def measure(
@@ -107,8 +166,9 @@ def main() -> None:
     data = images(args.size)
     size = f"{args.size}x{args.size}, width {args.width}, batch {args.batch}"
     print(f"{size}, {args.rounds} rounds: medians (quartiles)\n")
-    print("| network | ours, ms a step | ours / bare, speed | R1: cost of a step | R1, every 16th |")
-    print("|---|---|---|---|---|", flush=True)
+    heads = ("network", "ours, ms a step", "ours / bare", "ours / mimicry")
+    heads += ("bfloat16", "channels_last", "R1: cost of a step", "R1, every 16th")
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         places = LocalPaths(Path(folder), Path(folder))
         for name in args.only:
@@ -116,6 +176,9 @@ def main() -> None:
             cells = [
                 f"{1000 * statistics.median(found['ours']):.1f}",
                 _ratio(found["bare"], found["ours"]),
+                _ratio(found["mimicry"], found["ours"]) if "mimicry" in found else "",
+                _ratio(found["ours"], found["bfloat16"]),
+                _ratio(found["bare"], found["channels_last"]),
                 _ratio(found["r1"], found["ours"]),
                 _ratio(found["r1 lazily"], found["ours"]),
             ]
