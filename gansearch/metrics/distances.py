@@ -128,7 +128,8 @@ def nearest_squares(points: Tensor, count: int) -> Tensor:
         ValueError: there are no more than `count` points.
     """
     if len(points) <= count:
-        raise ValueError(f"{count} neighbours need more than {count} samples, not {len(points)}")
+        told = "1 neighbour needs" if count == 1 else f"{count} neighbours need"
+        raise ValueError(f"{told} more than {count} sample{'s'[: count - 1]}, not {len(points)}")
     frame, kept = Frame.of(points), min(count + SPARE, len(points) - 1)
     least = _among_themselves(frame, points, kept)
     squares, certain = least.exactly(points, points, count, frame.scale)

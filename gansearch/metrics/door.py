@@ -34,6 +34,12 @@ def features_named(name: str) -> str | None:
     return None if name == "raw" else name
 
 
+def check_some(features: Tensor) -> None:
+    """Raises `ValueError` where there is not one generated sample."""
+    if not len(features):
+        raise ValueError("there are no generated samples, and so nothing to measure")
+
+
 def check_metric(name: str, metric: Any) -> Metric:
     """A metric with all that is asked of one; raises `MetricError`."""
     lacking = [

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from gansearch.metrics.contract import Activations, Goal, RealStatistics
 from gansearch.metrics.distances import nearest_of, nearest_squares
-from gansearch.metrics.door import features_named
+from gansearch.metrics.door import check_some, features_named
+from gansearch.metrics.neighbours import POINTLIKE
 
 
 class Memorisation:
@@ -23,7 +24,8 @@ class Memorisation:
     1, held-out real samples a third to a half (the floor tells how many), one whose samples lie far
     from all data 0: it is no measure of quality. Above the floor it is a sign of copies, where
     `evaluation.split` is `train`: of another split's samples there are none to be copied. A real sample
-    that occurs twice has no reach, and even its copies do not count.
+    that occurs twice has no reach, and even its copies do not count: data with more than a few such are
+    refused.
 
     Args:
         features: in whose activations, or `raw`: the samples' own numbers.
@@ -38,11 +40,24 @@ class Memorisation:
         self.features = features_named(features)
 
     def of_real(self, real: Activations) -> dict[str, Tensor]:
-        """The real features and their squared distances to the nearest others; `ValueError` for one."""
-        return {"features": real.features, "nearest": nearest_squares(real.features, 1)[:, 0]}
+        """The real features and their squared distances to the nearest others.
+
+        Raises:
+            ValueError: for one sample, or where more than one in a hundred occurs more than once.
+        """
+        nearest = nearest_squares(real.features, 1)[:, 0]
+        repeated = int((nearest == 0).sum())
+        if repeated > POINTLIKE * len(nearest):
+            raise ValueError(
+                f"{repeated:,} of {len(nearest):,} real samples occur more than once in these "
+                "features, so that they have no reach, and copies of them would not count: take the "
+                "repeated samples out of the data"
+            )
+        return {"features": real.features, "nearest": nearest}
 
     def __call__(self, fake: Activations, real: RealStatistics) -> float:
-        """0 to 1; NaN for features that are not finite."""
+        """0 to 1; NaN for features that are not finite; `ValueError` for none."""
+        check_some(fake.features)
         if not torch.isfinite(fake.features).all():
             return math.nan
         nearest, squares = nearest_of(fake.features, real["features"])

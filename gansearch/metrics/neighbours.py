@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gansearch.metrics.contract import Activations, Goal, RealStatistics
 from gansearch.metrics.distances import Balls, Held, memberships, nearest_squares
-from gansearch.metrics.door import features_named
+from gansearch.metrics.door import check_some, features_named
 
 POINTLIKE = 0.01
 """The share of real samples whose ball may have no size, for want of k different neighbours."""
@@ -72,6 +72,7 @@ class Neighbourhoods:
         Raises:
             ValueError: too few generated samples.
         """
+        check_some(fake.features)
         if not torch.isfinite(fake.features).all():
             return [math.nan] * len(metrics)
         asked = list(dict.fromkeys(metric.balls for metric in metrics))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gansearch.errors import DataError
 from gansearch.metrics.contract import Activations, Metric, RealStatistics
-from gansearch.metrics.door import MetricError, finite, statistics_of, value_of
+from gansearch.metrics.door import MetricError, check_some, finite, statistics_of, value_of
 
 
 def passes(metrics: Mapping[str, Metric]) -> list[dict[str, Metric]]:
@@ -47,6 +47,7 @@ def values_of(group: Mapping[str, Metric], fake: Activations, real: RealStatisti
         ValueError: too few samples.
         MetricError: what is given is no number.
     """
+    check_some(fake.features)
     if not finite(fake):
         return dict.fromkeys(group, math.nan)
     name, metric = next(iter(group.items()))

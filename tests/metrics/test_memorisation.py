@@ -71,5 +71,16 @@ def test_nan_and_a_single_real_sample() -> None:
     fake, real = clouds(3)
     fake[7, 1] = math.nan
     assert math.isnan(measure(fake, real))
-    with pytest.raises(ValueError, match="1 neighbours need more than 1 samples, not 1"):
+    with pytest.raises(ValueError, match="1 neighbour needs more than 1 sample, not 1"):
         measure(fake, real[:1])
+    with pytest.raises(ValueError, match="no generated samples"):
+        measure(fake[:0], real)
+
+
+def test_repeated_real_samples_are_told_and_never_a_quiet_number() -> None:
+    """Copies of what occurs twice do not count: of doubled data a generator of copies would have 0."""
+    _, real = clouds(3)
+    few = torch.cat([real, real[:2]])
+    assert measure(few, few) == pytest.approx(398 / 402)
+    with pytest.raises(ValueError, match="10 of 405 real samples occur more than once"):
+        measure(real, torch.cat([real, real[:5]]))

@@ -151,6 +151,13 @@ def test_too_few_real_samples_are_refused(metric: type) -> None:
         measure(metric, fake, real, 5)
 
 
+@pytest.mark.parametrize("metric", [Precision, Recall, Density, Coverage])
+def test_no_generated_samples_are_refused_and_get_no_quiet_number(metric: type) -> None:
+    _, real = clouds(30, 4, 0)
+    with pytest.raises(ValueError, match="no generated samples"):
+        measure(metric, real[:0], real, 5)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**16),
