@@ -77,6 +77,12 @@ def test_nan_and_a_single_real_sample() -> None:
         measure(fake[:0], real)
 
 
+def test_as_far_as_the_other_real_sample_is_no_copy() -> None:
+    real, made = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[2.0], [1.5]])
+    assert measure(made[:1], real) == 0
+    assert measure(made[1:], real) == 1
+
+
 def test_repeated_real_samples_are_told_and_never_a_quiet_number() -> None:
     """Copies of what occurs twice do not count: of doubled data a generator of copies would have 0."""
     _, real = clouds(3)
