@@ -80,6 +80,8 @@ def check(study: StudyFile, where: Where, set_: Set = None) -> None:
     tried = api.check(loaded, data=where.data, inception=where.inception)
     configurations = "1 configuration" if tried == 1 else f"{tried} configurations"
     out.print(f"[green]ok[/]: {configurations} built and trained for a step")
+    for line in api.apart(loaded):
+        out.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
     for line in api.lacking(loaded):
         words = f"not on this machine, only on a cluster: {line}"
         err.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)

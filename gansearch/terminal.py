@@ -70,6 +70,8 @@ def show_status(out: Console, status: dict[str, Any], top: int) -> None:
         out.print(f"trained again: {whom}: {ended or 'none yet'}", highlight=False)
     if status["costs"]["words"]:
         out.print(status["costs"]["words"], style="dim", highlight=False)
+    for line in filter(None, [status["lanes"]["words"], *status["lanes"]["apart"]]):
+        out.print(line, style="dim", highlight=False, markup=False)
     if status["second_chances"]:
         out.print(status["second_chances"]["words"], style="dim", highlight=False)
     valued = [trial for trial in status["trials"] if trial["best"]]

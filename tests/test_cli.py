@@ -436,7 +436,7 @@ def test_status_is_one_strict_json_object(here):
     assert done.stdout.count("\n") == 1
     assert set(found) == {
         *("study", "state", "dashboard", "objective", "counts", "trials", "best"),
-        *("second_chances", "over", "stability", "costs"),
+        *("second_chances", "over", "stability", "costs", "lanes"),
     }
     assert found["counts"] == {"pruned": 1, "completed": 1, "diverged": 1}
     assert (found["state"], found["best"]["number"]) == ("finished", 1)

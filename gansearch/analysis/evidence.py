@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gansearch.journal.facts import APART
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.axes import Axis
@@ -37,6 +38,7 @@ class Evidence:
         running: whether a driver is at work on the study.
         wants_stability: whether the study file asks for configurations to be trained again.
         experiment: the study's name in its storage, and so in MLflow.
+        apart: why some trials run alone, or uncompiled, against what the study file asks for.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Evidence:
     running: bool = False
     wants_stability: bool = False
     experiment: str = ""
+    apart: Sequence[str] = ()
 
     @property
     def provenance(self) -> dict[str, dict[str, Any]]:
@@ -86,7 +89,17 @@ def gather(study: StoredStudy) -> Evidence:
         running=running,
         wants_stability=journal.wants_stability,
         experiment=journal.study.study_name,
+        apart=list(
+            dict.fromkeys(
+                line for each in (journal, again) if each for line in each.facts.get(APART, [])
+            )
+        ),
     )
+
+
+def _apart(*journals: Journal | None) -> list[str]:
+    lines = [line for journal in journals if journal for line in journal.facts.get(APART, [])]
+    return list(dict.fromkeys(lines))
 
 
 def read_records(journal: Journal, *, running: bool) -> list[TrialRecord]:

@@ -1,6 +1,6 @@
 """Every command as a function: good in a notebook, and what the command line itself calls."""
 
-from gansearch.api.asking import Study, check, lacking, load_study, parts
+from gansearch.api.asking import Study, apart, check, lacking, load_study, parts
 from gansearch.api.clusters import job_logs, remote, submit, submit_resume
 from gansearch.api.keeping import View, repair, report, sync, ui
 from gansearch.api.models import export, sample, train
@@ -26,6 +26,7 @@ __all__ = [
     "StudyResult",
     "View",
     "Where",
+    "apart",
     "check",
     "compare",
     "configurations",

@@ -97,6 +97,16 @@ def parts(kind: str | None = None, name: str | None = None, *, markdown: bool = 
     return (pages.markdown if markdown else pages.text)(kind, name)
 
 
+def apart(study: Study) -> list[str]:
+    """Why some of a study's trials will run alone, or uncompiled, against what its `resources` ask for:
+    a line for each part that has no stacked counterpart, or cannot be compiled.
+    """
+    from gansearch.training.apart import apart as lines_of  # noqa: PLC0415
+
+    ways = study.spec.space.each_option()
+    return lines_of([study.spec.trial(0, way) for way in ways], study.spec.plan.resources)
+
+
 def lacking(study: Study) -> list[str]:
     """What this machine has too little of for one trial of a study, in words; a cluster may have it."""
     import torch  # noqa: PLC0415

@@ -19,3 +19,6 @@ OVER = "over"
 
 INSISTED = "insisted"
 """The fact of how many trials a search was asked for after it had once ended before."""
+
+APART = "apart"
+"""The fact of why some trials run alone, or uncompiled, against what `resources` ask for: lines."""

@@ -11,7 +11,7 @@ import yaml
 
 from gansearch.analysis.configurations import SCORES
 from gansearch.analysis.rows import rows_of
-from gansearch.analysis.tables import cost_words, costs
+from gansearch.analysis.tables import cost_words, costs, lanes, lanes_words
 from gansearch.analysis.wording import DASH, count, duration, listed, number, share, spread, words
 from gansearch.files import Place
 from gansearch.journal.facts import DASHBOARD, GIVEN_UP, INSISTED, OVER
@@ -81,6 +81,10 @@ def making(findings: Findings) -> Section:
         facts += _protocol_facts(findings)
     if spent := cost_words(costs([*e.search, *e.stability], held=e.devices)):
         facts += [("Cost", spent)]
+    if packed := lanes_words(lanes([*e.search, *e.stability], held=e.devices)):
+        facts += [("Lanes", packed)]
+    if e.apart:
+        facts += [("Not together", "; ".join(e.apart))]
     facts += [(_heading(key), words(value)) for key, value in e.facts.items() if _is_fact(key, value)]
     return Section("made", "How it was made", [PROTOCOL], facts=facts)
 

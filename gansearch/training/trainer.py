@@ -11,6 +11,7 @@ import copy
 import math
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -211,15 +212,21 @@ class Trainer:
         own = self.measured | SPLIT if self.microbatches > 1 else self.measured
         own = own | AUGMENTED if self._view.metrics() else own
         own = own | HELD_OUT if self._exam is not None else own
-        for also in (LANES, COMPILED):
-            if any(key in report.metrics for key in also for report in self.reports):
-                own = own | also
+        own = own | self._how_trained()
         if self._final is not None and self.config.evaluation.final is not None:
             samples = self.config.evaluation.final.samples
             last = provenance_of(self._final, samples, ema=self.config.ema is not None)
             of = {"of": "the best report's weights, at the end of the trial"}
             evaluated |= {f"{FINAL}{name}": origin | how | of for name, origin in last.items()}
         return {name: {"features": None, "over": over} for name, over in own.items()} | evaluated
+
+    def _how_trained(self) -> dict[str, str]:
+        """What is told of reports that were made in lanes, or by compiled code, and how many were."""
+        counts = Counter(int(report.metrics.get("lanes", 1)) for report in self.reports)
+        told = ", ".join(f"{lanes} at {count}" for lanes, count in sorted(counts.items()))
+        own = {key: f"{over}: {told} reports" for key, over in LANES.items() if counts.keys() - {1}}
+        compiled = sum("compiled" in report.metrics for report in self.reports)
+        return own | {k: f"{over}: {compiled} reports" for k, over in COMPILED.items() if compiled}
 
     def split(self, microbatches: int) -> None:
         """From here on, compute each batch in so many equal pieces, for less memory and more time.

@@ -13,12 +13,14 @@ from rich.console import Console
 
 from gansearch.data.domain import Domain
 from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.facts import APART
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.config import TrialConfig
 from gansearch.study.mistakes import Mistakes
 from gansearch.study.plan import Pruner
 from gansearch.study.spec import StudySpec
+from gansearch.training.apart import apart
 from gansearch.training.validation import complete
 from gansearch.tuning.ledger import Ledger, Source
 from gansearch.tuning.mirroring import close_tracker, open_tracker
@@ -81,6 +83,10 @@ def run_trials(
     from gansearch.tuning import engine  # noqa: PLC0415  imports Ray Tune
 
     where, resources = stage.where, stage.spec.plan.resources
+    if lines := apart(_configurations(stage.spec, journal), resources):
+        journal.set_facts({APART: lines})
+        for line in lines:
+            stage.console.print(line, style="dim", highlight=False, markup=False)
     lanes, shapes = together(
         resources,
         journal.roster,
@@ -137,6 +143,13 @@ def run_trials(
                 close_tracker(tracker, stage.console, stage.study.name, finished=finished)
             ledger.close()
     return finished
+
+
+def _configurations(spec: StudySpec, journal: Journal) -> list[TrialConfig]:
+    """Those that are trained again; or, of a search, some that have all of its options between them."""
+    if journal.roster.entries:
+        return [TrialConfig.model_validate(each.config) for each in journal.roster.candidates]
+    return [spec.trial(0, way) for way in spec.space.each_option()]
 
 
 def _slots(stage: Stage) -> Callable[[], int]:

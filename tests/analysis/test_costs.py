@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from gansearch.analysis.tables import cost_words, costs
+from gansearch.analysis.tables import cost_words, costs, lanes, lanes_words
 from gansearch.study.records import Outcome, Report, TrialRecord
 
 
@@ -69,3 +69,34 @@ def test_nothing_spent_is_nothing_to_say(records):
     assert cost_words(table) == ""
     assert list(table.columns) == ["trials", "device_seconds", "share"]
     assert all(math.isnan(share) for share in table["share"])
+
+
+def packed(number, *reports):
+    """A trial by its reports: seconds so far, lanes (0: no word of them), whether compiled."""
+    metrics = [{"lanes": n} | ({"compiled": 1.0} if c else {}) if n else {} for _, n, c in reports]
+    rows = zip(reports, metrics, strict=True)
+    made = [Report(i + 1, 0, spent, told, 0.0) for i, ((spent, *_), told) in enumerate(rows)]
+    return TrialRecord(number, {}, {}, Outcome.COMPLETED, reports=made)
+
+
+def test_device_seconds_by_how_many_were_trained_as_one():
+    records = [
+        packed(0, (10, 8.0, False), (20, 8.0, False), (50, 0, False)),
+        packed(1, (40, 8.0, True), (50, 2.0, False)),
+    ]
+    table = lanes(records, held=2.0)
+    assert [tuple(row) for row in table.itertuples(index=False)] == [
+        (8, True, 1, 80.0, 0.4),
+        (1, False, 1, 60.0, 0.3),
+        (8, False, 2, 40.0, 0.2),
+        (2, False, 1, 20.0, 0.1),
+    ]
+    assert lanes_words(table) == (
+        "of the device time 40 % trained 8 trials as one and compiled, 30 % trained one by itself, "
+        "20 % trained 8 trials as one and 10 % trained 2 trials as one"
+    )
+
+
+@pytest.mark.parametrize("records", [[], TRIALS[4:5], TRIALS])
+def test_where_each_was_by_itself_nothing_is_said(records):
+    assert lanes_words(lanes(records)) == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gansearch.losses import LOSSES, PENALTIES, Observer
+from gansearch.losses import LOSSES, PENALTIES, Observer, is_variational
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.study.config import TrialConfig
 from gansearch.training.stacked.shape import odd_parts
@@ -17,11 +17,16 @@ class CannotCompile(Exception):
 
 def why_uncompiled(config: TrialConfig) -> str:
     """Why a configuration's step is never compiled, in words; empty where it may be."""
-    return next(_reasons(config), "")
+    return next(iter(whys_uncompiled(config)), "")
+
+
+def whys_uncompiled(config: TrialConfig) -> list[str]:
+    """All the reasons, each beginning with the part that it is of."""
+    odd = list(odd_parts(config))
+    return odd if is_variational(config.loss.name) else [*odd, *_reasons(config)]
 
 
 def _reasons(config: TrialConfig) -> Iterator[str]:
-    yield from odd_parts(config)
     parts = [
         ("generator", GENERATORS.find(config.generator.name)),
         ("discriminator", DISCRIMINATORS.find(config.discriminator.name)),

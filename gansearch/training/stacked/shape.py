@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 from gansearch.losses import LOSSES, PENALTIES, is_variational
@@ -46,7 +45,13 @@ def shape_of(config: TrialConfig) -> str:
 
 def why_alone(config: TrialConfig) -> str:
     """Why a configuration is always trained alone, in words; empty where it can be with others."""
-    return next(chain(odd_parts(config), _unstacked(config)), "")
+    return next(iter(whys_alone(config)), "")
+
+
+def whys_alone(config: TrialConfig) -> list[str]:
+    """All the reasons, each beginning with the part that it is of."""
+    odd = list(odd_parts(config))
+    return odd if is_variational(config.loss.name) else [*odd, *_unstacked(config)]
 
 
 def _unstacked(config: TrialConfig) -> Iterator[str]:
@@ -56,7 +61,7 @@ def _unstacked(config: TrialConfig) -> Iterator[str]:
             yield f"{section}: {reason}"
     penalty = config.loss.penalty
     if penalty is not None and not hasattr(PENALTIES.find(penalty.name), "per_lane"):
-        yield f"the penalty '{penalty.name}' does not say which of its options may differ (per_lane)"
+        yield f"loss.penalty: '{penalty.name}' does not say which of its options may differ (per_lane)"
 
 
 def odd_parts(config: TrialConfig) -> Iterator[str]:

@@ -1,0 +1,34 @@
+"""Why trainings run alone or uncompiled, told by part."""
+
+from __future__ import annotations
+
+import pytest
+
+from gansearch.study.plan import Resources
+from gansearch.training.apart import apart
+
+ODD = {"discriminator": {"name": "mlp", "noise": 0.1}, "loss": {"name": "hinge"}}
+ALONE = "discriminator: augment, noise and pack"
+
+
+@pytest.mark.parametrize(
+    ("asked", "lines"),
+    [
+        ({}, []),
+        ({"lanes": 8}, [f"runs alone, because of {ALONE} (1 of 2 configurations)"]),
+        ({"lanes": "auto"}, [f"runs alone, because of {ALONE} (1 of 2 configurations)"]),
+        ({"compile": True}, [f"runs uncompiled, because of {ALONE} (1 of 2 configurations)"]),
+    ],
+)
+def test_each_part_is_named_once(tiny, asked, lines):
+    asked = {"lanes": 1} | asked
+    assert apart([tiny(), tiny(**ODD)], Resources(**asked)) == lines
+
+
+def test_all_reasons_and_all_configurations(tiny):
+    penalised = {"name": "r1", "every": 4}
+    both = tiny(loss={"name": "hinge", "penalty": penalised}, discriminator=ODD["discriminator"])
+    assert apart([both], Resources(lanes=2)) == [
+        f"runs alone, because of {ALONE}",
+        "runs alone, because of loss.penalty: every and schedule",
+    ]
