@@ -88,9 +88,8 @@ def main() -> None:
         print(most(case, int(count), device))
         return
     lanes = 2 if args.tiny else args.lanes
-    print(
-        f"| what | one, MiB | {lanes} lanes, MiB | lanes / {lanes} x one | goal |\n|---|---|---|---|---|"
-    )
+    print(f"| what | one, MiB | {lanes} lanes, MiB | lanes / {lanes} x one | goal |")
+    print("|---|---|---|---|---|")
     for case in list(CASES)[: 1 if args.tiny else None]:
         if reason := why_alone(configuration(pictures(32), **sections(case))):
             print(f"| {case} | | | {reason} | |")
