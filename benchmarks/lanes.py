@@ -46,12 +46,21 @@ def mlp(width: int, **more: Any) -> dict[str, Any]:
     return {"data": {"name": "digits"}} | {s: {"name": "mlp", "width": width} for s in sides} | more
 
 
+def dcgan(width: int, batch: int) -> dict[str, Any]:
+    sides = ("generator", "discriminator")
+    data = {"data": {"name": "digits", "image_size": 32}, "batch_size": batch}
+    return data | {s: {"name": "dcgan", "width": width} for s in sides}
+
+
 PENALISED = {"loss": {"name": "wasserstein", "penalty": {"name": "gradient-penalty"}}}
 CASES = [
     Case("mlp-128", 8, 3.0, mlp(128)),
     Case("mlp-64", 8, 3.5, mlp(64)),
     Case("mlp-64", 32, 4.5, mlp(64)),
     Case("mlp-128, gradient penalty", 8, 0.0, mlp(128, **PENALISED)),
+    Case("dcgan-8, batch 16", 8, 2.5, dcgan(8, 16)),
+    Case("dcgan-8, batch 64", 8, 1.6, dcgan(8, 64)),
+    Case("dcgan-32, batch 64", 8, 0.0, dcgan(32, 64)),
     Case("compiled: mlp-128", 1, 2.0, mlp(128), compiled=True),
     Case("compiled: mlp-64", 1, 2.0, mlp(64), compiled=True),
     Case("compiled: mlp-128, gradient penalty", 1, 0.0, mlp(128, **PENALISED), compiled=True),

@@ -9,7 +9,7 @@ depth, whose smallest map is 4 x 4, this is the paper's network.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -58,6 +58,8 @@ class Generator(nn.Module):
     Raises:
         ValueError: for an image size or a depth that cannot be built.
     """
+
+    stacks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -128,6 +130,8 @@ class Discriminator(nn.Module):
     Raises:
         ValueError: for an image size or a depth that cannot be built.
     """
+
+    stacks: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ largest map, doubled by each stage up to 8 x width. At 32 x 32 with width 64 thi
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -54,6 +55,8 @@ class Generator(nn.Module):
     Raises:
         ValueError: for an image size or a depth that cannot be built.
     """
+
+    stacks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -129,6 +132,8 @@ class Discriminator(nn.Module):
     Raises:
         ValueError: for an image size or a depth that cannot be built.
     """
+
+    stacks: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from torch import nn, optim
 from torch.nn.utils import parametrizations
 
 from gansearch.data.domain import Images
-from gansearch.networks import mlp
+from gansearch.networks import dcgan, mlp
 from gansearch.networks.norms import spectral_norm
 from gansearch.networks.stacked import CannotStack, stack, stacked_name
 from gansearch.training.optimizers import OPTIMIZERS
@@ -31,6 +31,11 @@ def spectral(*layers):
     return network
 
 
+def maps(*layers):
+    """Behind which there are two maps of 8 x 8."""
+    return nn.Linear(6, 128), nn.Unflatten(1, (2, 8, 8)), *layers
+
+
 NETWORKS = {
     "linear": lambda: Given(nn.Linear(6, 5), nn.LeakyReLU(0.2, True), nn.Linear(5, 4, bias=False)),
     "batch norm": lambda: Given(nn.Linear(6, 5, bias=False), nn.BatchNorm1d(5), nn.ReLU(inplace=True)),
@@ -39,6 +44,25 @@ NETWORKS = {
     "layer norm": lambda: Given(nn.Linear(6, 8), nn.LayerNorm(8), nn.Sigmoid()),
     "spectral": lambda: spectral(nn.Linear(6, 5), nn.LeakyReLU(0.2), nn.Linear(5, 1, bias=False)),
     "shapes": lambda: Given(nn.Unflatten(1, (2, 3)), nn.Flatten(), nn.Linear(6, 2)),
+    "convolutions": lambda: Given(
+        *maps(nn.Conv2d(2, 3, 4, 2, 1), nn.LeakyReLU(0.2, True), nn.Conv2d(3, 4, 3, bias=False))
+    ),
+    "transposed": lambda: Given(
+        *maps(nn.ConvTranspose2d(2, 3, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(3, 1, 3), nn.Tanh())
+    ),
+    "groups and dilation": lambda: Given(*maps(nn.Conv2d(2, 4, 3, groups=2, dilation=2, padding=1))),
+    "batch norm of maps": lambda: Given(
+        *maps(nn.Conv2d(2, 3, 4, 2, 1, bias=False), nn.BatchNorm2d(3), nn.ReLU(True), nn.Flatten())
+    ),
+    "group norm of maps": lambda: Given(
+        *maps(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.LeakyReLU(0.1))
+    ),
+    "spectral convolutions": lambda: spectral(
+        *maps(nn.Conv2d(2, 3, 4, 2, 1), nn.LeakyReLU(0.2), nn.ConvTranspose2d(3, 2, 4, 2, 1))
+    ),
+    "pooling": lambda: Given(
+        *maps(nn.Conv2d(2, 3, 3), nn.AvgPool2d(2), nn.Upsample(scale_factor=2), nn.MaxPool2d(2))
+    ),
     "nested": lambda: Given(nn.Sequential(nn.Linear(6, 5), nn.GELU()), nn.Sequential(nn.Linear(5, 2))),
 }
 
@@ -91,7 +115,9 @@ def test_outputs_gradients_and_buffers_are_those_of_each_alone(name, twice):
         close(seen[row], network(inputs[row]))
 
 
-@pytest.mark.parametrize("name", ["linear", "group norm", "spectral", "batch norm"])
+@pytest.mark.parametrize(
+    "name", ["linear", "group norm", "spectral", "batch norm", "convolutions", "spectral convolutions"]
+)
 def test_a_slope_can_be_differentiated_once_more(name):
     networks = built(NETWORKS[name])
     stacked = stack(networks)
@@ -106,7 +132,7 @@ def test_a_slope_can_be_differentiated_once_more(name):
     for row, network in enumerate(networks):
         slope(network, inputs[row]).square().sum().backward()
     for ours, *theirs in zip(stacked.parameters(), *(n.parameters() for n in networks), strict=True):
-        if name != "spectral":  # whose parameters are in another order
+        if "spectral" not in name:  # whose parameters are in another order
             for row, parameter in enumerate(theirs):
                 close(ours.grad[row], parameter.grad, 1e-5)
 
@@ -136,7 +162,7 @@ def test_rows_of_nan_leave_the_others_as_they_are():
             given = inputs.clone()
             if broken:
                 given[1] = torch.nan
-            stacked(given).sum((1, 2)).backward(torch.ones(ROWS))
+            stacked(given).flatten(1).sum(1).backward(torch.ones(ROWS))
             grads.append([p.grad[[0, 2]] for p in stacked.parameters()])
         for before, after in zip(*grads, strict=True):
             assert torch.equal(before, after)
@@ -152,13 +178,18 @@ CONDITIONAL = {
     "norm": lambda: mlp.Generator(
         DOMAIN, 6, depth=1, width=8, conditional=True, norm="conditional-batch"
     ),
+    "maps, projection": lambda: dcgan.Discriminator(DOMAIN, width=4, conditional=True),
+    "maps, joined": lambda: dcgan.Generator(DOMAIN, 6, width=4, conditional=True),
+    "maps, norm": lambda: dcgan.Generator(
+        DOMAIN, 6, width=4, conditional=True, norm="conditional-batch"
+    ),
 }
 
 
 @pytest.mark.parametrize("name", CONDITIONAL)
-def test_a_conditional_mlp_takes_its_classes(name):
+def test_a_conditional_network_takes_its_classes(name):
     networks = built(CONDITIONAL[name])
-    shape = (6,) if name in ("joined", "norm") else DOMAIN.shape
+    shape = (6,) if name.endswith(("joined", "norm")) else DOMAIN.shape
     inputs, labels = torch.randn(ROWS, BATCH, *shape), torch.randint(3, (ROWS, BATCH))
     stacked = stack(networks)
     outputs = stacked(inputs, labels)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gansearch.networks.stacked.convolution import apart, joined
 from gansearch.networks.stacked.linear import activated, into, stacked_parameter
 
 
@@ -54,7 +55,8 @@ class BatchNorm(nn.Module):
             self._follow(of_batch, spread, inputs.shape[1])
             return normal
         # As channels of one network: [B, K * C, ...].
-        wide = inputs.transpose(0, 1).flatten(1, 2)
+        maps = inputs.dim() == 5
+        wide = joined(inputs) if maps else inputs.transpose(0, 1).flatten(1, 2)
         counting = self.training or self.running_mean is None
         mean, variance = (
             None if each is None else each.detach().clone().reshape(-1)
@@ -69,8 +71,7 @@ class BatchNorm(nn.Module):
                 if ours is not None and moved is not None:
                     ours.copy_(moved.view(count, channels))
             self._count()
-        apart = outputs.view(len(outputs), count, channels, *outputs.shape[2:])
-        return activated(apart.transpose(0, 1), self.slope)
+        return activated(apart(outputs, count), self.slope)
 
     def _weight_of_this_batch(self) -> float:
         if self.momentum is not None:

@@ -10,6 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from gansearch.networks.stacked.batch_norm import BatchNorm
+from gansearch.networks.stacked.convolution import (
+    Convolution,
+    PerMap,
+    SpectralConvolution,
+    apart,
+    joined,
+)
 from gansearch.networks.stacked.linear import (
     Linear,
     SpectralLinear,
@@ -18,6 +25,9 @@ from gansearch.networks.stacked.linear import (
 )
 
 Layers = Sequence[nn.Module]
+
+MAPS = 5
+"""Axes of maps: K, B, C, H, W."""
 
 
 class CannotStack(Exception):
@@ -41,10 +51,19 @@ class PerChannel(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs [K, B, C, ...] or [K, B, ..., C] -> the same shape."""
+        if isinstance(self.own, nn.GroupNorm) and inputs.dim() == MAPS:
+            return self._of_maps(inputs, self.own)
         outputs: Tensor = self.own(inputs.flatten(0, 1)).view(inputs.shape)
         if self.weight is not None:
             outputs = outputs * self._spread(self.weight, inputs)
         return outputs if self.bias is None else outputs + self._spread(self.bias, inputs)
+
+    def _of_maps(self, inputs: Tensor, own: nn.GroupNorm) -> Tensor:
+        """As the groups of one network with K times as many channels."""
+        count = len(inputs)
+        scale, shift = (None if each is None else each.flatten() for each in (self.weight, self.bias))
+        groups = own.num_groups * count
+        return apart(nn.functional.group_norm(joined(inputs), groups, scale, shift, own.eps), count)
 
     def _spread(self, each: Tensor, inputs: Tensor) -> Tensor:
         count = len(each)
@@ -81,6 +100,17 @@ def _linear(layers: Sequence[Any]) -> nn.Module:
     return Linear(layers)
 
 
+def _convolution(layers: Sequence[Any]) -> nn.Module:
+    first = layers[0]
+    if first.padding_mode != "zeros":
+        raise CannotStack(f"a convolution with padding_mode {first.padding_mode}")
+    if is_spectral(first):
+        return SpectralConvolution(layers)
+    if hasattr(first, "parametrizations"):
+        raise CannotStack("a parametrized weight other than norm: spectral")
+    return Convolution(layers)
+
+
 def _embedding(layers: Sequence[Any]) -> nn.Module:
     first = layers[0]
     if first.padding_idx is not None or first.max_norm is not None or first.scale_grad_by_freq:
@@ -110,6 +140,8 @@ def _alike(layers: Layers) -> nn.Module:
 
 STACKERS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     nn.Linear: _linear,
+    nn.Conv2d: _convolution,
+    nn.ConvTranspose2d: _convolution,
     nn.BatchNorm1d: BatchNorm,
     nn.BatchNorm2d: BatchNorm,
     nn.GroupNorm: PerChannel,
@@ -117,6 +149,17 @@ STACKERS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     nn.Embedding: _embedding,
     nn.Flatten: _flatten,
     nn.Unflatten: _unflatten,
+    **dict.fromkeys(
+        (
+            nn.AvgPool2d,
+            nn.MaxPool2d,
+            nn.AdaptiveAvgPool2d,
+            nn.Upsample,
+            nn.ZeroPad2d,
+            nn.ReflectionPad2d,
+        ),
+        PerMap,
+    ),
     **dict.fromkeys(
         (
             nn.ReLU,

@@ -92,8 +92,8 @@ class SpectralLinear(nn.Module):
             return u, v, (u * torch.bmm(v, weight.mT)).sum(-1)
         for _ in range(self.passes):
             # Rows from the left, [K, 1, n] x [K, n, m]: many times as fast as columns from the right.
-            v, _length = _normalised(torch.bmm(u, weight), self.eps)
-            u, sigma = _normalised(torch.bmm(v, weight.mT), self.eps)  # u W v is the length of W v
+            v, _length = normalised(torch.bmm(u, weight), self.eps)
+            u, sigma = normalised(torch.bmm(v, weight.mT), self.eps)  # u W v is the length of W v
             us.append(u)
             vs.append(v)
             sigmas.append(sigma)
@@ -104,7 +104,7 @@ class SpectralLinear(nn.Module):
         return torch.cat(us, 1), torch.cat(vs, 1), torch.cat(sigmas, 1).squeeze(-1)
 
 
-def _normalised(rows: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def normalised(rows: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Rows [K, 1, n] made 1 long, in place, and how long they were, [K, 1, 1]."""
     length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min_(eps)
     return rows.div_(length), length

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gansearch.networks.classes import Layers
 from gansearch.networks.stacked.batch_norm import BatchNorm
+from gansearch.networks.stacked.convolution import SpectralConvolution
 from gansearch.networks.stacked.layers import CannotStack, stacked_layer
 from gansearch.networks.stacked.linear import SpectralLinear
 
@@ -34,8 +35,11 @@ class StackedNetwork(nn.Module):
         layers = list(self.network.modules())
         self._own = [layer for layer in layers if hasattr(layer, "own_backward")]
         self._spectral = [layer for layer in layers if isinstance(layer, SpectralLinear)]
-        self.joins_samples = any(isinstance(layer, BatchNorm) for layer in layers)
-        """Whether samples of a batch see each other."""
+        one_by_one = BatchNorm | SpectralConvolution
+        self.takes_turns = any(isinstance(layer, one_by_one) for layer in layers)
+        """Whether batches must come in turn: samples of one see each other, or weights are divided anew
+        for each.
+        """
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """What a network takes, each [K, B, ...] -> [K, B, ...]."""
@@ -45,7 +49,7 @@ class StackedNetwork(nn.Module):
     @contextmanager
     def in_turn(self, count: int) -> Iterator[None]:
         """While it is open, it is given so many batches behind one another, [K, count * B, ...], that
-        it would have seen in turn. Not for networks that join samples.
+        it would have seen in turn. Not for networks that take turns.
         """
         for layer in self._spectral:
             layer.passes = count

@@ -235,7 +235,7 @@ class Lanes:
                 fakes = self._pass(generator, latents, labels)
             seen = fakes.detach()
             discriminator.gradients.zero_()
-            if discriminator.stacked.joins_samples:
+            if discriminator.stacked.takes_turns:
                 real_logits = self._pass(discriminator, real, labels)
                 fake_logits = self._pass(discriminator, seen, labels)
             else:  # one pass in place of two, which are as if they were in turn
