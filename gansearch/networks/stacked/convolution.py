@@ -32,7 +32,7 @@ def joined(maps: Tensor) -> Tensor:
 
 def apart(maps: Tensor, count: int) -> Tensor:
     """Maps [B, K * C, H, W] as those of K networks, a view [K, B, C, H, W]."""
-    return maps.unflatten(1, (count, -1)).transpose(0, 1)
+    return maps.view(len(maps), count, -1, *maps.shape[2:]).transpose(0, 1)
 
 
 class Convolution(nn.Module):

@@ -132,7 +132,7 @@ class CompiledLanes(Lanes):
             side.weights.shape[1],
             rule_of(side.optimizer),
             self._single,
-            False if self._single else side.stacked.joins_samples,
+            False if self._single else side.stacked.takes_turns,
         )
 
     def _gathered_state(self) -> dict[str, Tensor]:
