@@ -23,6 +23,7 @@ import itertools
 import statistics
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import torch
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 from gansearch.data.domain import Points
 from gansearch.data.load import load
 from gansearch.study.config import TrialConfig
+from gansearch.study.records import Report
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
 from gansearch.training.validation import complete
@@ -41,6 +43,8 @@ PUBLISHED = {
     ("grid", 1): "17.3 +- 0.8",
     ("grid", 4): "24.8 +- 0.2",
 }
+
+COUNTED = ("modes", "high_quality", "reverse_kl")
 
 
 class Generator(nn.Module):
@@ -130,31 +134,35 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     every = args.every or args.steps
-    print(f"{args.steps} steps of 400,000, {args.seeds} seeds: mean +- standard error")
-    print("| data | pack | step | modes | high quality | reverse KL | published modes | s a training |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    curves: dict[tuple[str, int], list[list[Report]]] = defaultdict(list)
+    seconds: dict[tuple[str, int], float] = defaultdict(float)
     with tempfile.TemporaryDirectory() as folder:
         places = LocalPaths(Path(folder), Path(folder))
-        for name, pack in itertools.product(args.data, args.packs):
+        for name in args.data:
             data = load(name, {}, root=Path(folder), split="train")
-            curves, begun = [], time.process_time()
-            for seed in range(args.seeds):
+            for seed, pack in itertools.product(range(args.seeds), args.packs):
+                begun = time.process_time()
                 wanted = tree(name, pack, args.steps, every, seed)
                 config, wrong = complete(TrialConfig.model_validate(wanted), data.domain)
                 assert not wrong, wrong
                 trainer = Trainer(config, data, prepare(config, data, places))
                 while not trainer.finished:
-                    trainer.advance()
-                curves.append(trainer.reports)
-            seconds = (time.process_time() - begun) / args.seeds
-            told = PUBLISHED.get((name, pack), "")
-            for reports in zip(*curves, strict=True):
-                found = [
-                    [r.metrics[m] for r in reports] for m in ("modes", "high_quality", "reverse_kl")
-                ]
-                cells = " | ".join(map(_spread, found))
-                step = reports[0].step
-                print(f"| {name} | {pack} | {step} | {cells} | {told} | {seconds:.0f} |", flush=True)
+                    told = trainer.advance()
+                    found = ", ".join(f"{key} {told.metrics[key]:.3g}" for key in COUNTED)
+                    print(
+                        f"{name}, packs of {pack}, seed {seed}, step {told.step}: {found}", flush=True
+                    )
+                curves[name, pack].append(trainer.reports)
+                seconds[name, pack] += time.process_time() - begun
+    print(f"\n{args.steps:,} steps of 400,000, {args.seeds} seeds: mean +- standard error\n")
+    print("| data | pack | step | modes | high quality | reverse KL | published modes | s a training |")
+    print("|---|---|---|---|---|---|---|---|")
+    for (name, pack), trainings in curves.items():
+        each = seconds[name, pack] / args.seeds
+        for reports in zip(*trainings, strict=True):
+            cells = " | ".join(_spread([r.metrics[key] for r in reports]) for key in COUNTED)
+            theirs = PUBLISHED.get((name, pack), "")
+            print(f"| {name} | {pack} | {reports[0].step} | {cells} | {theirs} | {each:.0f} |")
 
 
 def _spread(values: list[float]) -> str:

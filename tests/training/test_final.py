@@ -12,7 +12,9 @@ import torch
 from gansearch.metrics.reference import Evaluator, load_reference, save_reference
 from gansearch.study.config import TrialConfig
 from gansearch.training import checkpoint
+from gansearch.training.pack import Start
 from gansearch.training.prepare import prepare
+from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.trainer import Trainer
 from gansearch.training.validation import complete
 
@@ -147,3 +149,22 @@ def test_what_is_wrong_has_its_place(digits, final, place, words):
 
 def test_what_does_not_say_it_is_written_as_before(tiny):
     assert "final" not in tiny().plain()["evaluation"]
+
+
+def test_in_lanes_they_are_as_alone(tiny, digits, places):
+    section = {**FINAL["evaluation"], "held_out": 60}
+    configs = [tiny(evaluation=section, seed=seed) for seed in range(3)]
+    known = prepare(configs[0], digits, places)
+    pack = FusedPack(lambda config: Trainer(config, digits, known))
+    pack.begin([Start(number, config) for number, config in enumerate(configs)])
+    last = {}
+    while pack.due():
+        for number, report in pack.advance():
+            last[number] = report
+            if report.outcome:
+                pack.stop([number])
+    for number, config in enumerate(configs):
+        alone = run(Trainer(config, digits, known)).reports[-1].metrics
+        assert last[number].metrics["lanes"] > 1
+        for name in ("final_fd_classifier", "final_coverage", "d_real_train", "d_real_held_out"):
+            assert last[number].metrics[name] == pytest.approx(alone[name], rel=5e-2, abs=3e-2), name
