@@ -26,6 +26,7 @@ from gansearch.study.spec import StudySpec
 from gansearch.training import checkpoint
 from gansearch.training.blame import fault
 from gansearch.training.building import build_loss, is_conditional
+from gansearch.training.lifecycle import Training
 from gansearch.training.outputs import check_loss_output, doubts_about_images
 from gansearch.training.prepare import (
     LocalPaths,
@@ -35,7 +36,6 @@ from gansearch.training.prepare import (
     repeats,
     reservations,
 )
-from gansearch.training.trainer import Trainer
 from gansearch.training.variational import build_trainer
 
 FEW = 256
@@ -79,7 +79,7 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
     return len(ways)
 
 
-def _try(trainer: Trainer) -> list[str]:
+def _try(trainer: Training) -> list[str]:
     """Train a step, report and save as a trial does; returns what looks wrong."""
     config = trainer.config
     if not is_variational(config.loss.name):
@@ -94,7 +94,7 @@ def _try(trainer: Trainer) -> list[str]:
     return doubts_about_images(partial(_generate, trainer), latents, name)
 
 
-def _generate(trainer: Trainer, latents: Tensor) -> Tensor:
+def _generate(trainer: Training, latents: Tensor) -> Tensor:
     """Images of these latents, of all the classes where the generator is told one."""
     inputs = [latents]
     if is_conditional(trainer.generator):

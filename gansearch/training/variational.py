@@ -12,21 +12,22 @@ import torch
 from torch import Tensor
 
 from gansearch.data import DataSet
-from gansearch.losses import Loss, is_variational
+from gansearch.losses import is_variational
 from gansearch.losses.vae import VAE, Elbo
 from gansearch.metrics.reference import Reference
 from gansearch.study.config import TrialConfig
 from gansearch.training.building import build_vae
+from gansearch.training.lifecycle import Training, backward
 from gansearch.training.measuring import VARIATIONAL, Window, gradient_norm
 from gansearch.training.sampling import update_average
-from gansearch.training.trainer import Trainer, backward
+from gansearch.training.trainer import Trainer
 
 
 def build_trainer(
     config: TrialConfig, data: DataSet, reference: Reference, device: str = "cpu"
-) -> Trainer:
+) -> Training:
     """The trainer of a configuration: of two networks in a game, or of a variational autoencoder."""
-    kind = VariationalTrainer if is_variational(config.loss.name) else Trainer
+    kind: type[Training] = VariationalTrainer if is_variational(config.loss.name) else Trainer
     return kind(config, data, reference, device)
 
 
@@ -45,7 +46,7 @@ class ElboWindow(Window):
         self.d_count += share
         self.g_count += share
 
-    def metrics(self, loss: Loss) -> dict[str, float]:  # noqa: ARG002
+    def bound(self) -> dict[str, float]:
         """What `VARIATIONAL` names of losses and gradients."""
         reconstruction, kl = (self.g_loss / self.g_count).item(), (self._kl / self.g_count).item()
         return {
@@ -58,7 +59,7 @@ class ElboWindow(Window):
         }
 
 
-class VariationalTrainer(Trainer):
+class VariationalTrainer(Training):
     """One variational autoencoder in training (Kingma and Welling 2014, arXiv 1312.6114).
 
     Args:
@@ -76,11 +77,12 @@ class VariationalTrainer(Trainer):
         super().__init__(config, data, reference, device)
         self._vae: VAE = build_vae(config)
 
-    def _exam_of(self, reference: Reference) -> None:
-        """Nothing: there is no discriminator to be asked."""
-
     def _window(self) -> Window:
         return ElboWindow(self.device)
+
+    def _gathered(self, window: Window) -> dict[str, float]:
+        assert isinstance(window, ElboWindow)
+        return window.bound()
 
     def _step(self, batches: Iterator[Tensor], window: Window, *, measure: bool) -> None:
         """One update of both networks: samples to latents, and back.

@@ -15,7 +15,8 @@ from gansearch.metrics.reference import Evaluator, prepare
 from gansearch.study.config import TrialConfig
 from gansearch.training.prepare import LocalPaths
 from gansearch.training.prepare import prepare as prepare_study
-from gansearch.training.trainer import EVALUATION_SEED, Trainer
+from gansearch.training.sampling import EVALUATION_SEED
+from gansearch.training.trainer import Trainer
 from gansearch.training.validation import complete
 
 ABOUT_CLASSES = ("class_accuracy", "fd_within_classes", "fd_worst_class")

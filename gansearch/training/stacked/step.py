@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn, optim
 
 from gansearch.study.records import Report
+from gansearch.training.lifecycle import LOOK_EVERY
 from gansearch.training.measuring import JUDGED_BATCHES, Window, wait_for
 from gansearch.training.randomness import deterministic_algorithms
 from gansearch.training.stacked.parts import Losses, constraints, stacked_penalty
 from gansearch.training.stacked.side import Side
-from gansearch.training.trainer import LOOK_EVERY, Trainer, frozen
+from gansearch.training.trainer import Trainer, frozen
 
 
 class Row:
