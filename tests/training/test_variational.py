@@ -68,10 +68,10 @@ def test_beta_is_what_is_minimised_and_not_what_is_told(vae):
 
 def test_its_own_learning_rate_is_that_of_both_networks(vae):
     trainer = vae({"lr": 0.02})
-    rates = [o.param_groups[0]["lr"] for o in (trainer.inside.g_optimizer, trainer.inside.d_optimizer)]
+    rates = [o.param_groups[0]["lr"] for o in (trainer._g_optimizer, trainer._d_optimizer)]
     assert rates == [0.02, 0.02]
     trainer = vae({"lr": None}, optimizer={"generator": {"lr": 0.1}, "discriminator": {"lr": 0.3}})
-    rates = [o.param_groups[0]["lr"] for o in (trainer.inside.g_optimizer, trainer.inside.d_optimizer)]
+    rates = [o.param_groups[0]["lr"] for o in (trainer._g_optimizer, trainer._d_optimizer)]
     assert rates == [0.1, 0.3]
 
 
