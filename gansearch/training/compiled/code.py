@@ -169,6 +169,8 @@ def _by_inductor(step: Callable[..., list[Tensor]], count: int, device: torch.de
 
     from gansearch.training.compiled.whole import Given  # noqa: PLC0415
 
+    # It warns of every CPU that it is no GPU.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     graphs: list[int] = []
 
     def of_tensors(*given: Tensor) -> list[Tensor]:
