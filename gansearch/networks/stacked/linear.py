@@ -71,10 +71,11 @@ class SpectralLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs [K, B, in] -> [K, B, out]; of P passes at once, [K, P * B, in] -> [K, P * B, out]."""
-        u, v, sigma = self._singular()
         if self.own_backward and inputs.dtype == torch.float32:
+            u, v, sigma = self._singular()
             return _linear(inputs, self.weight, self.bias, self.slope, u, v, sigma)
         with torch.autocast(inputs.device.type, enabled=False):
+            u, v, _ = self._singular()
             sigma = (u * torch.bmm(v, self.weight.mT)).sum(-1)  # now it follows the weights
         outputs = torch.bmm(inputs, self.weight.mT)
         kind, (count, rows, width) = outputs.dtype, outputs.shape
