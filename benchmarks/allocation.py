@@ -1,7 +1,7 @@
 """Which policy finds the best configurations soonest? Policies played against recorded curves.
 
     python -m benchmarks.allocation play TABLE [--workers 2 8] [--repeats 200] [--policies NAME...]
-                                    [--half judge] [--save FILE.json]
+                                    [--half judge] [--without-default] [--save FILE.json]
     python -m benchmarks.allocation show FILE.json       the table of what --save wrote
     python -m benchmarks.allocation forecast TABLE       where paused trials would have ended
     python -m benchmarks.allocation ranks TABLE          what the ranks at each report say of the end
@@ -17,7 +17,8 @@ several seeds has one of them by chance, and the search another seed.
 "0.1.0" is TPE with stopping ASHA and no start, as version 0.1.0 had it. "stock Ray" is Ray Tune's
 OptunaSearch with its ASHAScheduler, called as Tune calls them; it has no way to be told that another
 configuration than the proposed one was trained, so it takes the stand-in's values for the proposal's.
-The oracle trains the best configuration at once.
+The oracle trains the best configuration at once. With --without-default the default configuration is
+taken out of the table, so that to try it first is no luck.
 """
 
 from __future__ import annotations
@@ -115,12 +116,17 @@ HALVES = ("tune", "judge")
 class Table:
     """One recorded table.
 
+    Args:
+        name: of it.
+        default: whether it has the default configuration.
+
     Attributes:
+        label: what it is called in results.
         about: what it is, and what recorded it.
         spec: the study, without its data.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, default: bool = True) -> None:
         found = json.loads(gzip.decompress((TABLES / f"{name}.json.gz").read_bytes()))
         self.name, self.about, self.trials = name, found["about"], found["trials"]
         tree = yaml.safe_load(found["study"])
@@ -132,11 +138,15 @@ class Table:
         objective = self.spec.example().objective
         self.metric, self.goal = objective.metric, objective.towards
         self._paces = self._smoothed()
+        self._default = default
+        self.label = name if default else f"{name} without its default"
 
     def recording(self, half: str | None, seed: int | None) -> Recording:
         """The curves of a half; of configurations with several, the first or one by chance."""
         by_number: dict[int, list[dict[str, Any]]] = {}
         for trial in self.trials:
+            if trial["number"] == 0 and not self._default:
+                continue
             if half is None or trial["half"] in (half, "both"):
                 by_number.setdefault(trial["number"], []).append(trial)
         chance = random.Random(seed)
@@ -313,10 +323,10 @@ def oracle(table: Table, half: str, workers: int, seed: int) -> float:
 def play_all(args: argparse.Namespace) -> None:
     found = json.loads(args.save.read_text()) if args.save and args.save.exists() else []
     done = {(one["table"], one["half"], one["workers"], one["policy"]) for one in found}
-    table = Table(args.table)
+    table = Table(args.table, default=not args.without_default)
     for workers in args.workers:
         for name in ["oracle", *args.policies]:
-            if (args.table, args.half, workers, name) in done:
+            if (table.label, args.half, workers, name) in done:
                 continue
             begun = time.process_time()
             run: Callable[[int], float] = (
@@ -328,8 +338,8 @@ def play_all(args: argparse.Namespace) -> None:
             took = (time.process_time() - begun) / args.repeats
             low, middle, high = quartiles(times)
             told = f"{middle:.1f} [{low:.1f}, {high:.1f}]"
-            print(f"{args.table} {workers} {name}: {told}, {took:.2f} s a play", flush=True)
-            one = {"table": args.table, "half": args.half, "workers": workers, "policy": name}
+            print(f"{table.label} {workers} {name}: {told}, {took:.2f} s a play", flush=True)
+            one = {"table": table.label, "half": args.half, "workers": workers, "policy": name}
             found.append(one | {"times": [None if math.isinf(t) else round(t, 2) for t in times]})
             if args.save:
                 args.save.write_text(json.dumps(found))
@@ -447,6 +457,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, help="default: 200 to play, 20 to forecast")
     parser.add_argument("--policies", nargs="+", choices=POLICIES, default=USUAL)
     parser.add_argument("--half", choices=HALVES, default="judge")
+    parser.add_argument("--without-default", action="store_true")
     parser.add_argument("--save", type=Path)
     args = parser.parse_args()
     args.repeats = args.repeats or (20 if args.what == "forecast" else 200)
