@@ -46,10 +46,11 @@ SLOPE = 2
 Z80 = 1.2816
 """Standard deviations on either side that hold four fifths of a normal distribution."""
 
-WIDENED = 1.5
+WIDENED = 2.0
 """So many times the model's own deviation is what is told, since trials that go on are not like those
-that wait. Chosen so that the interval holds four ends of five on the tuning half of each recorded table
-(`python -m benchmarks.allocation forecast TABLE --half tune`).
+that wait. Chosen so that on the tuning half of each recorded table the interval holds four ends of
+five, with the sampler `curves` and at random (`python -m benchmarks.allocation forecast TABLE --half
+tune`).
 """
 
 Array = np.ndarray
