@@ -133,8 +133,8 @@ class Table:
         tree["search"]["start"] = None
         plan = Plan.model_validate({k: v for k, v in tree.items() if k in Plan.model_fields})
         space, _ = parse_space({k: v for k, v in tree.items() if k in TrialConfig.model_fields})
-        default = StartPoint("default", self.trials[0]["params"])
-        self.spec = StudySpec(plan, Space(space), start=(default,))
+        start = StartPoint("default", self.trials[0]["params"])
+        self.spec = StudySpec(plan, Space(space), start=(start,))
         objective = self.spec.example().objective
         self.metric, self.goal = objective.metric, objective.towards
         self._paces = self._smoothed()
