@@ -43,7 +43,7 @@ from gansearch.search.forecast import Prediction
 from gansearch.search.halving import Asha
 from gansearch.search.pruners import GO_ON, Decision, Pruner, Verdict
 from gansearch.search.recording import Curve, Recording
-from gansearch.search.replay import NEAR, quartiles, ranks_of, spearman
+from gansearch.search.replay import FEW, NEAR, quartiles, ranks_of, spearman
 from gansearch.search.simulation import Simulation, Source, StandIns, within
 from gansearch.study.axes import Float, Int
 from gansearch.study.config import TrialConfig
@@ -390,17 +390,26 @@ def _ratio(times: dict[Any, list[float]], table: str, workers: int, over: str, u
 
 
 class Watched(Asha):
-    """Second chances, taking down what it predicts of each trial that comes to a rung."""
+    """Second chances, taking down what it predicts of each trial that comes to a rung, and how it then
+    ranks those that have come there: by what they have, and by the forecast.
+    """
 
     def __init__(self, config: TrialConfig) -> None:
         super().__init__(config, second_chances=True)
         self.said: list[tuple[TrialRecord, Prediction]] = []
+        self.ranked: list[tuple[int, dict[int, float], dict[int, float]]] = []
 
     def judge(self, trial: TrialRecord, report: Report) -> Verdict:
         verdict = super().judge(trial, report)
+        rung = self.rungs.get(report.step)
+        if rung is None or report.outcome is not None:
+            return verdict
         predicted = self._forecast.of(trial.number)
-        if predicted and predicted.whole and report.outcome is None and report.step in self.rungs:
+        if predicted and predicted.whole:
             self.said.append((trial, predicted))
+        if rung.foreseen and len(rung) >= FEW:
+            now = {number: -reward for number, reward in rung.worth.items()}
+            self.ranked.append((report.step, now, self._forecast.ends(rung.worth)))
         return verdict
 
 
@@ -408,27 +417,38 @@ def forecast(args: argparse.Namespace) -> None:
     """Predictions at rungs against what came, over whole plays."""
     table = Table(args.table)
     rows: dict[int, list[tuple[float, ...]]] = {}
+    agreed: dict[int, list[tuple[float, float]]] = {}
     for seed in range(args.repeats):
         recording = table.recording(args.half, seed)
-        ends = {str(c.point): recording.best_of([i]) for i, c in enumerate(recording.curves)}
+        by_point = {str(c.point): recording.best_of([i]) for i, c in enumerate(recording.curves)}
         study = table.study(OURS, seed, args.half)
         pruner = Watched(study.example())
-        Simulation(study, StandIns(study, recording), recording, workers=2, pruner=pruner).run()
+        source = StandIns(study, recording)
+        played = Simulation(study, source, recording, workers=2, pruner=pruner).run()
+        ends = {trial.number: by_point[str(trial.params)] for trial in played.trials}
         for trial, said in pruner.said:
-            end, best = ends[str(trial.params)], trial.best(table.metric, table.goal)
-            if best and math.isfinite(end):
-                values = (best.value, said.value, said.low, said.high, end)
+            best = trial.best(table.metric, table.goal)
+            if best and math.isfinite(ends[trial.number]):
+                values = (best.value, said.value, said.low, said.high, ends[trial.number])
                 rows.setdefault(trial.step, []).append(tuple(cost(v, table.goal) for v in values))
+        for step, now, foreseen in pruner.ranked:
+            known = [number for number in now if math.isfinite(ends[number])]
+            end = np.array([cost(ends[number], table.goal) for number in known])
+            pair = (spearman(np.array([by[n] for n in known]), end) for by in (now, foreseen))
+            agreed.setdefault(step, []).append(tuple(pair))
     print(f"{table.name}, {args.half}, {args.repeats} plays")
     heads = ["rung", "predictions", "within 80 %", "so much wider it would be 80 %"]
-    print(f"| {' | '.join(heads)} | rank correlation with the end: now / predicted |")
+    print(
+        f"| {' | '.join(heads)} | rank correlation of a rung's trials with their ends: now / foreseen |"
+    )
     print("|---|---|---|---|---|")
     for step, found in sorted(rows.items()):
-        now, middle, low, high, end = np.array(found).T
+        _, middle, low, high, end = np.array(found).T
         held = np.mean((low <= end) & (end <= high))
         logs = np.log if np.array(found).min() > 0 else np.asarray
         misses = np.abs(logs(end) - logs(middle)) / (logs(middle) - logs(low))
-        ranks = f"{spearman(now, end):.2f} / {spearman(middle, end):.2f}"
+        now, foreseen = np.nanmean(np.array(agreed.get(step, [(math.nan, math.nan)])), axis=0)
+        ranks = f"{now:.2f} / {foreseen:.2f}"
         print(f"| {step} | {len(found)} | {held:.0%} | {np.quantile(misses, 0.8):.2f} | {ranks} |")
 
 
