@@ -20,7 +20,7 @@ from gansearch.metrics.contract import Activations, Weights
 
 DIGITS = 10
 SHOWN = 30_000
-"""Channels on which the classifier is trained, at most: stacked images repeat those of their source."""
+"""Channels that are looked at for the classifier's training, at most."""
 
 
 class Channels:
@@ -72,7 +72,11 @@ def stacked(data: DataSet) -> int:
 
 
 def channels_of(data: DataSet) -> ImageData:
-    """The channels of stacked digits as images of one digit each, with their classes."""
+    """The channels of stacked digits as images of one digit each, with their classes.
+
+    Each is there once, however many images it lies in, so that the classifier's accuracy is of digits
+    that it has not seen.
+    """
     count = stacked(data)
     assert isinstance(data, ImageData)
     assert data.labels is not None
@@ -80,6 +84,7 @@ def channels_of(data: DataSet) -> ImageData:
     places = DIGITS ** np.arange(count)[::-1]
     labels = (data.labels[rows, None] // places) % DIGITS
     images = data.images[rows, :count].reshape(-1, 1, *data.images.shape[2:])
-    return ImageData(
-        f"{data.name} channels", data.split, np.ascontiguousarray(images), labels.ravel(), DIGITS
-    )
+    seen = [image.tobytes() for image in images]
+    first = {image: place for place, image in reversed(list(enumerate(seen)))}
+    once = np.sort(np.fromiter(first.values(), np.int64))
+    return ImageData(f"{data.name} channels", data.split, images[once], labels.ravel()[once], DIGITS)

@@ -52,14 +52,16 @@ def hundred():
     return stacked_mnist(Path(), "train", None, digits=2, samples=3_000, source="digits")
 
 
-def test_channels_are_digits(hundred):
+def test_channels_are_digits_each_once(hundred):
     single = channels_of(hundred)
     assert single.images.shape[1:] == (1, 8, 8)
-    np.testing.assert_array_equal(single.images[2 * 7 + 1, 0], hundred.images[7, 1])
-    assert single.labels[2 * 7 : 2 * 7 + 2].tolist() == [
-        hundred.labels[7] // 10,
-        hundred.labels[7] % 10,
-    ]
+    np.testing.assert_array_equal(single.images[0, 0], hundred.images[0, 0])
+    np.testing.assert_array_equal(single.images[1, 0], hundred.images[0, 1])
+    assert len({image.tobytes() for image in single.images}) == len(single.images) < 1600
+    own = {i.tobytes(): label for i, label in zip(single.images, single.labels, strict=True)}
+    for row in (0, 7, 777):
+        assert own[hundred.images[row, 0].tobytes()] == hundred.labels[row] // 10
+        assert own[hundred.images[row, 1].tobytes()] == hundred.labels[row] % 10
 
 
 def test_real_samples_have_all_modes_and_one_mode_is_told(hundred, tmp_path):
@@ -67,7 +69,7 @@ def test_real_samples_have_all_modes_and_one_mode_is_told(hundred, tmp_path):
     known = prepare(metrics, hundred, cache_dir=tmp_path, samples=2600)
     origin = known.origin["class_modes"]
     assert origin["features"] == "digits"
-    assert origin["features_accuracy"] > 0.97
+    assert origin["features_accuracy"] > 0.95
     assert origin["floor"]["value"] == 100
     evaluator = Evaluator(known)
     real = torch.from_numpy(hundred.images)
