@@ -31,6 +31,7 @@ from gansearch.metrics.contract import (
 )
 from gansearch.metrics.door import check_metric
 from gansearch.metrics.floors import Shown, floors
+from gansearch.metrics.frechet import FrechetDistance
 from gansearch.metrics.passes import of_real, passes, values_of
 
 GLANCE = 2  # real images shown to the metrics that do not compare with real ones
@@ -270,6 +271,13 @@ class Evaluator:
             name, metric = next(iter(group.items()))
             found |= values_of(group, seen[metric.features], self._real[name])
         return {name: found[name] for name in self._metrics}
+
+    def scale(self, name: str) -> float:
+        """What a Frechet distance's values are to be compared with: the variance of the real samples in
+        its features, which a generator of one single sample has at least. 0 for any other metric.
+        """
+        metric = self._metrics.get(name)
+        return float(self._real[name]["trace"]) if isinstance(metric, FrechetDistance) else 0.0
 
     def provenance(self, fake_samples: int, *, ema: bool) -> dict[str, dict[str, Any]]:
         """Per metric, what its value was made of.

@@ -345,8 +345,9 @@ class Collapsed(Section):
             generator does not hear its noise.
         min_diversity: the same share; below it modes are lost, where it has been above it.
         worsening: an objective to be minimised has grown to this multiple of the trial's best
-            (to be maximised: shrunk by it), and by more than twice its usual ups and downs, over 6 %
-            of the budget; only for metrics that cannot be negative.
+            (to be maximised: shrunk by it, from 0.02 or more), and by more than twice its usual ups
+            and downs, over 6 % of the budget; a Frechet distance by more than 3 % of the real
+            samples' variance, too. Only for metrics that cannot be negative.
         warmup: share of the budget in which nothing is called a collapse.
         patience: reports in a row that must show it.
     """

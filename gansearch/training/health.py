@@ -108,6 +108,14 @@ NOISE = 2.0
 """A worsening counts where it is more than so many times what is usual between two reports."""
 
 
+SLIGHT = 0.03
+"""A distance that has grown by less than this share of the real samples' own variance has lost no mode:
+near 0 its ups and downs double it."""
+
+NOTHING = 0.02
+"""An objective to be maximised has nothing to lose below this: all that there are can reach 1."""
+
+
 class Collapse:
     """Lost modes: hardly any variety left, or an objective far worse than it has been.
 
@@ -116,9 +124,16 @@ class Collapse:
     """
 
     def __init__(
-        self, options: Collapsed, metric: str, goal: Goal, budget: int, noun: str = "image"
+        self,
+        options: Collapsed,
+        metric: str,
+        goal: Goal,
+        budget: int,
+        noun: str = "image",
+        scale: float = 0.0,
     ) -> None:
         self.options, self.noun = options, noun
+        self.slight = SLIGHT * scale
         self.metric = metric
         self.goal = goal
         warmup = options.warmup * budget
@@ -157,9 +172,13 @@ class Collapse:
 
     def _worsened(self, value: float) -> str:
         factor, best = self.options.worsening, self.best
-        if factor is None or best is None or best <= 0 or not math.isfinite(value):
+        if factor is None or best is None or not math.isfinite(value):
             return ""
-        if not worse_by(value, best, factor, self.goal) or abs(value - best) <= NOISE * self.noise:
+        if best <= (0 if self.goal == "min" else NOTHING) or not worse_by(
+            value, best, factor, self.goal
+        ):
+            return ""
+        if abs(value - best) <= max(NOISE * self.noise, self.slight):
             return ""
         return f"{self.metric} went from {best:.4g} to {value:.4g}"
 
@@ -245,9 +264,10 @@ class Health:
     Args:
         config: of the trial.
         noun: what its samples are called, for reasons in words.
+        scale: of its objective, a Frechet distance: the real samples' variance; 0 of any other.
     """
 
-    def __init__(self, config: TrialConfig, noun: str = "image") -> None:
+    def __init__(self, config: TrialConfig, noun: str = "image", scale: float = 0.0) -> None:
         health, steps = config.health, config.budget.steps
         goal = config.objective.towards
         self.rules: list[Rule] = []
@@ -255,7 +275,8 @@ class Health:
         if health.diverged:
             self.rules.append(Divergence(health.diverged, CODERS if variational else NETWORKS))
         if health.collapsed:
-            self.rules.append(Collapse(health.collapsed, config.objective.metric, goal, steps, noun))
+            metric = config.objective.metric
+            self.rules.append(Collapse(health.collapsed, metric, goal, steps, noun, scale))
         if health.stalled and not variational:  # of its two networks none can win
             self.rules.append(Stall(health.stalled, config.objective.metric, goal, steps, noun))
 

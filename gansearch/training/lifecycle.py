@@ -123,7 +123,7 @@ class Training(ABC):
         self._momenta = batch_norm_momenta(self.generator)
         self._evaluator = Evaluator(reference, device=str(self.device))
         self._final = reference.final if config.evaluation.final else None
-        self._health = Health(config, self.domain.noun)
+        self._health = self._rules()
         self._start_scale = {
             "d": weight_scale(self.discriminator),
             "g": weight_scale(self.generator),
@@ -330,8 +330,13 @@ class Training(ABC):
         self._load_own(state)
         self._random.load(state["random"])
         self._best = state.get("best", {})
-        self._health = Health(self.config, self.domain.noun)
+        self._health = self._rules()
         self._health.replay(self.reports)
+
+    def _rules(self) -> Health:
+        """The health rules, which have seen nothing yet."""
+        scale = self._evaluator.scale(self.config.objective.metric)
+        return Health(self.config, self.domain.noun, scale)
 
     # What a kind of training has of its own
 

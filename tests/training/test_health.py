@@ -183,6 +183,28 @@ def test_worsening_knows_which_way_is_up():
     assert judge(upwards, curve(is_classifier=late(8.0, 5, 1.0))) is None
 
 
+def test_a_distance_near_0_may_double():
+    """Beside the real samples' variance, 1 here, a thousandth and five of them are the same."""
+    near = [0.5, 0.001, 0.005, 0.006, 0.005, 0.006, 0.007, 0.006, 0.005, 0.006]
+    far = near[:4] + [0.5] * 6
+
+    def stopped(values, scale):
+        health = Health(config(), "point", scale)
+        verdicts = [health.observe(report) for report in curve(fd_classifier=values)]
+        return any(verdict.outcome for verdict in verdicts)
+
+    assert not stopped(near, 1.0)
+    assert stopped(near, 0.0), "where no scale is known, ratios alone count"
+    assert stopped(far, 1.0)
+
+
+def test_an_objective_to_be_maximised_that_never_was_anything_has_nothing_to_lose():
+    upwards = config(objective={"metric": "mode_overlap", "goal": "max"})
+    hardly = [0.003, 0.002, 0.003, 0.0, 0.0, 0.0, 0.0, 0.001, 0.0, 0.0]
+    assert judge(upwards, curve(mode_overlap=hardly)) is None
+    assert judge(upwards, curve(mode_overlap=[10 * x for x in hardly]))[1] is Outcome.COLLAPSED
+
+
 @pytest.mark.parametrize("cut", range(1, 8))
 def test_rules_shown_a_curve_again_go_on_where_they_were(cut):
     reports = list(curve(diversity=late(0.01, 6, 0.8)))

@@ -1,0 +1,318 @@
+"""Do the health rules know which trainings lose their modes? A confusion matrix against the truth.
+
+    python -m benchmarks.lost_modes [--half judge]           replays the recorded curves: seconds
+    python -m benchmarks.lost_modes --record OUT.json.gz     trains them again: minutes of one core
+
+Small trainings of mixed health, without health rules, on the ring of 8 Gaussians, the grid of 25 and
+pairs of stacked digits (100 modes), twenty reports each. At each report 2,500 samples say which modes
+are kept: those with at least a tenth of the samples that are their due (a sample is of the nearest
+Gaussian, or of the classifier's class). How good a sample is is another question. Of a training's
+kept modes, as medians of three neighbouring reports, the truth is
+
+- `lost`: at the end no more than half of the most that it kept,
+- `few`: never more than a quarter of all,
+- `healthy`: at the end at least 80 % of the most that it kept, and at least a half of all,
+- `between` the rest, of which nothing is demanded, and `non-finite` what ended so.
+
+The rules are asked afterwards, on what they read in a study: the objective (`mode_overlap` or `fd_raw`
+of points, `fd_classifier` of digits) and what every report holds. Halves are by configuration, in
+turns: what is changed in the rules is chosen on `tune`, and `judge` says how well it does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+MATERIAL = Path(__file__).parent / "material" / "modes.json.gz"
+REPORTS = 20
+SAMPLES = 2500
+DUE = 0.1
+"""Of the samples that are a mode's due, the share with which it is kept."""
+
+Tree = dict[str, Any]
+MODES = {"ring": 8, "grid": 25, "stacked": 100}
+OBJECTIVES = {
+    "ring": {"mode_overlap": "max", "fd_raw": "min"},
+    "grid": {"mode_overlap": "max", "fd_raw": "min"},
+    "stacked": {"fd_classifier": "min"},
+}
+VERDICTS = ("completed", "collapsed", "stalled", "diverged")
+TRUTHS = ("healthy", "between", "few", "lost", "non-finite")
+
+
+def rates(generator: float, discriminator: float | None = None, beta1: float = 0.5) -> Tree:
+    sides = {"generator": generator, "discriminator": discriminator or generator}
+    return {"optimizer": {side: {"lr": lr, "beta1": beta1} for side, lr in sides.items()}}
+
+
+def loss(name: str, penalty: str | None = None, **options: Any) -> Tree:
+    return {"loss": {"name": name} | ({"penalty": {"name": penalty} | options} if penalty else {})}
+
+
+CHANGES: dict[str, Tree] = {
+    "usual": rates(1e-3),
+    "r1, rates 1e-3": loss("non-saturating", "r1", weight=0.1) | rates(1e-3),
+    "wasserstein alone, rates 1e-3": loss("wasserstein") | rates(1e-3),
+    "rates 5e-3": rates(5e-3),
+    "hinge, rates 5e-3": loss("hinge") | rates(5e-3),
+    "wgan-gp": loss("wasserstein", "gradient-penalty", weight=1) | rates(2e-3),
+    "momentum .9, rates 2e-3": rates(2e-3, beta1=0.9),
+    "wasserstein alone, rates 3e-3": loss("wasserstein") | rates(3e-3),
+    "r1, rates 1e-2": loss("non-saturating", "r1", weight=0.1) | rates(1e-2),
+    "generator 5e-3": rates(5e-3, 5e-4),
+    "hinge": loss("hinge") | rates(1e-3),
+    "discriminator 5e-3": rates(2e-4, 5e-3),
+    "least squares, rates 2e-3": loss("least-squares") | rates(2e-3),
+    "rates 2e-2": rates(2e-2),
+    "minimax, rates 2e-3": loss("minimax") | rates(2e-3),
+    "wgan-gp, weak": loss("wasserstein", "gradient-penalty", weight=0.01) | rates(2e-3),
+    "r1, rates 5e-3": loss("non-saturating", "r1", weight=0.1) | rates(5e-3),
+    "wgan-gp, momentum .9": loss("wasserstein", "gradient-penalty", weight=1) | rates(5e-3, beta1=0.9),
+    "two rates": rates(1e-3, 4e-3),
+    "generator 2e-2": rates(2e-2, 1e-3),
+    "r1, little": loss("non-saturating", "r1", weight=0.001) | rates(2e-3),
+    "wasserstein alone, momentum .9": loss("wasserstein") | rates(1e-3, beta1=0.9),
+    "rates 1e-2": rates(1e-2),
+    "minimax, rates 1e-2": loss("minimax") | rates(1e-2),
+}
+"""What differs from the base; the name is the configuration's."""
+
+
+def base(kind: str) -> Tree:
+    points = kind in ("ring", "grid")
+    network = {"name": "mlp", "depth": 2, "width": 128 if kind == "ring" else 64, "norm": "none"}
+    steps = {"ring": 1600, "grid": 1600, "stacked": 1200}[kind]
+    stacked = {"name": "stacked-mnist", "source": "digits", "digits": 2, "samples": 20_000}
+    metrics = ["mode_overlap", "fd_raw"] if points else ["fd_classifier"]
+    return {
+        "data": {"name": kind} if points else stacked,
+        "generator": network,
+        "discriminator": network,
+        "latent_size": 2 if points else 32,
+        "batch_size": 128 if kind == "ring" else 64,
+        "ema": 0.99,
+        "budget": {"steps": steps, "report_every": steps // REPORTS},
+        "evaluation": {"metrics": metrics, "samples": 1000, "real_samples": 2000},
+        "objective": {"metric": metrics[0], "goal": OBJECTIVES[kind][metrics[0]]},
+        "health": {"diverged": False, "collapsed": False, "stalled": False},
+    }
+
+
+def half(kind: str, name: str) -> str:
+    """`tune` or `judge`: by the configuration, in turns."""
+    return ("tune", "judge")[(list(CHANGES).index(name) + list(MODES).index(kind)) % 2]
+
+
+class Training:
+    """One of them, and its curve so far: a list for each column."""
+
+    def __init__(self, kind: str, name: str, data: Any, places: Any, tell: Any, reference: Any) -> None:
+        from gansearch.study.config import TrialConfig  # noqa: PLC0415
+        from gansearch.training.prepare import prepare  # noqa: PLC0415
+        from gansearch.training.trainer import Trainer  # noqa: PLC0415
+        from gansearch.training.validation import complete  # noqa: PLC0415
+
+        self.kind, self.name, self._tell = kind, name, tell
+        tree = base(kind) | {"seed": list(CHANGES).index(name)}
+        for key, value in CHANGES[name].items():
+            tree[key] = tree[key] | value if key in ("generator", "discriminator") else value
+        self.config, mistakes = complete(TrialConfig.model_validate(tree), data.domain)
+        if mistakes:
+            raise ValueError(f"{kind}, {name}: {mistakes}")
+        self.reference = reference or prepare(self.config, data, places)
+        self.trainer = Trainer(self.config, data, self.reference)
+        self.columns: dict[str, list[float]] = {"step": [], "kept": []}
+
+    def note(self, report: Any) -> None:
+        """Write down a report, and which modes are kept."""
+        from gansearch.training.sampling import EVALUATION_SEED  # noqa: PLC0415
+
+        samples = self.trainer.generate(SAMPLES, self.config.seed + EVALUATION_SEED)
+        self.columns["step"].append(report.step)
+        self.columns["kept"].append(kept(self.kind, self._tell(samples)))
+        for key, value in report.metrics.items():
+            if key not in ("images_per_second", "lanes"):
+                self.columns.setdefault(key, []).append(float(f"{value:.4g}"))
+
+    @property
+    def over(self) -> bool:
+        return bool(self.trainer.finished or -1 in self.columns["kept"])
+
+    def curve(self) -> Tree:
+        part: Tree = {"kind": self.kind, "name": self.name, "half": half(self.kind, self.name)}
+        scales = {name: self.trainer._evaluator.scale(name) for name in OBJECTIVES[self.kind]}
+        part |= {"steps": self.config.budget.steps, "scales": scales}
+        return part | {"columns": self.columns}
+
+
+def record(kind: str, names: list[str]) -> Iterator[Tree]:
+    """Train, those of one shape as one; the curves."""
+    from gansearch.data.load import load  # noqa: PLC0415
+    from gansearch.metrics.reference import Evaluator  # noqa: PLC0415
+    from gansearch.study.config import TrialConfig  # noqa: PLC0415
+    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
+    from gansearch.training.stacked.shape import shape_of, why_alone  # noqa: PLC0415
+
+    places, part = LocalPaths.of_environment(), TrialConfig.model_validate(base(kind)).data
+    data = load(part.name, part.options, root=places.data, split="train", image_size=part.image_size)
+    (tell,) = Evaluator(telling(data, places.cache))._extractors.values()
+    groups: dict[str, list[Training]] = {}
+    reference = None  # of the first, and then of all: they are measured by the same
+    for name in names:
+        training = Training(kind, name, data, places, tell, reference)
+        reference = training.reference
+        alone = why_alone(training.config)
+        groups.setdefault(alone + name if alone else shape_of(training.config), []).append(training)
+    for group in groups.values():
+        if len(group) == 1:
+            while not group[0].over:
+                group[0].note(group[0].trainer.advance())
+        else:
+            together(group)
+        yield from (training.curve() for training in group)
+
+
+def together(group: list[Training]) -> None:
+    """Train to the end, one step of all at a time; one that is no longer finite leaves the others."""
+    from gansearch.training.stacked.step import Lanes  # noqa: PLC0415
+
+    left, lanes = list(group), None
+    while left:
+        lanes = Lanes([training.trainer for training in left], lanes)
+        while not any(training.over for training in left):
+            for number in lanes.train():
+                left[number].note(lanes.report(number))
+        left = [training for training in left if not training.over]
+
+
+def telling(data: Any, cache: Path) -> Any:
+    """The reference of a metric whose extractor tells the modes apart."""
+    from gansearch.metrics.reference import prepare  # noqa: PLC0415
+
+    metric = "is_classifier" if data.domain.kind == "images" else "modes"
+    return prepare([(metric, {})], data, cache_dir=cache)
+
+
+def kept(kind: str, seen: Any) -> int:
+    """The modes with at least a tenth of the samples that are their due; -1 if not finite."""
+    import torch  # noqa: PLC0415
+
+    if not torch.isfinite(seen.features).all():
+        return -1
+    modes = seen.probabilities.argmax(1) if kind == "stacked" else seen.features.argmin(1)
+    met = torch.bincount(modes, minlength=MODES[kind])
+    return int((met >= DUE * SAMPLES / MODES[kind]).sum())
+
+
+def truth(curve: Tree) -> str:
+    counts = curve["columns"]["kept"]
+    if counts[-1] < 0:
+        return "non-finite"
+    smooth = [median(counts[i : i + 3]) for i in range(len(counts) - 2)]
+    most, last, every = max(smooth), smooth[-1], MODES[curve["kind"]]
+    if most <= every / 4:
+        return "few"
+    if last <= most / 2:
+        return "lost"
+    return "healthy" if last >= 0.8 * most and last >= every / 2 else "between"
+
+
+def verdict(curve: Tree, objective: str, goal: str) -> tuple[str, int | None, str]:
+    """The outcome that the rules give a curve, at which report, and why."""
+    from gansearch.study.config import TrialConfig  # noqa: PLC0415
+    from gansearch.study.records import Report  # noqa: PLC0415
+    from gansearch.training.health import Health  # noqa: PLC0415
+
+    steps, columns = curve["steps"], curve["columns"]
+    tree = {
+        "budget": {"steps": steps, "report_every": steps // REPORTS},
+        "objective": {"metric": objective, "goal": goal},
+    }
+    scale = curve.get("scales", {}).get(objective, 0.0)
+    health = Health(TrialConfig.model_validate(tree), "point", scale)
+    for i, step in enumerate(columns["step"]):
+        metrics = {key: float(values[i]) for key, values in columns.items()}
+        found = health.observe(Report(step, 0, 0.0, metrics, 0.0))
+        if found.outcome:
+            return str(found.outcome), i, found.reason
+    return "completed", None, ""
+
+
+def table(curves: list[Tree], every: bool) -> None:
+    counts: Counter[tuple[str, str]] = Counter()
+    for curve in curves:
+        true = truth(curve)
+        for objective, goal in OBJECTIVES[curve["kind"]].items():
+            said, at, why = verdict(curve, objective, goal)
+            counts[true, said] += 1
+            if every:
+                path = " ".join(map(str, curve["columns"]["kept"]))
+                where = f"{curve['kind']}, {curve['name']}, {objective}"
+                print(f"{true:10} {said:10} {at!s:4} {where}: {path} {why}")
+    print(f"| truth | {' | '.join(VERDICTS)} |\n|---{'|---' * len(VERDICTS)}|")
+    for true in TRUTHS:
+        print(f"| {true} | {' | '.join(str(counts[true, said]) for said in VERDICTS)} |")
+    healthy = sum(counts["healthy", said] for said in VERDICTS)
+    lost = sum(counts["lost", said] for said in VERDICTS)
+    stopped = healthy - counts["healthy", "completed"]
+    print(f"\nhealthy and stopped: {stopped} of {healthy} ({share(stopped, healthy)})")
+    named = counts["lost", "collapsed"]
+    print(f"lost and named: {named} of {lost} ({share(named, lost)})\n")
+
+
+def share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "none"
+
+
+def read(path: Path) -> list[Tree]:
+    with gzip.open(path, "rt") as file:
+        found: list[Tree] = json.load(file)
+    return found
+
+
+def write(curves: list[Tree], path: Path) -> None:
+    with gzip.GzipFile(path, "wb", mtime=0) as file:
+        file.write(json.dumps(curves).encode())
+
+
+def record_all(path: Path, kinds: list[str]) -> None:
+    """Train what is not in the file already."""
+    import torch  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    curves = read(path) if path.exists() else []
+    done = {(curve["kind"], curve["name"]) for curve in curves}
+    for kind in kinds:
+        for curve in record(kind, [name for name in CHANGES if (kind, name) not in done]):
+            curves.append(curve)
+            write(curves, path)
+            print(kind, curve["name"], truth(curve), curve["columns"]["kept"], flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--half", choices=("tune", "judge"), help="only this one")
+    parser.add_argument("--every", action="store_true", help="a line for every curve, too")
+    parser.add_argument("--curves", type=Path, default=MATERIAL)
+    parser.add_argument("--record", type=Path, metavar="OUT", help="train, and write the curves there")
+    parser.add_argument("--kinds", nargs="+", choices=[*MODES], default=[*MODES], help="of --record")
+    args = parser.parse_args()
+    if args.record:
+        record_all(args.record, args.kinds)
+        return
+    curves = read(args.curves)
+    for part in [args.half] if args.half else ["tune", "judge"]:
+        mine = [curve for curve in curves if curve["half"] == part]
+        print(f"{part}: {len(mine)} trainings, points under two objectives each\n")
+        table(mine, args.every)
+
+
+if __name__ == "__main__":
+    main()
