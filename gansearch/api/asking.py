@@ -103,8 +103,11 @@ def apart(study: Study) -> list[str]:
     """
     from gansearch.training.apart import apart as lines_of  # noqa: PLC0415
 
-    ways = study.spec.space.each_option()
-    return lines_of([study.spec.trial(0, way) for way in ways], study.spec.plan.resources)
+    plan, ways = study.spec.plan, study.spec.space.each_option()
+    resources = plan.resources
+    if plan.stability is None:  # then `auto` is one
+        resources = resources.model_copy(update={"lanes": resources.carried})
+    return lines_of([study.spec.trial(0, way) for way in ways], resources)
 
 
 def lacking(study: Study) -> list[str]:

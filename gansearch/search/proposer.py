@@ -100,7 +100,7 @@ class Proposer:
         """Why no more trials are to begin; empty while they are. See `Ending.judge`."""
         return self._ending.judge(records, number)
 
-    def propose(self, number: int) -> TrialRecord:
+    def propose(self, number: int, beside: str | None = None) -> TrialRecord:  # noqa: ARG002
         """The trial of the next free number, new in the journal.
 
         Raises:

@@ -193,7 +193,8 @@ class Resources(Section):
         lanes: trials that a worker carries at a time; fewer where few are left for all workers. Those
             of one architecture train as one, several times as fast where networks are small, all others
             in turn; each is, up to rounding, what it would be alone. `auto`: one in the search; in the
-            repetitions on fresh seeds as many as are measured to be fastest, on this machine, if any.
+            repetitions on fresh seeds as many as are measured to be fastest, on this machine, if any,
+            and one where the configuration is `deterministic`.
         compile: have the step of each training compiled, on a GPU as one graph of kernels: several
             times as fast where networks are small, with the same numbers up to rounding. It takes half
             a minute for each architecture, once, and on a CPU a C++ compiler.
@@ -206,7 +207,7 @@ class Resources(Section):
 
     cpus: Positive = 1
     gpus: Annotated[float, Field(ge=0)] = 0.0
-    lanes: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = 1
+    lanes: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     compile: bool = False
     retries: Annotated[int, Field(ge=0)] = 2
     halve_batch: Annotated[int, Field(ge=0, le=16)] = 0

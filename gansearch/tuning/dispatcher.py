@@ -188,7 +188,7 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
         """
         begin = []
         while len(load.numbers) < self._share() and self._may_take(trial):
-            record = self._next()
+            record = self._next(load)
             load.numbers.append(record.number)
             # As text: it is shorter, and read where it is needed.
             alone = self._deaths.has(record.number, record.step)
@@ -197,11 +197,12 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
             trial.temporary_state.ray_actor.tell.remote(begin, stop)
         load.due = load.suspects()
 
-    def _next(self) -> TrialRecord:
-        """Whom a free place goes to."""
+    def _next(self, load: Load) -> TrialRecord:
+        """Whom a free place beside a worker's trials goes to."""
         wakes = [] if self._ledger.unstarted else self._pruning.wakes(1)
         if not wakes:
-            return self._ledger.next()
+            carried = [self._ledger.records[number].configuration for number in load.numbers]
+            return self._ledger.next(["", *carried][-1] if self._lanes > 1 else None)
         record = self._ledger.wake(wakes[0].number, wakes[0].reason)
         self._on_move(record.number)
         return record

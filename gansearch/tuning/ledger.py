@@ -43,8 +43,12 @@ class Source(Protocol):
         """How many there are to be."""
         ...
 
-    def propose(self, number: int) -> TrialRecord:
-        """The trial of the next free number, new in the journal."""
+    def propose(self, number: int, beside: str | None = None) -> TrialRecord:
+        """The trial of the next free number, new in the journal.
+
+        `beside`: the configuration of the trials with which it may be trained as one, empty where it
+        is the first of them; None: it is trained alone.
+        """
         ...
 
     def ended(self, number: int) -> None:
@@ -135,12 +139,18 @@ class Ledger:
         """Trials that wait for a second chance, by number."""
         return list(self._paused)
 
-    def next(self) -> TrialRecord:
-        """Start a trial: one that was left unfinished, else a new proposal."""
+    def next(self, beside: str | None = None) -> TrialRecord:
+        """Start a trial: one that was left unfinished, else a new proposal.
+
+        `beside`: see `Source`.
+        """
         if self._unstarted:
-            record = self.records[self._unstarted.popleft()]
+            alike = (n for n in self._unstarted if self.records[n].configuration == beside)
+            number = next(alike, self._unstarted[0])
+            self._unstarted.remove(number)
+            record = self.records[number]
         else:
-            record = self.source.propose(len(self.records))
+            record = self.source.propose(len(self.records), beside)
         self.records[record.number] = record
         self.live.add(record.number)
         self._show(record)

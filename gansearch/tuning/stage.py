@@ -27,7 +27,7 @@ from gansearch.tuning.mirroring import close_tracker, open_tracker
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.progress import Progress
 from gansearch.tuning.together import together
-from gansearch.tuning.where import Where
+from gansearch.tuning.where import TRAINER, Where
 
 UNPRUNED = Pruner(name="none")
 
@@ -95,6 +95,7 @@ def run_trials(
         where.paths.cache,
         _slots(stage)(),
         stage.console,
+        own=where.trainer == TRAINER,
     )
     resources = resources.model_copy(update={"lanes": lanes})
     plan = stage.spec.plan.model_copy(update={"resources": resources})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from gansearch.study.config import TrialConfig
 from gansearch.study.plan import Resources
 from gansearch.study.roster import Roster
 
+AT_ONCE, PATIENCE = 4, 60.0
+"""Processes that measure at once, at most, and seconds that they are waited for."""
+
 
 def together(
     resources: Resources,
@@ -22,6 +26,8 @@ def together(
     cache: Path,
     workers: int,
     console: Console,
+    *,
+    own: bool = True,
 ) -> tuple[int, dict[str, int] | None]:
     """Trials to a worker at most; and shape -> in how many lanes it is fastest, None: not measured.
 
@@ -37,13 +43,19 @@ def together(
         cache: where what is measured is kept, on the node that measures.
         workers: how many there may be.
         console: where it is told.
+        own: whether trials are trained by `Trainer`: of others' trainers nothing can be measured.
     """
     if resources.lanes != "auto":
         return resources.lanes, None
-    if not roster.entries or (resources.compile and not resources.gpus):
+    if not own or not roster.entries or (resources.compile and not resources.gpus):
         return 1, {}
     configs = [TrialConfig.model_validate(candidate.config) for candidate in roster.candidates]
-    chosen = _measured(resources, configs, data, reference, cache)
+    entries = Counter(label for label, _ in roster.entries)
+    steps = [
+        config.budget.steps * entries[candidate.label] / max(workers, 1)
+        for config, candidate in zip(configs, roster.candidates, strict=True)
+    ]
+    chosen = _measured(resources, configs, steps, data, reference, cache, workers)
     most = math.ceil(len(roster.entries) / max(workers, 1))
     lanes = min(max(chosen.values(), default=1), most)
     if lanes > 1:
@@ -53,9 +65,17 @@ def together(
 
 
 def _measured(
-    resources: Resources, configs: Sequence[TrialConfig], data: Any, reference: Any, cache: Path
+    resources: Resources,
+    configs: Sequence[TrialConfig],
+    steps: Sequence[float],
+    data: Any,
+    reference: Any,
+    cache: Path,
+    workers: int,
 ) -> dict[str, int]:
-    """What `choose` finds, on a node that has what a worker needs."""
+    """What `choose` finds where as many processes as there are workers ask at once: they share caches
+    and memory, as the workers will. The least that any of them finds is taken.
+    """
     import ray  # noqa: PLC0415  only where there is something to measure
 
     from gansearch.training.stacked.choice import choose  # noqa: PLC0415  loads torch
@@ -63,6 +83,12 @@ def _measured(
     device = "cuda" if resources.gpus else "cpu"
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(choose)
     threads = resources.cpus
-    measured = task.remote(configs, data, reference, cache=cache, device=device, threads=threads)
-    chosen: dict[str, int] = ray.get(measured)
-    return chosen
+    asked = [
+        task.remote(configs, steps, data, reference, cache=cache, device=device, threads=threads)
+        for _ in range(min(max(workers, 1), AT_ONCE))
+    ]
+    told, late = ray.wait(asked, num_returns=len(asked), timeout=PATIENCE)
+    for one in late:
+        ray.cancel(one, force=True)
+    found: list[dict[str, int]] = ray.get(told)
+    return {shape: min(each[shape] for each in found) for shape in found[0]} if found else {}

@@ -11,12 +11,18 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import ActorDiedError, RayActorError
 
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.journal import Journal
 from gansearch.search.pruners import Decision, Verdict, Wake
+from gansearch.search.repeats import Repeats
+from gansearch.study.config import TrialConfig
 from gansearch.study.plan import Resources
 from gansearch.study.records import Outcome
+from gansearch.study.roster import Candidate, Roster
 from gansearch.tuning import dispatcher as module
 from gansearch.tuning.dispatcher import Dispatcher, Interruption
 from gansearch.tuning.engine import Workers
+from gansearch.tuning.ledger import Ledger
 from gansearch.tuning.pruning import make_pruning
 from gansearch.tuning.trainable import Told
 
@@ -107,9 +113,9 @@ def study(make_ledger, spec, report, monkeypatch):
     monkeypatch.setattr(module, "error_of", lambda trial: trial.error)
     monkeypatch.setattr(module.ray, "kill", lambda actor: None)
 
-    def make(changes=UNPRUNED, lanes=4, slots=1, most=None, retries=2):
+    def make(changes=UNPRUNED, lanes=4, slots=1, most=None, retries=2, ledger=None):
         asked = spec(changes)
-        ledger = make_ledger(asked)
+        ledger = ledger or make_ledger(asked)
         return Study(ledger, make_pruning(asked, ledger), report, lanes, slots, most, retries)
 
     return make
@@ -165,6 +171,34 @@ def test_few_trials_are_spread_over_all_workers(study, options, expected):
         carried.append(len(numbers))
     assert carried == expected
     assert len(s.ledger.live) == sum(expected)
+
+
+def test_seeds_of_one_configuration_go_to_one_worker(study, repeats):
+    s = study(lanes=3, slots=2, ledger=repeats)
+    assert (s.start("a"), s.start("b")) == ([0, 1, 2], [3, 4, 5])
+
+    def configurations(name):
+        return "".join(repeats.records[n].configuration for n in s.carries(name))
+
+    assert (configurations("a"), configurations("b")) == ("xxx", "yyy")
+    s.die("a")
+    s.tell("b", (3, 90, 1.0, Outcome.COMPLETED))
+    assert configurations("b") == "yyx", "one that has lost its worker comes first"
+    s.tell("b", (0, 90, 1.0, Outcome.COMPLETED))
+    assert configurations("b") == "yyx"
+
+
+@pytest.fixture
+def repeats(tmp_path):
+    """A ledger of two configurations with four seeds each."""
+    directory = StudyDirectory(tmp_path / "repeats")
+    directory.path.mkdir()
+    facts = {"metric": "fd_classifier", "goal": "min", "steps": 90}
+    journal = Journal.create(directory.path, "repeats", facts)
+    configs = [(label, TrialConfig(batch_size=n).plain()) for n, label in enumerate("xy", 4)]
+    candidates = [Candidate(label, "given", config) for label, config in configs]
+    journal.extend(Roster().extended(candidates, 4, 0))
+    return Ledger(Repeats, directory, journal)
 
 
 def test_a_worker_that_waits_for_room_has_no_trials_yet(study):

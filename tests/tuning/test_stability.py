@@ -35,6 +35,7 @@ budget: {steps: 900, report_every: 100}
 evaluation: {samples: 100, metrics: [fd_classifier]}
 search: {trials: 3, sampler: random}
 stability: {top: 1, seeds: 3}
+resources: {lanes: 1}
 """
 
 

@@ -16,16 +16,20 @@ from gansearch.tuning.together import together
 
 @pytest.fixture
 def asked(monkeypatch):
-    def ask(lanes, chosen=None, labels=2, seeds=4, workers=2):
+    def ask(lanes, chosen=None, labels=2, seeds=4, workers=2, own=True):
         monkeypatch.setattr(module, "_measured", lambda *_: chosen)
         plain = TrialConfig().plain()
         candidates = tuple(Candidate(str(n), "given", plain) for n in range(labels))
         entries = tuple((str(n), seed) for seed in range(seeds) for n in range(labels))
         roster = Roster(candidates, entries)
         resources = Resources(lanes=lanes)
-        return together(resources, roster, None, None, Path(), workers, Console(quiet=True))
+        return together(resources, roster, None, None, Path(), workers, Console(quiet=True), own=own)
 
     return ask
+
+
+def test_of_another_trainer_nothing_is_measured(asked):
+    assert asked("auto", {"a": 8}, own=False) == (1, {})
 
 
 def test_a_number_is_taken_as_it_is(asked):

@@ -29,9 +29,16 @@ GAIN = 1.1
 ROUNDS, AT_LEAST = 3, 0.12
 """Turns of each, and seconds of a turn."""
 
+WORTH = 30.0
+"""Seconds that trainings of a shape must take one at a time, for less is not worth asking."""
+
+MOST = 12.0
+"""Seconds after which no further shape is measured: 2 % of ten minutes."""
+
 
 def choose(
     configs: Sequence[TrialConfig],
+    steps: Sequence[float],
     data: DataSet,
     reference: Reference,
     *,
@@ -41,10 +48,12 @@ def choose(
 ) -> dict[str, int]:
     """Shape -> in how many lanes its trainings are fastest on this machine; 1: they are not together.
 
-    A few steps of each, some two seconds for a shape; kept in `cache` for the next study.
+    A few steps of each, some two seconds for a shape; kept in `cache` for the next study. What is to be
+    `deterministic` is trained alone: what is fastest is not the same on every day.
 
     Args:
         configs: whose shapes are asked for.
+        steps: of each, that a worker is to train in all.
         data: the training samples.
         reference: the real side of their metrics.
         cache: a folder of this machine.
@@ -54,11 +63,19 @@ def choose(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        chosen = {}
-        for config in configs:
-            shape = shape_of(config)
-            if shape not in chosen:
-                chosen[shape] = fastest(_speeds(config, shape, data, reference, cache, device, threads))
+        begun, chosen, work = time.monotonic(), {}, dict[str, float]()
+        for config, asked in zip(configs, steps, strict=True):
+            work[shape_of(config)] = work.get(shape_of(config), 0.0) + asked
+        for shape, config in {shape_of(config): config for config in configs}.items():
+            chosen[shape] = 1
+            if not why_alone(config) and not config.deterministic:
+                known = _Known(shape, cache, device, threads)
+                speeds = known.speeds or _measured(config, data, reference, device, ())
+                if not speeds or work[shape] / speeds[1] < WORTH:
+                    continue
+                if len(speeds) == 1 and time.monotonic() - begun < MOST:
+                    speeds = known.keep(_measured(config, data, reference, device, WIDTHS))
+                chosen[shape] = fastest(speeds)
         return chosen
     finally:
         torch.set_num_threads(before)
@@ -70,30 +87,37 @@ def fastest(speeds: Mapping[int, float]) -> int:
     return best if speeds and speeds[best] > GAIN * speeds[1] else 1
 
 
-def _speeds(
-    config: TrialConfig,
-    shape: str,
-    data: DataSet,
-    reference: Reference,
-    cache: Path,
-    device: str,
-    threads: int,
+class _Known:
+    """The speeds of a shape, as they were measured on this machine."""
+
+    def __init__(self, shape: str, cache: Path, device: str, threads: int) -> None:
+        self._path = cache / "lanes" / f"{digest([shape, _machine(device), threads])}.json"
+
+    @property
+    def speeds(self) -> dict[int, float]:
+        """Lanes -> trainings x steps a second; empty where it was never measured."""
+        try:
+            known: dict[str, float] = json.loads(self._path.read_text())
+            return {int(lanes): speed for lanes, speed in known.items()}
+        except (OSError, ValueError, AttributeError):
+            return {}  # or not by this version
+
+    def keep(self, speeds: dict[int, float]) -> dict[int, float]:
+        """Keep what was measured, where anything was."""
+        if speeds:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            files.write(self._path, json.dumps(speeds))
+        return speeds
+
+
+def _measured(
+    config: TrialConfig, data: DataSet, reference: Reference, device: str, widths: Sequence[int]
 ) -> dict[int, float]:
-    if why_alone(config):
-        return {}
-    path = cache / "lanes" / f"{digest([shape, _machine(device), threads])}.json"
+    """Speeds of one at a time, and in these widths; none where it cannot be trained so."""
     try:
-        known: dict[str, float] = json.loads(path.read_text())
-        return {int(lanes): speed for lanes, speed in known.items()}
-    except (OSError, ValueError, AttributeError):
-        pass  # never measured, or not by this version
-    try:
-        speeds = measure(config, data, reference, device)
+        return measure(config, data, reference, device, widths)
     except (CannotStack, RuntimeError):  # a part that is no training's own: alone it will say what
         return {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, json.dumps(speeds))
-    return speeds
 
 
 def measure(
