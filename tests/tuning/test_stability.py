@@ -163,7 +163,7 @@ def test_configuration_files_make_a_study_of_their_own(folder, ray):
         "optimizer": {},
         "budget": {"steps": 90, "report_every": 45},
     }
-    for key in ("question", "search", "stability"):
+    for key in ("question", "search", "stability", "resources"):
         del base[key]
     for name, rate in (("slow", 1e-4), ("fast", 1e-3)):
         rates = {"generator": {"lr": rate}, "discriminator": {"lr": rate}}
