@@ -226,6 +226,8 @@ def test_equals_torch_fidelity_on_cifar10(body_file: Path, cifar: np.ndarray, tm
         kid=True,
         kid_subset_size=400,
         prc=True,
+        feature_extractor="inception-v3-compat",  # which is not what it would take for `prc`
+        feature_layer_prc="2048",
         cuda=False,
         cache_root=str(body_file.parent / "torch-fidelity"),
         input1_cache_name="cifar10-train-0-500-random-head-0",
