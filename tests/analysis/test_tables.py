@@ -94,6 +94,7 @@ def test_status_tells_all_and_is_json(study):
         "second_chances",
         "stability",
         "costs",
+        "lanes",
     ]
     assert (found["study"], found["state"]) == ("s", "interrupted")
     assert found["objective"] == {"metric": "fd", "goal": "min"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import struct
 
 import numpy as np
@@ -8,12 +9,13 @@ import pytest
 
 @pytest.fixture(scope="session")
 def fashion_root(tmp_path_factory):
-    """A folder of data sets with a tiny Fashion-MNIST, written by the format."""
+    """A folder of data sets with a tiny Fashion-MNIST and MNIST, written by the format."""
     root = tmp_path_factory.mktemp("data")
-    raw = root / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
     chance = np.random.default_rng(0)
-    for prefix, count in (("train", 40), ("t10k", 20)):
+    splits = (("train", 40), ("t10k", 20))
+    for name, (prefix, count) in itertools.product(("FashionMNIST", "MNIST"), splits):
+        raw = root / name / "raw"
+        raw.mkdir(parents=True, exist_ok=True)
         images = chance.integers(0, 256, (count, 28, 28), dtype=np.uint8)
         labels = (np.arange(count) % 10).astype(np.uint8)
         for kind, array in (("images-idx3", images), ("labels-idx1", labels)):

@@ -104,7 +104,7 @@ def test_provenance_is_silent_where_nothing_was_recomputed(trainer, norm, ema):
 
 
 def test_they_are_counted_once_a_report(trainer, monkeypatch):
-    from gansearch.training import trainer as module
+    from gansearch.training import lifecycle as module
 
     seen = []
     counted = module.settle

@@ -15,11 +15,12 @@ from gansearch.training import checkpoint
 from gansearch.training.dry_run import rehearse
 from gansearch.training.export_folder import read_model
 from gansearch.training.health import Health
+from gansearch.training.lifecycle import batch_norm_momenta
 from gansearch.training.measuring import GAME, VARIATIONAL
 from gansearch.training.prepare import LocalPaths
 from gansearch.training.stacked.shape import why_alone
 from gansearch.training.standalone import train
-from gansearch.training.trainer import Trainer, batch_norm_momenta
+from gansearch.training.trainer import Trainer
 from gansearch.training.validation import complete, load_study
 from gansearch.training.variational import VariationalTrainer, build_trainer
 

@@ -322,7 +322,7 @@ def test_a_node_on_which_no_worker_can_begin_is_kept_away_from(monkeypatch):
 def test_tune_does_not_wait_for_a_trial_that_cannot_be_written_down():
     """It would, for ten minutes, where nothing else runs."""
 
-    def full():
+    def full(_):
         raise StudyError("cannot write journal.log: No space left on device")
 
     ledger = SimpleNamespace(remaining=3, unstarted=0, live=set(), next=full)
