@@ -192,6 +192,7 @@ def record(job: tuple[str, str, int]) -> Tree:
                 config.latent_size,
                 config.seed + EVALUATION_SEED,
                 trainer.device,
+                trainer.domain,
             )
             live = evaluator.evaluate(seen)["fd_classifier"]
             trainer.averaged.load_state_dict(ours)

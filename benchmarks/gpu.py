@@ -1,6 +1,7 @@
 """Training on a GPU: does all hold there, and how fast is it? One command for whoever has one.
 
     python -m benchmarks.gpu [--device cuda] [--out gpu.md] [--minutes 8] [--only PART ...] [--tiny]
+                             [--uncompiled]
 
 It needs torch, NumPy, Pillow, pydantic, PyYAML, safetensors, filelock and psutil, and neither Ray nor
 MLflow nor Optuna. It first runs every check of `gpu_checks` on the device, and then measures, each in
@@ -15,8 +16,9 @@ turn with the others, medians of rounds:
   two large matrices reaches on the same card.
 
 What it saw is printed, with the card's name, and written as a table in Markdown. A part that fails is
-told and does not stop the others; the exit code is 1 then. `--device cpu --tiny` shows in half a minute
-that the command runs; its figures mean nothing.
+told and does not stop the others; the exit code is 1 then. `--device cpu --tiny` shows that the command
+runs; its figures mean nothing. On a CPU each compiled step takes half a minute and more to make:
+`--uncompiled` leaves them out.
 """
 
 from __future__ import annotations
@@ -96,6 +98,7 @@ class Bench:
         device: as torch names it.
         size: how much.
         until: when to begin with nothing more, of `time.monotonic`.
+        compiles: whether compiled steps are measured.
         lines: of the table in Markdown.
         amiss: what failed, in words.
     """
@@ -103,6 +106,7 @@ class Bench:
     device: str
     size: Size
     until: float
+    compiles: bool = True
     lines: list[str] = field(default_factory=list)
     amiss: list[str] = field(default_factory=list)
 
@@ -126,6 +130,28 @@ class Bench:
     def late(self) -> bool:
         """Whether there is no time for more."""
         return time.monotonic() > self.until
+
+
+@dataclass
+class Contest:
+    """Who is measured in turn, by name, and how many trainings each is."""
+
+    bench: Bench
+    runs: dict[str, Run] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def enter(self, name: str, count: int, make: Callable[[], Run]) -> None:
+        """Have one join, or tell why it does not."""
+        with self.bench.trying(name):
+            try:
+                self.runs[name], self.counts[name] = make(), count
+            except (CannotStack, CannotCompile) as why:
+                self.bench.say(f"| {name} | {count} | {why} | |")
+
+    def enter_compiled(self, name: str, count: int, make: Callable[[], Run]) -> None:
+        """Likewise, where compiled steps are measured."""
+        if self.bench.compiles:
+            self.enter(name, count, make)
 
 
 # What is trained
@@ -285,18 +311,10 @@ def speeds(bench: Bench, title: str, network: dict[str, Any], *, with_processes:
     bench.say(
         f"\n## {title}\n\n| what | trainings | steps/s of all | x one process |\n|---|---|---|---|"
     )
-    runs: dict[str, Run] = {}
-    counts: dict[str, int] = {}
-
-    def enter(name: str, count: int, make: Callable[[], Run]) -> None:
-        with bench.trying(name):
-            try:
-                runs[name], counts[name] = make(), count
-            except (CannotStack, CannotCompile) as why:
-                bench.say(f"| {name} | {count} | {why} | |")
-
+    contest = Contest(bench)
+    enter, runs, counts = contest.enter, contest.runs, contest.counts
     enter("one process", 1, lambda: alone(config, data, device))
-    enter("compiled", 1, lambda: compiled(config, data, device, 1))
+    contest.enter_compiled("compiled", 1, lambda: compiled(config, data, device, 1))
     enter("PyTorch tutorial's loop", 1, lambda: rival(Tutorial, config, data, device))
     enter("torch-mimicry's loop", 1, lambda: rival(Mimicry, config, data, device))
     if reason := why_alone(config):
@@ -306,7 +324,8 @@ def speeds(bench: Bench, title: str, network: dict[str, Any], *, with_processes:
             make = lambda count=count: as_one(config, data, device, count)  # noqa: E731
             enter(f"{count} lanes", count, make)
         most = size.lanes[-1]
-        enter(f"{most} lanes, compiled", most, lambda: compiled(config, data, device, most))
+        both = lambda: compiled(config, data, device, most)  # noqa: E731
+        contest.enter_compiled(f"{most} lanes, compiled", most, both)
     seen = {name: counts[name] * each for name, each in in_turn(runs, bench).items()}
     first = seen.get("one process", float("nan"))
     for name, of_all in seen.items():
@@ -364,19 +383,17 @@ def peak(bench: Bench) -> None:
     bench.say("|---|---|---|---|")
     name = f"product of {size.product} x {size.product}"
     bench.say(f"| {name} | | {most / 1e12:.4g} | 100 % |")
-    runs, counts = {"one process": one}, {"one process": 1}
-    with bench.trying("compiled, bfloat16"):
-        runs["compiled"], counts["compiled"] = compiled(config, data, device, 1), 1
+    contest = Contest(bench)
+    contest.enter("one process", 1, lambda: one)
+    contest.enter_compiled("compiled", 1, lambda: compiled(config, data, device, 1))
     if not why_alone(config):
-        with bench.trying("lanes in bfloat16"):
-            count = size.lanes[-1]
-            runs[f"{count} lanes"], counts[f"{count} lanes"] = (
-                as_one(config, data, device, count),
-                count,
-            )
-    for what, each in in_turn(runs, bench).items():
-        done = counts[what] * each * a_step
-        bench.say(f"| {what} | {counts[what]} | {done / 1e12:.4g} | {100 * done / most:.1f} % |")
+        count = size.lanes[-1]
+        contest.enter(f"{count} lanes", count, lambda: as_one(config, data, device, count))
+    for what, each in in_turn(contest.runs, bench).items():
+        done = contest.counts[what] * each * a_step
+        bench.say(
+            f"| {what} | {contest.counts[what]} | {done / 1e12:.4g} | {100 * done / most:.1f} % |"
+        )
 
 
 def _product(rows: int, device: str, seconds: float) -> float:
@@ -419,10 +436,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=8, help="after them nothing more begins")
     parser.add_argument("--only", nargs="*", choices=PARTS, help="some of the parts")
     parser.add_argument("--tiny", action="store_true", help="small, to see that it runs")
+    parser.add_argument("--uncompiled", action="store_true", help="leave compiled steps out")
     args = parser.parse_args(arguments)
     begun = time.monotonic()
     # What is begun may take a minute.
-    bench = Bench(args.device, TINY if args.tiny else FULL, begun + 60 * args.minutes - 60)
+    until = begun + 60 * args.minutes - 60
+    bench = Bench(args.device, TINY if args.tiny else FULL, until, not args.uncompiled)
     for line in machine(args.device):
         bench.say(line)
     for name in args.only or PARTS:

@@ -29,9 +29,13 @@ sys.exit(gpu.main(sys.argv[1:]))
 ABSENT = ["ray", "mlflow", "optuna", "pandas", "scipy", "sklearn", "matplotlib", "pytest", "upath"]
 
 
-def test_the_benchmark_runs_on_a_bare_machine(tmp_path):
+@pytest.mark.parametrize(
+    "more", [["--uncompiled"], pytest.param([], marks=pytest.mark.slow)], ids=["uncompiled", "whole"]
+)
+def test_the_benchmark_runs_on_a_bare_machine(tmp_path, more):
     out = tmp_path / "gpu.md"
-    options = ["--device", "cpu", "--tiny", "--only", "dcgan", "mlp", "peak", "--out", str(out)]
+    parts = ["dcgan", "mlp", "peak"]
+    options = ["--device", "cpu", "--tiny", "--only", *parts, "--out", str(out), *more]
     ran = subprocess.run(
         [sys.executable, "-c", BARE.replace("{names}", repr(ABSENT)), *options],
         cwd=ROOT,
@@ -44,3 +48,4 @@ def test_the_benchmark_runs_on_a_bare_machine(tmp_path):
     for row in ("one process | 1", "PyTorch tutorial's loop | 1", "2 processes | 2", "2 lanes | 2"):
         assert f"| {row} |" in table, table
     assert "| product of 256 x 256 |" in table
+    assert ("| compiled | 1 |" in table) == (not more), table

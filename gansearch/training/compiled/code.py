@@ -9,6 +9,7 @@ same time one compiles, and the others wait.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import time
@@ -16,7 +17,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import torch
 from filelock import FileLock
@@ -28,6 +29,7 @@ from gansearch.training.compiled.why import CannotCompile
 log = logging.getLogger(__name__)
 
 Function = Callable[..., Sequence[Tensor]]
+P = ParamSpec("P")
 
 CLOSE = {"float32": 1e-3, "bfloat16": 5e-2}
 """How far a compiled step's numbers may lie from the uncompiled one's, relative to their size."""
@@ -82,6 +84,26 @@ class Code:
 _KNOWN: dict[str, Code | CannotCompile] = {}
 
 
+def _once(make: Callable[Concatenate[str, P], Code]) -> Callable[Concatenate[str, P], Code]:
+    """Make the code of a key once in a process, and refuse at once what was refused before."""
+
+    @functools.wraps(make)
+    def code_of_key(key: str, /, *args: P.args, **kwargs: P.kwargs) -> Code:
+        known = _KNOWN.get(key)
+        if known is None:
+            try:
+                known = make(key, *args, **kwargs)
+            except CannotCompile as why:
+                known = why
+            _KNOWN[key] = known
+        if isinstance(known, CannotCompile):
+            raise known
+        return known
+
+    return code_of_key
+
+
+@_once
 def code_of(
     key: str,
     step: Callable[..., list[Tensor]],
@@ -103,26 +125,6 @@ def code_of(
     Raises:
         CannotCompile: why it is not, in words; asked again, the same is raised at once.
     """
-    known = _KNOWN.get(key)
-    if known is None:
-        try:
-            known = _compiled(key, step, changing, arguments, close, cache)
-        except CannotCompile as why:
-            known = why
-        _KNOWN[key] = known
-    if isinstance(known, CannotCompile):
-        raise known
-    return known
-
-
-def _compiled(
-    key: str,
-    step: Callable[..., list[Tensor]],
-    changing: Sequence[Tensor],
-    arguments: Sequence[Tensor],
-    close: float,
-    cache: Path,
-) -> Code:
     device = arguments[0].device
     recorder = Recorder(device)
     truth = [each.clone() for each in changing]

@@ -124,6 +124,7 @@ class Whole:
     penalty: Any
     constraints: list[Constraint]
 
+    @torch.enable_grad()
     def __call__(
         self,
         state: Tensors,
@@ -150,20 +151,6 @@ class Whole:
             Logits of real and of generated samples, [K, B] each; norms of the gradients, [K], of the
             discriminators and, if `both`, of the generators.
         """
-        with torch.enable_grad():
-            return self._step(state, settings, data, latents, rows, draws, both=both)
-
-    def _step(
-        self,
-        state: Tensors,
-        settings: Tensors,
-        data: Sequence[Tensor],
-        latents: Tensor,
-        rows: Tensor,
-        draws: Draws,
-        *,
-        both: bool,
-    ) -> list[Tensor]:
         samples, *labelled = data
         real = self.domain.encode(samples[rows.flatten()])
         real = real.view(*rows.shape, *real.shape[1:])
