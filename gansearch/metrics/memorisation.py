@@ -14,7 +14,7 @@ from torch import Tensor
 from gansearch.metrics.contract import Activations, Goal, RealStatistics
 from gansearch.metrics.distances import nearest_of, nearest_squares
 from gansearch.metrics.door import check_some, features_named
-from gansearch.metrics.neighbours import POINTLIKE
+from gansearch.metrics.neighbours import check_repeats
 
 
 class Memorisation:
@@ -46,13 +46,7 @@ class Memorisation:
             ValueError: for one sample, or where more than one in a hundred occurs more than once.
         """
         nearest = nearest_squares(real.features, 1)[:, 0]
-        repeated = int((nearest == 0).sum())
-        if repeated > POINTLIKE * len(nearest):
-            raise ValueError(
-                f"{repeated:,} of {len(nearest):,} real samples occur more than once in these "
-                "features, so that they have no reach, and copies of them would not count: take the "
-                "repeated samples out of the data"
-            )
+        check_repeats(nearest, "once", "they have no reach, and copies of them would not count")
         return {"features": real.features, "nearest": nearest}
 
     def __call__(self, fake: Activations, real: RealStatistics) -> float:

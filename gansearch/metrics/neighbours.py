@@ -219,10 +219,26 @@ class Coverage(OfNeighbours):
 
 def _check_sizes(squares: Tensor, neighbours: int) -> None:
     """Raises `ValueError` where balls of real samples have no size."""
-    empty = int((squares == 0).sum())
-    if empty > POINTLIKE * len(squares):
+    check_repeats(
+        squares,
+        f"{neighbours} times",
+        "their neighbourhoods have no size and nothing generated can lie in one",
+        ", or ask for more neighbours",
+    )
+
+
+def check_repeats(squares: Tensor, times: str, thus: str, mend: str = "") -> None:
+    """Raises `ValueError` where too many of real samples' squared distances, [N], are 0.
+
+    Args:
+        squares: to the neighbour that is asked for.
+        times: than which those samples occur more often, in words.
+        thus: what follows from that.
+        mend: what else helps than taking them out of the data.
+    """
+    repeated = int((squares == 0).sum())
+    if repeated > POINTLIKE * len(squares):
         raise ValueError(
-            f"{empty:,} of {len(squares):,} real samples occur more than {neighbours} times in these "
-            "features, so that their neighbourhoods have no size and nothing generated can lie in one: "
-            "take the repeated samples out of the data, or ask for more neighbours"
+            f"{repeated:,} of {len(squares):,} real samples occur more than {times} in these features, "
+            f"so that {thus}: take the repeated samples out of the data{mend}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -119,17 +120,20 @@ def test_lanes_of_losses_rates_and_weights_of_their_own(trainer, tmp_path, as_it
         assert distance(spoilt.rows[row].trainer, together.rows[row].trainer) == 0
 
 
+def trained(one, until=6, *, cache):
+    """A training alone, compiled, up to a step, with its reports."""
+    lanes = CompiledLanes([one], cache=cache)
+    while one.step < until:
+        lanes.train()
+        lanes.report(0)
+    lanes.give(0)
+    return one
+
+
 def test_it_goes_on_from_its_state_to_the_bit_and_from_there_without(trainer, tmp_path, as_it_is):
     budget = {"budget": {"steps": 12, "report_every": 4}}
 
-    def run(one, until):
-        lanes = CompiledLanes([one], cache=tmp_path)
-        while one.step < until:
-            lanes.train()
-            lanes.report(0)
-        lanes.give(0)
-        return one
-
+    run = partial(trained, cache=tmp_path)
     whole, half = run(trainer(**budget), 12), run(trainer(**budget), 8)
     resumed, otherwise = trainer(**budget), trainer(**budget)
     state = copy.deepcopy(half.state())
@@ -281,14 +285,7 @@ def test_compiled_for_real(trainer, tmp_path, monkeypatch):
     budget = {"budget": {"steps": 6, "report_every": 3}}
     sections = penalised | budget
 
-    def run(one, until=6):
-        lanes = CompiledLanes([one], cache=tmp_path)
-        while one.step < until:
-            lanes.train()
-            lanes.report(0)
-        lanes.give(0)
-        return one
-
+    run = partial(trained, cache=tmp_path)
     ours, alone = run(trainer(**sections, **PLAIN)), trainer(**sections, **PLAIN)
     for _ in range(2):
         alone.advance()

@@ -11,6 +11,6 @@ Weights keep the shape that they have alone behind the leading axis, so that one
 from __future__ import annotations
 
 from gansearch.networks.stacked.layers import CannotStack
-from gansearch.networks.stacked.network import StackedNetwork, stack, stacked_name, why_not
+from gansearch.networks.stacked.network import StackedNetwork, in_turn, stack, stacked_name, why_not
 
-__all__ = ["CannotStack", "StackedNetwork", "stack", "stacked_name", "why_not"]
+__all__ = ["CannotStack", "StackedNetwork", "in_turn", "stack", "stacked_name", "why_not"]

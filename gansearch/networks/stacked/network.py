@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -46,18 +46,9 @@ class StackedNetwork(nn.Module):
         outputs: Tensor = self.network(*inputs)
         return outputs
 
-    @contextmanager
-    def in_turn(self, count: int) -> Iterator[None]:
-        """While it is open, it is given so many batches behind one another, [K, count * B, ...], that
-        it would have seen in turn. Not for networks that take turns.
-        """
-        for layer in self._spectral:
-            layer.passes = count
-        try:
-            yield
-        finally:
-            for layer in self._spectral:
-                layer.passes = 1
+    def in_turn(self, count: int) -> AbstractContextManager[None]:
+        """See `in_turn`. Not for networks that take turns."""
+        return in_turn(self._spectral, count)
 
     def differentiable_twice(self, *inputs: Tensor) -> Tensor:
         """As `forward`, for a gradient that is differentiated once more, or under autocast."""
@@ -68,6 +59,21 @@ class StackedNetwork(nn.Module):
         finally:
             for layer in self._own:
                 layer.own_backward = True  # type: ignore[assignment]
+
+
+@contextmanager
+def in_turn(layers: Iterable[nn.Module], count: int) -> Iterator[None]:
+    """While it is open, a stacked network of these layers is given so many batches behind one another,
+    [K, count * B, ...], that it would have seen in turn.
+    """
+    spectral = [layer for layer in layers if isinstance(layer, SpectralLinear)]
+    for layer in spectral:
+        layer.passes = count
+    try:
+        yield
+    finally:
+        for layer in spectral:
+            layer.passes = 1
 
 
 def why_not(network: Callable[..., Any]) -> str:

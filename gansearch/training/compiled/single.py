@@ -27,16 +27,16 @@ class SingleSide(Side):
         (network,) = networks
         if not all(parameter.requires_grad for parameter in network.parameters()):
             raise CannotStack("a network with frozen weights")
-        self.networks, self.stacked = [network], network  # type: ignore[assignment]
-        self._names = [name for name, _ in network.named_parameters()]
-        self._places, width = places(network.parameters())
+        self.networks, self.network, self.takes_turns = [network], network, False
+        self.names = [name for name, _ in network.named_parameters()]
+        self.places, width = places(network.parameters())
         self.parameters = list(network.parameters())
         self.weights = torch.zeros(1, width, device=self.parameters[0].device)
         self.gradients = torch.zeros_like(self.weights)
         for parameter, part in zip(self.parameters, self.split(self.weights), strict=True):
             part[0].copy_(parameter.detach())
         kind = rule_of(optimizers[0])
-        self.optimizer = kind(optimizers, self.weights, self.gradients, self._places)
+        self.optimizer = kind(optimizers, self.weights, self.gradients, self.places)
         self._lend(0)
 
     def take(self, row: int, network: nn.Module, optimizer: optim.Optimizer) -> None:

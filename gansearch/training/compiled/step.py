@@ -11,7 +11,6 @@ from torch import Tensor, nn, optim
 
 from gansearch.losses import Constraint
 from gansearch.losses.draws import Draws
-from gansearch.networks.stacked import stacked_name
 from gansearch.study.config import digest
 from gansearch.training.compiled.code import CLOSE, Code, Drawn, code_of
 from gansearch.training.compiled.graph import Graph
@@ -111,7 +110,7 @@ class CompiledLanes(Lanes):
     def _structure(self) -> Whole:
         trainers = [row.trainer for row in self.rows]
         parts: list[Any] = [trainer.inside.penalty for trainer in trainers]
-        losses = [(loss, rows.tolist()) for loss, rows in self._loss._kinds]
+        losses = [(loss, rows.tolist()) for loss, rows in self._loss.kinds]
         return Whole(
             self.config,
             self.domain,
@@ -123,16 +122,15 @@ class CompiledLanes(Lanes):
         )
 
     def _sided(self, side: Side) -> Sided:
-        network = side.networks[0] if self._single else side.stacked.network
         return Sided(
-            structure(network),
-            side._names if self._single else [stacked_name(name) for name in side._names],
-            [name for name, _ in network.named_buffers()],
-            side._places,
+            structure(side.network),
+            side.names,
+            [name for name, _ in side.network.named_buffers()],
+            side.places,
             side.weights.shape[1],
             rule_of(side.optimizer),
             self._single,
-            False if self._single else side.stacked.takes_turns,
+            side.takes_turns,
         )
 
     def _gathered_state(self) -> dict[str, Tensor]:
@@ -146,8 +144,7 @@ class CompiledLanes(Lanes):
                 state[f"{short}_{name}"] = held
             made = torch.stack(side.optimizer.steps).double().unsqueeze(1)
             state[f"{short}_step"] = made.to(self.device)
-            network = side.networks[0] if self._single else side.stacked.network
-            for name, buffer in network.named_buffers():
+            for name, buffer in side.network.named_buffers():
                 state[f"{short}.{name}"] = buffer
         return state
 

@@ -8,8 +8,7 @@ weights and no settings of its own, so that what is compiled of it serves all tr
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +20,10 @@ from gansearch.data.domain import Domain
 from gansearch.losses import Constraint, Loss
 from gansearch.losses.draws import Draws, drawing_from
 from gansearch.losses.flat import on_samples
+from gansearch.networks.stacked import in_turn
 from gansearch.study.config import TrialConfig
 from gansearch.training.compiled.rules import Rule
-from gansearch.training.stacked.optimizers import Places
+from gansearch.training.stacked.optimizers import Places, by_parameter
 
 Tensors = dict[str, Tensor]
 
@@ -40,7 +40,7 @@ class Sided:
         width: of a row.
         rule: of its optimizer.
         single: whether it is a network alone, that knows no leading axis.
-        joins_samples: whether samples of a batch see each other.
+        takes_turns: whether batches must come in turn, for their samples see each other, say.
     """
 
     network: nn.Module
@@ -50,15 +50,11 @@ class Sided:
     width: int
     rule: Rule
     single: bool
-    joins_samples: bool
+    takes_turns: bool
 
     def split(self, weights: Tensor) -> list[Tensor]:
         """Weights [K, P] by parameter, each [K, ...], or [...] of a network alone."""
-        count = len(weights)
-        parts = [
-            weights[:, start : start + shape.numel()].view(count, *shape)
-            for start, shape in self.places
-        ]
+        parts = by_parameter(weights, self.places)
         return [part.squeeze(0) for part in parts] if self.single else parts
 
     def joined(self, gradients: Sequence[Tensor]) -> Tensor:
@@ -218,11 +214,11 @@ class Whole:
     ) -> tuple[Tensor, Tensor]:
         """Logits of real and generated samples, of two passes, or of one where that is the same."""
         side = self.discriminator
-        if side.joins_samples or side.single:
+        if side.takes_turns or side.single:
             real_logits = self._pass("d", weights, state, real, *labels)
             return real_logits, self._pass("d", weights, state, seen, *labels)
         told = [torch.cat([each, each], 1) for each in labels]
-        with in_turn(side.network, 2):
+        with in_turn(side.network.modules(), 2):
             logits = self._pass("d", weights, state, torch.cat([real, seen], 1), *told)
         size = real.shape[1]
         return logits[:, :size], logits[:, size:]
@@ -306,19 +302,6 @@ class Whole:
             average = state["averages"]
             average.lerp_(state["g_weights"], follow.to(average.dtype))
         step.add_(1)
-
-
-@contextmanager
-def in_turn(network: nn.Module, count: int) -> Iterator[None]:
-    """While it is open, a stacked network is given so many batches behind one another."""
-    layers: list[Any] = [layer for layer in network.modules() if hasattr(layer, "passes")]
-    for layer in layers:
-        layer.passes = count
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.passes = 1
 
 
 def structure(network: nn.Module) -> nn.Module:

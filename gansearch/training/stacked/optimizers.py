@@ -203,5 +203,11 @@ def places(parameters: Iterable[nn.Parameter]) -> tuple[list[tuple[int, torch.Si
     return found, end
 
 
+def by_parameter(flat: Tensor, where: Places) -> list[Tensor]:
+    """Views of rows [K, P] by parameter, each [K, ...]."""
+    count = len(flat)
+    return [flat[:, start : start + shape.numel()].view(count, *shape) for start, shape in where]
+
+
 LINE = 16
 """Numbers in a cache line of 64 bytes, at which vectorised kernels are fastest."""

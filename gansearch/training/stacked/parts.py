@@ -26,10 +26,10 @@ class Losses:
         for row, trainer in enumerate(trainers):
             named = trainer.config.loss.model_dump(exclude={"penalty"})
             kinds.setdefault(repr(named), (trainer.inside.loss, []))[1].append(row)
-        self._kinds = [(loss, torch.tensor(rows, device=device)) for loss, rows in kinds.values()]
-        order = torch.cat([rows for _, rows in self._kinds])
+        self.kinds = [(loss, torch.tensor(rows, device=device)) for loss, rows in kinds.values()]
+        order = torch.cat([rows for _, rows in self.kinds])
         self._back = order.argsort()
-        self.g_uses_real = any(loss.g_uses_real for loss, _ in self._kinds)
+        self.g_uses_real = any(loss.g_uses_real for loss, _ in self.kinds)
 
     def d(self, real: Tensor, fake: Tensor) -> Tensor:
         """Logits [K, B] twice -> [K]."""
@@ -45,9 +45,9 @@ class Losses:
         return self._each(of)
 
     def _each(self, of: Callable[[Loss, Callable[[Tensor], Tensor]], Tensor]) -> Tensor:
-        if len(self._kinds) == 1:
-            return of(self._kinds[0][0], lambda logits: logits)
-        parts = [of(loss, lambda logits, rows=rows: logits[rows]) for loss, rows in self._kinds]  # type: ignore[misc]
+        if len(self.kinds) == 1:
+            return of(self.kinds[0][0], lambda logits: logits)
+        parts = [of(loss, lambda logits, rows=rows: logits[rows]) for loss, rows in self.kinds]  # type: ignore[misc]
         return torch.cat(parts)[self._back]
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from gansearch.networks.stacked import CannotStack, stack, stacked_name
-from gansearch.training.stacked.optimizers import places, rule_of
+from gansearch.training.stacked.optimizers import by_parameter, places, rule_of
 
 
 class Side:
@@ -22,6 +22,12 @@ class Side:
         networks: alone.
         optimizers: each network's own.
 
+    Attributes:
+        network: what makes a pass of all of them, on the leading axis.
+        takes_turns: whether batches must come in turn (`StackedNetwork.takes_turns`).
+        names: of its parameters, in the order of `places`.
+        places: where each lies in a row of weights.
+
     Raises:
         CannotStack: there is no way to.
     """
@@ -31,10 +37,12 @@ class Side:
             raise CannotStack("a network with frozen weights")
         self.stacked = stack(networks)
         self.networks = list(networks)
-        self._names = [name for name, _ in networks[0].named_parameters()]
-        self._places, width = places(networks[0].parameters())
-        ours = dict(self.stacked.network.named_parameters())
-        self.parameters = [ours[stacked_name(name)] for name in self._names]
+        self.network = self.stacked.network
+        self.takes_turns = self.stacked.takes_turns
+        self.names = [stacked_name(name) for name, _ in networks[0].named_parameters()]
+        self.places, width = places(networks[0].parameters())
+        ours = dict(self.network.named_parameters())
+        self.parameters = [ours[name] for name in self.names]
         self.weights = torch.zeros(len(networks), width, device=self.parameters[0].device)
         self.gradients = torch.zeros_like(self.weights)
         for parameter, part, gradient in zip(
@@ -42,23 +50,20 @@ class Side:
         ):
             part.copy_(parameter.detach())
             parameter.data, parameter.grad = part, gradient
-        self.optimizer = rule_of(optimizers[0])(optimizers, self.weights, self.gradients, self._places)
+        self.optimizer = rule_of(optimizers[0])(optimizers, self.weights, self.gradients, self.places)
         for row in range(len(networks)):
             self._lend(row)
 
     def split(self, flat: Tensor) -> list[Tensor]:
         """Views of [K, P] by parameter, each [K, ...]."""
-        count = len(flat)
-        return [
-            flat[:, start : start + shape.numel()].view(count, *shape) for start, shape in self._places
-        ]
+        return by_parameter(flat, self.places)
 
     @torch.no_grad()
     def take(self, row: int, network: nn.Module, optimizer: optim.Optimizer) -> None:
         """Let a row be another network's, as it is."""
         for parameter, part in zip(network.parameters(), self.split(self.weights), strict=True):
             part[row].copy_(parameter)
-        ours = dict(self.stacked.network.named_buffers())
+        ours = dict(self.network.named_buffers())
         for name, buffer in network.named_buffers():
             ours[stacked_name(name)][row].copy_(buffer)
         self.networks[row] = network
@@ -70,7 +75,7 @@ class Side:
         network = self.networks[row]
         for parameter, part in zip(network.parameters(), self.split(self.weights), strict=True):
             parameter.data = part[row]
-        ours = dict(self.stacked.network.named_buffers())
+        ours = dict(self.network.named_buffers())
         for name, buffer in network.named_buffers():
             buffer.data = ours[stacked_name(name)][row]
 

@@ -158,8 +158,8 @@ class Lanes:
 
     def run(self, steps: int) -> list[int]:
         """Train all for so many steps, or until a loss is no longer finite; returns as `train` does."""
-        self._generator.stacked.train()
-        self._discriminator.stacked.train()
+        self._generator.network.train()
+        self._discriminator.network.train()
         with warnings.catch_warnings(), deterministic_algorithms(self.config.deterministic):
             # Gradients lie as weights do, which is not how torch would lay them out.
             warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout")
