@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from gansearch.journal.repair import Repair
     from gansearch.search.replay import Replay
+    from gansearch.study.config import TrialConfig
+    from gansearch.study.plan import Plan
 
 
 def show_study(out: Console, study: api.Study) -> None:
@@ -28,19 +30,21 @@ def show_study(out: Console, study: api.Study) -> None:
     table = Table("axis", "range", box=None, padding=(0, 2), header_style="dim")
     for axis, described in spec.space.describe():
         table.add_row(axis, escape(described))
-    out.print(table)
-    budget, search = config.budget, spec.plan.search
-    images = budget.steps * config.discriminator_steps * config.batch_size
+    if spec.space.describe():
+        out.print(table)
+    search, resources = spec.plan.search, spec.plan.resources
     facts = {
         "data": f"{study.data.name}, {study.data.domain.words(len(study.data.samples))}",
-        "budget": f"{search.trials} trials of at most {budget.steps:,} steps, a report every "
-        f"{budget.report_every} (up to {images * search.trials:,} images)",
+        "budget": _budget_words(config, spec.plan),
+        "then": _stability_words(spec.plan),
         "objective": f"{config.objective.metric}, {spec.goal}",
         "search": f"{search.sampler.name}, seed {search.seed}; pruner {spec.plan.pruner.name}",
         "starts with": ", ".join(start.name for start in spec.start) or "-",
-        "a trial": f"{spec.plan.resources.cpus} CPUs, {spec.plan.resources.gpus:g} GPUs",
+        "a worker": f"{resources.cpus} CPUs, {resources.gpus:g} GPUs; lanes: {resources.lanes}",
         "digest": spec.digest,
     }
+    if not search.trials:
+        del facts["search"], facts["starts with"]
     grid = Table.grid(padding=(0, 2))
     for key, value in facts.items():
         grid.add_row(f"[dim]{key}[/]", escape(value))
@@ -51,6 +55,28 @@ def show_study(out: Console, study: api.Study) -> None:
             for note in spec.notes:
                 grid.add_row("", escape(note))
     out.print(grid)
+
+
+def _budget_words(config: TrialConfig, plan: Plan) -> str:
+    """What the search may take at most."""
+    budget, trials = config.budget, plan.search.trials
+    each = f"at most {budget.steps:,} steps, a report every {budget.report_every}"
+    if not trials:
+        return f"nothing is searched; trainings of {each}"
+    samples = budget.steps * config.discriminator_steps * config.batch_size
+    return f"{trials} trials of {each} (up to {samples * trials:,} real samples)"
+
+
+def _stability_words(plan: Plan) -> str:
+    """What is trained again on fresh seeds."""
+    stability = plan.stability
+    if stability is None:
+        return "nothing is trained again"
+    best = f"the best {stability.top}" + (" of each loss" if stability.per == "loss" else "")
+    whom = [best] if stability.top and plan.search.trials else []
+    whom += ["the default"] if stability.default else []
+    whom += list(stability.configurations)
+    return f"on {stability.seeds} fresh seeds each: {', '.join(whom)}"
 
 
 def show_status(out: Console, status: dict[str, Any], top: int) -> None:

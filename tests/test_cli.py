@@ -358,6 +358,30 @@ def test_check_takes_overrides(here, command):
     assert "optimizer.generator.lr log [1e-05, 0.001]" in out
 
 
+def test_check_tells_the_whole_plan(here, command):
+    changes = "stability.seeds=3", "stability.top=2", "stability.per=loss", "resources.lanes=4"
+    changes += ("stability.configurations={slow: {batch_size: 8}}",)
+    code, out, _ = command("check", "study.yaml", *(f"--set={each}" for each in changes))
+    out = " ".join(out.split())
+    assert code == 0
+    assert "2 trials of at most 4 steps, a report every 2 (up to 128 real samples)" in out
+    assert "on 3 fresh seeds each: the best 2 of each loss, the default, slow" in out
+    assert "1 CPUs, 0 GPUs; lanes: 4" in out
+    assert "ok: 2 configurations" in out  # 1 of the search, and the one that is named
+
+
+def test_check_of_a_study_that_only_repeats(here, command):
+    changes = "search={trials: 0}", "discriminator={name: mlp, depth: 1, width: 8}"
+    changes += ("stability={seeds: 3, default: false, configurations: {slow: {batch_size: 8}}}",)
+    code, out, _ = command("check", "study.yaml", *(f"--set={each}" for each in changes))
+    out = " ".join(out.split())
+    assert code == 0
+    assert "nothing is searched; trainings of at most 4 steps, a report every 2" in out
+    assert "on 3 fresh seeds each: slow" in out
+    for absent in ("axis", "starts with", "sampler", "the best"):
+        assert absent not in out
+
+
 def test_check_warns_of_what_only_a_cluster_has(here, command):
     resources = "resources.gpus=99", "resources.cpus=100000"
     code, out, err = command("check", "study.yaml", *(f"--set={each}" for each in resources))

@@ -65,7 +65,8 @@ def load_study(
 def check(
     study: Study | PathLike, *, data: PathLike | None = None, inception: PathLike | None = None
 ) -> int:
-    """Build every part of a study and train one tiny step of each option, on the CPU.
+    """Build every part of a study and train one tiny step of each option and each configuration that
+    its stability study names, on the CPU.
 
     Returns:
         How many configurations were tried.
@@ -104,10 +105,14 @@ def apart(study: Study) -> list[str]:
     from gansearch.training.apart import apart as lines_of  # noqa: PLC0415
 
     plan, ways = study.spec.plan, study.spec.space.each_option()
+    named = plan.stability.configurations if plan.stability else {}
     resources = plan.resources
     if plan.stability is None:  # then `auto` is one
         resources = resources.model_copy(update={"lanes": resources.carried})
-    return lines_of([study.spec.trial(0, way) for way in ways], resources)
+    configurations = [study.spec.trial(0, way) for way in ways] + list(
+        map(study.spec.configuration, named)
+    )
+    return lines_of(configurations, resources)
 
 
 def lacking(study: Study) -> list[str]:

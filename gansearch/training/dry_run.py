@@ -46,14 +46,15 @@ LATENTS = 64
 
 
 def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
-    """Train a step of one configuration for every option of every choice; returns how many.
+    """Train a step of one configuration for every option of every choice, and of each that the
+    stability study names; returns how many.
 
     The real images and what metrics need are got by the same functions as for a run, so that what is
     refused there is refused here. The feature classifier is not trained, so numbers mean nothing here.
     What works and looks wrong is warned of (`Doubt`).
 
     Raises:
-        UserError: naming the part that failed, or the configuration in which one did.
+        UserError: naming each part that failed, or the configuration in which one did.
     """
     torch.set_num_threads(1)  # steps this small only lose by more
     config = spec.example()
@@ -67,16 +68,28 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
         here = replace(places, cache=Path(cache))
         reference = prepare(_tiny(config), few, here, real=few_real, known=known)
     doubts = [*reservations(config), *repeats(config, real)]
-    ways = spec.space.each_option()
-    for way in ways:
-        config = _tiny(spec.trial(0, way))
+    tried = _configurations(spec)
+    mistakes = []
+    for place, each in tried:
         try:
-            doubts += _try(build_trainer(config, few, reference))
+            doubts += _try(build_trainer(_tiny(each), few, reference))
         except Exception as error:  # whatever a part of a user's raises
-            raise UserError(_words(error, config)) from error
+            mistakes.append(place + _words(error, each))
+    if mistakes:
+        raise UserError("\n".join(dict.fromkeys(mistakes)))
     for doubt in dict.fromkeys(doubts):
         warnings.warn(doubt, Doubt, stacklevel=2)
-    return len(ways)
+    return len(tried)
+
+
+def _configurations(spec: StudySpec) -> list[tuple[str, TrialConfig]]:
+    """One configuration for every option of every choice, then those that the stability study names,
+    each with the words that tell its place in the study file.
+    """
+    named = spec.plan.stability.configurations if spec.plan.stability else {}
+    return [("", spec.trial(0, way)) for way in spec.space.each_option()] + [
+        (f"stability.configurations.{label}: ", spec.configuration(label)) for label in named
+    ]
 
 
 def _try(trainer: Training) -> list[str]:

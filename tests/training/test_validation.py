@@ -132,6 +132,33 @@ def test_a_rehearsal_takes_every_option_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_rehearsal_tries_what_the_stability_study_names_and_tells_all_that_fails(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "odd_losses.py").write_text(
+        "from gansearch.losses.hinge import Hinge\n"
+        "class Odd(Hinge):\n"
+        "    def d(self, real, fake): raise TypeError('odd')\n"
+        "class Even(Hinge):\n"
+        "    def g(self, fake, real): raise TypeError('even')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (
+        "generator: {name: mlp, depth: 1, width: 8}\ndiscriminator: {name: mlp, depth: 1, width: 8}\n"
+        "search: {trials: 0}\n"
+        "stability:\n  configurations:\n    plain: {loss: hinge}\n"
+        "    odd: {loss: 'odd_losses:Odd'}\n    even: {loss: 'odd_losses:Even'}\n"
+    )
+    spec, data = read_study(parse_document(text, "s.yaml"), tmp_path)
+    with pytest.raises(UserError) as caught:
+        rehearse(spec, data, LocalPaths(tmp_path, tmp_path / "cache"))
+    odd, even = str(caught.value).splitlines()
+    assert odd.startswith(
+        "stability.configurations.odd: the loss 'odd_losses:Odd' raises TypeError: odd"
+    )
+    assert even.startswith("stability.configurations.even: the loss 'odd_losses:Even' raises TypeError")
+
+
 def test_a_rehearsal_names_what_failed(tmp_path, monkeypatch):
     (tmp_path / "odd_parts.py").write_text(
         "from torch import nn\n"
