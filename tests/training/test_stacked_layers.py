@@ -36,7 +36,36 @@ def maps(*layers):
     return nn.Linear(6, 128), nn.Unflatten(1, (2, 8, 8)), *layers
 
 
+class TwoWays(nn.Module):
+    """Rows of layers that see the same inputs and are given the same gradient."""
+
+    stacks = True
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Sequential(nn.Linear(6, 5), nn.LeakyReLU(0.2), nn.Linear(5, 4), nn.ReLU())
+        self.other = nn.Sequential(nn.Linear(6, 4, bias=False), nn.BatchNorm1d(4), nn.LeakyReLU(0.1))
+
+    def forward(self, inputs):
+        return self.one(inputs) + self.other(inputs)
+
+
+def spectral_two_ways():
+    network = TwoWays()
+    spectral_norm(network)
+    return network
+
+
 NETWORKS = {
+    "two ways": TwoWays,
+    "spectral, two ways": spectral_two_ways,
+    "in a row": lambda: Given(
+        nn.Sequential(
+            *(nn.Linear(6, 5, bias=False), nn.BatchNorm1d(5), nn.LeakyReLU(0.2)),
+            *(nn.Linear(5, 4), nn.Linear(4, 5), nn.ReLU(), nn.Identity()),
+            *(nn.Linear(5, 3, bias=False), nn.BatchNorm1d(3), nn.Tanh(), nn.Linear(3, 2)),
+        )
+    ),
     "linear": lambda: Given(nn.Linear(6, 5), nn.LeakyReLU(0.2, True), nn.Linear(5, 4, bias=False)),
     "batch norm": lambda: Given(nn.Linear(6, 5, bias=False), nn.BatchNorm1d(5), nn.ReLU(inplace=True)),
     "batch norm without weights": lambda: Given(nn.BatchNorm1d(6, affine=False), nn.Tanh()),

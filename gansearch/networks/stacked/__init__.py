@@ -12,5 +12,6 @@ from __future__ import annotations
 
 from gansearch.networks.stacked.layers import CannotStack
 from gansearch.networks.stacked.network import StackedNetwork, in_turn, stack, stacked_name, why_not
+from gansearch.networks.stacked.row import OwnLayer
 
-__all__ = ["CannotStack", "StackedNetwork", "in_turn", "stack", "stacked_name", "why_not"]
+__all__ = ["CannotStack", "OwnLayer", "StackedNetwork", "in_turn", "stack", "stacked_name", "why_not"]

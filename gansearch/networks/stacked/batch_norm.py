@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gansearch.networks.stacked.convolution import apart, joined
-from gansearch.networks.stacked.linear import activated, into, stacked_parameter
+from gansearch.networks.stacked.linear import stacked_parameter
+from gansearch.networks.stacked.row import (
+    Asked,
+    Gradients,
+    OwnLayer,
+    activated,
+    before_activation,
+    into,
+)
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(OwnLayer):
     """K batch norms: [K, B, C, ...] -> the same shape.
+
+    Their own rule, of rows of numbers in training: a = f(y), y = w n + b, n = (x - mean) / s, s =
+    sqrt(variance + eps), f a leaky ReLU or none. With dy = f'(y) da: db = sum of dy, dw = sum of n dy, dx
+    = w / s (dy - (db + n dw) / B).
 
     Args:
         layers: alone, of one shape.
-
-    Attributes:
-        slope: of the leaky ReLU behind it, which it does too; None: there is none.
-        own_backward: whether gradients are computed by the layer's own rule, which is faster and can be
-            differentiated but once.
     """
 
     weight: nn.Parameter | None
@@ -35,8 +40,6 @@ class BatchNorm(nn.Module):
     def __init__(self, layers: Sequence[_BatchNorm]) -> None:
         super().__init__()
         first = layers[0]
-        self.own_backward = True
-        self.slope: float | None = None
         self.eps, self.momentum = first.eps, first.momentum
         for name in ("weight", "bias"):
             each = [getattr(layer, name) for layer in layers]
@@ -45,15 +48,20 @@ class BatchNorm(nn.Module):
             each = [getattr(layer, name) for layer in layers]
             self.register_buffer(name, None if each[0] is None else torch.stack(each))
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def ready(self, inputs: Tensor) -> bool:
+        """Whether the layer's own rule is for such inputs."""
+        return (
+            super().ready(inputs)
+            and self.training
+            and inputs.dim() == 3  # [K, B, C]
+            and self.weight is not None
+            and self.bias is not None
+        )
+
+    def plain(self, inputs: Tensor) -> Tensor:
         """Inputs [K, B, C, ...] -> the same shape, each channel to mean 0 and variance 1."""
         count, _, channels, *_ = inputs.shape
-        plain = inputs.dim() == 3 and inputs.dtype == torch.float32
         weight, bias = self.weight, self.bias
-        if self.training and self.own_backward and plain and weight is not None and bias is not None:
-            normal, of_batch, spread = _normalised(inputs, weight, bias, self.eps, self.slope)
-            self._follow(of_batch, spread, inputs.shape[1])
-            return normal
         # As channels of one network: [B, K * C, ...].
         maps = inputs.dim() == 5
         wide = joined(inputs) if maps else inputs.transpose(0, 1).flatten(1, 2)
@@ -73,6 +81,46 @@ class BatchNorm(nn.Module):
             self._count()
         return activated(apart(outputs, count), self.slope)
 
+    def push(self, inputs: Tensor, ours: bool) -> tuple[Tensor, list[Tensor]]:
+        """See `OwnLayer`. (Torch's own `var_mean` over rows takes ten times as long as two sums.)"""
+        assert self.weight is not None
+        assert self.bias is not None
+        rows = inputs.shape[1]
+        mean = inputs.mean(1)
+        centred = torch.sub(inputs, mean.unsqueeze(1), out=inputs if ours else None)
+        variance = torch.linalg.vecdot(centred, centred, dim=1).div_(rows)
+        inverse = (variance + self.eps).rsqrt_()
+        scale = (self.weight * inverse).unsqueeze(1)
+        outputs = torch.addcmul(self.bias.unsqueeze(1), centred, scale)
+        self._follow(mean, variance, rows)
+        if self.slope is None:
+            return outputs, [centred, inverse, scale]
+        nn.functional.leaky_relu_(outputs, self.slope)
+        return outputs, [centred, inverse, scale, outputs]
+
+    def pull(self, kept: Sequence[Tensor], gradient: Tensor, asked: Asked) -> Gradients:
+        """See `OwnLayer`."""
+        centred, inverse, scale, *outputs = kept
+        ours = asked.ours or self.slope is not None
+        if self.slope is not None:
+            gradient = before_activation(gradient, outputs[0], self.slope, asked.ours)
+        of_bias, product = gradient.sum(1), gradient * centred
+        of_weight = product.sum(1).mul_(inverse)
+        of_inputs = None
+        if asked.inputs:
+            # dx = scale (dy - (db + (x - mean) dw / s) / B)
+            share = (of_weight * inverse).unsqueeze(1)
+            mean = torch.addcmul(of_bias.unsqueeze(1), centred, share, out=product)
+            of_inputs = torch.sub(
+                gradient, mean, alpha=1 / centred.shape[1], out=gradient if ours else None
+            )
+            of_inputs *= scale
+        if not asked.parameters:
+            return of_inputs, [None, None]
+        assert self.weight is not None
+        assert self.bias is not None
+        return of_inputs, [into(self.weight, of_weight), into(self.bias, of_bias)]
+
     def _weight_of_this_batch(self) -> float:
         if self.momentum is not None:
             return self.momentum
@@ -91,56 +139,3 @@ class BatchNorm(nn.Module):
     def _count(self) -> None:
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
-
-
-def _normalised(
-    inputs: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs [K, B, C], means [K, C] and biased variances [K, C]."""
-    found: tuple[Tensor, Tensor, Tensor]
-    found = _Normalise.apply(inputs, weight, bias, eps, slope)
-    return found
-
-
-class _Normalise(torch.autograd.Function):
-    """a = f(y), y = w (x - mean) / s + b, s = sqrt(variance + eps), over the rows of K batches; f a
-    leaky ReLU or none.
-
-    Backward, with n = (x - mean) / s: dw = sum of n dy, db = sum of dy,
-    dx = w / s (dy - (db + n dw) / B). (Torch's own `var_mean` over rows takes ten times as
-    long as two sums.)
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        mean = inputs.mean(1)
-        normal = inputs - mean.unsqueeze(1)
-        variance = normal.square().mean(1)
-        inverse = (variance + eps).rsqrt()
-        normal *= inverse.unsqueeze(1)
-        outputs = torch.addcmul(bias.unsqueeze(1), normal, weight.unsqueeze(1))
-        if slope is not None:
-            nn.functional.leaky_relu_(outputs, slope)
-        ctx.save_for_backward(normal, inverse, weight, outputs)
-        ctx.weight, ctx.bias, ctx.slope = weight, bias, slope
-        ctx.mark_non_differentiable(mean, variance)
-        return outputs, mean, variance
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        normal, inverse, weight, outputs = ctx.saved_tensors
-        if ctx.slope is not None:
-            gradient = torch.ops.aten.leaky_relu_backward(gradient, outputs, ctx.slope, True)
-        of_bias, of_weight = gradient.sum(1), (gradient * normal).sum(1)
-        rows = gradient.shape[1]
-        of_inputs = None
-        if ctx.needs_input_grad[0]:
-            of_inputs = torch.addcmul(gradient, normal, of_weight.unsqueeze(1), value=-1 / rows)
-            of_inputs -= (of_bias / rows).unsqueeze(1)
-            of_inputs *= (weight * inverse).unsqueeze(1)
-        _, for_weight, for_bias, *_ = ctx.needs_input_grad
-        left = into(ctx.weight, of_weight) if for_weight else None
-        return of_inputs, left, into(ctx.bias, of_bias) if for_bias else None, None, None

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gansearch.networks.stacked.linear import (
     is_spectral,
-    normalised,
+    length,
     original_weight,
     spectral_of,
     stacked_parameter,
@@ -49,9 +49,7 @@ class Convolution(nn.Module):
         super().__init__()
         first = layers[0]
         self.slope: float | None = None
-        spectral = is_spectral(first)
-        weights = [original_weight(layer) if spectral else layer.weight for layer in layers]
-        self.weight = stacked_parameter(weights)
+        self.weight = stacked_parameter([original_weight(layer) for layer in layers])
         self.bias = None if first.bias is None else stacked_parameter([layer.bias for layer in layers])
         self.options: dict[str, Any] = {
             name: getattr(first, name) for name in ("stride", "padding", "dilation")
@@ -107,8 +105,10 @@ class SpectralConvolution(Convolution):
         """Singular vectors [K, 1, out] and [K, 1, in] of matrices [K, out, in]."""
         u, v = self.u.unsqueeze(1), self.v.unsqueeze(1)
         if self.training:
-            v, _ = normalised(torch.bmm(u, matrix), self.eps)
-            u, _ = normalised(torch.bmm(v, matrix.mT), self.eps)
+            v = torch.bmm(u, matrix)
+            v /= length(v, self.eps)
+            u = torch.bmm(v, matrix.mT)
+            u /= length(u, self.eps)
             self.u.copy_(u.squeeze(1))
             self.v.copy_(v.squeeze(1))
         return u, v

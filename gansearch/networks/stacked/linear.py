@@ -3,52 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from gansearch.networks.norms import SpectralNorm
+from gansearch.networks.stacked.row import (
+    Asked,
+    Gradients,
+    OwnLayer,
+    activated,
+    before_activation,
+    into,
+    product_into,
+)
 
 
-class Linear(nn.Module):
+class Linear(OwnLayer):
     """K linear layers: [K, B, in] -> [K, B, out].
+
+    Their own rule, with a = f(y), y = x W^T + b, f a leaky ReLU or none, and dy = f'(y) da: dx = dy W,
+    dW = dy^T x, db = sum of dy.
 
     Args:
         layers: alone, of one shape.
-
-    Attributes:
-        slope: of the leaky ReLU behind it, which it does too; None: there is none.
-        own_backward: whether gradients are computed by the layer's own rule, which is faster and can be
-            differentiated but once.
     """
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         super().__init__()
-        self.own_backward = True
-        self.slope: float | None = None
-        self.weight = stacked_parameter([layer.weight for layer in layers])
+        self.weight = stacked_parameter([original_weight(layer) for layer in layers])
         self.in_features, self.out_features = layers[0].in_features, layers[0].out_features
         has_bias = layers[0].bias is not None
         self.bias = stacked_parameter([layer.bias for layer in layers]) if has_bias else None
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def plain(self, inputs: Tensor) -> Tensor:
         """Inputs [K, B, in] -> [K, B, out]."""
-        if self.own_backward and inputs.dtype == torch.float32:
-            return _linear(inputs, self.weight, self.bias, self.slope, None, None, None)
         if self.bias is None:
             return activated(torch.bmm(inputs, self.weight.mT), self.slope)
         outputs = torch.baddbmm(self.bias.unsqueeze(1), inputs, self.weight.mT)
         return activated(outputs, self.slope)
 
+    def push(self, inputs: Tensor, ours: bool) -> tuple[Tensor, list[Tensor]]:  # noqa: ARG002
+        """See `OwnLayer`."""
+        outputs = torch.bmm(inputs, self.weight.mT)
+        if self.bias is not None:
+            outputs += self.bias.unsqueeze(1)  # faster than a product that adds
+        if self.slope is None:
+            return outputs, [inputs]
+        nn.functional.leaky_relu_(outputs, self.slope)
+        return outputs, [inputs, outputs]
 
-class SpectralLinear(nn.Module):
+    def pull(self, kept: Sequence[Tensor], gradient: Tensor, asked: Asked) -> Gradients:
+        """See `OwnLayer`."""
+        inputs, *outputs = kept
+        if self.slope is not None:
+            gradient = before_activation(gradient, outputs[0], self.slope, asked.ours)
+        own: list[Tensor | None] = [None] * (1 if self.bias is None else 2)
+        if asked.parameters:
+            own[0] = product_into(self.weight, gradient, inputs)
+            if self.bias is not None:
+                own[1] = into(self.bias, gradient.sum(1))
+        return torch.bmm(gradient, self.weight) if asked.inputs else None, own
+
+
+class SpectralLinear(Linear):
     """K linear layers whose weights are divided by their largest singular values.
 
     The same power iteration as `gansearch.networks.norms.SpectralNorm`, once for each pass; outputs are
     divided in place of weights, which is the same and less work. In two passes at once
     (`passes`) each has its own iteration, one after the other, as if the passes came in turn.
+
+    Their own rule: y = x W^T / sigma + b, sigma = u W v of each of P passes. With h = dy / sigma, dx =
+    h W, dW = h^T x - sum over passes of <h, y - b> u v^T; and since f(y) = f'(y) y, <dy, y> is <da, a>.
 
     Args:
         layers: alone, of one shape.
@@ -58,22 +84,19 @@ class SpectralLinear(nn.Module):
     v: Tensor
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
-        super().__init__()
+        super().__init__(layers)
         norms = [spectral_of(layer) for layer in layers]
-        self.eps, self.passes, self.own_backward = norms[0].eps, 1, True
-        self.slope: float | None = None
-        self.weight = stacked_parameter([original_weight(layer) for layer in layers])
-        self.in_features, self.out_features = layers[0].in_features, layers[0].out_features
-        has_bias = layers[0].bias is not None
-        self.bias = stacked_parameter([layer.bias for layer in layers]) if has_bias else None
+        self.eps, self.passes = norms[0].eps, 1
         self.register_buffer("u", torch.stack([norm.u for norm in norms]))
         self.register_buffer("v", torch.stack([norm.v for norm in norms]))
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    @property
+    def keeps_outputs(self) -> bool:
+        """Whether `pull` needs what `push` returned as it was."""
+        return True
+
+    def plain(self, inputs: Tensor) -> Tensor:
         """Inputs [K, B, in] -> [K, B, out]; of P passes at once, [K, P * B, in] -> [K, P * B, out]."""
-        if self.own_backward and inputs.dtype == torch.float32:
-            u, v, sigma = self._singular()
-            return _linear(inputs, self.weight, self.bias, self.slope, u, v, sigma)
         with torch.autocast(inputs.device.type, enabled=False):
             u, v, _ = self._singular()
             sigma = (u * torch.bmm(v, self.weight.mT)).sum(-1)  # now it follows the weights
@@ -84,137 +107,72 @@ class SpectralLinear(nn.Module):
         outputs = outputs if self.bias is None else outputs + self.bias.unsqueeze(1)
         return activated(outputs.to(kind), self.slope)
 
+    def push(self, inputs: Tensor, ours: bool) -> tuple[Tensor, list[Tensor]]:  # noqa: ARG002
+        """See `OwnLayer`."""
+        u, v, sigma = self._singular()
+        share = sigma.reciprocal()[..., None, None]
+        outputs = torch.bmm(inputs, self.weight.mT)
+        scaled = _by_pass(outputs, sigma)
+        if self.bias is None:
+            scaled.mul_(share)
+        else:
+            torch.addcmul(self.bias[:, None, None], scaled, share, out=scaled)
+        if self.slope is not None:
+            nn.functional.leaky_relu_(outputs, self.slope)
+        return outputs, [inputs, outputs, u, v, sigma, share]
+
+    def pull(self, kept: Sequence[Tensor], gradient: Tensor, asked: Asked) -> Gradients:
+        """See `OwnLayer`."""
+        inputs, outputs, u, v, sigma, share = kept
+        own: list[Tensor | None] = [None] * (1 if self.bias is None else 2)
+        if asked.parameters:
+            slope = (_by_pass(gradient, sigma) * _by_pass(outputs, sigma)).sum((-2, -1)).div_(sigma)
+        ours = asked.ours or self.slope is not None
+        gradient = before_activation(gradient, outputs, self.slope, asked.ours)
+        inner = _by_pass(gradient, sigma)
+        inner = inner.mul_(share) if ours else inner * share
+        gradient = inner.view(outputs.shape)
+        if asked.parameters:
+            own[0] = product_into(self.weight, gradient, inputs)
+            if self.bias is not None:
+                summed = inner.sum(2)
+                slope -= (summed * self.bias.unsqueeze(1)).sum(-1)
+                own[1] = into(self.bias, (summed * sigma.unsqueeze(-1)).sum(1))
+            there = self.weight.grad if own[0] is None else own[0]
+            there.baddbmm_((u * slope.unsqueeze(-1)).mT, v, alpha=-1)
+        return torch.bmm(gradient, self.weight) if asked.inputs else None, own
+
     @torch.no_grad()
     def _singular(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of each pass: vectors [K, P, out] and [K, P, in], and the singular values [K, P]."""
-        weight, us, vs, sigmas = self.weight, [], [], []
+        weight, (count, wide, narrow) = self.weight, self.weight.shape
         u, v = self.u.unsqueeze(1), self.v.unsqueeze(1)
         if not self.training:
             return u, v, (u * torch.bmm(v, weight.mT)).sum(-1)
-        for _ in range(self.passes):
+        us, vs = (weight.new_empty(self.passes, count, 1, size) for size in (wide, narrow))
+        sigmas = []
+        for u_now, v_now in zip(us, vs, strict=True):
             # Rows from the left, [K, 1, n] x [K, n, m]: many times as fast as columns from the right.
-            v, _length = normalised(torch.bmm(u, weight), self.eps)
-            u, sigma = normalised(torch.bmm(v, weight.mT), self.eps)  # u W v is the length of W v
-            us.append(u)
-            vs.append(v)
-            sigmas.append(sigma)
+            rows = torch.bmm(u, weight, out=v_now)
+            v = rows.div_(length(rows, self.eps))
+            rows = torch.bmm(v, weight.mT, out=u_now)
+            sigmas.append(length(rows, self.eps))  # u W v is the length of W v
+            u = rows.div_(sigmas[-1])
         self.u.copy_(u.squeeze(1))
         self.v.copy_(v.squeeze(1))
-        if self.passes == 1:
-            return u, v, sigmas[0].squeeze(-1)
-        return torch.cat(us, 1), torch.cat(vs, 1), torch.cat(sigmas, 1).squeeze(-1)
+        sigma = sigmas[0] if self.passes == 1 else torch.cat(sigmas, 1)
+        return us.transpose(0, 1).squeeze(2), vs.transpose(0, 1).squeeze(2), sigma.squeeze(-1)
 
 
-def normalised(rows: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Rows [K, 1, n] made 1 long, in place, and how long they were, [K, 1, 1]."""
-    length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min_(eps)
-    return rows.div_(length), length
-
-
-def activated(outputs: Tensor, slope: float | None) -> Tensor:
-    """Outputs behind a leaky ReLU, or as they are."""
-    return outputs if slope is None else nn.functional.leaky_relu(outputs, slope)
-
-
-def _linear(
-    inputs: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    slope: float | None,
-    u: Tensor | None,
-    v: Tensor | None,
-    sigma: Tensor | None,
-) -> Tensor:
-    outputs: Tensor
-    outputs = _Linear.apply(inputs, weight, bias, slope, u, v, sigma)
-    return outputs
-
-
-class _Linear(torch.autograd.Function):
-    """a = f(y), y = x W^T / sigma + b of K layers, sigma = u W v of P passes, or 1; f a leaky ReLU, or
-    none.
-
-    Backward: with dy = f'(y) da and h = dy / sigma, dx = h W, dW = h^T x - sum over passes of
-    <h, y - b> u v^T, db = sum of dy; and since f(y) = f'(y) y, <dy, y> is <da, a>. Where weights have
-    a gradient already, the product itself adds to it, which saves two passes through memory.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        inputs: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        slope: float | None,
-        u: Tensor | None,
-        v: Tensor | None,
-        sigma: Tensor | None,
-    ) -> Tensor:
-        ctx.weight, ctx.bias, ctx.slope, ctx.spectral = weight, bias, slope, sigma is not None
-        if bias is None or sigma is not None:
-            outputs = torch.bmm(inputs, weight.mT)
-        else:
-            outputs = torch.baddbmm(bias.unsqueeze(1), inputs, weight.mT)
-        if sigma is not None:
-            scaled, share = _by_pass(outputs, sigma), (1 / sigma)[..., None, None]
-            if bias is None:
-                scaled.mul_(share)
-            else:
-                torch.addcmul(bias[:, None, None], scaled, share, out=scaled)
-        if slope is not None:
-            nn.functional.leaky_relu_(outputs, slope)
-        ctx.save_for_backward(inputs, weight, outputs, *(() if sigma is None else (u, v, sigma)))
-        return outputs
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, weight, outputs, *spectral = ctx.saved_tensors
-        for_inputs, for_weight, for_bias, *_ = ctx.needs_input_grad
-        inner = gradient
-        if ctx.slope is not None:
-            inner = torch.ops.aten.leaky_relu_backward(gradient, outputs, ctx.slope, True)
-        of_weight = of_bias = None
-        if spectral:
-            u, v, sigma = spectral
-            share = (1 / sigma)[..., None, None]
-            inner = (_by_pass(inner, sigma) * share).view(inner.shape)
-        if for_weight:
-            of_weight = _product_into(ctx.weight, inner, inputs)
-        if for_weight and spectral:
-            slope = (_by_pass(gradient, sigma) * _by_pass(outputs, sigma)).sum((-2, -1)) / sigma
-            if ctx.bias is not None:
-                summed = _by_pass(inner, sigma).sum(2)
-                slope -= (summed * ctx.bias.unsqueeze(1)).sum(-1)
-                of_bias = into(ctx.bias, (summed * sigma.unsqueeze(-1)).sum(1))
-            there = ctx.weight.grad if of_weight is None else of_weight
-            there.baddbmm_((u * slope.unsqueeze(-1)).mT, v, alpha=-1)
-        elif for_bias:
-            of_bias = into(ctx.bias, inner.sum(1))
-        of_inputs = torch.bmm(inner, weight) if for_inputs else None
-        return of_inputs, of_weight, of_bias, None, None, None, None
+def length(rows: Tensor, eps: float) -> Tensor:
+    """How long rows [K, 1, n] are, [K, 1, 1], and no less than eps."""
+    return torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min_(eps)
 
 
 def _by_pass(rows: Tensor, sigma: Tensor) -> Tensor:
     """[K, P * B, n] as [K, P, B, n]."""
     count, turns = sigma.shape
     return rows.reshape(count, turns, -1, rows.shape[-1])
-
-
-def into(parameter: Tensor, gradient: Tensor) -> Tensor | None:
-    """Add to the gradient that is there; give it back where there is none."""
-    if parameter.grad is None:
-        return gradient
-    parameter.grad.add_(gradient)
-    return None
-
-
-def _product_into(weight: Tensor, gradient: Tensor, inputs: Tensor) -> Tensor | None:
-    """Add h^T x to the gradient that is there; give it back where there is none."""
-    if weight.grad is None:
-        return torch.bmm(gradient.mT, inputs)
-    weight.grad.baddbmm_(gradient.mT, inputs)
-    return None
 
 
 def stacked_parameter(alone: Sequence[Tensor]) -> nn.Parameter:
@@ -236,6 +194,7 @@ def spectral_of(layer: nn.Module) -> SpectralNorm:
 
 
 def original_weight(layer: nn.Module) -> Tensor:
-    """A layer's weight before it is divided."""
-    weight: Tensor = layer.parametrizations["weight"].original  # type: ignore[index, union-attr]
+    """A layer's weight, before it is divided where it is."""
+    weight: Tensor
+    weight = layer.parametrizations["weight"].original if is_spectral(layer) else layer.weight  # type: ignore[index, union-attr, assignment]
     return weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
@@ -15,6 +16,7 @@ from gansearch.networks.stacked.batch_norm import BatchNorm
 from gansearch.networks.stacked.convolution import SpectralConvolution
 from gansearch.networks.stacked.layers import CannotStack, stacked_layer
 from gansearch.networks.stacked.linear import SpectralLinear
+from gansearch.networks.stacked.row import OwnLayer, Row
 
 
 class StackedNetwork(nn.Module):
@@ -33,7 +35,7 @@ class StackedNetwork(nn.Module):
             raise CannotStack(reason)
         self.network = _replaced(networks)
         layers = list(self.network.modules())
-        self._own = [layer for layer in layers if hasattr(layer, "own_backward")]
+        self._own = [layer for layer in layers if isinstance(layer, OwnLayer)]
         self._spectral = [layer for layer in layers if isinstance(layer, SpectralLinear)]
         one_by_one = BatchNorm | SpectralConvolution
         self.takes_turns = any(isinstance(layer, one_by_one) for layer in layers)
@@ -53,12 +55,12 @@ class StackedNetwork(nn.Module):
     def differentiable_twice(self, *inputs: Tensor) -> Tensor:
         """As `forward`, for a gradient that is differentiated once more, or under autocast."""
         for layer in self._own:
-            layer.own_backward = False  # type: ignore[assignment]
+            layer.own_backward = False
         try:
             return self.forward(*inputs)
         finally:
             for layer in self._own:
-                layer.own_backward = True  # type: ignore[assignment]
+                layer.own_backward = True
 
 
 @contextmanager
@@ -102,6 +104,7 @@ def _replaced(networks: Sequence[nn.Module]) -> nn.Module:
         raise CannotStack(f"{kind.__module__}.{kind.__qualname__} has weights of its own")
     replaced = copy.deepcopy(first, memo)
     _join_activations(replaced)
+    _join_rows(replaced)
     replaced._forward_hooks.clear()  # they look at what a network alone returns
     return replaced
 
@@ -116,6 +119,14 @@ def _join_activations(network: nn.Module) -> None:
             if hasattr(layer, "slope") and slope is not None and slope >= 0:
                 layer.slope = slope  # type: ignore[assignment]
                 row._modules[name] = nn.Identity()
+
+
+def _join_rows(network: nn.Module) -> None:
+    """Have neighbours in a row that compute their own gradients do so as one."""
+    for above in list(network.modules()):
+        for name, row in above.named_children():
+            if type(row) in (nn.Sequential, Layers):
+                above._modules[name] = Row(OrderedDict(row.named_children()))
 
 
 def _above(name: str) -> Iterator[str]:

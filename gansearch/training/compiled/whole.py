@@ -20,7 +20,7 @@ from gansearch.data.domain import Domain
 from gansearch.losses import Constraint, Loss
 from gansearch.losses.draws import Draws, drawing_from
 from gansearch.losses.flat import on_samples
-from gansearch.networks.stacked import in_turn
+from gansearch.networks.stacked import OwnLayer, in_turn
 from gansearch.study.config import TrialConfig
 from gansearch.training.compiled.rules import Rule
 from gansearch.training.stacked.optimizers import Places, by_parameter
@@ -309,6 +309,6 @@ def structure(network: nn.Module) -> nn.Module:
     bare = copy.deepcopy(network).to("meta")
     bare._forward_hooks.clear()  # they look at what a network first returns
     for layer in bare.modules():
-        if hasattr(layer, "own_backward"):
-            layer.own_backward = False  # type: ignore[assignment]
+        if isinstance(layer, OwnLayer):
+            layer.own_backward = False
     return bare.train()

@@ -41,7 +41,8 @@ class StackedOptimizer:
     ) -> None:
         self.weights, self.gradients, self.places = weights, gradients, places
         self.optimizers = list(alone)
-        self.steps = [torch.zeros((), device=weights.device) for _ in alone]
+        self.made = torch.zeros(len(alone), device=weights.device)
+        self.steps = list(self.made)
         self.states = {name: torch.zeros_like(weights) for name in self.moments}
         for row, optimizer in enumerate(alone):
             self.take(row, optimizer)
@@ -124,7 +125,7 @@ class Adam(StackedOptimizer):
     @torch.no_grad()
     def step(self) -> None:
         """Update all weights."""
-        torch._foreach_add_(self.steps, 1)
+        self.made += 1
         for settings, rows, steps in self._alike:
             decoupled = settings["decoupled_weight_decay"]
             rule: Any = torch._fused_adamw_ if decoupled else torch._fused_adam_
@@ -152,7 +153,7 @@ class RMSprop(StackedOptimizer):
     @torch.no_grad()
     def step(self) -> None:
         """Update all weights."""
-        torch._foreach_add_(self.steps, 1)
+        self.made += 1
         square, alpha, gradient = self.states["square_avg"], self.column("alpha"), self.gradients
         square.mul_(alpha).add_(gradient.square().mul_(1 - alpha))
         spread = square.sqrt().add_(self.column("eps"))

@@ -15,6 +15,7 @@ from gansearch.study.records import Report
 from gansearch.training.lifecycle import LOOK_EVERY
 from gansearch.training.measuring import JUDGED_BATCHES, Window, wait_for
 from gansearch.training.randomness import deterministic_algorithms
+from gansearch.training.stacked.memory import keep_memory
 from gansearch.training.stacked.parts import Losses, constraints, stacked_penalty
 from gansearch.training.stacked.side import Side
 from gansearch.training.trainer import Trainer, frozen
@@ -75,6 +76,8 @@ class Lanes:
             for number in range(len(before.rows)):
                 before.give(number)
         first = trainers[0]
+        if first.device.type == "cpu":
+            keep_memory()
         self.config, self.device, self.domain = first.config, first.device, first.domain
         inside = [trainer.inside for trainer in trainers]
         self.rows = [Row(trainer) for trainer in trainers]
@@ -282,7 +285,7 @@ class Lanes:
     def _batch(self) -> tuple[Tensor, Tensor | None]:
         """Each training's own real samples, [K, B, ...], and their labels, [K, B]."""
         rows = torch.stack([next(row.batches) for row in self.rows])
-        real = self.domain.encode(self._samples[rows.flatten()])
+        real = self.domain.encode(self._samples.index_select(0, rows.flatten()))
         labels = None if self._labels is None else self._labels[rows]
         return real.view(*rows.shape, *real.shape[1:]), labels
 

@@ -1,0 +1,181 @@
+"""Stacked layers in a row whose gradients they compute themselves: one node of autograd for all of them.
+
+A step of small networks is mostly the cost of asking for operations, and of memory that is asked for
+anew. What autograd would do for each layer is done here in a plain loop, from the last layer to the
+first, and gradients are changed in place wherever nobody else looks at them.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+class Asked(NamedTuple):
+    """What is asked of `OwnLayer.pull`.
+
+    Attributes:
+        ours: whether nobody else needs the memory of the gradient that it is given.
+        inputs: whether the gradient by the inputs is wanted.
+        parameters: whether those by the parameters are.
+    """
+
+    ours: bool
+    inputs: bool
+    parameters: bool
+
+
+Gradients = tuple[Tensor | None, Sequence[Tensor | None]]
+"""By the inputs, and by the parameters in their order; None where it is not wanted, or has been added
+where it belongs.
+"""
+
+
+class OwnLayer(nn.Module):
+    """A stacked layer that computes its gradients itself.
+
+    Attributes:
+        slope: of the leaky ReLU behind it, which it does too; None: there is none.
+        own_backward: whether gradients are computed by the layer's own rule, which is faster and can be
+            differentiated but once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own_backward = True
+        self.slope: float | None = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs [K, B, ...] -> outputs [K, B, ...]."""
+        if self.ready(inputs):
+            return through([self], inputs)
+        return self.plain(inputs)
+
+    def ready(self, inputs: Tensor) -> bool:
+        """Whether the layer's own rule is for such inputs."""
+        return self.own_backward and inputs.dtype == torch.float32
+
+    @property
+    def keeps_outputs(self) -> bool:
+        """Whether `pull` needs what `push` returned as it was."""
+        return self.slope is not None
+
+    @abstractmethod
+    def plain(self, inputs: Tensor) -> Tensor:
+        """The same, for autograd to differentiate."""
+
+    @abstractmethod
+    def push(self, inputs: Tensor, ours: bool) -> tuple[Tensor, list[Tensor]]:
+        """Outputs, and what `pull` needs; where inputs are `ours`, nobody else needs their memory."""
+
+    @abstractmethod
+    def pull(self, kept: Sequence[Tensor], gradient: Tensor, asked: Asked) -> Gradients:
+        """Gradients by the inputs and the layer's parameters, by that of the outputs."""
+
+
+class Row(nn.Sequential):
+    """Layers one after another; neighbours that compute their own gradients do so in one.
+
+    Labels are given to those that have `told = True`, as in `gansearch.networks.classes.Layers`.
+    """
+
+    def __init__(self, *layers: Any) -> None:
+        super().__init__(*layers)
+        self.runs: list[list[nn.Module]] = []
+        for layer in self:
+            if isinstance(layer, nn.Identity):
+                continue
+            own = isinstance(layer, OwnLayer)
+            if own and self.runs and isinstance(self.runs[-1][-1], OwnLayer):
+                self.runs[-1].append(layer)
+            else:
+                self.runs.append([layer])
+
+    def forward(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Inputs [K, B, ...], and labels [K, B] where any layer is told them -> outputs [K, B, ...]."""
+        for run in self.runs:
+            ready = [layer for layer in run if isinstance(layer, OwnLayer) and layer.ready(inputs)]
+            if len(ready) == len(run):
+                inputs = through(ready, inputs)
+                continue
+            for layer in run:
+                told = getattr(layer, "told", False)
+                inputs = layer(inputs, labels) if told else layer(inputs)
+        return inputs
+
+
+def through(layers: Sequence[OwnLayer], inputs: Tensor) -> Tensor:
+    """What comes of inputs behind all of the layers, each of which is ready for them."""
+    parameters = [parameter for layer in layers for parameter in layer.parameters()]
+    outputs: Tensor = _Through.apply(layers, inputs, *parameters)
+    return outputs
+
+
+class _Through(torch.autograd.Function):
+    """The layers' `push` in their order, and `pull` in the other."""
+
+    @staticmethod
+    def forward(ctx: Any, layers: Sequence[OwnLayer], inputs: Tensor, *_: Tensor) -> Tensor:
+        ctx.layers, ctx.counts, saved = layers, [], []
+        ours = False
+        for layer in layers:
+            inputs, kept = layer.push(inputs, ours)
+            ours = not layer.keeps_outputs
+            ctx.counts.append(len(kept))
+            saved += kept
+        ctx.save_for_backward(*saved)
+        return inputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        saved, found = list(ctx.saved_tensors), list[Tensor | None]()
+        _, first, *by_parameters = ctx.needs_input_grad
+        passed: Tensor | None = gradient
+        last = len(ctx.layers) - 1
+        for number in range(last, -1, -1):
+            layer, count = ctx.layers[number], ctx.counts[number]
+            kept = saved[len(saved) - count :]
+            del saved[len(saved) - count :]
+            assert passed is not None
+            asked = Asked(number < last, number > 0 or first, any(by_parameters))
+            passed, own = layer.pull(kept, passed, asked)
+            found[:0] = own
+        return None, passed, *found
+
+
+def into(parameter: Tensor, gradient: Tensor) -> Tensor | None:
+    """Add to the gradient that is there; give it back where there is none."""
+    if parameter.grad is None:
+        return gradient
+    parameter.grad.add_(gradient)
+    return None
+
+
+def product_into(weight: Tensor, gradient: Tensor, inputs: Tensor) -> Tensor | None:
+    """Add h^T x to the gradient that is there; give it back where there is none. The product itself
+    adds, which saves two passes through memory.
+    """
+    if weight.grad is None:
+        return torch.bmm(gradient.mT, inputs)
+    weight.grad.baddbmm_(gradient.mT, inputs)
+    return None
+
+
+def activated(outputs: Tensor, slope: float | None) -> Tensor:
+    """Outputs behind a leaky ReLU, or as they are."""
+    return outputs if slope is None else nn.functional.leaky_relu(outputs, slope)
+
+
+def before_activation(gradient: Tensor, outputs: Tensor, slope: float | None, ours: bool) -> Tensor:
+    """The gradient in front of a leaky ReLU, by its outputs; in place where it is ours."""
+    if slope is None:
+        return gradient
+    there = gradient if ours else torch.empty_like(gradient)
+    torch.ops.aten.leaky_relu_backward.grad_input(gradient, outputs, slope, True, grad_input=there)
+    return there
