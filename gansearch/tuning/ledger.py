@@ -78,6 +78,7 @@ class Ledger:
         records: the trials by number.
         live: the numbers of those that are being trained.
         moves: how often a trial was paused, or was no longer.
+        images: real images of the reports that this driver has heard.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Ledger:
         self.over: str = (journal.facts.get(OVER) or {}).get("reason", "")
         self._given_up = journal.facts.get(GIVEN_UP)
         self._paused = [r for r in self.records.values() if r.outcome is Outcome.PAUSED]
-        self.moves = 0
+        self.moves = self.images = 0
         open_ = (Outcome.RUNNING, Outcome.INTERRUPTED)
         self._unstarted = deque(n for n, r in self.records.items() if r.outcome in open_)
         for number in self._unstarted:
@@ -208,6 +209,7 @@ class Ledger:
         record = self.records[number]
         if record.last and report.step <= record.last.step:
             return
+        self.images += report.images - (record.last.images if record.last else 0)
         # The driver's clock, because the order of reports is what ASHA is replayed by.
         report = replace(report, time=time.time())
         self.journal.report(number, report)

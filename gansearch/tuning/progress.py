@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -20,6 +19,8 @@ if TYPE_CHECKING:  # it loads torch, and `gansearch status` takes the styles bel
 
 REFRESH_EVERY = 0.5
 LINE_EVERY = 30.0
+WINDOW = 60.0
+"""Seconds over which images are counted, at least."""
 
 STYLES = {
     Outcome.RUNNING: "cyan",
@@ -46,6 +47,7 @@ class Progress:
     def __init__(self, ledger: Ledger, console: Console, steps: int) -> None:
         self.ledger, self.console, self.steps = ledger, console, steps
         self._begun = time.monotonic()
+        self._seen = deque([(self._begun, ledger.images)])
         self._done_before = self._work_done()
         self._best: tuple[float, int] | None = None
         self._last_line = self._last_refresh = 0.0
@@ -83,6 +85,7 @@ class Progress:
     def tick(self) -> None:
         """Called often; refreshes now and then."""
         now = time.monotonic()
+        self._count(now)
         if self._live and now - self._last_refresh > REFRESH_EVERY:
             self._last_refresh = now
             self._live.update(self._table(), refresh=True)
@@ -112,10 +115,23 @@ class Progress:
             "left": self._left(),
         }
 
+    def _count(self, now: float) -> None:
+        """Note how many images were heard of, and forget what is long past: but not the last two rounds
+        of reports, for where these are rare nothing is heard of for minutes.
+        """
+        seen = self._seen
+        if self.ledger.images != seen[-1][1]:
+            seen.append((now, self.ledger.images))
+        while len(seen) > 2 * len(self.ledger.live) + 1 and now - seen[1][0] > WINDOW:
+            seen.popleft()
+
     def _speed(self) -> str:
-        lasts = (self.ledger.records[number].last for number in self.ledger.live)
-        speed = sum(last.metrics.get("images_per_second", 0.0) for last in lasts if last)
-        return f"{speed:,.0f}" if speed and math.isfinite(speed) else "-"
+        """Real images a second of all trials, as this driver hears of them. (What each says of itself
+        cannot be added up: of trials that share a worker it is the worker's speed.)
+        """
+        since, before = self._seen[0]
+        images, seconds = self.ledger.images - before, time.monotonic() - since
+        return f"{images / seconds:,.0f}" if images and seconds > 0 else "-"
 
     def _work_done(self) -> float:
         """Trials' worth of work that need not be done any more."""

@@ -24,8 +24,8 @@ class BatchNorm(OwnLayer):
     """K batch norms: [K, B, C, ...] -> the same shape.
 
     Their own rule, of rows of numbers in training: a = f(y), y = w n + b, n = (x - mean) / s, s =
-    sqrt(variance + eps), f a leaky ReLU or none. With dy = f'(y) da: db = sum of dy, dw = sum of n dy, dx
-    = w / s (dy - (db + n dw) / B).
+    sqrt(variance + eps), f a leaky ReLU or none. With dy = f'(y) da: db = sum of dy, dw = sum of n dy,
+    dx = w / s (dy - (db + n dw) / B).
 
     Args:
         layers: alone, of one shape.

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from gansearch.networks.stacked.linear import (
-    is_spectral,
     length,
     original_weight,
     spectral_of,

@@ -139,6 +139,7 @@ class SpectralLinear(Linear):
                 slope -= (summed * self.bias.unsqueeze(1)).sum(-1)
                 own[1] = into(self.bias, (summed * sigma.unsqueeze(-1)).sum(1))
             there = self.weight.grad if own[0] is None else own[0]
+            assert there is not None
             there.baddbmm_((u * slope.unsqueeze(-1)).mT, v, alpha=-1)
         return torch.bmm(gradient, self.weight) if asked.inputs else None, own
 
@@ -166,7 +167,8 @@ class SpectralLinear(Linear):
 
 def length(rows: Tensor, eps: float) -> Tensor:
     """How long rows [K, 1, n] are, [K, 1, 1], and no less than eps."""
-    return torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min_(eps)
+    found: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    return found.clamp_min_(eps)
 
 
 def _by_pass(rows: Tensor, sigma: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Stacked layers in a row whose gradients they compute themselves: one node of autograd for all of them.
+"""Stacked layers in a row that compute their gradients themselves: one node of autograd for all.
 
 A step of small networks is mostly the cost of asking for operations, and of memory that is asked for
 anew. What autograd would do for each layer is done here in a plain loop, from the last layer to the
