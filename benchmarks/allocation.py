@@ -32,6 +32,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -330,9 +331,9 @@ def play_all(args: argparse.Namespace) -> None:
                 continue
             begun = time.process_time()
             run: Callable[[int], float] = (
-                (lambda seed, w=workers: oracle(table, args.half, w, seed))
+                partial(oracle, table, args.half, workers)
                 if name == "oracle"
-                else (lambda seed, n=name, w=workers: play(table, n, args.half, w, seed))
+                else partial(play, table, name, args.half, workers)
             )
             times = [run(seed) for seed in range(args.repeats)]
             took = (time.process_time() - begun) / args.repeats
@@ -434,8 +435,10 @@ def forecast(args: argparse.Namespace) -> None:
         for step, now, foreseen in pruner.ranked:
             known = [number for number in now if math.isfinite(ends[number])]
             end = np.array([cost(ends[number], table.goal) for number in known])
-            pair = (spearman(np.array([by[n] for n in known]), end) for by in (now, foreseen))
-            agreed.setdefault(step, []).append(tuple(pair))
+            by_now, by_forecast = (
+                spearman(np.array([by[n] for n in known]), end) for by in (now, foreseen)
+            )
+            agreed.setdefault(step, []).append((by_now, by_forecast))
     print(f"{table.name}, {args.half}, {args.repeats} plays")
     heads = ["rung", "predictions", "within 80 %", "so much wider it would be 80 %"]
     print(

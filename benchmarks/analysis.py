@@ -35,7 +35,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from gansearch.journal.directory import JOURNAL_FILE
 from gansearch.journal.journal import Journal
 from gansearch.study.axes import Axis, Choice, Float, Int
-from gansearch.study.config import Loss, Optimizer, Optimizers, Part, Penalty, TrialConfig
+from gansearch.study.config import TrialConfig
 from gansearch.study.records import Outcome, Report, TrialRecord, ranked
 from gansearch.study.roster import Candidate, Roster
 
@@ -62,8 +62,12 @@ OTHERS = (
     "d_accuracy",
     "d_error_real",
     "d_error_fake",
+    "d_doubt",
+    "d_weight_growth",
+    "g_weight_growth",
+    "is_classifier",
+    "diversity",
 )
-OTHERS += ("d_doubt", "d_weight_growth", "g_weight_growth", "is_classifier", "diversity")
 """Besides the objective, what a report of the project's own trainer holds."""
 PROVENANCE = {name: {"features": None, "over": "made up"} for name in (*OTHERS, METRIC)}
 
@@ -73,7 +77,7 @@ def point(rng: np.random.Generator) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, axis in AXES.items():
         if isinstance(axis, Choice):
-            values[name] = str(rng.choice(list(axis.options)))
+            values[name] = str(rng.choice([str(label) for label in axis.options]))
         elif isinstance(axis, Int):
             values[name] = int(rng.integers(axis.low, axis.high + 1))
         elif isinstance(axis, Float) and axis.log:
@@ -87,18 +91,24 @@ def point(rng: np.random.Generator) -> dict[str, Any]:
 
 def config(params: dict[str, Any], seed: int) -> dict[str, Any]:
     """The point as a resolved configuration, plain."""
-    penalty = Penalty(name="gradient-penalty", weight=params[WEIGHT]) if WEIGHT in params else None
-    generator = Optimizer(
-        lr=params["optimizer.generator.lr"], beta1=params["optimizer.generator.beta1"], beta2=0.999
-    )
-    discriminator = Optimizer(lr=params["optimizer.discriminator.lr"], beta1=0.5, beta2=0.999)
-    return TrialConfig(
-        generator=Part(name="dcgan", depth=params["generator.depth"], width=32, norm="batch"),
-        discriminator=Part(name="dcgan", depth=2, width=32, norm=params["discriminator.norm"]),
-        loss=Loss(name=params["loss"], penalty=penalty),
-        optimizer=Optimizers(generator=generator, discriminator=discriminator),
-        seed=seed,
-    ).plain()
+    penalty = {"name": "gradient-penalty", "weight": params[WEIGHT]} if WEIGHT in params else None
+    lr, beta1 = params["optimizer.generator.lr"], params["optimizer.generator.beta1"]
+    network = {"name": "dcgan", "width": 32}
+    tree = {
+        "generator": network | {"depth": params["generator.depth"], "norm": "batch"},
+        "discriminator": network | {"depth": 2, "norm": params["discriminator.norm"]},
+        "loss": {"name": params["loss"], "penalty": penalty},
+        "optimizer": {
+            "generator": {"lr": lr, "beta1": beta1, "beta2": 0.999},
+            "discriminator": {
+                "lr": params["optimizer.discriminator.lr"],
+                "beta1": 0.5,
+                "beta2": 0.999,
+            },
+        },
+        "seed": seed,
+    }
+    return TrialConfig.model_validate(tree).plain()
 
 
 def ending(params: dict[str, Any], rng: np.random.Generator, *, prune: bool) -> tuple[Outcome, int]:

@@ -196,7 +196,10 @@ def rank_coverage(repetitions: int, seed: int, seeds: int, gap: float = 0.5) -> 
     hits = 0
     for _ in range(repetitions):
         places = ranks([rng.standard_normal(seeds) + gap * k for k in range(5)])
-        hits += sum(place.low <= k + 1 <= place.high for k, place in enumerate(places))
+        hits += sum(
+            place.low is not None and place.high is not None and place.low <= k + 1 <= place.high
+            for k, place in enumerate(places)
+        )
     return hits / (5 * repetitions)
 
 

@@ -146,6 +146,7 @@ def record(job: tuple[str, str, int]) -> Tree:
     """Train, and return the curve: one list for each column."""
     import torch  # noqa: PLC0415
 
+    from gansearch.data.images import ImageData  # noqa: PLC0415
     from gansearch.data.load import load  # noqa: PLC0415
     from gansearch.metrics.reference import Evaluator  # noqa: PLC0415
     from gansearch.study.config import TrialConfig  # noqa: PLC0415
@@ -165,6 +166,7 @@ def record(job: tuple[str, str, int]) -> Tree:
         raise ValueError(f"{name}: {mistakes}")
     places, part = LocalPaths.of_environment(), config.data
     data = load(part.name, part.options, root=places.data, split="train", image_size=part.image_size)
+    assert isinstance(data, ImageData), f"{name}: these curves are of images"
     reference = prepare(config, data, places)
     evaluator = Evaluator(reference)
     pixels = torch.from_numpy(data.images[: FEW * 5].copy())

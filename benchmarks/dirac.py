@@ -107,14 +107,16 @@ class Discriminator(nn.Module):
         self.psi = nn.Parameter(torch.tensor(start))
 
     def forward(self, points: Tensor) -> Tensor:
-        return self.psi * points[:, 0]
+        logits: Tensor = self.psi * points[:, 0]
+        return logits
 
 
 def step_matrix(rate: float, weight: float) -> np.ndarray:
     """The linearised step of the loop: what (psi, theta) near 0 is multiplied by."""
     discriminator = np.array([[1 - rate * weight, -rate / 2], [0, 1]])
     generator = np.array([[1, 0], [rate / 2, 1]])
-    return generator @ discriminator
+    step: np.ndarray = generator @ discriminator
+    return step
 
 
 def boundary(rate: Any) -> Any:
@@ -136,7 +138,8 @@ def search(trials: int, steps: int, seed: int, concurrency: int, folder: Path) -
     }
     study = gansearch.load_study(file, overrides=wanted)
     done = gansearch.run(study, runs_dir=folder / "runs", tracking="off", concurrency=concurrency)
-    return gansearch.evidence(done.directory)
+    evidence: Evidence = gansearch.evidence(done.directory)
+    return evidence
 
 
 def foretold(records: list[TrialRecord]) -> list[bool]:
@@ -168,7 +171,7 @@ def agreement(found: pd.DataFrame) -> dict[str, float]:
     shape = len(xs), len(ys)
     lines = contour_generator(xs, ys, found["p"].to_numpy().reshape(shape).T).lines(0.5)
     curve = _curve(xs[0], ys[0], ys[-1])
-    distances, _ = KDTree(curve).query(np.vstack(lines))
+    distances, _ = KDTree(curve).query(np.vstack([*lines]))
     low, high = (
         RegularGridInterpolator((xs, ys), found[side].to_numpy().reshape(shape))(curve)
         for side in ("low", "high")

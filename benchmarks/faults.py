@@ -93,7 +93,7 @@ PORT, REDIS = 6379, 6399
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 
 
-def quietly(command: Iterable[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
+def quietly(command: Iterable[str], **options: Any) -> subprocess.CompletedProcess[Any]:
     nowhere = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.run([*command], check=True, **nowhere | {"timeout": 120} | options)
 
@@ -198,7 +198,7 @@ class Machines:
 
 def descendants(process: psutil.Process) -> list[psutil.Process]:
     with contextlib.suppress(psutil.NoSuchProcess):
-        return process.children(recursive=True)
+        return list(process.children(recursive=True))
     return []
 
 
@@ -236,10 +236,12 @@ class PostgreSQL:
         import psycopg  # noqa: PLC0415
 
         with psycopg.connect(self.url, connect_timeout=2) as connection:
-            if connection.execute("select to_regclass('trial_user_attributes')").fetchone()[0] is None:
+            known = connection.execute("select to_regclass('trial_user_attributes')").fetchone()
+            if known is None or known[0] is None:
                 return 0
             query = "select count(*) from trial_user_attributes where key like 'report:%'"
-            return int(connection.execute(query).fetchone()[0])
+            counted = connection.execute(query).fetchone()
+            return int(counted[0]) if counted else 0
 
 
 class World:
@@ -637,10 +639,7 @@ def play(
             study.put_trials_on_a_disk()
         strikes = 1 if fault in ONCE else chance.randint(1, 3)
         for share in sorted(chance.uniform(FIRST, LAST) for _ in range(strikes)):
-            while not study.wait_for(max(int(share * reports), 1)):
-                if not study.ended or study.resumes > RESUMES or is_finished(study):
-                    break
-                study.resume()  # an earlier strike has ended the driver
+            reach(study, max(int(share * reports), 1))
             if study.ended:
                 break
             time.sleep(chance.uniform(0, 0.2))
@@ -648,10 +647,7 @@ def play(
             at, strike = study.count(), time.monotonic()
             FAULTS[fault](Strike(study, chance))
             line.struck += 1
-            while not study.wait_for(at + 1):
-                if is_finished(study) or study.resumes > RESUMES or not study.ended:
-                    break
-                study.resume()
+            reach(study, at + 1)
             line.seconds.append(round(time.monotonic() - strike, 1))
         study.finish()
         look(world, study, line, before, known)
@@ -659,6 +655,14 @@ def play(
     line.said = [text for text in study.said if not text.startswith("0:")]
     line.took = round(time.monotonic() - begun, 1)
     return line
+
+
+def reach(study: Study, reports: int) -> None:
+    """Wait until the study has so many reports; resume it where a strike has ended its driver."""
+    while not study.wait_for(reports):
+        if not study.ended or study.resumes > RESUMES or is_finished(study):
+            return
+        study.resume()
 
 
 def is_finished(study: Study) -> bool:

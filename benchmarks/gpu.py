@@ -243,7 +243,7 @@ def shared(config: TrialConfig, data: ImageData, bench: Bench, count: int) -> fl
     for child in children:
         child.start()
     try:
-        return sum(told.get(timeout=120) for _ in children)
+        return float(sum(told.get(timeout=120) for _ in children))
     finally:
         for child in children:
             child.join(10)

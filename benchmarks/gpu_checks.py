@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from gansearch.networks.stacked import CannotStack
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
 from gansearch.training import checkpoint
+from gansearch.training.lifecycle import Training
 from gansearch.training.pack import Start
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.randomness import be_repeatable
@@ -87,7 +88,7 @@ def configuration(data: ImageData, **sections: Any) -> TrialConfig:
 _KNOWN: dict[tuple[str, str, str], Reference] = {}
 
 
-def trainer(device: str, data: ImageData | None = None, **sections: Any) -> Trainer:
+def training(device: str, data: ImageData | None = None, /, **sections: Any) -> Training:
     """A training on a device."""
     data = data or pictures()
     config = configuration(data, **sections)
@@ -97,7 +98,14 @@ def trainer(device: str, data: ImageData | None = None, **sections: Any) -> Trai
     return build_trainer(config, data, _KNOWN[key], device)
 
 
-def run_out(one: Trainer) -> list[Report]:
+def trainer(device: str, data: ImageData | None = None, /, **sections: Any) -> Trainer:
+    """A training of two networks in a game."""
+    one = training(device, data, **sections)
+    assert isinstance(one, Trainer)
+    return one
+
+
+def run_out(one: Training) -> list[Report]:
     """Train to the end."""
     while not one.finished:
         one.advance()
@@ -116,7 +124,7 @@ def exact() -> Iterator[None]:
         cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
-def weights(one: Trainer) -> Tensor:
+def weights(one: Training) -> Tensor:
     """All weights of both networks, on the CPU, one after another."""
     networks = (one.generator, one.discriminator)
     return torch.cat([p.detach().flatten().cpu() for n in networks for p in n.parameters()])
@@ -124,7 +132,7 @@ def weights(one: Trainer) -> Tensor:
 
 def distance(ours: Tensor, theirs: Tensor) -> float:
     """Relative to the size of theirs."""
-    return ((ours - theirs).norm() / theirs.norm()).item()
+    return float((ours - theirs).norm() / theirs.norm())
 
 
 def tensors_of(tree: Any) -> Iterator[Tensor]:
@@ -187,7 +195,7 @@ def check_penalties(device: str) -> str:
     from gansearch.losses import LOSSES  # noqa: PLC0415
 
     for name in LOSSES.names:
-        assert math.isfinite(run_out(trainer(device, loss={"name": name}))[-1].metrics["g_loss"]), name
+        assert math.isfinite(run_out(training(device, loss={"name": name}))[-1].metrics["g_loss"]), name
     return f"{len(PENALTIES.names)} penalties, {len(LOSSES.names)} losses"
 
 
@@ -230,6 +238,10 @@ def round_trip(state: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
+def _given(latents: Tensor, _count: int) -> Tensor:
+    return latents
+
+
 def check_same_as_cpu(device: str) -> str:
     """The same start and order of images as on a CPU to the bit; with the same noise, the same step."""
     worst = 0.0
@@ -244,7 +256,7 @@ def check_same_as_cpu(device: str) -> str:
             latents = theirs._latents(16)
             for each in (ours, theirs):
                 own = latents.to(each.device)
-                each._latents = lambda _, own=own: own  # type: ignore[method-assign]
+                each._latents = partial(_given, own)  # type: ignore[method-assign]
                 each._train_to(1)
             worst = max(worst, distance(weights(ours), weights(theirs)))
             assert worst < 1e-5, f"{name}: after a step {worst:.1e} from the CPU's"
@@ -320,7 +332,7 @@ def check_samples(device: str) -> str:
 
 # Lanes
 
-STACKING = {
+STACKING: dict[str, dict[str, Any]] = {
     "mlp": {},
     "mlp, gradient penalty": {
         "loss": {"name": "wasserstein", "penalty": {"name": "gradient-penalty"}},
@@ -387,7 +399,7 @@ def check_pack(device: str) -> str:
     pack = FusedPack(lambda config: _of(config, device))
     pack.begin([Start(number, config) for number, config in enumerate(configs)])
     curves: dict[int, list[Report]] = {}
-    states = {}
+    states: dict[int, Any] = {}
     while pack.due():
         for number, report in pack.advance():
             curves.setdefault(number, []).append(report)

@@ -84,8 +84,9 @@ def cases(args: argparse.Namespace) -> Iterator[Case]:
             yield Case(where + loss, "completed", {"loss": {"name": loss}}, digits=digits)
         yield Case(where + "wgan-gp, 5 steps", "completed", WGAN_GP, digits=digits)
         for norm in ("none", "batch"):
-            change: dict[str, Any] = {"discriminator": {"norm": norm}}
-            yield Case(f"{where}norm {norm}", "completed", change, digits=digits)
+            yield Case(
+                f"{where}norm {norm}", "completed", {"discriminator": {"norm": norm}}, digits=digits
+            )
         yield Case(where + "generator slow, 2e-5", "completed", optimizers(2e-5), digits=digits)
         yield Case(where + "both fast, 1e-3", "completed", optimizers(1e-3, 1e-3), digits=digits)
 

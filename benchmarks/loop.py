@@ -151,6 +151,8 @@ def contestants(workload: Workload) -> dict[str, tuple[Callable[[], Any], int]]:
     part = quiet.data
     places = LocalPaths.of_environment()
     data = load(part.name, part.options, root=places.data, split="train", image_size=part.image_size)
+    if not isinstance(data, ImageData):
+        raise ValueError(f"{workload.name}: the loop by hand is one of images")
     reference = prepare(quiet, data, places)
     silent = Trainer(quiet, data, reference)
     reporting = Trainer(configure(workload, FOREVER, workload.report_every), data, reference)

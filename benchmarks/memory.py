@@ -183,7 +183,7 @@ def show_node(megabytes: int) -> None:
 
     def total(measured: dict[str, Any], *kinds: str) -> float:
         each = [measured["driver"], *measured["trials"], *measured["others"]]
-        return sum(process[kind] for process in each for kind in kinds)
+        return float(sum(process[kind] for process in each for kind in kinds))
 
     rows = {
         "a trial's own memory (USS), largest": [max(map(private, m["trials"])) for m in (small, large)],

@@ -186,7 +186,8 @@ def main() -> None:
     parser.add_argument("--measure", nargs=2, metavar=("METRIC", "WHOSE"), help="one, as JSON")
     args = parser.parse_args()
     if args.measure:
-        measure(*args.measure, args.samples, args.width)
+        metric, whose = args.measure
+        measure(metric, whose, args.samples, args.width)
         return
     print(
         "| metric | theirs | ours, s | theirs, s | times faster | memory, ours / theirs | differ by |"

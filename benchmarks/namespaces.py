@@ -34,6 +34,7 @@ import torch
 
 import gansearch
 from gansearch.data.load import load
+from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
 from gansearch.metrics.reference import load_reference
 from gansearch.study.config import TrialConfig
@@ -191,7 +192,7 @@ def wait(condition: Callable[[], Any], process: subprocess.Popen[str], seconds: 
         time.sleep(0.1)
 
 
-def places(folder: Path) -> list[str]:
+def places(folder: Place) -> list[str]:
     """The addresses at which a trial has been, in order."""
     log = folder / "log.txt"
     return re.findall(r"^at (\S+) file .*py_modules", log.read_text(), re.M) if log.exists() else []

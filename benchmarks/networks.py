@@ -124,7 +124,7 @@ def contestants(
     plain, r1 = configure(name, args, data), {"name": "r1", "weight": 0.1}
     laid_out = BareLoop(plain, data, reuse_fakes=True)
     for network in (laid_out.generator, laid_out.discriminator):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
     found = {
         "bare": BareLoop(plain, data, reuse_fakes=True).train,
         "ours": ours(plain),
@@ -166,8 +166,8 @@ def main() -> None:
     data = images(args.size)
     size = f"{args.size}x{args.size}, width {args.width}, batch {args.batch}"
     print(f"{size}, {args.rounds} rounds: medians (quartiles)\n")
-    heads = ("network", "ours, ms a step", "ours / bare", "ours / mimicry")
-    heads += ("bfloat16", "channels_last", "R1: cost of a step", "R1, every 16th")
+    heads = ["network", "ours, ms a step", "ours / bare", "ours / mimicry"]
+    heads += ["bfloat16", "channels_last", "R1: cost of a step", "R1, every 16th"]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         places = LocalPaths(Path(folder), Path(folder))

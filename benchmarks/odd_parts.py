@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from gansearch.data.domain import Domain
 from gansearch.networks import mlp
-from gansearch.networks.dcgan import Depth, Generator, Width
+from gansearch.networks.blocks import Depth
+from gansearch.networks.dcgan import Generator, Width
 
 
 class DeafGenerator(nn.Module):
@@ -65,7 +66,7 @@ class PacedGenerator(mlp.Generator):
         if folder and next(self.parameters()).device.type != "meta":
             Path(folder, f"{torch.initial_seed()}-{time.time():.3f}").touch()
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.training and self.waits:
             time.sleep(self.pace / 1000)
-        return super().forward(latents)
+        return super().forward(latents, labels)

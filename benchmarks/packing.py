@@ -60,7 +60,7 @@ class Generator(nn.Module):
                 nn.BatchNorm1d(after, momentum=0.05),
                 nn.ReLU(),
             ]
-        self.layers = nn.Sequential(*layers, nn.Linear(width, *domain.shape))
+        self.layers = nn.Sequential(*layers, nn.Linear(width, domain.shape[0]))
         self.scale = domain.scale
         _begin(self)
 
@@ -77,7 +77,8 @@ class Maxout(nn.Module):
         self.linear, self.shape = nn.Linear(before, after * pieces), (after, pieces)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.linear(inputs).unflatten(-1, self.shape).amax(-1)
+        pieces: Tensor = self.linear(inputs).unflatten(-1, self.shape)
+        return pieces.amax(-1)
 
 
 class Discriminator(nn.Module):

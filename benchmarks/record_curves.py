@@ -181,7 +181,7 @@ def record(
         if job in recorded(name, folder) or not claim(name, folder, job):
             continue
         kind, values = point(spec, number)
-        tree, _ = spec.space.resolve(lambda axis, _, values=values: values[axis])
+        tree = spec.space.at(values)
         seed = trial_seed(repeat, number, "recorded")
         config, mistakes = complete(TrialConfig.model_validate({**tree, "seed": seed}), None)
         if mistakes:

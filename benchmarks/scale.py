@@ -126,7 +126,7 @@ def run_ours(trials: int, reports: int, sampler: str, tracking: str | None) -> E
         ended.append((time.time(), time.process_time()))
         outcomes.append(str(ledger.records[number].outcome))
 
-    Ledger.end = timed  # type: ignore[method-assign]
+    Ledger.end = timed  # type: ignore[method-assign, assignment]
     settings = {
         "search.trials": trials,
         "search.sampler": sampler,

@@ -472,7 +472,7 @@ def _loss(parameters: list[nn.Parameter]) -> Tensor:
 def _descend(optimizer: optim.Optimizer, parameters: list[nn.Parameter], steps: int) -> None:
     for _ in range(steps):
         optimizer.zero_grad(set_to_none=True)
-        _loss(parameters).backward()  # type: ignore[no-untyped-call]
+        _loss(parameters).backward()
         optimizer.step()
 
 

@@ -152,7 +152,7 @@ def _descend(network: _Network, images: Tensor, labels: Tensor, rows: Tensor) ->
         _, logits = network(images[batch])
         loss = F.cross_entropy(logits, labels[batch])
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
 

@@ -113,7 +113,7 @@ class Clip(Encoder):
 def _load(file: io.BytesIO, device: torch.device) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit.load is deprecated, and reads what there is
-        return torch.jit.load(file, map_location=device).eval()  # type: ignore[no-untyped-call]
+        return torch.jit.load(file, map_location=device).eval()
 
 
 def _try(content: bytes, where: str) -> None:

@@ -155,7 +155,7 @@ def _body(path: Path) -> dict[str, Tensor]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit.load is deprecated; the file is of 2015
-        body = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+        body = torch.jit.load(str(path), map_location="cpu").state_dict()
     theirs = [name.removesuffix(".weight") for name in body if name.endswith(".weight")]
     ours = [
         name.removesuffix(".conv.weight")

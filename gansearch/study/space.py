@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,10 @@ class Space:
         origins: dict[Path_, Path_] = {}
         value = _resolve(self.tree, suggest, (), (), (), origins)
         return _tie(value, value), origins
+
+    def at(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The tree at the point where the axes have these values, by name."""
+        return self.resolve(lambda name, _: values[name])[0]
 
     def point(self, suggest: Suggest) -> dict[str, Any]:
         """The values of the axes that exist at a point, by name, in the order of the file."""

@@ -510,7 +510,7 @@ class Training(ABC):
 def backward(loss: Tensor, share: float) -> None:
     """Add a share of a loss's gradients to those that are there."""
     weight = None if share == 1 else torch.full_like(loss, share)
-    loss.backward(weight)  # type: ignore[no-untyped-call]
+    loss.backward(weight)
 
 
 def batch_norm_momenta(network: nn.Module) -> dict[nn.modules.batchnorm._BatchNorm, float]:

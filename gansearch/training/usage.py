@@ -49,7 +49,7 @@ class Meter:
         with self._lock:
             self._samples = Samples(list)
         if self._gpu:
-            torch.cuda.init()  # type: ignore[no-untyped-call]  # or there are no statistics yet
+            torch.cuda.init()  # or there are no statistics yet
             torch.cuda.reset_peak_memory_stats(self._index)
 
     def read(self, images: int) -> dict[str, float]:

@@ -23,7 +23,7 @@ def drawn(space: Space, data: st.DataObject) -> dict:
 
 
 def resolved(space: Space, point: dict) -> dict:
-    return space.resolve(lambda name, _: point[name])[0]
+    return space.at(point)
 
 
 @settings(max_examples=100)

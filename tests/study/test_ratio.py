@@ -38,7 +38,7 @@ def test_it_is_an_axis_of_its_own_and_a_multiple_of_the_other():
     found = space()
     assert list(found.axes()) == [G, D]
     assert found.axes()[D] == Float(0.25, 4.0, log=True)
-    tree, _ = found.resolve(lambda name, _: {G: 1e-3, D: 0.5}[name])
+    tree = found.at({G: 1e-3, D: 0.5})
     assert tree["optimizer"] == {"generator": {"lr": 1e-3}, "discriminator": {"lr": 5e-4}}
     assert dict(found.describe())[D] == f"{G} times log [0.25, 4]"
 
@@ -54,7 +54,7 @@ def test_it_is_written_as_it_was_read():
 @given(rate=st.floats(1e-5, 1e-2), factor=st.floats(0.25, 4))
 def test_a_configuration_lies_where_it_was_drawn(rate, factor):
     found, point = space(), {G: rate, D: factor}
-    tree, _ = found.resolve(lambda name, _: point[name])
+    tree = found.at(point)
     where, amiss = locate(tree, found)
     assert amiss == []
     assert where == pytest.approx(point, rel=1e-12)

@@ -30,7 +30,7 @@ class Graph:
         self._given = [each.clone() for each in given]
         before = [each.clone() for each in changing]
         arguments = [*changing, *static, *self._given]
-        aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside: Any = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):  # the first calls choose kernels and take memory
             for _ in range(2):
