@@ -1,14 +1,17 @@
 """What a decision costs the driver when a search has thousands of trials.
 
-    python -m benchmarks.decisions [--trials 5000] [--reports 50] [--pruner none '{name: asha}' ...]
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.decisions [--trials 5000] [--reports 50]
+        [--pruner none '{name: asha}' ...] [--sampler random]
 
 Of each pruner, in milliseconds of processor time, which other work on the machine does not change much:
 
 - judge: for the verdict on a report, when the pruner has seen all reports of all trials;
 - choose: to say which of so many paused trials goes on, with a new trial to be had and without one;
 - driver: from a report to what its worker does next, with ledger and journal file, but without the
-  proposal of a new trial (`benchmarks.proposals` has those): the median, the 99th percentile and the
-  highest of the last tenth of a study. Eight trials are trained at once, with made-up curves.
+  proposal of a new trial: the median, the 99th percentile and the highest of the last tenth of a study.
+  Eight trials are trained at once, with made-up curves.
+- proposal: of a new trial, in that tenth, by the sampler that is said, with its journal entry
+  (`benchmarks.proposals` compares samplers).
 
 Curves fall at random paces, a tenth of them die.
 """
@@ -25,8 +28,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
@@ -51,15 +52,16 @@ optimizer:
   discriminator: {lr: {log: [1e-5, 1e-1]}}
 budget: {steps: STEPS, report_every: 10}
 evaluation: {metrics: [fd_classifier]}
-search: {trials: TRIALS, sampler: random}
+search: {trials: TRIALS, sampler: SAMPLER}
 pruner: PRUNER
 """
 AT_ONCE = 8
 DEFAULTS = ["asha", "{name: asha, second_chances: true}", "{name: hyperband, second_chances: true}"]
 
 
-def spec_of(pruner: str, trials: int, reports: int) -> StudySpec:
+def spec_of(pruner: str, sampler: str, trials: int, reports: int) -> StudySpec:
     text = STUDY.replace("STEPS", str(10 * reports)).replace("TRIALS", str(trials))
+    text = text.replace("SAMPLER", sampler)
     return read_study(parse_document(text.replace("PRUNER", pruner), "study.yaml"), Path())[0]
 
 
@@ -107,8 +109,10 @@ def alone(spec: StudySpec, trials: int, reports: int) -> tuple[float, float, flo
     return statistics.median(judged[-trials:]), choose[0], choose[1]
 
 
-def study(spec: StudySpec, folder: Path) -> Iterator[float]:
-    """A study played through ledger and journal; the milliseconds of each decision."""
+def study(spec: StudySpec, folder: Path) -> Iterator[tuple[float, list[float]]]:
+    """A study played through ledger and journal; the milliseconds of each decision, and of the
+    proposals that it led to.
+    """
     directory = StudyDirectory(folder / "study")
     create(spec, StoredStudy(directory), None)
     journal = Journal.open(directory.path, "study", writer=True)
@@ -133,7 +137,8 @@ def study(spec: StudySpec, folder: Path) -> Iterator[float]:
         if number not in ledger.live:
             live.remove(number)
             live += [_next(ledger, pruning, proposing) for _ in range(AT_ONCE - len(live))]
-        yield 1000 * (time.process_time() - begun - sum(proposing))
+        taken = time.process_time() - begun - sum(proposing)
+        yield 1000 * taken, [1000 * seconds for seconds in proposing]
     ledger.give_up_paused()
     ledger.close()
 
@@ -155,24 +160,24 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=5000)
     parser.add_argument("--reports", type=int, default=50, help="of a trial that completes")
     parser.add_argument("--pruner", nargs="+", default=DEFAULTS, help="as in a study file")
+    parser.add_argument("--sampler", default="random", help="as in a study file")
     arguments = parser.parse_args()
     print(f"{arguments.trials} trials, {arguments.reports} reports each; milliseconds")
-    columns = ("judge", "choose, new trials", "choose, none", "driver: median", "99 %", "highest")
-    print(f"| pruner | {' | '.join(columns)} | reports |")
-    print("|---" * 8 + "|")
+    columns = ["judge", "choose, new trials", "choose, none", "driver: median", "99 %", "highest"]
+    columns += ["proposal: median", "99 %", "highest", "reports"]
+    print(f"| sampler and pruner | {' | '.join(columns)} |")
+    print("|---" * (len(columns) + 1) + "|")
     for text in arguments.pruner:
-        spec = spec_of(text, arguments.trials, arguments.reports)
-        judge, fresh, none = alone(spec, arguments.trials, arguments.reports)
+        spec = spec_of(text, arguments.sampler, arguments.trials, arguments.reports)
+        cells = list(alone(spec, arguments.trials, arguments.reports))
         with tempfile.TemporaryDirectory(prefix="decisions-") as folder:
             taken = list(study(spec, Path(folder)))
-        last = sorted(taken[-len(taken) // 10 :])
-        name = (
-            yaml.safe_dump(yaml.safe_load(text), default_flow_style=True).strip().removesuffix("\n...")
-        )
-        cells = [judge, fresh, none, statistics.median(last), last[int(0.99 * len(last))], last[-1]]
-        print(
-            f"| `{name}` | {' | '.join(f'{cell:.2f}' for cell in cells)} | {len(taken):,} |", flush=True
-        )
+        last = taken[-len(taken) // 10 :]
+        for times in ([own for own, _ in last], [each for _, made in last for each in made]):
+            ordered = sorted(times)
+            cells += [statistics.median(ordered), ordered[int(0.99 * len(ordered))], ordered[-1]]
+        told = " | ".join(f"{cell:.2f}" for cell in cells)
+        print(f"| `{arguments.sampler}`, `{text}` | {told} | {len(taken):,} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,9 @@ from gansearch.study.space import Space
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
 
-WHOLE = 60
-"""Trials, the best, whose curves are modelled at several steps; of others the last value is."""
+MODELLED = 128
+"""Values that are modelled: the last of each trial, and as far as there is room, those at several steps
+of the best. A proposal's cost grows with the cube of it."""
 
 DRAWN = 24
 """Sets of hyperparameters that are drawn, each time the same."""
@@ -35,7 +36,10 @@ DRAWN = 24
 MIXED = 4
 """Of these, the likeliest, whose opinions are mixed by their likelihood."""
 
-JUDGING = 120
+FAR = 20.0
+"""Logarithm of how much less likely than the best of them a set counts for nothing."""
+
+JUDGING = 96
 """Values by which the likelihood of hyperparameters is judged at most."""
 
 EVENLY, NEARBY = 160, 16
@@ -102,12 +106,12 @@ def _candidates(
 
 
 @dataclass(frozen=True)
-class _Kernels:
-    """Several covariances of values, from the distances of their configurations and ages.
+class _Kernel:
+    """A covariance of values, from the distances of their configurations and ages.
 
     Attributes:
-        scales: of the axes, shape [K, D].
-        age: scale of the logarithm of steps; this and the others have shape [K, 1].
+        scales: of the axes, shape [D].
+        age: scale of the logarithm of steps.
         common: variance of what all trials of an age share.
         place: of what alike configurations share at any age.
         pace: of what alike configurations share at alike ages.
@@ -116,15 +120,15 @@ class _Kernels:
     """
 
     scales: Array
-    age: Array
-    common: Array
-    place: Array
-    pace: Array
-    own: Array
-    noise: Array
+    age: float
+    common: float
+    place: float
+    pace: float
+    own: float
+    noise: float
 
     @classmethod
-    def drawn(cls, axes: int, count: int) -> _Kernels:
+    def drawn(cls, axes: int, count: int) -> list[_Kernel]:
         """Always the same ones."""
         chance = np.random.default_rng(0)
 
@@ -132,39 +136,28 @@ class _Kernels:
             return value * np.exp(spread * chance.standard_normal((count, width)))
 
         scales = near(SCALE, 0.7, axes)
-        return cls(
-            scales,
-            near(2.0, 0.5),
-            near(0.5, 0.7),
-            near(1.0, 0.7),
-            near(0.3, 0.7),
-            near(0.2, 0.7),
-            near(0.03, 1.0),
-        )
+        others = ((2.0, 0.5), (0.5, 0.7), (1.0, 0.7), (0.3, 0.7), (0.2, 0.7), (0.03, 1.0))
+        rows = np.concatenate([near(*each) for each in others], axis=1).tolist()
+        return [cls(scale, *row) for scale, row in zip(scales, rows, strict=True)]
 
-    def of(self, which: Places) -> _Kernels:
-        """Some of them."""
-        return _Kernels(*(getattr(self, each.name)[which] for each in fields(self)))
-
-    def between(self, places: Array, ages: Array, same: Array) -> Array:
-        """Covariances, shape [K, M, N].
+    def between(self, gaps: Array, spans: Array, same: Array | float) -> Array:
+        """Covariances, shape [M, N].
 
         Args:
-            places: squared distances on each axis, shape [D, M, N].
-            ages: squared distances of logarithms, shape [M, N].
+            gaps: squared distances on each axis, shape [D, M, N].
+            spans: squared distances of ages' logarithms, shape [M, N] or [N].
             same: 1 where a trial meets itself, shape [M, N].
         """
-        shape = ages.shape
-        near = np.exp((-0.5 / self.scales**2) @ places.reshape(len(places), -1))
-        aged = np.exp((-0.5 / self.age**2) * ages.reshape(1, -1))
-        alike = near * (self.place + self.pace * aged)
-        alike += (self.common + self.own * same.reshape(1, -1)) * aged
-        return alike.reshape(-1, *shape)
+        near = np.exp((-0.5 / self.scales**2) @ gaps.reshape(len(gaps), -1)).reshape(gaps.shape[1:])
+        aged = np.exp((-0.5 / self.age**2) * spans)
+        covariance: Array = near * (self.place + self.pace * aged)
+        covariance += (self.common + self.own * same) * aged
+        return covariance
 
     @property
-    def variance(self) -> Array:
-        """Of a value without its noise, shape [K]."""
-        return (self.common + self.place + self.pace + self.own)[:, 0]
+    def variance(self) -> float:
+        """Of a value without its noise."""
+        return self.common + self.place + self.pace + self.own
 
 
 class _Model:
@@ -182,64 +175,74 @@ class _Model:
         self._ages = np.log(steps / steps.max())
         self._values = _scaled(costs)
         self._points = ground.coded(np.array([ground.place(trial.point) for trial in known]))
-        self._gaps = self._distances(self._points)
-        own = np.arange(len(known))[:, None] == self._trials
-        self._same = own[self._trials].astype(float)
-        self._own = own.astype(float)
-        self._spans = np.square(self._ages[:, None] - self._ages)
-        kernels = _Kernels.drawn(len(ground), DRAWN)
+        self._own = (np.arange(len(known))[:, None] == self._trials).astype(float)
+        self._gaps = self._distances(self._points).take(self._trials, 2)
+        kernels = _Kernel.drawn(len(ground), DRAWN)
         judged = np.unique(np.linspace(0, len(costs) - 1, JUDGING).astype(int))
         likely = self._judge(kernels, judged)
-        best = np.argsort(-likely, kind="stable")[:MIXED]
-        self._weights = np.exp(likely[best] - likely[best[0]])
-        self._kernels = kernels.of(best)
-        everything = np.arange(len(costs))
-        self._inverses = np.linalg.inv(np.linalg.cholesky(self._covariance(self._kernels, everything)))
+        best = [
+            at for at in np.argsort(-likely, kind="stable")[:MIXED] if likely[at] > likely.max() - FAR
+        ]
+        self._weights = np.exp(likely[best] - likely.max())
+        self._kernels = [kernels[at] for at in best]
+        roots = self._roots(self._kernels, np.arange(len(costs)))
+        self._inverses = list(map(_inverse, roots))
 
     def _distances(self, points: Array) -> Array:
-        """Squared distances of points and values on each axis, shape [D, M, N]."""
+        """Squared distances of points and trials on each axis, shape [D, M, T]."""
         return np.stack(
             [
                 np.square(points[:, None, columns] - self._points[None, :, columns]).sum(-1)
                 / (columns.stop - columns.start)
                 for columns in self._ground.columns
             ]
-        )[:, :, self._trials]
+        )
 
-    def _covariance(self, kernels: _Kernels, at: Places) -> Array:
-        pairs = np.ix_(at, at)
-        gaps = self._gaps[:, self._trials[at]][:, :, at]
-        covariance = kernels.between(gaps, self._spans[pairs], self._same[pairs])
-        covariance[:, range(len(at)), range(len(at))] += kernels.noise
-        return covariance
+    def _roots(self, kernels: Sequence[_Kernel], at: Places) -> Iterator[Array]:
+        """Cholesky's factors of the covariances of some values, each of shape [N, N]."""
+        trials, ages = self._trials[at], self._ages[at]
+        gaps, same = self._gaps.take(trials, 1).take(at, 2), self._own.take(trials, 0).take(at, 1)
+        spans, diagonal = np.square(ages[:, None] - ages), np.diag_indices(len(at))
+        for kernel in kernels:  # one by one, as long as each is small enough for the processor's cache
+            covariance = kernel.between(gaps, spans, same)
+            covariance[diagonal] += kernel.noise
+            yield np.asarray(np.linalg.cholesky(covariance), float)
 
-    def _judge(self, kernels: _Kernels, at: Places) -> Array:
+    def _judge(self, kernels: Sequence[_Kernel], at: Places) -> Array:
         """Log-likelihoods of some values, up to a constant, shape [K]."""
-        roots = np.linalg.cholesky(self._covariance(kernels, at))
-        halves = np.linalg.solve(roots, self._values[at][None, :, None])[:, :, 0]
-        logs = np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(1)
-        likely: Array = -0.5 * np.square(halves).sum(1) - logs
-        return likely
+        from scipy.linalg.lapack import dtrtrs  # noqa: PLC0415  it loads much of SciPy
+
+        told = []
+        for root in self._roots(kernels, at):
+            half = dtrtrs(root, self._values[at], lower=True)[0]
+            told.append(-0.5 * (half @ half) - np.log(np.diagonal(root)).sum())
+        return np.array(told)
 
     def knows(self, points: Array) -> NDArray[np.bool_]:
         """Whether there has been a trial at coded points, shape [M]."""
-        gaps = np.abs(points[:, None] - self._points).max(2)
-        known: NDArray[np.bool_] = (gaps < SAME).any(1)
+        known: NDArray[np.bool_] = (self._distances(points).max(0) < SAME**2).any(1)
         return known
 
     def improvement(self, points: Array) -> Array:
         """Expected improvement of coded points, if they are trained to the end, shape [M]."""
-        ends = np.square(self._ages)
-        weights = np.swapaxes(self._inverses, 1, 2) @ (self._inverses @ self._values)[:, :, None]
-        own = self._kernels.between(self._gaps, np.tile(ends, (len(self._points), 1)), self._own)
-        best = (own @ weights)[:, :, 0].min(1)
-        gaps = self._distances(points)
-        cross = self._kernels.between(gaps, np.tile(ends, (len(points), 1)), np.zeros(gaps.shape[1:]))
-        means = (cross @ weights)[:, :, 0]
-        told = np.square(cross @ np.swapaxes(self._inverses, 1, 2)).sum(2)
-        spreads = np.sqrt(np.maximum(self._kernels.variance[:, None] - told, 1e-9))
-        improvement: Array = self._weights @ _expected(best[:, None] - means, spreads)
+        ends, improvement = np.square(self._ages), np.zeros(len(points))
+        gaps = self._distances(points).take(self._trials, 2)
+        for weight, kernel, inverse in zip(self._weights, self._kernels, self._inverses, strict=True):
+            values = inverse.T @ (inverse @ self._values)
+            best = (kernel.between(self._gaps, ends, self._own) @ values).min()
+            cross = kernel.between(gaps, ends, 0.0)
+            told = np.square(cross @ inverse.T).sum(1)
+            spreads = np.sqrt(np.maximum(kernel.variance - told, 1e-9))
+            improvement += weight * _expected(best - cross @ values, spreads)
         return improvement
+
+
+def _inverse(root: Array) -> Array:
+    """Of a lower triangle."""
+    from scipy.linalg.lapack import dtrtri  # noqa: PLC0415  it loads much of SciPy
+
+    inverse: Array = dtrtri(root, lower=True)[0]
+    return inverse
 
 
 def _expected(better: Array, spread: Array) -> Array:
@@ -255,11 +258,17 @@ def _observations(known: Sequence[Tried], minimize: bool) -> tuple[Array, Array,
     """Steps, costs and trials (by their place) of the values that are modelled, each of shape [N]."""
     whole = max(max(trial.curve) for trial in known if trial.curve)
     first = min(min(trial.curve) for trial in known if trial.curve)
-    best = {trial.number for trial in _by_value(known, minimize)[:WHOLE]}
+    chosen = {trial.number: list(_chosen(trial, first, whole)) for trial in known}
+    best, room = set[int](), MODELLED - len(known)
+    for trial in _by_value(known, minimize):
+        room -= len(chosen[trial.number]) - 1
+        if room < 0:
+            break
+        best.add(trial.number)
     steps, costs, trials = [], [], []
     for at, trial in enumerate(known):
-        chosen = list(_chosen(trial, first, whole))
-        for step, value in chosen if trial.number in best else chosen[-1:]:
+        values = chosen[trial.number]
+        for step, value in values if trial.number in best else values[-1:]:
             steps.append(step)
             costs.append(value if minimize or math.isinf(value) else -value)
             trials.append(at)

@@ -31,7 +31,7 @@ NEEDED = 3
 REMEMBERED = 250
 """Trials that are learnt from at most: the best and the newest, so that the cost stays bounded."""
 
-ALWAYS = 300
+ALWAYS = 150
 """Times that trials have come to a rung or ended, up to which each time is learnt from at once."""
 
 NEWS = 0.05
@@ -149,10 +149,14 @@ class _Kernel:
     noise: float
     prior: float
 
-    def between(self, shapes: Array, places: Array, others: Array, their_places: Array) -> Array:
-        """Covariance of trials with others, shape [M, N]."""
-        near = np.exp(-0.5 * _squares(places, their_places))
-        alike = near * np.exp(-0.5 * _squares(shapes, others))
+    def between(self, near: Array, alike: Array, shapes: Array, others: Array) -> Array:
+        """Covariance of trials with others, shape [M, N].
+
+        Args:
+            near: likeness of their configurations, in [0, 1], shape [M, N].
+            alike: of configurations and shapes.
+            shapes, others: of shapes [M, 2] and [N, 2].
+        """
         covariance: Array = self.place * near + self.alike * alike + self.linear * (shapes @ others.T)
         return covariance
 
@@ -182,31 +186,47 @@ class _Stage:
     """
 
     def __init__(self, shapes: Array, places: Array, gains: Array, doubts: Array) -> None:
+        from scipy.linalg import solve_triangular  # noqa: PLC0415  it loads much of SciPy
+
         self._centre, self._width = shapes.mean(axis=0), shapes.std(axis=0) + 1e-9
         self._shapes, self._places = (shapes - self._centre) / self._width, places
         self._mean, self._deviation = float(gains.mean()), float(gains.std()) + 1e-9
         scaled, best = (gains - self._mean) / self._deviation, -math.inf
-        count = len(gains)
+        near, alike = _likeness(self._shapes, places, self._shapes, places)
+        diagonal, noises = np.diag_indices(len(gains)), doubts / self._deviation**2
         for kernel in KERNELS:
-            own = kernel.between(self._shapes, places, self._shapes, places)
-            own[np.diag_indices_from(own)] += kernel.noise + doubts / self._deviation**2
+            own = kernel.between(near, alike, self._shapes, self._shapes)
+            own[diagonal] += kernel.noise + noises
             root = np.linalg.cholesky(own)
-            inverse = np.linalg.inv(root)
-            weights = inverse.T @ (inverse @ scaled)
-            # The scale that makes the gains likeliest, drawn to their deviation a little.
-            variance = (float(scaled @ weights) + 2) / (count + 2)
-            told = kernel.prior - np.log(np.diag(root)).sum() - (count + 2) / 2 * math.log(variance)
+            half = solve_triangular(root, scaled, lower=True, check_finite=False)
+            variance = _scale(float(half @ half), len(gains))
+            told = kernel.prior - np.log(np.diag(root)).sum()
+            told -= (len(gains) + 2) / 2 * math.log(variance)
             if told > best:
-                best, self.kernel, self._inverse, self._weights = told, kernel, inverse, weights
-                self._variance = variance * self._deviation**2
+                best, self.kernel, likeliest = told, kernel, root
+        self._inverse = np.linalg.inv(likeliest)
+        self._weights = self._inverse.T @ (self._inverse @ scaled)
+        self._variance = _scale(float(scaled @ self._weights), len(gains)) * self._deviation**2
 
     def gains(self, shapes: Array, places: Array) -> tuple[Array, Array]:
         """Mean and variance of what trials still gain, each of shape [M]."""
         shapes = (shapes - self._centre) / self._width
-        cross = self.kernel.between(shapes, places, self._shapes, self._places)
+        near, alike = _likeness(shapes, places, self._shapes, self._places)
+        cross = self.kernel.between(near, alike, shapes, self._shapes)
         unknown = self.kernel.own(shapes) - np.square(self._inverse @ cross.T).sum(axis=0)
         mean = cross @ self._weights * self._deviation + self._mean
         return mean, (np.maximum(unknown, 0) + self.kernel.noise) * self._variance
+
+
+def _scale(misfit: float, count: int) -> float:
+    """The scale that makes gains likeliest, drawn to their deviation a little."""
+    return (misfit + 2) / (count + 2)
+
+
+def _likeness(shapes: Array, places: Array, others: Array, their_places: Array) -> tuple[Array, Array]:
+    """How alike configurations are, and how alike in curves, too; in [0, 1], each of shape [M, N]."""
+    near = np.exp(-0.5 * _squares(places, their_places))
+    return near, near * np.exp(-0.5 * _squares(shapes, others))
 
 
 def _squares(some: Array, others: Array) -> Array:
@@ -224,6 +244,9 @@ class Forecast:
     Args:
         config: of one of the study's trials.
         rungs: the steps at which it is to say where trials will end.
+
+    Attributes:
+        fits: how often it has learnt something of where trials end.
     """
 
     def __init__(self, config: TrialConfig, rungs: Iterable[int]) -> None:
@@ -234,6 +257,7 @@ class Forecast:
         self._columns = [self._column(step) for step in self._steps]
         self._known: dict[int, _Known] = {}
         self._news = self._fitted = 0
+        self.fits = 0
         self._stages: dict[int, _Stage] = {}  # by the place of its rung
         self._places = _Places(())
         self._end = -1  # the place of what is forecast
@@ -323,6 +347,7 @@ class Forecast:
     def _fit(self) -> None:
         """Fit the rungs from the last to the first, each from what the later ones say."""
         self._fitted, self._stages = self._news, {}
+        self.fits += 1
         known = [self._known[number] for number in sorted(self._known)]
         finite = [each for each in known if math.isfinite(each.costs[-1])]
         came = [sum(len(k.costs) > column or k.ended for k in finite) for column in self._columns]

@@ -119,6 +119,8 @@ class Asha:
 
     Args:
         config: of one of the study's trials.
+        forecast: says where trials will end, and may know more trials than are judged here; None: one
+            that knows those.
         reduction_factor: one trial in this many goes on from each rung.
         min_steps: the first rung, in generator steps; None: a ninth of the budget's reports, at least
             one.
@@ -128,6 +130,7 @@ class Asha:
     def __init__(
         self,
         config: TrialConfig,
+        forecast: Forecast | None = None,
         *,
         reduction_factor: Factor = 3,
         min_steps: Positive | None = None,
@@ -140,7 +143,7 @@ class Asha:
         steps = rung_steps(config, self.min_steps, reduction_factor)
         self.rungs = {step: Rung(step) for step in reversed(steps)}
         self._account = Account(steps, config.budget.steps, reduction_factor)
-        self._forecast = Forecast(config, steps)
+        self._forecast = forecast or Forecast(config, steps)
 
     def judge(self, trial: TrialRecord, report: Report) -> Verdict:
         """Stops or pauses a trial that is not among the best of its rung."""
@@ -164,7 +167,7 @@ class Asha:
         elif reached is not None and reward is not None:
             reached.enter(trial.number, reward)
         if news:
-            self._rank_all()
+            self.rank_all()
         elif self.second_chances and reached is not None and trial.number in reached.worth:
             reached.score(trial.number, self._forecast.ends([trial.number]))
         if report.outcome is not None:
@@ -194,7 +197,7 @@ class Asha:
             for rung in self.rungs.values():
                 rung.leave(number)
 
-    def _rank_all(self) -> None:
+    def rank_all(self) -> None:
         """Rank the trials of each rung by where they will end, as far as that is known."""
         for rung in self.rungs.values():
             rung.rank_by(self._forecast.ends(rung.worth))
@@ -299,7 +302,7 @@ class Hyperband:
     `asha`) that begins one rung later than the one before, the last at the end of the budget or close
     to it. Of K brackets the one with s rungs after its first is dealt ceil(K / (s + 1) * factor^s)
     trials of a round, so that all spend about the same. Trials are dealt in the order of their first
-    reports.
+    reports. With second chances all brackets learn from all trials where their own will end.
 
     Args:
         config: of one of the study's trials.
@@ -318,9 +321,11 @@ class Hyperband:
         second_chances: bool = False,
     ) -> None:
         firsts = rung_steps(config, first_judgement(config, min_steps), reduction_factor)
+        self._forecast = Forecast(config, firsts)
         self.brackets = [
             Asha(
                 config,
+                self._forecast,
                 reduction_factor=reduction_factor,
                 min_steps=first,
                 second_chances=second_chances,
@@ -334,7 +339,13 @@ class Hyperband:
 
     def judge(self, trial: TrialRecord, report: Report) -> Verdict:
         """As the trial's bracket does."""
-        return self._bracket(trial.number).judge(trial, report)
+        bracket, fits = self._bracket(trial.number), self._forecast.fits
+        verdict = bracket.judge(trial, report)
+        if self._forecast.fits > fits:
+            for other in self.brackets:
+                if other is not bracket:
+                    other.rank_all()
+        return verdict
 
     def choose(self, paused: Sequence[TrialRecord], fresh: bool) -> Wake | None:
         """Of those whom the brackets choose, the one that has come farthest."""

@@ -46,7 +46,7 @@ class View:
         now: Callable[[int], FrozenTrial] | None = None,
     ) -> None:
         self._seed, self._now = seed, now
-        self._told: dict[int, Tried] = {}  # ended trials as samplers see them, by number
+        self._told: dict[int, tuple[Any, Tried]] = {}  # as samplers see them, and of when, by number
         self._before = 0  # trials of earlier studies
         self._minimize = direction == StudyDirection.MINIMIZE
         self._history = History(direction)
@@ -96,12 +96,12 @@ class View:
     def _seen(self, trial: FrozenTrial) -> Tried:
         """A trial that is shown, for a sampler that does not know Optuna."""
         number = trial.number - self._before
-        told = self._told.get(number)
-        if told is None:
-            newest = trial if number < 0 or self._now is None else self._now(number)
+        newest = trial if number < 0 or self._now is None else self._now(number)
+        when = trial.state, newest.state, len(newest.intermediate_values)
+        of, told = self._told.get(number, (None, None))
+        if told is None or of != when:
             told = tried(trial, self._minimize, self._before, newest)
-            if trial.state.is_finished() and newest.state.is_finished():
-                self._told[number] = told
+            self._told[number] = when, told
         return told
 
     def _id(self, number: int) -> int:

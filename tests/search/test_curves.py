@@ -10,7 +10,7 @@ import scipy.stats
 import yaml
 
 from gansearch.search.contract import Tried
-from gansearch.search.curves import Curves, _Model
+from gansearch.search.curves import MODELLED, Curves, _Model
 from gansearch.search.feasibility import encoded
 from gansearch.search.ground import Ground
 from gansearch.search.units import value_at
@@ -124,23 +124,17 @@ def test_the_improvement_is_that_of_the_textbook(mixed):
     model = _Model(ground, known, minimize=True)
     points = ground.coded(np.random.default_rng(0).random((5, len(ground))))
     expected = np.zeros(5)
-    for k, weight in enumerate(model._weights):
-        one = {
-            name: getattr(model._kernels, name)[k]
-            for name in ("scales", "age", "common", "place", "pace", "own", "noise")
-        }
+    for weight, one in zip(model._weights, model._kernels, strict=True):
 
         def between(x, age, who, y, other, whose, one=one):
             gaps = np.array([np.sum((x[c] - y[c]) ** 2) / (c.stop - c.start) for c in ground.columns])
-            near = math.exp(-np.sum(gaps / one["scales"] ** 2) / 2)
-            aged = math.exp(-((age - other) ** 2) / one["age"][0] ** 2 / 2)
-            own = one["own"][0] if who == whose else 0.0
-            return near * (one["place"][0] + one["pace"][0] * aged) + (one["common"][0] + own) * aged
+            near = math.exp(-np.sum(gaps / one.scales**2) / 2)
+            aged = math.exp(-((age - other) ** 2) / one.age**2 / 2)
+            own = one.own if who == whose else 0.0
+            return near * (one.place + one.pace * aged) + (one.common + own) * aged
 
         told = [(model._points[t], age, t) for t, age in zip(model._trials, model._ages, strict=True)]
-        own = np.array([[between(*a, *b) for b in told] for a in told]) + one["noise"][0] * np.eye(
-            len(told)
-        )
+        own = np.array([[between(*a, *b) for b in told] for a in told]) + one.noise * np.eye(len(told))
         inverse = np.linalg.inv(own)
         best = min(
             np.array([between(x, 0.0, t, *b) for b in told]) @ inverse @ model._values
@@ -177,6 +171,21 @@ def test_what_is_modelled_of_curves(mixed):
     assert told[3] == [200]
     assert told[4] == [10, 20]
     assert model._values[list(model._trials).index(3)] == model._values.max(), "as bad as the worst"
+
+
+def test_of_many_trials_the_best_have_whole_curves(mixed):
+    chance = random.Random(0)
+    known = [
+        ended(n, at_random(mixed, chance), [n + 100.0 / i for i in range(1, 41)], pruned=bool(n % 3))
+        for n in range(60)
+    ]
+    model = _Model(Ground(mixed), known, minimize=True)
+    values = [int((model._trials == n).sum()) for n in range(60)]
+    assert len(model._values) <= MODELLED < len(model._values) + 5
+    assert values == sorted(values, reverse=True), "the lower the number, the better"
+    assert (values[0], values[-1]) == (5, 1)
+    few = _Model(Ground(mixed), known[:20], minimize=True)
+    assert len(few._values) == 20 * 5
 
 
 # What is proposed

@@ -28,7 +28,7 @@ from gansearch.search.replay import (
     stored_spec,
 )
 from gansearch.search.simulation import Recorded, Simulation, StandIns, within
-from gansearch.search.view import distribution
+from gansearch.search.view import distribution, tried
 from gansearch.study.learnt import Learnt, Lesson
 from gansearch.study.plan import Pruner, Sampler, SearchBudget
 from gansearch.study.records import Outcome, Report, TrialRecord
@@ -101,6 +101,30 @@ def test_workers_share_the_trials_and_lose_none(study, recording, workers, prune
         assert repr(told) == repr(list(curve.reports[: len(told)])), "reports are those recorded"
     if workers == 1:
         assert played.busy == pytest.approx(played.seconds), "one worker is never idle"
+
+
+class Watched(StandIns):
+    """Compares what a sampler is shown with the journal's trials, read anew, at each proposal."""
+
+    looks = shown_running = 0
+
+    def choose_point(self, number, sampler):
+        shown = self._view.trials[:number]
+        expected = [tried(trial, True, 0, self.journal.frozen(trial.number)) for trial in shown]
+        assert self._view.past(number).trials == expected
+        self.looks += 1
+        self.shown_running += sum(one.running and len(one.curve) > 1 for one in expected)
+        return super().choose_point(number, sampler)
+
+
+def test_what_a_sampler_is_shown_is_up_to_date_at_each_proposal(study, recording):
+    plan = study.plan.model_copy(update={"pruner": SECOND_CHANCES})
+    spec = replace(study, plan=plan)
+    source = Watched(spec, recording)
+    played = Simulation(spec, source, recording, workers=5).run()
+    assert source.looks == 40
+    assert source.shown_running, "some run on after a first report"
+    assert any(len(trial.chances) > 1 for trial in played.trials), "and some were woken"
 
 
 def test_a_pruner_says_in_a_replay_what_it_would_have_said(study, recording):

@@ -270,7 +270,9 @@ def toys(kinds, trials):
 
 def test_an_error_is_the_outcome_of_its_trial_alone(folder):
     toys(["good", "bug", "memory"], 9)
-    result = gansearch.run("toys.yaml", tracking="off")
+    study = Path("toys.yaml")
+    study.write_text(study.read_text().replace("{name: none}", '"toys:Hearing"'))
+    result = gansearch.run(study, tracking="off")
     table = result.trials
     assert result.finished
     by_kind = table.groupby("param.generator.kind")["outcome"].unique()
@@ -283,6 +285,8 @@ def test_an_error_is_the_outcome_of_its_trial_alone(folder):
     failed = table.index[table["param.generator.kind"] == "bug"][0]
     trace = Path(result.directory, "trials", f"{failed:04d}", "error.txt").read_text()
     assert "toys.py" in trace
+    heard = sorted(map(int, Path("heard.txt").read_text().split()))
+    assert heard == table.index[table["outcome"] == "failed"].tolist(), "the pruner is told, once each"
 
 
 def test_a_dead_worker_s_trial_goes_on_from_its_checkpoint(folder):
