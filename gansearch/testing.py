@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from gansearch.data.load import validate
 from gansearch.errors import DataError
 from gansearch.losses import Constraint, Loss, Penalty
 from gansearch.losses.draws import Draws, drawing_from, takes_draws
+from gansearch.networks.stacked.check import StackCheck
 from gansearch.training.building import described, is_conditional
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "check_penalty",
     "check_pruner",
     "check_sampler",
+    "check_stacked",
 ]
 
 Shape = tuple[int, int, int]
@@ -222,6 +224,39 @@ def check_discriminator(
         _reaches(logits, samples, f"{shape}: the gradient by the samples")
 
 
+def check_stacked(
+    factory: Callable[..., nn.Module],
+    side: Literal["generator", "discriminator"],
+    shapes: tuple[Shape | Domain, ...] = SHAPES,
+) -> None:
+    """A network that says `stacks = True` is in a stack what it is alone (`resources.lanes`).
+
+    Three of different weights are trained and evaluated on inputs of their own, alone and as one:
+    outputs, gradients and running statistics are the same up to rounding, and NaN in one reaches no
+    other.
+
+    Args:
+        factory: as for `check_generator` or `check_discriminator`.
+        side: which of the two it is.
+        shapes: what it is to make or to judge, as there.
+    """
+    for shape in shapes:
+        domain = as_domain(shape)
+        told = described(factory, f"the {side}", domain)
+        build = partial(factory, told, 10) if side == "generator" else partial(factory, told)
+        given = (10,) if side == "generator" else domain.shape
+        labels = [label.expand(3, 4) for label in _labels(build, domain)]
+        first, second = (_seeded(3, 4, *given, seed=seed).tanh() for seed in (1, 2))
+        networks = [_built(build, seed) for seed in range(3)]
+        StackCheck(
+            networks,
+            [first, *labels],
+            [second, *labels],
+            judges=side == "discriminator",
+            where=str(shape),
+        ).run()
+
+
 def _labels(build: Callable[[], nn.Module], domain: Domain) -> tuple[Tensor, ...]:
     """Four labels, for a network that takes any."""
     with torch.device("meta"):
@@ -268,8 +303,8 @@ def _check_network(
     return network.train()
 
 
-def _built(build: Callable[[], nn.Module]) -> nn.Module:
-    torch.manual_seed(0)
+def _built(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
     return build().train()
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from gansearch.data import ImageData
 from gansearch.data.digits import digits
+from gansearch.data.domain import Images
 from gansearch.losses import ADVERSARIAL, LOSSES, PENALTIES
 from gansearch.losses.clipping import Clipping
 from gansearch.losses.hinge import Hinge
@@ -22,6 +23,7 @@ from gansearch.testing import (
     check_generator,
     check_loss,
     check_penalty,
+    check_stacked,
 )
 
 
@@ -298,3 +300,119 @@ def floats(root, split, image_size):
 def test_broken_datasets(loader, message):
     with pytest.raises(AssertionError, match=message):
         check_dataset(loader, root=Path())
+
+
+STACKS = [
+    (side, name, norm, options)
+    for side, registry in (("generator", GENERATORS), ("discriminator", DISCRIMINATORS))
+    for name in registry.names
+    if getattr(registry.find(name), "stacks", False)
+    for norm in ("batch", "none", "spectral", "layer", "group")
+    for options in ({}, {"conditional": True})
+    if not (options and norm in ("none", "group"))
+]
+
+
+@pytest.mark.parametrize(("side", "name", "norm", "options"), STACKS, ids=str)
+def test_our_stacks(side, name, norm, options):
+    registry = GENERATORS if side == "generator" else DISCRIMINATORS
+    # Groups of one number or two leave next to nothing of them.
+    width = 256 if (name, norm) == ("mlp", "group") else 4
+    options = options | {"width": width, "norm": norm}
+    check_stacked(
+        lambda domain, *latent: registry.build(name, options, domain, *latent),
+        side,
+        (Images((1, 8, 8), ("a", "b")),),
+    )
+
+
+class Stacked(nn.Module):
+    """A discriminator that stacks; its kinds each get one thing wrong."""
+
+    stacks = True
+
+    def __init__(self, domain):
+        super().__init__()
+        self.first = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.LeakyReLU(0.2))
+        self.last = nn.Linear(8, 1)
+
+    def forward(self, samples):
+        return self.last(self.first(samples)).squeeze(-1)
+
+
+class Silent(Stacked):
+    stacks = False
+
+
+class CountsFromTheFront(Stacked):
+    def forward(self, samples):
+        features = self.first(samples)
+        return self.last(features - features.mean(1, keepdim=True)).squeeze(-1)
+
+
+class FlattensAll(Stacked):
+    def forward(self, samples):
+        return self.last(self.first[1:](samples.view(len(samples), -1))).squeeze(-1)
+
+
+class Merges(Stacked):
+    def forward(self, samples):
+        return super().forward(samples).flatten()
+
+
+class SeesTheBatch(Stacked):
+    def forward(self, samples):
+        features = self.first(samples)
+        return self.last(features - features.mean(-2, keepdim=True)).squeeze(-1)
+
+
+class SeesAll(Stacked):
+    def forward(self, samples):
+        features = self.first(samples)
+        return self.last(features / (1 + features.abs().mean())).squeeze(-1)
+
+
+class Draws(Stacked):
+    def forward(self, samples):
+        return super().forward(samples + torch.randn_like(samples))
+
+
+class DropsOut(Stacked):
+    def __init__(self, domain):
+        super().__init__(domain)
+        self.first.append(nn.Dropout(0.5))
+
+
+class WeightOfItsOwn(Stacked):
+    def __init__(self, domain):
+        super().__init__(domain)
+        self.scale = nn.Parameter(torch.ones(8))
+
+
+class ByTheFirst(Stacked):
+    """One network's numbers in all of them, though too small to be seen but by NaN."""
+
+    def forward(self, samples):
+        return super().forward(samples) + (samples.sum() * 0).detach()
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Silent, "does not say that it stacks: write `stacks = True`"),
+        (CountsFromTheFront, "outputs differ .* count axes from the last one"),
+        (FlattensAll, r"fails in a stack, on \[3, 4, 1, 8, 8\](.|\n)*count axes from the last one"),
+        (Merges, r"must give \[3, 4\], not \[12\]: count axes from the last one"),
+        (SeesTheBatch, "two batches in one pass differ .* samples of a batch see each other"),
+        (SeesAll, "outputs differ"),
+        (Draws, "draws random numbers"),
+        (DropsOut, "cannot be stacked: a layer torch.nn.modules.dropout.Dropout"),
+        (WeightOfItsOwn, "has weights of its own"),
+        (ByTheFirst, "NaN in one network reaches another"),
+    ],
+)
+def test_broken_stacks(network, message):
+    check_discriminator(Stacked, ((1, 8, 8),))
+    check_stacked(Stacked, "discriminator", ((1, 8, 8),))
+    with pytest.raises(AssertionError, match=message):
+        check_stacked(network, "discriminator", ((1, 8, 8),))

@@ -39,6 +39,7 @@ class Kind(NamedTuple):
         check: its conformance test in `gansearch.testing`, if there is one.
         registry: "module:NAME" of its registry; empty for the health rules, which are no parts by name.
         facts: class attributes worth showing, and how.
+        besides: another conformance test, of what not every such part does.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Kind(NamedTuple):
     check: str = ""
     registry: str = ""
     facts: Mapping[str, str] = {}
+    besides: str = ""
 
 
 KINDS = {
@@ -61,16 +63,20 @@ KINDS = {
     "generator": Kind(
         "Generators",
         "generator",
-        "an `nn.Module` built from (domain, latent_size) and keyword-only options",
+        "an `nn.Module` built from (domain, latent_size) and keyword-only options, with `stacks = True` "
+        "where `gansearch.testing.check_stacked` says that it is in lanes what it is alone",
         "check_generator",
         "gansearch.networks:GENERATORS",
+        besides="check_stacked",
     ),
     "discriminator": Kind(
         "Discriminators",
         "discriminator",
-        "an `nn.Module` built from (domain) and keyword-only options",
+        "an `nn.Module` built from (domain) and keyword-only options, with `stacks = True` "
+        "where `gansearch.testing.check_stacked` says that it is in lanes what it is alone",
         "check_discriminator",
         "gansearch.networks:DISCRIMINATORS",
+        besides="check_stacked",
     ),
     "loss": Kind(
         "Losses",
