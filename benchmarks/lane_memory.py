@@ -3,13 +3,16 @@
     python -m benchmarks.lane_memory [--lanes 8] [--tiny]
 
 Each is trained for a few steps in a process of its own; what is told is the most that the process held
-beyond what it held before its trainings were built (Linux: VmHWM). Without `--device cpu`, where there
-is a GPU, it is what torch took of it at most.
+beyond what it held before its trainings were built (Linux: VmHWM). What an earlier training had given
+back was returned to the system before (glibc: malloc_trim), or there would be memory for nothing.
+Without `--device cpu`, where there is a GPU, it is what torch took of it at most.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +48,9 @@ def most(case: str, lanes: int, device: str) -> float:
     trainer(device, data, **sections(case))._train_to(1)
     if lanes > 1:
         Lanes([trainer(device, data, **sections(case)) for _ in range(2)]).run(1)
+    gc.collect()
+    if device == "cpu":
+        ctypes.CDLL(None).malloc_trim(0)
     before = _held(device, anew=True)
     packed = [trainer(device, data, **sections(case), seed=seed) for seed in range(lanes)]
     if lanes == 1:

@@ -306,6 +306,37 @@ def test_a_state_holds_no_more_than_its_own(pack, tiny, tmp_path):
     assert together < 1.1 * checkpoint.save(tmp_path, 6, alone.state(0)).stat().st_size
 
 
+def tensors(trainer):
+    """Storage -> bytes of all that a training holds: weights, gradients, averages, states."""
+    held = [*trainer.generator.parameters(), *trainer.discriminator.parameters()]
+    held += [parameter.grad for parameter in held if parameter.grad is not None]
+    held += trainer.averaged.parameters()
+    for optimizer in (trainer.inside.g_optimizer, trainer.inside.d_optimizer):
+        held += [value for state in optimizer.state.values() for value in state.values()]
+    return {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in held}
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_a_training_that_goes_on_in_lanes_holds_nothing_twice(name, trainer):
+    """What it had alone is free at once: its weights and states are in the row that it has."""
+    optimizer = {"name": name} | ({"momentum": 0.5} if name == "sgd" else {})
+    section = {"optimizer": {"generator": optimizer, "discriminator": optimizer}}
+    trainers = [trainer(seed=seed, **section) for seed in range(3)]
+    for each in trainers[1:]:
+        each.advance()
+    alone = sum(tensors(trainers[1]).values())
+    together = Lanes(trainers[:2])
+    together.take(0, trainers[2])
+    stores = tensors(trainers[1]) | tensors(trainers[2])
+    flat = [
+        part.untyped_storage().data_ptr()
+        for side in (together._generator, together._discriminator)
+        for part in (side.weights, *side.optimizer.states.values())
+    ]
+    own = stores.keys() - {*flat, together._averages.untyped_storage().data_ptr()}
+    assert sum(stores[key] for key in own) < 0.01 * alone, "the numbers of steps alone"
+
+
 def test_an_error_in_one_is_its_own(digits, reference, tiny):
     class Bad(Trainer):
         def _measure(self, window):

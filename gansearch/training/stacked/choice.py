@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import time
@@ -21,19 +22,22 @@ from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
 
 WIDTHS = (4, 8, 16)
-"""In how many lanes it is tried."""
+"""In how many lanes it is tried, one after the other while more are better."""
 
 GAIN = 1.1
 """How many times as fast as alone they must be: less is within what a measurement errs by."""
 
+HOPELESS = 0.9
+"""Share of that at which a width, and with it all wider ones, is given up after its first turn."""
+
 ROUNDS, AT_LEAST = 3, 0.12
-"""Turns of each, and seconds of a turn."""
+"""Turns of each width beside one training alone, and seconds of a turn."""
 
 WORTH = 30.0
 """Seconds that trainings of a shape must take one at a time, for less is not worth asking."""
 
 MOST = 12.0
-"""Seconds after which no further shape is measured: 2 % of ten minutes."""
+"""Seconds after which nothing further is measured: 2 % of ten minutes."""
 
 
 def choose(
@@ -48,8 +52,9 @@ def choose(
 ) -> dict[str, int]:
     """Shape -> in how many lanes its trainings are fastest on this machine; 1: they are not together.
 
-    A few steps of each, some two seconds for a shape; kept in `cache` for the next study. What is to be
-    `deterministic` is trained alone: what is fastest is not the same on every day.
+    A few steps of each, some two seconds for a shape, fewer where one at a time is clearly faster; kept
+    in `cache` for the next study. What is to be `deterministic` is trained alone: what is fastest is
+    not the same on every day.
 
     Args:
         configs: whose shapes are asked for.
@@ -63,18 +68,20 @@ def choose(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        begun, chosen, work = time.monotonic(), {}, dict[str, float]()
+        until, chosen, work = time.monotonic() + MOST, {}, dict[str, float]()
         for config, asked in zip(configs, steps, strict=True):
             work[shape_of(config)] = work.get(shape_of(config), 0.0) + asked
         for shape, config in {shape_of(config): config for config in configs}.items():
             chosen[shape] = 1
-            if not why_alone(config) and not config.deterministic:
-                known = _Known(shape, cache, device, threads)
-                speeds = known.speeds or _measured(config, data, reference, device, ())
-                if not speeds or work[shape] / speeds[1] < WORTH:
-                    continue
-                if len(speeds) == 1 and time.monotonic() - begun < MOST:
-                    speeds = known.keep(_measured(config, data, reference, device, WIDTHS))
+            if why_alone(config) or config.deterministic:
+                continue
+            known = _Known(shape, cache, device, threads)
+            speeds = known.speeds
+            if not speeds and time.monotonic() < until:
+                speeds = _measured(config, data, reference, device, work[shape], until)
+                if len(speeds) > 1:
+                    known.keep(speeds)
+            if speeds and work[shape] / speeds[1] >= WORTH:
                 chosen[shape] = fastest(speeds)
         return chosen
     finally:
@@ -102,20 +109,23 @@ class _Known:
         except (OSError, ValueError, AttributeError):
             return {}  # or not by this version
 
-    def keep(self, speeds: dict[int, float]) -> dict[int, float]:
-        """Keep what was measured, where anything was."""
-        if speeds:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            files.write(self._path, json.dumps(speeds))
-        return speeds
+    def keep(self, speeds: dict[int, float]) -> None:
+        """Keep what was measured."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(self._path, json.dumps(speeds))
 
 
 def _measured(
-    config: TrialConfig, data: DataSet, reference: Reference, device: str, widths: Sequence[int]
+    config: TrialConfig,
+    data: DataSet,
+    reference: Reference,
+    device: str,
+    steps: float,
+    until: float,
 ) -> dict[int, float]:
-    """Speeds of one at a time, and in these widths; none where it cannot be trained so."""
+    """What `measure` finds; nothing where such trainings cannot be as one."""
     try:
-        return measure(config, data, reference, device, widths)
+        return measure(config, data, reference, device, steps=steps, until=until)
     except (CannotStack, RuntimeError):  # a part that is no training's own: alone it will say what
         return {}
 
@@ -125,9 +135,15 @@ def measure(
     data: DataSet,
     reference: Reference,
     device: str = "cpu",
-    widths: Sequence[int] = WIDTHS,
+    *,
+    steps: float = math.inf,
+    until: float = math.inf,
 ) -> dict[int, float]:
-    """Lanes -> trainings x steps a second, by turns, each at its best; 1 is a training alone."""
+    """Lanes -> trainings x steps a second, each at its best; 1 is a training alone.
+
+    Each width takes turns with one training alone. A wider one is tried while it is better than the one
+    before; none where so many `steps` are not worth it, and none from the time `until` on.
+    """
     endless = config.budget.model_copy(update={"steps": 2**31, "report_every": 2**31})
 
     def trainer(seed: int) -> Trainer:
@@ -136,13 +152,28 @@ def measure(
         )
 
     alone = trainer(0)
-    runs: dict[int, Callable[[int], object]] = {1: lambda steps: alone._train_to(alone.step + steps)}
-    for width in widths:
-        runs[width] = Lanes([trainer(seed) for seed in range(width)]).run
-    best = dict.fromkeys(runs, 0.0)
-    for _ in range(ROUNDS):
-        for width, run in runs.items():
-            best[width] = max(best[width], width * _rate(run, device))
+
+    def one(steps: int) -> object:
+        return alone._train_to(alone.step + steps)
+
+    best = {1: _rate(one, device)}
+    if steps / best[1] < WORTH:
+        return best
+    trainers, lanes, narrower = list[Trainer](), None, 0.0
+    for width in WIDTHS:
+        if time.monotonic() >= until:
+            break
+        trainers += [trainer(seed) for seed in range(len(trainers), width)]
+        lanes = Lanes(trainers, lanes)
+        best[width] = 0.0
+        for _ in range(ROUNDS):
+            best[width] = max(best[width], width * _rate(lanes.run, device))
+            if best[width] < HOPELESS * GAIN * best[1]:
+                return best
+            best[1] = max(best[1], _rate(one, device))
+        if best[width] < narrower:
+            break
+        narrower = best[width]
     return best
 
 

@@ -49,7 +49,9 @@ class StackedOptimizer:
 
     @torch.no_grad()
     def take(self, row: int, optimizer: optim.Optimizer) -> None:
-        """Let a row be an optimizer's: go on from its state, with its settings."""
+        """Let a row be an optimizer's: go on from its state, which it holds as views from now on, with
+        its settings.
+        """
         (group,) = optimizer.param_groups
         if wrong := [name for name in self.odd if group.get(name)]:
             raise CannotStack(f"an optimizer with {' and '.join(wrong)}")
@@ -64,6 +66,8 @@ class StackedOptimizer:
             for name, state in self.states.items():
                 if known.get(name) is not None:
                     state[row, start : start + shape.numel()].view(shape).copy_(known[name])
+        if optimizer.state:
+            self.give(row)
         self._columns: dict[str, float | Tensor] = {}
         self._alike = [
             (

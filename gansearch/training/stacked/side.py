@@ -71,10 +71,10 @@ class Side:
         self._lend(row)
 
     def _lend(self, row: int) -> None:
-        """Have a network's own tensors be views of a row."""
+        """Have a network's own tensors be views of a row, and what it had besides be free."""
         network = self.networks[row]
         for parameter, part in zip(network.parameters(), self.split(self.weights), strict=True):
-            parameter.data = part[row]
+            parameter.data, parameter.grad = part[row], None
         ours = dict(self.network.named_buffers())
         for name, buffer in network.named_buffers():
             buffer.data = ours[stacked_name(name)][row]
