@@ -12,7 +12,7 @@ study: $(VENV)/ready
 
 # Several processes: a test of a study waits for its processes to start more than it computes.
 test: $(VENV)/ready
-	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist worksteal --durations 20 --durations-min 5
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .
