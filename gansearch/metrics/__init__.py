@@ -22,6 +22,7 @@ METRICS: Registry[Metric] = Registry(
         "fd_classifier": "gansearch.metrics.frechet:ClassifierDistance",
         "is_classifier": "gansearch.metrics.score:ClassifierScore",
         "diversity": "gansearch.metrics.diversity:Diversity",
+        "reach": "gansearch.metrics.reach:Reach",
         "fd_dinov2": "gansearch.metrics.frechet:DinoDistance",
         "fd_clip": "gansearch.metrics.frechet:ClipDistance",
         "fd_raw": "gansearch.metrics.frechet:RawDistance",

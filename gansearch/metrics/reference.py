@@ -241,6 +241,11 @@ class Evaluator:
         self._passes = passes(self._metrics)
         self._real = _tensors(reference.real, self._device)
 
+    @property
+    def names(self) -> list[str]:
+        """The metrics."""
+        return list(self._metrics)
+
     def evaluate(self, images: Tensor, labels: Tensor | None = None) -> dict[str, float]:
         """Each metric of stored samples (images: uint8, N x C x H x W; points: float32, N x D); each
         extractor runs once.

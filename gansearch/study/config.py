@@ -338,16 +338,22 @@ class Diverged(Section):
 
 
 class Collapsed(Section):
-    """When the generator has lost its modes.
+    """When the generator has lost its modes for good.
+
+    Modes that are lost come back often. So what is below stops a training early only where it has
+    lasted over a third of the budget; else the last reports decide. A training whose samples have
+    never differed at all is stopped after the warm-up. Modes are lost, too, where `reach`, as the
+    median of three reports, is less than 0.65 of the most that it has been.
 
     Attributes:
-        deaf: variance of the generated pixels, as a share of the real ones', below which the
-            generator does not hear its noise.
+        deaf: variance of the generated pixels, as a share of the real ones', below which a training
+            ends as one of a single sample; it stops none early.
         min_diversity: the same share; below it modes are lost, where it has been above it.
         worsening: an objective to be minimised has grown to this multiple of the trial's best
             (to be maximised: shrunk by it, from 0.02 or more), and by more than twice its usual ups
-            and downs, over 6 % of the budget; a Frechet distance by more than 3 % of the real
-            samples' variance, too. Only for metrics that cannot be negative.
+            and downs; a Frechet distance by more than 3 % of the real samples' variance, too. It
+            counts only where `reach` has fallen below three quarters of its most, or is not
+            known. Only for metrics that cannot be negative.
         warmup: share of the budget in which nothing is called a collapse.
         patience: reports in a row that must show it.
     """
@@ -363,7 +369,7 @@ class Stalled(Section):
     """When one network has won and the other no longer learns.
 
     While the objective improves by a twentieth nothing is called stalled, and what is must have
-    lasted over 5 % of the budget.
+    lasted over 10 % of the budget.
 
     Attributes:
         min_doubt: the discriminator has won where its `d_doubt`, its loss as a share of an undecided

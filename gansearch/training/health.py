@@ -41,15 +41,27 @@ class Rule(Protocol):
 
 
 class Patience:
-    """Turns symptoms into a verdict: so many reports in a row must show one, after a warm-up, and the
-    first of them at least `lasting` steps before the last.
+    """Turns symptoms into a verdict: so many reports in a row must show one, after a warm-up.
+
+    Args:
+        outcome: of the verdict.
+        reports: how many of them.
+        warmup_steps: what comes before does not count.
+        lasting: steps that lie between the first and the last of them at least.
+        end: the step with which the training ends: then nothing can come back any more, and
+            `lasting` is not asked for.
     """
 
     def __init__(
-        self, outcome: Outcome, reports: int, warmup_steps: float, lasting: float = 0.0
+        self,
+        outcome: Outcome,
+        reports: int,
+        warmup_steps: float,
+        lasting: float = 0.0,
+        end: float = math.inf,
     ) -> None:
         self.outcome, self.reports, self.warmup_steps = outcome, reports, warmup_steps
-        self.lasting = lasting
+        self.lasting, self.end = lasting, end
         self.bad, self.since = 0, 0
 
     def judge(self, report: Report, symptom: str) -> Verdict:
@@ -57,7 +69,8 @@ class Patience:
         self.bad = self.bad + 1 if symptom and report.step >= self.warmup_steps else 0
         if self.bad == 1:
             self.since = report.step
-        if self.bad < self.reports or report.step - self.since < self.lasting:
+        brief = report.step - self.since < self.lasting and report.step < self.end
+        if self.bad < self.reports or brief:
             return CONTINUE
         times = f", {self.bad} reports in a row" if self.bad > 1 else ""
         return Verdict(self.outcome, f"{symptom}{times}, at step {report.step}")
@@ -101,12 +114,29 @@ class Divergence:
         return Verdict(Outcome.DIVERGED, f"{why}, at step {report.step}")
 
 
-LASTING = 0.06
-"""Share of the budget over which an objective must stay worsened, besides `patience` reports."""
+LASTING = 1 / 3
+"""Share of the budget over which what is lost must stay so before a training is ended early for it: of
+trainings that lose half their modes many have them back after a fifth of their budget. At its end a
+training is judged by its last reports."""
+
+EQUAL = 1e-7
+"""A variance, as a share of the real samples', that is none but for rounding to whole grey levels."""
+
+LOST = 0.65
+"""A training has lost its modes where its samples reach less than this share of what they once did:
+the middle between half, which none calls healthy, and four fifths, which none calls a loss."""
+
+REACHED = 0.25
+"""Who has never reached this share of the real samples' regions has nothing to lose yet."""
+
+FALLEN = 0.75
+"""Where the objective has become worse, modes are lost if reach is less than this share of its most."""
+
+SMOOTHED = 3
+"""Reach is the median of so many reports: one report's modes come and go."""
 
 NOISE = 2.0
 """A worsening counts where it is more than so many times what is usual between two reports."""
-
 
 SLIGHT = 0.03
 """A distance that has grown by less than this share of the real samples' own variance has lost no mode:
@@ -117,10 +147,13 @@ NOTHING = 0.02
 
 
 class Collapse:
-    """Lost modes: hardly any variety left, or an objective far worse than it has been.
+    """Modes lost for good: samples that leave out most of what they reached, or hardly differ.
 
-    A metric of few samples has a constant bias, which makes any ratio of values smaller, and noise,
-    which makes single reports worse: so the ratio that counts is small, and it must last.
+    What is lost comes back often, and a training's best report is kept whatever follows. So it ends
+    a training early only where it has lasted over a third of the budget; else the last reports
+    decide. That the objective is worse than it was is no collapse by itself: where `reach` is known
+    it must have fallen too. Only a generator whose samples have never differed is stopped at once: it
+    does not hear its noise.
     """
 
     def __init__(
@@ -136,18 +169,53 @@ class Collapse:
         self.slight = SLIGHT * scale
         self.metric = metric
         self.goal = goal
-        warmup = options.warmup * budget
-        self.modes = Patience(Outcome.COLLAPSED, options.patience, warmup)
-        self.worse = Patience(Outcome.COLLAPSED, options.patience, warmup, LASTING * budget)
+        of = (Outcome.COLLAPSED, options.patience, options.warmup * budget)
+        self.deaf = Patience(*of)
+        self.same = Patience(*of, lasting=math.inf, end=budget)
+        self.losses = [Patience(*of, lasting=LASTING * budget, end=budget) for _ in range(3)]
+        self.most = 0.0  # diversity
+        self.reach: list[float] = []  # the last few
+        self.most_reach = 0.0
         self.best: float | None = None
-        self.most = 0.0
-        self.rises: list[float] = []  # from one report to the next, all of them
+        self.rises: list[float] = []  # of the objective from one report to the next, all of them
         self.noise = 0.0  # the median rise up to the best report: what recovered
         self.last = math.nan
 
     def observe(self, report: Report) -> Verdict:
-        """Stops at the `patience`-th report in a row that shows it, after the warm-up."""
+        """Stops where modes are lost for good, after the warm-up."""
+        diversity = report.metrics["diversity"]
+        self.most = max(self.most, diversity)
+        reach = self._reached(report, diversity)
         value = report.metrics.get(self.metric, math.nan)
+        self._follow(value)
+        symptoms = [
+            self._less_varied(diversity),
+            self._reaches_less(reach),
+            self._worsened(value, reach),
+        ]
+        verdicts = [
+            self.deaf.judge(report, self._never_differed()),
+            self.same.judge(report, self._hardly_differs(diversity)),
+            *(loss.judge(report, why) for loss, why in zip(self.losses, symptoms, strict=True)),
+        ]
+        return next((verdict for verdict in verdicts if verdict.outcome), CONTINUE)
+
+    def _reached(self, report: Report, diversity: float) -> float:
+        """The median of the last reports' reach, NaN where one is not known; keeps the most."""
+        if report.step < self.deaf.warmup_steps:  # an untrained generator's noise may lie anywhere
+            return math.nan
+        reach = report.metrics.get("reach", math.nan)
+        if diversity < self.options.min_diversity:  # a speck is as near to all that is around it
+            reach *= 0
+        self.reach = [*self.reach, reach][-SMOOTHED:]
+        if len(self.reach) < SMOOTHED or not all(map(math.isfinite, self.reach)):
+            return math.nan
+        smooth = median(self.reach)
+        self.most_reach = max(self.most_reach, smooth)
+        return smooth
+
+    def _follow(self, value: float) -> None:
+        """Keep the best of the objective, and what is usual between two reports."""
         rise = (value - self.last) * (1 if self.goal == "min" else -1)
         self.last = value
         if rise > 0:
@@ -155,24 +223,33 @@ class Collapse:
         if better(value, self.best, self.goal):
             self.best = value
             self.noise = median(self.rises) if self.rises else 0.0
-        diversity = report.metrics["diversity"]
-        self.most = max(self.most, diversity)
-        lost = self.modes.judge(report, self._lost_modes(diversity))
-        worse = self.worse.judge(report, self._worsened(value))
-        return lost if lost.outcome else worse
 
-    def _lost_modes(self, diversity: float) -> str:
-        if diversity < self.options.deaf:
-            return f"the samples hardly differ: {diversity:.2g} of the real {self.noun}s' variance"
+    def _never_differed(self) -> str:
+        return f"no two {self.noun}s have ever differed" if self.most <= EQUAL else ""
+
+    def _hardly_differs(self, diversity: float) -> str:
+        if diversity >= self.options.deaf:
+            return ""
+        return f"the samples hardly differ: {diversity:.2g} of the real {self.noun}s' variance"
+
+    def _less_varied(self, diversity: float) -> str:
         # A generator that is still learning has little variety too: only a loss of it is a collapse.
-        if diversity < self.options.min_diversity <= self.most:
-            was = f"down from {self.most:.2g}"
-            return f"the samples have {diversity:.2g} of the real {self.noun}s' variance, {was}"
-        return ""
+        if not diversity < self.options.min_diversity <= self.most:
+            return ""
+        was = f"down from {self.most:.2g}"
+        return f"the samples have {diversity:.2g} of the real {self.noun}s' variance, {was}"
 
-    def _worsened(self, value: float) -> str:
+    def _reaches_less(self, reach: float) -> str:
+        if self.most_reach < REACHED or not reach < LOST * self.most_reach:
+            return ""
+        was = f"down from {self.most_reach:.2g}"
+        return f"the samples reach {reach:.2g} of where the real {self.noun}s lie, {was}"
+
+    def _worsened(self, value: float, reach: float) -> str:
         factor, best = self.options.worsening, self.best
         if factor is None or best is None or not math.isfinite(value):
+            return ""
+        if reach >= FALLEN * self.most_reach:
             return ""
         if best <= (0 if self.goal == "min" else NOTHING) or not worse_by(
             value, best, factor, self.goal
@@ -180,10 +257,13 @@ class Collapse:
             return ""
         if abs(value - best) <= max(NOISE * self.noise, self.slight):
             return ""
-        return f"{self.metric} went from {best:.4g} to {value:.4g}"
+        fallen = (
+            f", and reach from {self.most_reach:.2g} to {reach:.2g}" if math.isfinite(reach) else ""
+        )
+        return f"{self.metric} went from {best:.4g} to {value:.4g}{fallen}"
 
 
-STUCK = 0.05
+STUCK = 0.1
 """Share of the budget over which one network must have won, besides `patience` reports in a row."""
 
 LEARNS = 0.05

@@ -465,8 +465,7 @@ class Training(ABC):
             labels = self._labels_of_samples(len(images), seed)
             asked = self._asked(images, labels)
             return metrics | asked | self._evaluator.evaluate(images, labels)
-        names = [part.name for part in evaluation.metrics]
-        return metrics | self._asked(None, None) | dict.fromkeys([*names, "diversity"], math.nan)
+        return metrics | self._asked(None, None) | dict.fromkeys(self._evaluator.names, math.nan)
 
     def _judge(self, metrics: dict[str, float]) -> Report:
         outcome = Outcome.COMPLETED if self.step >= self.config.budget.steps else None

@@ -28,9 +28,14 @@ MEASURED = {
     "d_error_fake": LAST_BATCHES,
     "d_doubt": LAST_BATCHES,
     "diversity": "the evaluated samples",
+    "reach": "the evaluated samples",
     "images_per_second": "real images through the discriminator since the last report, per second",
 }
 """What every report holds besides the metrics that the configuration asks for, and over what."""
+
+
+JUDGED = ("diversity", "reach")
+"""Those of them that are metrics: every training is measured by them, for the health rules."""
 
 
 GAME = ("d_accuracy", "d_error_real", "d_error_fake", "d_doubt")

@@ -22,6 +22,7 @@ from gansearch.metrics.reference import HeldOut, Reference, read_weights
 from gansearch.metrics.reference import prepare as prepare_metrics
 from gansearch.study.config import TrialConfig
 from gansearch.training.blame import blaming
+from gansearch.training.measuring import JUDGED
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ def prepare(
     evaluation = config.evaluation
     real = real or load_real(config, data, places)
     metrics = [(part.name, part.options) for part in evaluation.metrics]
-    if "diversity" not in dict(metrics):
-        metrics.append(("diversity", {}))  # the health rules read it
+    asked = dict(metrics)
+    metrics += [(name, {}) for name in JUDGED if name not in asked]
     measure = partial(
         prepare_metrics,
         data=real,

@@ -20,6 +20,7 @@ HEALTHY = {
     "d_error_fake": 0.2,
     "d_doubt": 0.8,
     "diversity": 0.8,
+    "reach": 0.9,
     "fd_classifier": 20.0,
 }
 
@@ -66,28 +67,69 @@ TABLE = {
         (3, "diverged", "generator's weights have grown 500-fold"),
     ),
     "loss explodes": ({"d_loss": late(-2e7, 5, -1.0)}, (6, "diverged", "loss is -2e+07")),
-    "deaf from the start": ({"diversity": 0.0}, (2, "collapsed", "hardly differ")),
+    "deaf from the start": ({"diversity": 0.0}, (2, "collapsed", "no two images have ever differed")),
+    "deaf but for rounding": ({"diversity": 4e-8}, (2, "collapsed", "have ever differed")),
+    "a speck that may yet grow": ({"diversity": [3e-6] + [0.0] * 5 + [0.1] * 4}, None),
+    "a speck at the end": (
+        {"diversity": [3e-6] * 4 + [0.01] * 4 + [1e-6] * 2},
+        (10, "collapsed", "hardly differ: 1e-06 of the real images' variance"),
+    ),
+    "loses its variety": (
+        {"diversity": late(0.01, 3, 0.8)},
+        (8, "collapsed", "0.01 of the real images' variance, down from 0.8, 5 reports in a row"),
+    ),
+    "loses its variety and has it back": ({"diversity": [0.8] * 3 + [0.01] * 4 + [0.8] * 3}, None),
+    "ends without its variety": (
+        {"diversity": late(0.01, 8, 0.8)},
+        (10, "collapsed", "down from 0.8, 2 reports in a row"),
+    ),
     "loses its modes": (
-        {"diversity": late(0.01, 5, 0.8)},
-        (7, "collapsed", "0.01 of the real images' variance, down from 0.8"),
+        {"reach": late(0.4, 4, 0.9)},
+        (10, "collapsed", "reach 0.4 of where the real images lie, down from 0.9, 5 reports in a row"),
     ),
-    "objective far worse than it was": (
-        {"fd_classifier": late(200.0, 7, 20.0)},
-        (9, "collapsed", "fd_classifier went from 20 to 200"),
-    ),
-    "a late collapse, from a best that is not tiny": (
-        {"fd_classifier": [60.0, 40.0, 30.0, 25.0, 22.0, 20.0, 35.0, 36.0, 37.0, 38.0]},
-        (8, "collapsed", "fd_classifier went from 20 to 36"),
-    ),
-    "a late collapse, with a constant in the metric": (
-        {"fd_classifier": [130.0, 110.0, 100.0, 95.0, 92.0, 90.0, 145.0, 146.0, 147.0, 148.0]},
-        (8, "collapsed", "fd_classifier went from 90 to 146"),
-    ),
-    "two bad reports that recover, as at the start of noisy training": (
-        {"fd_classifier": [40.0, 20.0, 40.0, 19.0, 38.0, 18.0, 39.0, 38.0, 39.0, 17.0]},
+    "keeps two thirds of its modes": ({"reach": late(0.6, 4, 0.9)}, None),
+    "loses its modes and has them back": ({"reach": [0.9] * 3 + [0.3] * 4 + [0.9] * 3}, None),
+    "modes that come and go": ({"reach": [0.9, 0.3, 0.9] * 3 + [0.3]}, None),
+    "never had more than a few modes": ({"reach": late(0.02, 5, 0.2)}, None),
+    "noise that lay anywhere, before it learnt": ({"reach": [1.0] * 1 + [0.1] * 9}, None),
+    "a speck is near to all that is around it": (
+        {"diversity": late(0.5, 5, 0.01), "reach": late(0.4, 5, 1.0)},
         None,
     ),
-    "one report of half as much again": ({"fd_classifier": [20.0] * 5 + [40.0] + [20.0] * 4}, None),
+    "an objective far worse than it was, all modes kept": (
+        {"fd_classifier": late(200.0, 3, 20.0)},
+        None,
+    ),
+    "an objective far worse than it was, and a third of the modes lost": (
+        {"fd_classifier": late(200.0, 4, 20.0), "reach": late(0.61, 4, 0.9)},
+        (10, "collapsed", "fd_classifier went from 20 to 200, and reach from 0.9 to 0.61, 5 reports"),
+    ),
+    "far worse, reach unknown": (
+        {"fd_classifier": late(200.0, 3, 20.0), "reach": math.nan},
+        (8, "collapsed", "fd_classifier went from 20 to 200, 5 reports in a row"),
+    ),
+    "ends far worse, reach unknown": (
+        {
+            "fd_classifier": [60.0, 40.0, 30.0, 25.0, 22.0, 20.0, 24.0, 25.0, 37.0, 38.0],
+            "reach": math.nan,
+        },
+        (10, "collapsed", "fd_classifier went from 20 to 38, 2 reports in a row"),
+    ),
+    "far worse and back, reach unknown": (
+        {"fd_classifier": [20.0] * 3 + [200.0] * 4 + [25.0] * 3, "reach": math.nan},
+        None,
+    ),
+    "two bad reports that recover, as at the start of noisy training": (
+        {
+            "fd_classifier": [40.0, 20.0, 40.0, 19.0, 38.0, 18.0, 39.0, 38.0, 39.0, 38.0],
+            "reach": math.nan,
+        },
+        None,
+    ),
+    "the last report alone is far worse": (
+        {"fd_classifier": late(60.0, 9, 20.0), "reach": math.nan},
+        None,
+    ),
     "the discriminator is sure, and the generator still learns": (
         {"d_doubt": 0.001, "fd_classifier": [100.0 * 0.9**i for i in range(10)]},
         None,
@@ -148,10 +190,12 @@ def test_a_rule_can_be_switched_off(rule, columns):
 def test_thresholds_patience_and_warm_up_are_the_study_s():
     patient = config(health={"collapsed": {"patience": 4, "warmup": 0.5}})
     assert judge(patient, curve(diversity=0.0))[0] == 8
+    assert judge(patient, curve(diversity=late(0.01, 7, 0.8))) is None
+    assert judge(patient, curve(diversity=late(0.01, 6, 0.8)))[0] == 10
     tolerant = config(health={"diverged": {"weight_growth": 1000.0}})
     assert judge(tolerant, curve(g_weight_growth=500.0)) is None
     loose = config(health={"collapsed": {"worsening": None}})
-    assert judge(loose, curve(fd_classifier=late(9999.0, 5, 1.0))) is None
+    assert judge(loose, curve(fd_classifier=late(9999.0, 5, 1.0), reach=math.nan)) is None
 
 
 def many(values, **columns):
@@ -163,10 +207,11 @@ def many(values, **columns):
 
 def test_patience_is_a_share_of_the_budget_where_reports_are_many():
     worse = [20.0] * 50 + [40.0] * 50
-    assert judge(config(), many(worse))[0] == 50 + 7, "over six per cent, seven reports"
-    brief = [20.0] * 50 + [40.0] * 5 + [20.0] * 45
-    assert judge(config(), many(brief)) is None
-    assert judge(config(), many([20.0] * 100, d_doubt=0.001))[0] == 5 + 5
+    at = judge(config(), many(worse, reach=math.nan))[0]
+    assert at == 50 + 35, "over a third, from the first of them to the last"
+    brief = [20.0] * 50 + [40.0] * 34 + [20.0] * 16
+    assert judge(config(), many(brief, reach=math.nan)) is None
+    assert judge(config(), many([20.0] * 100, d_doubt=0.001))[0] == 5 + 10
 
 
 def test_an_objective_to_be_maximised_that_rises_has_not_stalled():
@@ -178,9 +223,9 @@ def test_an_objective_to_be_maximised_that_rises_has_not_stalled():
 
 def test_worsening_knows_which_way_is_up():
     upwards = config(objective={"metric": "is_classifier", "goal": "max"})
-    falling = curve(is_classifier=late(1.0, 5, 8.0))
+    falling = curve(is_classifier=late(1.0, 5, 8.0), reach=math.nan)
     assert judge(upwards, falling)[1] is Outcome.COLLAPSED
-    assert judge(upwards, curve(is_classifier=late(8.0, 5, 1.0))) is None
+    assert judge(upwards, curve(is_classifier=late(8.0, 5, 1.0), reach=math.nan)) is None
 
 
 def test_a_distance_near_0_may_double():
@@ -190,7 +235,7 @@ def test_a_distance_near_0_may_double():
 
     def stopped(values, scale):
         health = Health(config(), "point", scale)
-        verdicts = [health.observe(report) for report in curve(fd_classifier=values)]
+        verdicts = [health.observe(report) for report in curve(fd_classifier=values, reach=math.nan)]
         return any(verdict.outcome for verdict in verdicts)
 
     assert not stopped(near, 1.0)
@@ -201,13 +246,14 @@ def test_a_distance_near_0_may_double():
 def test_an_objective_to_be_maximised_that_never_was_anything_has_nothing_to_lose():
     upwards = config(objective={"metric": "mode_overlap", "goal": "max"})
     hardly = [0.003, 0.002, 0.003, 0.0, 0.0, 0.0, 0.0, 0.001, 0.0, 0.0]
-    assert judge(upwards, curve(mode_overlap=hardly)) is None
-    assert judge(upwards, curve(mode_overlap=[10 * x for x in hardly]))[1] is Outcome.COLLAPSED
+    assert judge(upwards, curve(mode_overlap=hardly, reach=math.nan)) is None
+    more = curve(mode_overlap=[10 * x for x in hardly], reach=math.nan)
+    assert judge(upwards, more)[1] is Outcome.COLLAPSED
 
 
 @pytest.mark.parametrize("cut", range(1, 8))
 def test_rules_shown_a_curve_again_go_on_where_they_were(cut):
-    reports = list(curve(diversity=late(0.01, 6, 0.8)))
+    reports = list(curve(diversity=late(0.01, 6, 0.8), reach=late(0.3, 2, 0.9)))
     whole = judge(config(), reports)
     health = Health(config())
     health.replay(reports[:cut])
