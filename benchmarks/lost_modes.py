@@ -1,7 +1,7 @@
 """Do the health rules know which trainings lose their modes? A confusion matrix against the truth.
 
-    python -m benchmarks.lost_modes [--half judge]           replays the recorded curves: seconds
-    python -m benchmarks.lost_modes --record OUT.json.gz     trains them again: minutes of one core
+    python -m benchmarks.lost_modes [--part judge]                     replays the recorded curves
+    python -m benchmarks.lost_modes --part judge --record OUT.json.gz  trains them: minutes of one core
 
 Small trainings of mixed health, without health rules, on the ring of 8 Gaussians, the grid of 25 and
 pairs of stacked digits (100 modes), twenty reports each. At each report 2,500 samples say which modes
@@ -15,8 +15,9 @@ kept modes, as medians of three neighbouring reports, the truth is
 - `between` the rest, of which nothing is demanded, and `non-finite` what ended so.
 
 The rules are asked afterwards, on what they read in a study: the objective (`mode_overlap` or `fd_raw`
-of points, `fd_classifier` of digits) and what every report holds. Halves are by configuration, in
-turns: what is changed in the rules is chosen on `tune`, and `judge` says how well it does.
+of points, `fd_classifier` of digits) and what every report holds. What is changed in the rules is
+chosen on `tune`; `judge`, other configurations and seeds, is recorded afterwards, and says once how
+well it does.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-MATERIAL = Path(__file__).parent / "material" / "modes.json.gz"
+FOLDER = Path(__file__).parent / "material"
+MATERIAL = {"tune": FOLDER / "modes.json.gz", "judge": FOLDER / "modes_judge.json.gz"}
 REPORTS = 20
 SAMPLES = 2500
 DUE = 0.1
@@ -84,6 +86,30 @@ CHANGES: dict[str, Tree] = {
 }
 """What differs from the base; the name is the configuration's."""
 
+OTHERS: dict[str, Tree] = {
+    "rates 2e-3": rates(2e-3),
+    "rates 1.5e-2": rates(1.5e-2),
+    "momentum .9, rates 4e-3": rates(4e-3, beta1=0.9),
+    "minimax, rates 5e-3": loss("minimax") | rates(5e-3),
+    "hinge, rates 1.5e-2": loss("hinge") | rates(1.5e-2),
+    "least squares, rates 5e-3": loss("least-squares") | rates(5e-3),
+    "paired, rates 2e-3": loss("relativistic-paired") | rates(2e-3),
+    "average, rates 5e-3": loss("relativistic-average") | rates(5e-3),
+    "wasserstein alone, rates 2e-3": loss("wasserstein") | rates(2e-3),
+    "wgan-gp, .03": loss("wasserstein", "gradient-penalty", weight=0.03) | rates(4e-3),
+    "r1, .03": loss("non-saturating", "r1", weight=0.03) | rates(3e-3),
+    "discriminator 1e-2": rates(5e-4, 1e-2),
+}
+"""The judge's, of two seeds each."""
+
+
+def plan(part: str) -> dict[str, tuple[Tree, int]]:
+    """The trainings of `tune` or `judge` by name: what differs from the base, and the seed."""
+    if part == "tune":
+        return {name: (change, seed) for seed, (name, change) in enumerate(CHANGES.items())}
+    seeds = {name: (1000 + 2 * i, 1001 + 2 * i) for i, name in enumerate(OTHERS)}
+    return {f"{name}, seed {seed}": (OTHERS[name], seed) for name in OTHERS for seed in seeds[name]}
+
 
 def base(kind: str) -> Tree:
     points = kind in ("ring", "grid")
@@ -105,23 +131,28 @@ def base(kind: str) -> Tree:
     }
 
 
-def half(kind: str, name: str) -> str:
-    """`tune` or `judge`: by the configuration, in turns."""
-    return ("tune", "judge")[(list(CHANGES).index(name) + list(MODES).index(kind)) % 2]
-
-
 class Training:
     """One of them, and its curve so far: a list for each column."""
 
-    def __init__(self, kind: str, name: str, data: Any, places: Any, tell: Any, reference: Any) -> None:
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        planned: tuple[Tree, int],
+        data: Any,
+        places: Any,
+        tell: Any,
+        reference: Any,
+    ) -> None:
         from gansearch.study.config import TrialConfig  # noqa: PLC0415
         from gansearch.training.prepare import prepare  # noqa: PLC0415
         from gansearch.training.trainer import Trainer  # noqa: PLC0415
         from gansearch.training.validation import complete  # noqa: PLC0415
 
         self.kind, self.name, self._tell = kind, name, tell
-        tree = base(kind) | {"seed": list(CHANGES).index(name)}
-        for key, value in CHANGES[name].items():
+        change, seed = planned
+        tree = base(kind) | {"seed": seed}
+        for key, value in change.items():
             tree[key] = tree[key] | value if key in ("generator", "discriminator") else value
         self.config, mistakes = complete(TrialConfig.model_validate(tree), data.domain)
         if mistakes:
@@ -146,13 +177,13 @@ class Training:
         return bool(self.trainer.finished or -1 in self.columns["kept"])
 
     def curve(self) -> Tree:
-        part: Tree = {"kind": self.kind, "name": self.name, "half": half(self.kind, self.name)}
+        part: Tree = {"kind": self.kind, "name": self.name}
         scales = {name: self.trainer._evaluator.scale(name) for name in OBJECTIVES[self.kind]}
         part |= {"steps": self.config.budget.steps, "scales": scales}
         return part | {"columns": self.columns}
 
 
-def record(kind: str, names: list[str]) -> Iterator[Tree]:
+def record(kind: str, planned: dict[str, tuple[Tree, int]]) -> Iterator[Tree]:
     """Train, those of one shape as one; the curves."""
     from gansearch.data.load import load  # noqa: PLC0415
     from gansearch.metrics.reference import Evaluator  # noqa: PLC0415
@@ -165,8 +196,8 @@ def record(kind: str, names: list[str]) -> Iterator[Tree]:
     (tell,) = Evaluator(telling(data, places.cache))._extractors.values()
     groups: dict[str, list[Training]] = {}
     reference = None  # of the first, and then of all: they are measured by the same
-    for name in names:
-        training = Training(kind, name, data, places, tell, reference)
+    for name, of in planned.items():
+        training = Training(kind, name, of, data, places, tell, reference)
         reference = training.reference
         alone = why_alone(training.config)
         groups.setdefault(alone + name if alone else shape_of(training.config), []).append(training)
@@ -282,7 +313,7 @@ def write(curves: list[Tree], path: Path) -> None:
         file.write(json.dumps(curves).encode())
 
 
-def record_all(path: Path, kinds: list[str]) -> None:
+def record_all(part: str, path: Path, kinds: list[str]) -> None:
     """Train what is not in the file already."""
     import torch  # noqa: PLC0415
 
@@ -290,7 +321,8 @@ def record_all(path: Path, kinds: list[str]) -> None:
     curves = read(path) if path.exists() else []
     done = {(curve["kind"], curve["name"]) for curve in curves}
     for kind in kinds:
-        for curve in record(kind, [name for name in CHANGES if (kind, name) not in done]):
+        left = {name: of for name, of in plan(part).items() if (kind, name) not in done}
+        for curve in record(kind, left):
             curves.append(curve)
             write(curves, path)
             print(kind, curve["name"], truth(curve), curve["columns"]["kept"], flush=True)
@@ -298,20 +330,22 @@ def record_all(path: Path, kinds: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--half", choices=("tune", "judge"), help="only this one")
+    parser.add_argument("--part", choices=[*MATERIAL], help="only this one")
     parser.add_argument("--every", action="store_true", help="a line for every curve, too")
-    parser.add_argument("--curves", type=Path, default=MATERIAL)
+    parser.add_argument("--curves", type=Path, help="a file of your own")
     parser.add_argument("--record", type=Path, metavar="OUT", help="train, and write the curves there")
     parser.add_argument("--kinds", nargs="+", choices=[*MODES], default=[*MODES], help="of --record")
     args = parser.parse_args()
-    if args.record:
-        record_all(args.record, args.kinds)
-        return
-    curves = read(args.curves)
-    for part in [args.half] if args.half else ["tune", "judge"]:
-        mine = [curve for curve in curves if curve["half"] == part]
-        print(f"{part}: {len(mine)} trainings, points under two objectives each\n")
-        table(mine, args.every)
+    if args.record and not args.part:
+        parser.error("--record wants a --part")
+    parts = [args.part] if args.part else [*MATERIAL]
+    for part in parts:
+        if args.record:
+            record_all(part, args.record, args.kinds)
+            continue
+        curves = read(args.curves or MATERIAL[part])
+        print(f"{part}: {len(curves)} trainings, points under two objectives each\n")
+        table(curves, args.every)
 
 
 if __name__ == "__main__":

@@ -257,10 +257,10 @@ class Collapse:
             return ""
         if abs(value - best) <= max(NOISE * self.noise, self.slight):
             return ""
-        fallen = (
-            f", and reach from {self.most_reach:.2g} to {reach:.2g}" if math.isfinite(reach) else ""
-        )
-        return f"{self.metric} went from {best:.4g} to {value:.4g}{fallen}"
+        was = f"{self.metric} went from {best:.4g} to {value:.4g}"
+        if not math.isfinite(reach):
+            return was
+        return f"{was}, and reach from {self.most_reach:.2g} to {reach:.2g}"
 
 
 STUCK = 0.1
