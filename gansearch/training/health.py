@@ -263,8 +263,12 @@ class Collapse:
         return f"{was}, and reach from {self.most_reach:.2g} to {reach:.2g}"
 
 
-STUCK = 0.1
-"""Share of the budget over which one network must have won, besides `patience` reports in a row."""
+SURE = 0.1
+"""Share of the budget over which the discriminator must have been sure of all, besides `patience`
+reports in a row: doubt comes back."""
+
+FROZEN = 0.05
+"""The same, where it tells nothing and has no gradient to learn by."""
 
 LEARNS = 0.05
 """An objective that is better by this share than when it last was so is still being learnt."""
@@ -283,15 +287,17 @@ class Stall:
         self.options, self.noun = options, noun
         self.metric = metric
         self.goal = goal
-        warmup, lasting = options.warmup * budget, STUCK * budget
-        self.patience = Patience(Outcome.STALLED, options.patience, warmup, lasting)
+        of = (Outcome.STALLED, options.patience, options.warmup * budget)
+        self.sure, self.frozen = Patience(*of, SURE * budget), Patience(*of, FROZEN * budget)
         self.steepest = 0.0
         self.level: float | None = None
 
     def observe(self, report: Report) -> Verdict:
         """Stops at the `patience`-th report in a row that shows it, after the warm-up."""
-        why = self._symptom(report, self._gradient_share(report))
-        return self.patience.judge(report, "" if self._learns(report) else why)
+        share, learns = self._gradient_share(report), self._learns(report)
+        sure = self.sure.judge(report, "" if learns else self._knows_all(report))
+        frozen = self.frozen.judge(report, "" if learns else self._frozen(report, share))
+        return sure if sure.outcome else frozen
 
     def _learns(self, report: Report) -> bool:
         """Whether the objective is clearly better than when it last was."""
@@ -311,12 +317,13 @@ class Stall:
         self.steepest = max(self.steepest, norm)
         return norm / self.steepest if self.steepest > 0 else 0.0
 
-    def _symptom(self, report: Report, share: float) -> str:
+    def _knows_all(self, report: Report) -> str:
         doubt = report.metrics["d_doubt"]
-        if doubt <= self.options.min_doubt:
-            return (
-                f"the discriminator is sure of every {self.noun}: its loss is {doubt:.2g} of a guess's"
-            )
+        if doubt > self.options.min_doubt:
+            return ""
+        return f"the discriminator is sure of every {self.noun}: its loss is {doubt:.2g} of a guess's"
+
+    def _frozen(self, report: Report, share: float) -> str:
         errors = (report.metrics["d_error_real"], report.metrics["d_error_fake"])
         blind = self._tells_nothing(errors)
         if blind and share <= self.options.min_gradient:
