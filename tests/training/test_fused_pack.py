@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import platform
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -11,6 +14,7 @@ import torch
 
 from gansearch.study.records import Outcome
 from gansearch.training.pack import LaneError, Start
+from gansearch.training.stacked import step
 from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.stacked.shape import shape_of, why_alone
 from gansearch.training.stacked.step import Lanes
@@ -61,6 +65,7 @@ FAMILIES = {
     },
     "dcgan, spectral generator": DCGAN
     | {"generator": {"name": "dcgan", "depth": 1, "width": 4, "norm": "spectral"}},
+    "sndcgan": {s: {"name": "sndcgan", "depth": 1, "width": 4} for s in ("generator", "discriminator")},
     "relativistic, r1-r2": {"loss": {"name": "relativistic-paired", "penalty": {"name": "r1-r2"}}},
 }
 
@@ -93,7 +98,7 @@ def test_weights_after_a_step_and_after_a_hundred(name, trainer, lanes):
     """By plain gradient descent: what divides gradients by their size magnifies their rounding. At
     steps of 0.05 a `dcgan` is chaotic: 1e-7 on its first weights is 5e-2 after a hundred.
     """
-    descent = plain(0.003 if name.startswith("dcgan") else 0.05)
+    descent = plain(0.003 if "dcgan" in name else 0.05)
     for steps, bound in ((1, 1e-6), (100, 1e-3)):
         budget = {"budget": {"steps": steps, "report_every": steps}}
         sections = [FAMILIES[name] | descent | budget | {"seed": seed} for seed in range(3)]
@@ -231,6 +236,80 @@ def test_a_place_that_is_free_is_taken_by_the_next_and_the_rest_goes_on(pack, ti
     other.begin([Start(n, tiny(seed=n)) for n in (7, 0)])
     play(other, {}, whole)
     assert same(states[0], whole[0]), "whoever the others are"
+
+
+def alike(curve, alone):
+    """Whether reports in lanes are those of a training alone, up to rounding."""
+    while not alone.finished:
+        alone.advance()
+    assert [report.step for report in curve] == [report.step for report in alone.reports]
+    for ours, theirs in zip(curve, alone.reports, strict=True):
+        assert numbers(ours) == pytest.approx(numbers(theirs), rel=2e-2, abs=1e-2)
+
+
+def test_who_takes_a_place_begins_with_nothing_of_who_had_it(pack, tiny, trainer):
+    """The one before stops amid a stretch of its own, with losses and logits gathered."""
+    rare = {"budget": {"steps": 20, "report_every": 20}, "loss": {"name": "wasserstein"}}
+    pack.begin([Start(0, tiny(seed=0)), Start(1, tiny(seed=1, **rare)), Start(2, tiny(seed=2))])
+    curves = play(pack, {}, rounds=2)
+    pack.stop([1])
+    pack.begin([Start(7, tiny(seed=7))])
+    alike(play(pack, curves)[7], trainer(seed=7))
+
+
+def test_who_joins_leaves_the_others_amid_their_stretches(pack, tiny, trainer):
+    """Reports fall on different steps; one more training makes a pack of three of a pack of two."""
+    budgets = [{"budget": {"steps": 20, "report_every": every}} for every in (4, 10, 5)]
+    sections = [budget | {"seed": seed} for seed, budget in enumerate(budgets)]
+    starts = [Start(number, tiny(**section)) for number, section in enumerate(sections)]
+    pack.begin(starts[:2])
+    curves = play(pack, {}, rounds=1)
+    assert [len(curves.get(n, [])) for n in range(2)] == [1, 0]
+    pack.begin(starts[2:])
+    play(pack, curves)
+    for number, section in enumerate(sections):
+        alike(curves[number], trainer(**section))
+    assert curves[1][0].metrics["lanes"] == 3
+
+
+def test_a_training_s_seconds_are_its_share(trainer, lanes, monkeypatch):
+    now = [0.0]
+    together = lanes(*({"seed": seed} for seed in range(3)))
+    train = together._train
+    monkeypatch.setattr(
+        together, "_train", lambda steps: now.__setitem__(0, now[0] + 6.0) or train(steps)
+    )
+    monkeypatch.setattr(step.time, "perf_counter", lambda: now[0])
+    together.train()
+    assert [row.seconds for row in together.rows] == [2.0] * 3
+    report = together.report(1)
+    assert report.seconds == 2.0, "its evaluation takes no time on this clock"
+    assert report.metrics["images_per_second"] == report.images / 2.0
+    assert [row.seconds for row in together.rows] == [2.0, 0.0, 2.0]
+
+
+MEMORY = """
+import resource, torch
+from benchmarks.gpu_checks import trainer
+from gansearch.training.stacked.step import Lanes
+
+torch.set_num_threads(1)
+wide = {"name": "mlp", "width": 128, "depth": 3}
+sections = {"generator": wide, "discriminator": wide, "batch_size": 64}
+sections["budget"] = {"steps": 100, "report_every": 100}
+lanes = Lanes([trainer("cpu", **sections, seed=seed) for seed in range(8)])
+lanes.run(5)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+lanes.run(5)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 5)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library does otherwise")
+def test_a_step_asks_the_system_for_no_memory_anew():
+    """In a process of its own, as a worker is: 700 pages a step otherwise, each cleared first."""
+    told = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert float(told.stdout) < 200
 
 
 def test_a_convolution_of_nan_leaves_the_others_as_they_are_to_the_bit(lanes):

@@ -45,9 +45,10 @@ class TwoWays(nn.Module):
         super().__init__()
         self.one = nn.Sequential(nn.Linear(6, 5), nn.LeakyReLU(0.2), nn.Linear(5, 4), nn.ReLU())
         self.other = nn.Sequential(nn.Linear(6, 4, bias=False), nn.BatchNorm1d(4), nn.LeakyReLU(0.1))
+        self.third = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 4))
 
     def forward(self, inputs):
-        return self.one(inputs) + self.other(inputs)
+        return self.third(inputs) + self.one(inputs) + self.other(inputs)
 
 
 def spectral_two_ways():
