@@ -8,12 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gansearch.masking import without_password
-from gansearch.study.config import digest
-from gansearch.tracking.translate import (
-    TRIAL,
-    Phase,
-    cut,
-)
+from gansearch.tracking.translate import TRIAL, cut
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -50,11 +45,6 @@ def one_line(error: Exception) -> str:
     """What went wrong, in one line without a password."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return without_password(cut(lines[0], 300))
-
-
-def view_key(identity: str, part: Phase = "search") -> str:
-    """The name under which a comparison view of a study's part is kept with its experiment."""
-    return f"gansearch-{digest(identity)}" + ("" if part == "search" else f"-{part}")
 
 
 def find_parent(client: MlflowClient, experiment: str, identity: str) -> Any | None:

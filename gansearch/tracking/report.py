@@ -17,8 +17,8 @@ from gansearch.tracking.client import (
     one_line,
     open_client,
 )
-from gansearch.tracking.runs import SUMMARY
 from gansearch.tracking.translate import CONFIGURATION, NOTE, cut, key, short_label
+from gansearch.tracking.views import SUMMARY
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -46,7 +46,7 @@ def log_report(
         files: artifacts of the study's run, in `report/` by their own names. Files of an older report
             that have other names stay.
         summaries: label -> name -> number, for the configurations' runs. Their seeds are told those
-            that `runs.SUMMARY` names, as which the comparison view of the stability study shows
+            that `views.SUMMARY` names, as which the comparison view of the stability study shows
             them, grouped. What is not finite is left out; where an older report had a number MLflow
             now has NaN, for it forgets no metric.
         identity: the one given to the `Tracker`.

@@ -17,15 +17,12 @@ process may be killed anywhere in between.
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from gansearch import files
 from gansearch.files import Place
 from gansearch.study.config import digest
 from gansearch.study.document import write_document
@@ -44,8 +41,9 @@ from gansearch.tracking.client import (
     search,
     trials_again,
     trials_of_search,
-    view_key,
 )
+from gansearch.tracking.images import listed_images, send_image
+from gansearch.tracking.known import Known, known_configurations, known_trials
 from gansearch.tracking.translate import (
     CONFIG,
     CONFIGURATION,
@@ -64,6 +62,12 @@ from gansearch.tracking.translate import (
     run_name,
     translate,
 )
+from gansearch.tracking.views import (
+    narrow_older_view,
+    set_view,
+    view_of_search,
+    view_of_stability,
+)
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -74,27 +78,8 @@ Samples: TypeAlias = "Callable[[int, int], Place | None]"
 """(trial number, step) -> the PNG of its sample grid, or None."""
 
 METRICS_A_CALL, OTHERS_A_CALL = 1000, 100
-VIEW, LONGEST_VIEW = "mlflow.sharedViewState.", 5000
-SUMMARY = ("rank", "success_rate", "success_low", "success_high", "iqm", "iqm_low", "iqm_high")
-"""Of a report's summary of a configuration, what the view of the stability study shows."""
-TITLE, DESCRIPTION = "attributes.`Run Name`", "attributes.`Description`"
-"""Columns of MLflow's tables."""
-
 
 _T = TypeVar("_T")
-
-
-@dataclass
-class _Known:
-    """What MLflow's run of a trial or configuration has; `images` None: not asked yet."""
-
-    id: str
-    name: str
-    status: str
-    tags: dict[str, str]
-    params: set[str] = field(default_factory=set)
-    images: set[int] | None = None
-    end_ms: int | None = None
 
 
 class StudyRuns:
@@ -107,6 +92,9 @@ class StudyRuns:
         study_tags: set on the parent run.
         study_file: the resolved study as YAML.
         metric: the objective, whose running best each run shows.
+
+    Attributes:
+        answered: when MLflow last answered, by `time.monotonic`; 0: never.
     """
 
     def __init__(
@@ -129,10 +117,11 @@ class StudyRuns:
         self._study_file, self._samples = study_file, samples
         self._metric, self._goal = metric, goal
         self._client: MlflowClient | None = None
+        self.answered = 0.0
         self._experiment = ""
         self._parent = ""
-        self._known: dict[int, _Known] = {}
-        self._configurations: dict[str, _Known] = {}
+        self._known: dict[int, Known] = {}
+        self._configurations: dict[str, Known] = {}
 
     @property
     def connected(self) -> bool:
@@ -143,10 +132,12 @@ class StudyRuns:
         """Find or create the experiment and the parent run, and read what the other runs have."""
         client = open_client(self.uri)
         self._experiment = self._find_experiment(client)
+        self._note_answer()
         self._parent = self._find_parent(client)
-        self._known = self._find_trials(client)
+        self._known = known_trials(client, self._heard(search(client, self._experiment, self._trials)))
         if self._part == "stability":
-            self._configurations = self._find_configurations(client)
+            found = find_configurations(client, self._experiment, self._parent)
+            self._configurations = known_configurations(client, self._heard(found), self._known)
         self._client = client
 
     def disconnect(self) -> None:
@@ -192,7 +183,7 @@ class StudyRuns:
         ]
         ids = write_many(self._mlflow, self._experiment, runs)
         for run_id, run, made in zip(ids, wanted, runs, strict=True):
-            known = _Known(run_id, run.name, run.status, made.tags, set(run.params), set(), run.end_ms)
+            known = Known(run_id, run.name, run.status, made.tags, set(run.params), set(), run.end_ms)
             self._known[run.number] = known
         for run in wanted:  # only now: were one to fail, the runs after it would be made once more
             self._send_images(self._known[run.number], run)
@@ -220,59 +211,14 @@ class StudyRuns:
         configurations, in the order of their rank once a report has been logged; each opens to show
         its seeds.
         """
+        client, experiment, identity = self._mlflow, self._experiment, self.identity
         if self._part == "search":
             self.set_parent_tags({"gansearch.axes": ", ".join(axes)})
-            self._set_view("search", self._view_of_search(axes))
+            view = view_of_search(self._trials, axes, self._metric, self._goal)
         else:
-            self._narrow_older_view()
-            self._set_view("stability", self._view_of_stability(axes))
-
-    def _view_of_search(self, axes: list[str]) -> dict[str, Any]:
-        """The best and the axes stand first: MLflow's assistant takes a quarter of the window."""
-        by = f"metrics.`best.{self._metric}`"
-        params = [f"params.`{name}`" for name in axes]
-        others = ["metrics.`best.step`", "metrics.`seconds`"]
-        return {
-            "searchFilter": self._trials,
-            "orderByKey": by,
-            "orderByAsc": self._goal == "min",
-            "selectedColumns": [by, *params, *others, DESCRIPTION],
-            "columnOrder": [TITLE, by, *params, *others, "runDateAndNestInfo", DESCRIPTION],
-            "columnWidths": {TITLE: 160} | dict.fromkeys([by, *params, *others], 110),
-        }
-
-    def _view_of_stability(self, axes: list[str]) -> dict[str, Any]:
-        """Only seeds are in the groups, so that MLflow counts them right: a report tells each seed what
-        it tells its configuration (`log_report`), whose mean over the seeds is the same.
-
-        Were the groups in the order of a seed's value, the luckiest seed would lead.
-        """
-        values = (*SUMMARY, "success", f"confirmed.{self._metric}", "best.step", "seconds")
-        metrics = [f"metrics.`{name}`" for name in values]
-        group = {"mode": "tag", "groupByData": CONFIGURATION}
-        view = {
-            "searchFilter": self._trials,
-            "orderByKey": "metrics.`rank`",
-            "orderByAsc": True,
-            "groupBy": {"aggregateFunction": "average", "groupByKeys": [group]},
-            "selectedColumns": [DESCRIPTION, *metrics, *(f"params.`{name}`" for name in axes)],
-            "columnOrder": [TITLE, "runDateAndNestInfo", *metrics, DESCRIPTION],
-            "columnWidths": {TITLE: 300} | dict.fromkeys(metrics, 110),
-        }
-        closed = {f"tag.{CONFIGURATION}.{label}": False for label in self.labels}
-        return view | {"groupsExpanded": closed}
-
-    def _set_view(self, part: Phase, view: Mapping[str, Any]) -> None:
-        tag = VIEW + view_key(self.identity, part)
-        self._mlflow.set_experiment_tag(self._experiment, tag, json.dumps(_fitting(view)))
-
-    def _narrow_older_view(self) -> None:
-        """Keep configurations out of a search's view that was laid out when there were none."""
-        tags = self._mlflow.get_experiment(self._experiment).tags
-        view = json.loads(tags.get(VIEW + view_key(self.identity), "{}"))
-        if view.get("searchFilter") == f"tags.`{PARENT}` = '{self._parent}'":
-            where = trials_of_search(self._parent)
-            self._set_view("search", view | {"searchFilter": where})
+            narrow_older_view(client, experiment, identity, self._parent)
+            view = view_of_stability(self._trials, axes, self._metric, self.labels)
+        set_view(client, experiment, identity, self._part, view)
 
     def end(self, status: Status, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
         """End the parent run; a trial's run that is still going was interrupted."""
@@ -288,9 +234,20 @@ class StudyRuns:
 
     @property
     def _mlflow(self) -> MlflowClient:
+        """The client. Each call asks for it anew, so that all calls before have been answered."""
         if self._client is None:
             raise RuntimeError("connect() comes first")
+        self._note_answer()
         return self._client
+
+    def _heard(self, runs: Iterable[Any]) -> Iterator[Any]:
+        """Runs as MLflow sends them, a page at a time."""
+        for run in runs:
+            self._note_answer()
+            yield run
+
+    def _note_answer(self) -> None:
+        self.answered = time.monotonic()
 
     def _find_experiment(self, client: MlflowClient) -> str:
         found = client.get_experiment_by_name(self.study)
@@ -319,28 +276,6 @@ class StudyRuns:
             client.set_tag(parent, STUDY_FILE, wanted, synchronous=True)
         return parent
 
-    def _find_trials(self, client: MlflowClient) -> dict[int, _Known]:
-        known: dict[int, _Known] = {}
-        for run in search(client, self._experiment, self._trials):
-            number = int(run.data.tags[TRIAL])
-            if number in known:  # our request to create it was carried out after we gave it up
-                client.delete_run(run.info.run_id)
-                continue
-            known[number] = _read(run)
-        return known
-
-    def _find_configurations(self, client: MlflowClient) -> dict[str, _Known]:
-        known: dict[str, _Known] = {}
-        parents = {seed.tags[PARENT] for seed in self._known.values()}
-        found = find_configurations(client, self._experiment, self._parent)
-        for run in sorted(found, key=lambda run: run.info.run_id not in parents):
-            label = run.data.tags[CONFIGURATION]
-            if label in known:  # as above; of two the one that has seeds stays
-                client.delete_run(run.info.run_id)
-                continue
-            known[label] = _read(run)
-        return known
-
     @property
     def _trials(self) -> str:
         """The filter by which MLflow finds this part's trials."""
@@ -362,7 +297,7 @@ class StudyRuns:
             known.status = "RUNNING"
         return known.id
 
-    def _end_configuration(self, label: str, known: _Known, status: Status) -> None:
+    def _end_configuration(self, label: str, known: Known, status: Status) -> None:
         """Finished is what has no interrupted seed and was not going on in a study that stops."""
         seeds = [seed for seed in self._known.values() if seed.tags.get(CONFIGURATION) == label]
         whole = all(seed.tags.get(OUTCOME) != Outcome.INTERRUPTED.value for seed in seeds)
@@ -372,7 +307,7 @@ class StudyRuns:
             self._mlflow.set_terminated(known.id, wanted, max(ends, default=None))
             known.status = wanted
 
-    def _create(self, wanted: Run) -> _Known:
+    def _create(self, wanted: Run) -> Known:
         names = (PARENT, TRIAL, CONFIGURATION, SEED)
         tags = {name: wanted.tags[name] for name in names if name in wanted.tags}
         known = self._create_run(wanted.name, tags, wanted)
@@ -380,23 +315,23 @@ class StudyRuns:
         self._known[wanted.number] = known
         return known
 
-    def _create_run(self, name: str, tags: dict[str, str], wanted: Run) -> _Known:
+    def _create_run(self, name: str, tags: dict[str, str], wanted: Run) -> Known:
         tags = self._tags_of_all | tags
         run = self._mlflow.create_run(
             self._experiment, start_time=wanted.start_ms, tags=tags, run_name=name
         )
-        return _Known(run.info.run_id, name, "RUNNING", tags)
+        return Known(run.info.run_id, name, "RUNNING", tags)
 
     @property
     def _tags_of_all(self) -> dict[str, str]:
         tags = {STUDY: self.study, "mlflow.source.name": "gansearch"}
         return tags | ({PART: self._part, STUDY_RUN: self._parent} if self._part == "stability" else {})
 
-    def _send_config(self, known: _Known, wanted: Run, record: TrialRecord) -> None:
+    def _send_config(self, known: Known, wanted: Run, record: TrialRecord) -> None:
         if known.tags.get(CONFIG) != wanted.tags[CONFIG]:
             self._mlflow.log_text(known.id, write_document(record.config), "config.yaml")
 
-    def _send_images(self, known: _Known, wanted: Run) -> None:
+    def _send_images(self, known: Known, wanted: Run) -> None:
         for report in wanted.reports:
             if known.images and report.step in known.images:
                 continue
@@ -404,31 +339,12 @@ class StudyRuns:
             if path is None:
                 continue
             if known.images is None:
-                known.images = self._listed_images(known.id)
+                known.images = listed_images(self._mlflow, known.id)
             if report.step not in known.images:
-                self._send_image(known.id, path, report.step, round(report.time * 1000))
+                send_image(self._mlflow, known.id, path, report.step, round(report.time * 1000))
                 known.images.add(report.step)
 
-    def _send_image(self, run_id: str, path: Place, step: int, time_ms: int) -> None:
-        from PIL import Image  # noqa: PLC0415
-
-        try:
-            with files.reading(path) as file, Image.open(file) as opened:
-                image = opened.convert("RGB")
-        except (OSError, SyntaxError) as error:
-            log.warning("The sample grid %s is left out: %s.", path, error)
-            return
-        self._mlflow.log_image(
-            run_id, image, key="samples", step=step, timestamp=time_ms, synchronous=True
-        )
-
-    def _listed_images(self, run_id: str) -> set[int]:
-        """The steps whose image is there in full: MLflow writes the compressed copy last."""
-        names = (file.path for file in self._mlflow.list_artifacts(run_id, "images"))
-        found = (re.search(r"samples[+%]step[+%](\d+)[+%].*compressed", name) for name in names)
-        return {int(match[1]) for match in found if match}
-
-    def _send_batches(self, known: _Known, wanted: Run) -> None:
+    def _send_batches(self, known: Known, wanted: Run) -> None:
         sent = int(known.tags.get(REPORTS, "0"))
         first = sent if sent <= len(wanted.reports) else 0  # the journal may have lost its last line
         points = wanted.points(first, self._metric, self._goal)
@@ -439,7 +355,7 @@ class StudyRuns:
 
     def _log(
         self,
-        known: _Known,
+        known: Known,
         points: Sequence[Point],
         wanted_params: Mapping[str, str],
         wanted_tags: Mapping[str, str],
@@ -464,7 +380,7 @@ class StudyRuns:
         known.params |= set(wanted_params)
         known.tags |= wanted_tags
 
-    def _send_name_and_status(self, known: _Known, wanted: Run) -> None:
+    def _send_name_and_status(self, known: Known, wanted: Run) -> None:
         """A paused run, SCHEDULED, has not ended: `set_terminated` would say when."""
         moves = wanted.status in OPEN and wanted.status != known.status
         if known.name != wanted.name or moves:
@@ -473,7 +389,7 @@ class StudyRuns:
             self._mlflow.set_terminated(known.id, wanted.status, wanted.end_ms)
         known.name, known.status = wanted.name, wanted.status
 
-    def _interrupt(self, known: _Known) -> None:
+    def _interrupt(self, known: Known) -> None:
         outcome = Outcome.INTERRUPTED
         for tag in (OUTCOME, NOTE):
             self._mlflow.set_tag(known.id, tag, outcome.value, synchronous=True)
@@ -482,27 +398,6 @@ class StudyRuns:
         self._mlflow.update_run(known.id, name=name)
         self._mlflow.set_terminated(known.id, STATUS[outcome], known.end_ms)
         known.name, known.status = name, STATUS[outcome]
-
-
-def _fitting(view: Mapping[str, Any]) -> dict[str, Any]:
-    """A view without what it can do without, as far as it would be too long for MLflow."""
-    fitting = dict(view)
-    for luxury in ("groupsExpanded", "columnWidths", "columnOrder"):
-        if len(json.dumps(fitting)) > LONGEST_VIEW:
-            fitting.pop(luxury, None)
-    while len(json.dumps(fitting)) > LONGEST_VIEW:
-        fitting["selectedColumns"] = fitting["selectedColumns"][:-1]
-    return fitting
-
-
-def _read(run: Any) -> _Known:
-    return _Known(
-        run.info.run_id,
-        run.info.run_name,
-        run.info.status,
-        dict(run.data.tags),
-        set(run.data.params),
-    )
 
 
 def _chunks(items: list[_T], size: int) -> list[list[_T]]:

@@ -20,9 +20,9 @@ import psutil
 from gansearch.errors import StorageError, UserError
 from gansearch.files import Place, on_disk
 from gansearch.masking import without_password
-from gansearch.tracking.client import one_line, open_client, view_key
-from gansearch.tracking.runs import VIEW
+from gansearch.tracking.client import one_line, open_client
 from gansearch.tracking.translate import Phase
+from gansearch.tracking.views import VIEW, view_key
 
 LOOPBACK = ("127.0.0.1", "localhost")
 EVERY = ("0.0.0.0",)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,13 @@ from gansearch.tracking.translate import Phase, Status
 log = logging.getLogger("gansearch.tracking")
 
 LONGEST_PAUSE = 30.0
+
 CLOSING_TRIES = 3
-"""A server that was down all along is not to hold the end of a study for its whole time-out."""
+"""Visits in a row, at the end of a study, that fail before one more trial has been sent: then MLflow is
+left. A server that is down refuses at once, and one that answers may refuse for ever."""
+
+LOOK_EVERY, TELL_EVERY = 0.2, 15.0
+"""Seconds, at the end, between two looks at whether MLflow answers, and between two words on it."""
 
 TOGETHER = 100
 """New runs that are written at once, where the store takes that."""
@@ -44,7 +49,6 @@ class _Closing:
     status: Status
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
-    deadline: float
 
 
 class Tracker:
@@ -109,8 +113,9 @@ class Tracker:
         self._axes: set[str] = set()
         self._laid_out: tuple[list[str], list[str]] | None = None
         self._closing: _Closing | None = None
-        self._closing_tries = 0
+        self._left = False
         self._ended = False
+        self._settled = self._settled_then = self._in_vain = 0
         self._failures = 0
         self._trouble = ""
         self._thread = threading.Thread(target=self._work, name="gansearch-mlflow", daemon=True)
@@ -141,24 +146,40 @@ class Tracker:
         *,
         tags: Mapping[str, str] | None = None,
         metrics: Mapping[str, float] | None = None,
-        timeout: float = 30.0,
+        patience: float = 60.0,
+        waiting: Callable[[int], None] = lambda unsent: None,  # noqa: ARG005
     ) -> int:
         """Send what is due, end the parent run, stop the thread; no run is left RUNNING.
+
+        It takes as long as there is progress: a busy server is waited for while it answers, and takes
+        one trial after another.
 
         Args:
             status: of the parent run: FINISHED, or KILLED for a study that may go on.
             tags, metrics: a summary for the parent run.
-            timeout: seconds after which to leave it, whatever MLflow does.
+            patience: seconds without an answer after which MLflow is left, whatever it does.
+            waiting: told every `TELL_EVERY` seconds how many trials are still to be sent.
 
         Returns:
             how many trials could not be sent, `unsent` tells which; at least 1 where the parent run
             could not be ended. `sync` mends both.
         """
         with self._changed:
-            deadline = time.monotonic() + timeout
-            self._closing = _Closing(status, tags or {}, metrics or {}, deadline)
+            self._closing = _Closing(status, tags or {}, metrics or {})
             self._changed.notify()
-        self._thread.join(timeout)
+        begun = told = time.monotonic()
+        try:
+            while self._thread.is_alive():
+                self._thread.join(min(LOOK_EVERY, patience))
+                now = time.monotonic()
+                if now - max(begun, self._runs.answered) > patience:
+                    self._trouble = self._trouble or f"no answer for {patience:g} s"
+                    break
+                if now - told > TELL_EVERY:
+                    waiting(len(self.unsent()))
+                    told = now
+        finally:
+            self._left = True  # also on Ctrl-C: nothing more is to be taken in hand
         return len(self.unsent()) or int(not self._ended)
 
     def _work(self) -> None:
@@ -194,8 +215,8 @@ class Tracker:
 
     def _take(self, numbers: Iterable[int]) -> list[TrialRecord]:
         with self._changed:
-            if self._closing and time.monotonic() > self._closing.deadline:
-                raise TimeoutError("there was no time left")
+            if self._left:
+                raise TimeoutError("MLflow was left, as it did not answer")
             self._in_hand = [self._due.pop(number) for number in numbers if number in self._due]
             return self._in_hand
 
@@ -238,11 +259,13 @@ class Tracker:
         self._first_params = self._first_params or params
         names = params.keys() | self._first_params.keys()
         self._axes |= {n for n in names if params.get(n) != self._first_params.get(n)} - {"seed"}
+        self._settled += 1
         with self._changed:
             if self._told.get(record.number, record.mlflow_run_id) != run_id:
                 self._told[record.number] = self._ids[record.number] = run_id
 
     def _refuse(self, number: int, error: Exception) -> None:
+        self._settled += 1
         reason = one_line(error)
         log.warning("MLflow does not take trial %d: %s", number, reason)
         with self._changed:
@@ -251,9 +274,9 @@ class Tracker:
     def _gives_up(self, error: Exception) -> bool:
         """Note a visit that failed; whether it was the last."""
         self._runs.disconnect()
-        self._trouble = one_line(error)
-        if self._closing and time.monotonic() > self._closing.deadline:
+        if self._left:
             return True
+        self._trouble = one_line(error)
         self._failures += 1
         if self._failures == 1:
             log.warning(
@@ -263,9 +286,10 @@ class Tracker:
             )
         if self._closing is None:
             return False
-        self._closing_tries += 1
+        self._in_vain = 1 if self._settled > self._settled_then else self._in_vain + 1
+        self._settled_then = self._settled
         time.sleep(1.0)
-        return self._closing_tries >= CLOSING_TRIES
+        return self._in_vain >= CLOSING_TRIES
 
     def _answers(self) -> None:
         if self._failures:
@@ -287,12 +311,16 @@ def sync(
     *,
     tags: Mapping[str, str] | None = None,
     metrics: Mapping[str, float] | None = None,
-    timeout: float = 3600.0,
+    patience: float = 600.0,
+    waiting: Callable[[int], None] = lambda unsent: None,  # noqa: ARG005
 ) -> int:
-    """Mirror a study that is not running, to the end; returns how many trials could not be sent."""
+    """Mirror a study that is not running, to the end; returns how many trials could not be sent.
+
+    Arguments as for `Tracker.finish`.
+    """
     for record in records:
         tracker.submit(record)
-    return tracker.finish(status, tags=tags, metrics=metrics, timeout=timeout)
+    return tracker.finish(status, tags=tags, metrics=metrics, patience=patience, waiting=waiting)
 
 
 def _is_of_the_trial(error: Exception) -> bool:

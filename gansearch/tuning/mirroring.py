@@ -72,15 +72,20 @@ def close_tracker(
     name: str,
     *,
     finished: bool,
-    timeout: float = 60.0,
 ) -> int:
     """Send what MLflow does not have yet, and say so if it cannot be; returns how many trials."""
-    unsent = tracker.finish("FINISHED" if finished else "KILLED", timeout=timeout)
+
+    sync = f"`gansearch sync {quote(name)}`"
+
+    def waiting(unsent: int) -> None:
+        words = f"MLflow is being sent {unsent} more trials; Ctrl-C leaves them to {sync}"
+        console.print(words, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    unsent = tracker.finish("FINISHED" if finished else "KILLED", waiting=waiting)
     if unsent:
         why = next(iter(tracker.unsent().values()), "its parent run could not be ended")
-        sends = f"`gansearch sync {quote(name)}` sends them"
         console.print(
-            f"MLflow does not have {unsent} trials yet ({why}): {sends}",
+            f"MLflow does not have {unsent} trials yet ({why}): {sync} sends them",
             markup=False,
             highlight=False,
             soft_wrap=True,

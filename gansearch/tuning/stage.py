@@ -140,9 +140,11 @@ def run_trials(
         try:
             ledger.interrupt()
         finally:  # whatever is wrong with the journal, MLflow is not left with runs that seem to run
-            if tracker is not None:
-                close_tracker(tracker, stage.console, stage.study.name, finished=finished)
-            ledger.close()
+            try:
+                if tracker is not None:
+                    close_tracker(tracker, stage.console, stage.study.name, finished=finished)
+            finally:  # also where Ctrl-C has ended the wait
+                ledger.close()
     return finished
 
 

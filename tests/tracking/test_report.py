@@ -9,7 +9,7 @@ from gansearch.errors import UserError
 from gansearch.study.records import Outcome
 from gansearch.tracking import default_store, log_report, sync
 from gansearch.tracking.client import open_client
-from gansearch.tracking.runs import SUMMARY
+from gansearch.tracking.views import SUMMARY
 
 from .helpers import STUDY, picture, seed, trial
 

@@ -38,7 +38,7 @@ def test_a_server_killed_in_the_middle_has_it_all_in_the_end(tracker, runs_dir, 
     running.outcome = Outcome.DIVERGED
     mirror.submit(running)
     mirror.submit(trial(2))
-    assert mirror.finish("FINISHED", timeout=10) == 2
+    assert mirror.finish("FINISHED", patience=10) == 2
     assert "what is missing is sent later" in caplog.text
     records = [running, ended, trial(2)]
     with ui(uri, artifacts, port=port) as server:

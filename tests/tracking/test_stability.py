@@ -11,7 +11,8 @@ from gansearch.errors import UserError
 from gansearch.study.records import Outcome
 from gansearch.tracking import comparison_url, default_store, log_report, sync
 from gansearch.tracking.client import open_client
-from gansearch.tracking.runs import LONGEST_VIEW, StudyRuns
+from gansearch.tracking.runs import StudyRuns
+from gansearch.tracking.views import LONGEST_VIEW
 
 from .helpers import STUDY, picture, seed, trial, until
 

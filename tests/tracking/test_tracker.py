@@ -18,6 +18,7 @@ from gansearch.study.document import parse_document
 from gansearch.study.records import Chance, Outcome, TrialRecord
 from gansearch.tracking import comparison_url, default_store, sync
 from gansearch.tracking.client import open_client
+from gansearch.tracking.tracker import CLOSING_TRIES
 
 from .helpers import STUDY, picture, report, trial, until
 
@@ -310,8 +311,57 @@ def test_a_hung_server_costs_the_study_nothing(tracker):
         assert seconds_to_submit(mirror) < 0.05
         until(lambda: "mlflow" in sys.modules)
         before = time.monotonic()
-        assert mirror.finish("FINISHED", timeout=1.0) == 100
+        assert mirror.finish("FINISHED", patience=1.0) == 100
         assert time.monotonic() - before < 3
+        assert mirror.unsent()[7] == "no answer for 1 s"
+
+
+def test_the_end_waits_as_long_as_mlflow_goes_on_taking(tracker, uri, samples, monkeypatch):
+    """Each grid takes long, all of them more than the patience; and someone is told of it."""
+    monkeypatch.setattr("gansearch.tracking.tracker.TELL_EVERY", 0.5)
+
+    def slow(number: int, step: int) -> Path | None:
+        time.sleep(0.7)
+        return samples(number, 200)
+
+    mirror, told = tracker(samples=slow), []
+    for number in range(3):
+        mirror.submit(trial(number))
+    begun = time.monotonic()
+    assert mirror.finish("FINISHED", patience=5, waiting=told.append) == 0
+    assert time.monotonic() - begun > 5
+    assert set(told) <= {1, 2, 3}
+    assert told == sorted(told, reverse=True) != []
+    assert len(picture(uri)["0002 completed"]["images"]) == 6
+
+
+def test_a_store_that_now_and_then_refuses_gets_all_in_the_end(tracker, uri, samples):
+    """More visits fail than would end it if they failed in a row."""
+    calls = iter(range(100))
+
+    def shaky(number: int, step: int) -> Path | None:
+        if next(calls) % 4 == 0:
+            raise OSError("the line is bad")
+        return samples(number, step)
+
+    mirror = tracker(samples=shaky, interval=60.0)
+    for number in range(6):
+        mirror.submit(trial(number))
+    assert mirror.finish("FINISHED") == 0
+    assert "RUNNING" not in {run["status"] for run in picture(uri).values()}
+    assert next(calls) > 4 * CLOSING_TRIES
+
+
+def test_a_store_that_always_refuses_is_left(tracker):
+    def bad(number: int, step: int) -> Path | None:
+        raise OSError("the line is bad")
+
+    mirror = tracker(samples=bad)
+    mirror.submit(trial(0))
+    begun = time.monotonic()
+    assert mirror.finish("FINISHED") == 1
+    assert time.monotonic() - begun < 30
+    assert mirror.unsent() == {0: "the line is bad"}
 
 
 def test_a_dead_server_is_one_warning_and_a_short_end(tracker, caplog):
@@ -321,7 +371,7 @@ def test_a_dead_server_is_one_warning_and_a_short_end(tracker, caplog):
     assert seconds_to_submit(mirror) < 0.05
     until(lambda: caplog.records)
     before = time.monotonic()
-    assert mirror.finish("FINISHED", timeout=60) == 100
+    assert mirror.finish("FINISHED", patience=60) == 100
     assert time.monotonic() - before < 10
     ours = [r for r in caplog.records if r.name == "gansearch.tracking"]
     assert [r.levelno for r in ours] == [logging.WARNING]
