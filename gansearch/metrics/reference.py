@@ -279,10 +279,14 @@ class Evaluator:
 
     def scale(self, name: str) -> float:
         """What a Frechet distance's values are to be compared with: the variance of the real samples in
-        its features, which a generator of one single sample has at least. 0 for any other metric.
+        its features, which a generator of one single sample has at least. 0 for any other metric, such
+        as a subclass of the user's that computes in its own way, perhaps in other units.
         """
-        metric = self._metrics.get(name)
-        return float(self._real[name]["trace"]) if isinstance(metric, FrechetDistance) else 0.0
+        kind = type(self._metrics.get(name))
+        if not issubclass(kind, FrechetDistance):
+            return 0.0
+        as_ours = all(getattr(kind, m) is getattr(FrechetDistance, m) for m in ("of_real", "__call__"))
+        return float(self._real[name]["trace"]) if as_ours else 0.0
 
     def provenance(self, fake_samples: int, *, ema: bool) -> dict[str, dict[str, Any]]:
         """Per metric, what its value was made of.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from gansearch.data.images import ImageData
 from gansearch.errors import DataError, UnknownPart
 from gansearch.metrics.classifier import Classifier
 from gansearch.metrics.contract import Activations
+from gansearch.metrics.frechet import ClassifierDistance
 from gansearch.metrics.reference import Evaluator, Reference, prepare
 
 ASKED = [("fd_classifier", {}), ("is_classifier", {"splits": 2}), ("diversity", {})]
@@ -162,6 +163,30 @@ def test_a_metric_of_the_users_own(data: ImageData, tmp_path: Path) -> None:
     value = Evaluator(reference).evaluate(darkest)[name]
     assert value == pytest.approx(2 * data.images.mean())
     assert not list(tmp_path.iterdir())  # no extractor, no classifier
+
+
+class MeansOnly(ClassifierDistance):
+    """A user's: of the real side it keeps only the mean."""
+
+    def of_real(self, real: Activations) -> dict[str, torch.Tensor]:
+        return {"mean": real.features.double().mean(0)}
+
+    def __call__(self, fake: Activations, real: Mapping[str, torch.Tensor]) -> float:
+        return float((fake.features.double().mean(0) - real["mean"]).square().sum())
+
+
+class RootDistance(ClassifierDistance):
+    """A user's: in units of the features, not of their squares."""
+
+    def __call__(self, fake: Activations, real: Mapping[str, torch.Tensor]) -> float:
+        return math.sqrt(max(super().__call__(fake, real), 0))
+
+
+def test_only_a_plain_frechet_distance_has_a_scale(data: ImageData, cache: Path) -> None:
+    own = [f"{__name__}:{kind.__name__}" for kind in (MeansOnly, RootDistance)]
+    evaluator = Evaluator(prepare([*ASKED, *((name, {}) for name in own)], data, cache_dir=cache))
+    assert evaluator.scale("fd_classifier") > 0
+    assert [evaluator.scale(name) for name in (*own, "diversity", "d_loss")] == [0, 0, 0, 0]
 
 
 def test_non_finite_activations_end_as_nan(others: torch.Tensor, reference: Reference) -> None:
