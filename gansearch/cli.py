@@ -90,10 +90,10 @@ def check(study: StudyFile, where: Where, set_: Set = None) -> None:
 @app.command()
 def parts(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="loss, generator, metric ...; or study.")
+        str | None, typer.Argument(metavar="KIND", help="loss, generator, metric ...; or study.")
     ] = None,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A part, your own module:Thing, or a key.")
+        str | None, typer.Argument(metavar="NAME", help="A part, your own module:Thing, or a key.")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Write it as Markdown.")] = False,
 ) -> None:

@@ -21,7 +21,7 @@ StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study f
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A study's name, or its directory.")]
 Newest = Annotated[
     str | None,
-    typer.Argument(metavar="[NAME]", help="A study's name or directory (default: the newest)."),
+    typer.Argument(metavar="NAME", help="A study's name or directory (default: the newest)."),
 ]
 NewName = Annotated[str | None, typer.Option(help="Name the study (default: as its file).")]
 Dashboard = Annotated[

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 from optuna.distributions import FloatDistribution
+from typer.main import get_command
+from typer.testing import CliRunner
 
 import gansearch
 from gansearch import cli
@@ -536,3 +539,21 @@ def test_ui_serves_the_study_and_ends_with_its_command(tmp_path, monkeypatch):
         process.kill()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(base, timeout=5)
+
+
+def test_help_shows_every_word_of_its_texts():
+    """Rich takes `[words]` for markup, and leaves them out; of a metavar it would double brackets."""
+    group = get_command(cli.app)
+    run, wide = CliRunner(), {"COLUMNS": "400"}
+    for name, command in {"": group, **group.commands}.items():
+        shown = run.invoke(cli.app, [*name.split(), "--help"], env=wide).output
+        assert "[[" not in shown, name
+        told = [command.help, *(p.help for p in command.params if not getattr(p, "hidden", False))]
+        for text in filter(None, told):
+            for line in filter(None, text.splitlines()):
+                assert squeezed(line) in squeezed(shown), f"{name}: {line}"
+
+
+def squeezed(text: str) -> str:
+    """Without blanks and frames: where a line is broken is the terminal's affair."""
+    return re.sub(r"[\s│╭╮╰╯─]+", "", text)

@@ -33,7 +33,7 @@ def commands_page(group: Any) -> str:
 def _command(command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and not p.hidden]
-    usage = " ".join(["gansearch", command.name, *(str(argument.metavar) for argument in arguments)])
+    usage = " ".join(["gansearch", command.name, *map(_place, arguments)])
     pieces = [f"## {command.name}", f"`{usage}{' [OPTIONS]' if options else ''}`", command.help]
     hints = typing.get_type_hints(command.callback)
     rows = [_argument(each) for each in arguments]
@@ -43,9 +43,13 @@ def _command(command: Any) -> str:
     return "\n\n".join(pieces)
 
 
+def _place(argument: Any) -> str:
+    return str(argument.metavar) if argument.required else f"[{argument.metavar}]"
+
+
 def _argument(argument: Any) -> str:
     default = "required" if argument.required else ""
-    return f"| `{str(argument.metavar).strip('[]')}` | {_cell(argument.help)} | {default} |"
+    return f"| `{argument.metavar}` | {_cell(argument.help)} | {default} |"
 
 
 def _option(option: Any, hint: Any) -> str:
