@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,67 +45,76 @@ class TakenError(Exception):
     """Another process holds the study."""
 
 
-def check_holdable(folder: Place, storage: str | None) -> None:
-    """Raise `UserError` where nothing can be held: arguments as for `held`."""
-    if storage is None:
-        on_disk(folder, "a journal file", IN_A_DATABASE)
-        return
-    url = parse_url(storage)
-    if url.get_backend_name() != "postgresql" and _sqlite_file(url) is None:
-        on_disk(folder, "a lock", f"{IN_A_DATABASE}, not {url.get_backend_name()}")
+@dataclass(frozen=True)
+class Hold:
+    """The hold on a study, which one process at a time may have.
 
-
-@contextmanager
-def held(folder: Place, storage: str | None, on_loss: Callable[[], None]) -> Iterator[None]:
-    """Hold a study.
-
-    Args:
-        folder: its own; the name of the folder is the study's in its storage.
+    Attributes:
+        folder: the study's own; its name is the study's in its storage.
         storage: the URL of its Optuna storage; None: a journal file.
-        on_loss: called, in a thread, where another process took the study while its database was away.
-
-    Raises:
-        TakenError: another process holds it.
-        UserError: its database does not answer, or holds nothing.
     """
-    check_holdable(folder, storage)
-    file = _lock_file(folder, storage)
-    if file is None:
-        with _DatabaseHold(parse_url(storage or ""), folder.name, on_loss):
+
+    folder: Place
+    storage: str | None = None
+
+    def check(self) -> None:
+        """Raise `UserError` where nothing can be held."""
+        if self.storage is None:
+            on_disk(self.folder, "a journal file", IN_A_DATABASE)
+            return
+        url = parse_url(self.storage)
+        if url.get_backend_name() != "postgresql" and _sqlite_file(url) is None:
+            on_disk(self.folder, "a lock", f"{IN_A_DATABASE}, not {url.get_backend_name()}")
+
+    @contextmanager
+    def taken(self, on_loss: Callable[[], None]) -> Iterator[None]:
+        """Hold the study while it is open.
+
+        Args:
+            on_loss: called, in a thread, where another process took the study while its database was
+                away.
+
+        Raises:
+            TakenError: another process holds it.
+            UserError: its database does not answer, or holds nothing.
+        """
+        self.check()
+        file = self._lock_file()
+        if file is None:
+            with _DatabaseHold(parse_url(self.storage or ""), self.folder.name, on_loss):
+                yield
+            return
+        lock = FileLock(file, timeout=PATIENCE)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise TakenError(self.folder.name) from error
+        try:
             yield
-        return
-    lock = FileLock(file, timeout=PATIENCE)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise TakenError(folder.name) from error
-    try:
-        yield
-    finally:
-        lock.release()
+        finally:
+            lock.release()
 
-
-def is_held(folder: Place, storage: str | None) -> bool:
-    """Whether a process holds a study, on this machine or another one; arguments as for `held`."""
-    file = _lock_file(folder, storage)
-    if file is None:
-        with _connected(parse_url(storage or "")) as connection:
-            return not _try_lock(connection, folder.name, shared=True)
-    if not file.exists() or not os.access(file.parent, os.W_OK):
-        return False
-    try:
-        with FileLock(file, timeout=0):
+    @property
+    def is_taken(self) -> bool:
+        """Whether a process holds the study, on this machine or another one."""
+        file = self._lock_file()
+        if file is None:
+            with _connected(parse_url(self.storage or "")) as connection:
+                return not _try_lock(connection, self.folder.name, shared=True)
+        if not file.exists() or not os.access(file.parent, os.W_OK):
             return False
-    except Timeout:
-        return True
+        try:
+            with FileLock(file, timeout=0):
+                return False
+        except Timeout:
+            return True
 
-
-def _lock_file(folder: Place, storage: str | None) -> Path | None:
-    """What to lock; None: a name in PostgreSQL."""
-    if isinstance(folder, Path):
-        return folder / ".lock"
-    file = _sqlite_file(parse_url(storage or ""))
-    return file and file.with_name(f".{file.name}-{folder.name}.lock")
+    def _lock_file(self) -> Path | None:
+        """What to lock; None: a name in PostgreSQL."""
+        if isinstance(self.folder, Path):
+            return self.folder / ".lock"
+        file = _sqlite_file(parse_url(self.storage or ""))
+        return file and file.with_name(f".{file.name}-{self.folder.name}.lock")
 
 
 def _sqlite_file(url: URL) -> Path | None:

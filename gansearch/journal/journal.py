@@ -25,7 +25,6 @@ would be a lie. (The study's own sampler is told the value of one that had a val
 
 from __future__ import annotations
 
-import copy
 import math
 import shutil
 import tempfile
@@ -46,6 +45,7 @@ from gansearch.files import Place
 from gansearch.journal.changes import Change, patience
 from gansearch.journal.database import DatabaseStorage
 from gansearch.journal.directory import JOURNAL_FILE
+from gansearch.journal.encoding import own_copy, record_of, written
 from gansearch.journal.facts import CHANCES, CONSTRAINT, OVER
 from gansearch.journal.opening import (
     Storage,
@@ -146,43 +146,34 @@ class Journal:
             raise StudyError(f"the study '{name}' in the storage was not made by gansearch")
         return cls(study, backend, facts["metric"], facts["goal"], facts["steps"])
 
-    def open_stability(
-        self, directory: Place, storage: str | None = None, *, writer: bool = False
-    ) -> Journal | None:
+    def open_stability(self, directory: Place, *, writer: bool = False) -> Journal | None:
         """The journal in which this study's configurations are trained again; None: not yet.
 
         Args:
             directory: of the stability study.
-            storage, writer: as for `open`.
+            writer: as for `open`.
         """
-        name = self._stability_name
-        if storage is None and not journal_file(directory).exists():
+        name, url = self._stability_name, self._url
+        if url is None and not journal_file(directory).exists():
             return None
-        if storage is not None and not has_roster(open_storage(directory, storage), name):
+        if url is not None and not has_roster(open_storage(directory, url), name):
             return None
-        return Journal.open(directory, name, storage, writer=writer)
+        return Journal.open(directory, name, url, writer=writer)
 
-    def create_stability(
-        self,
-        directory: Place,
-        roster: Roster,
-        facts: Mapping[str, Any],
-        storage: str | None = None,
-    ) -> Journal:
+    def create_stability(self, directory: Place, roster: Roster, facts: Mapping[str, Any]) -> Journal:
         """Begin that journal, whole or not at all.
 
         Args:
             directory: of the stability study; made if it is not there.
             roster: whom it trains.
             facts: besides what this journal knows of the study.
-            storage: as for `open`.
         """
         shared = ("metric", "goal", "steps", "report_every", "digest", "question", "study", "id")
         own = {"part": "stability", "experiment": self.study.study_name}
         known = {key: self.study.user_attrs[key] for key in shared} | own | dict(facts)
         known["roster"] = roster.plain()  # last: with it the journal is whole
         name = self._stability_name
-        if storage is not None:
+        if self._url is not None:
             if name in optuna.get_all_study_names(self.storage):  # of a driver that was killed
                 optuna.delete_study(study_name=name, storage=self.storage)
             return Journal._create(self.storage, name, known)
@@ -193,6 +184,11 @@ class Journal:
         (part / JOURNAL_FILE).rename(file)
         shutil.rmtree(part)
         return Journal.open(directory, name, writer=True)
+
+    @property
+    def _url(self) -> str | None:
+        """Of the database that it is in; None: it is a file."""
+        return self.storage.url if isinstance(self.storage, DatabaseStorage) else None
 
     @property
     def _stability_name(self) -> str:
@@ -251,7 +247,7 @@ class Journal:
         frozen = self.study.get_trials(deepcopy=False)
         attributes = self.study.user_attrs
         with keeping_garbage():
-            return [_record(trial, attributes.get(f"mlflow_run:{trial.number}")) for trial in frozen]
+            return [record_of(trial, attributes.get(f"mlflow_run:{trial.number}")) for trial in frozen]
 
     def begin(
         self,
@@ -286,16 +282,11 @@ class Journal:
 
     def report(self, number: int, report: Report) -> None:
         """Add a report, or replace the one of that step: a continued trial may repeat its last."""
-        content = report.plain()
-        del content["step"]
-        content["metrics"] = {name: _to_json(value) for name, value in report.metrics.items()}
-        if not report.usage:
-            del content["usage"]
         value = report.metrics.get(self.metric, math.nan)
         self._change(
             number,
             intermediate_values={report.step: value} if math.isfinite(value) else {},
-            user_attrs={f"report:{report.step}": content},
+            user_attrs=written(report),
         )
 
     def end(
@@ -403,7 +394,7 @@ class Journal:
         """The trials by number. What a writer has written it does not read again."""
         if self._trials is None:
             found = self.study.get_trials(deepcopy=False)
-            self._trials = {trial.number: _own(trial) for trial in found}
+            self._trials = {trial.number: own_copy(trial) for trial in found}
         return self._trials
 
     def _change(self, number: int, **what: Any) -> None:
@@ -414,49 +405,4 @@ class Journal:
         self.storage.write(change)
         change.apply(trial)
         if trial.state.is_finished():
-            self._known[number] = _own(trial)
-
-
-def _own(trial: FrozenTrial) -> FrozenTrial:
-    """A trial to be changed apart from the storage's; what has ended is kept small."""
-    own = copy.copy(trial)
-    kept = {"blameless"} if trial.state.is_finished() else trial.user_attrs.keys()
-    own._user_attrs = {key: value for key, value in trial.user_attrs.items() if key in kept}
-    own._system_attrs = dict(trial.system_attrs)
-    own.intermediate_values = dict(trial.intermediate_values)
-    return own
-
-
-def _record(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
-    attributes = trial.user_attrs
-    reports = [
-        Report.of_plain({"step": int(key.partition(":")[2]), **content})
-        for key, content in attributes.items()
-        if key.startswith("report:")
-    ]
-    if "config" not in attributes:
-        raise StudyError(f"trial {trial.number} in the journal is somebody else's")
-    chances = [Chance(**plain) for plain in attributes.get(CHANCES, [])]
-    outcome = Outcome(attributes.get("outcome", Outcome.RUNNING))
-    reason = attributes.get("reason", "")
-    if not outcome.ended and chances and not chances[-1].woken:
-        outcome, reason = Outcome.PAUSED, chances[-1].paused
-    return TrialRecord(
-        number=trial.number,
-        params=dict(trial.params),
-        config=attributes["config"],
-        outcome=outcome,
-        reason=reason,
-        reports=sorted(reports, key=lambda report: report.step),
-        provenance=attributes.get("provenance", {}),
-        mlflow_run_id=run_id,
-        configuration=attributes.get("configuration", ""),
-        blameless=attributes.get("blameless", False),
-        origin=attributes.get("origin", ""),
-        chances=chances,
-    )
-
-
-def _to_json(value: float) -> float | str:
-    """JSON has no NaN and no infinity: they are written as words, which `float` reads back."""
-    return value if math.isfinite(value) else str(value)
+            self._known[number] = own_copy(trial)

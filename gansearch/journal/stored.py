@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from gansearch import files
 from gansearch.errors import StudyError
 from gansearch.files import Place
-from gansearch.journal import holding
 from gansearch.journal.directory import ERROR, JOURNAL_FILE, LOG, StudyDirectory
+from gansearch.journal.holding import Hold, TakenError
 
 if TYPE_CHECKING:
     from gansearch.journal.journal import Journal
@@ -77,11 +77,11 @@ class StoredStudy:
 
     def stability(self, search: Journal, *, writer: bool = False) -> Journal | None:
         """Open the journal of what is trained again, beside its search's; None: there is none yet."""
-        return search.open_stability(self.directory.stability.path, self.storage, writer=writer)
+        return search.open_stability(self.directory.stability.path, writer=writer)
 
     def create_stability(self, search: Journal, roster: Roster, facts: Mapping[str, Any]) -> Journal:
         """Begin that journal; see `Journal.create_stability`."""
-        return search.create_stability(self.directory.stability.path, roster, facts, self.storage)
+        return search.create_stability(self.directory.stability.path, roster, facts)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -90,9 +90,9 @@ class StoredStudy:
         Raises `StudyError` where another process holds the study.
         """
         try:
-            with holding.held(self.directory.path, self.storage, self._leave):
+            with self._hold.taken(self._leave):
                 yield
-        except holding.TakenError as error:
+        except TakenError as error:
             raise StudyError(
                 f"the study '{self.name}' is being run by another process: "
                 f"watch it with `gansearch status {self.name}`"
@@ -101,11 +101,15 @@ class StoredStudy:
     @property
     def is_held(self) -> bool:
         """Whether a driver is at work on the study, on this machine or another one."""
-        return holding.is_held(self.directory.path, self.storage)
+        return self._hold.is_taken
 
     def check_holdable(self) -> None:
         """Raise `UserError` where no driver could hold the study."""
-        holding.check_holdable(self.directory.path, self.storage)
+        self._hold.check()
+
+    @property
+    def _hold(self) -> Hold:
+        return Hold(self.directory.path, self.storage)
 
     def _leave(self) -> None:
         """Die as if killed, which loses nothing; to write on would, for another driver is at work."""

@@ -18,7 +18,7 @@ HOLD = """
 import sys
 from gansearch import files
 from gansearch.journal import holding
-with holding.held(files.place(sys.argv[1]), sys.argv[2] or None, lambda: None):
+with holding.Hold(files.place(sys.argv[1]), sys.argv[2] or None).taken(lambda: None):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -53,21 +53,21 @@ def never():
 
 def test_one_process_holds_a_study_and_its_death_lets_go(study):
     folder, storage = study
-    assert not holding.is_held(folder, storage)
+    assert not holding.Hold(folder, storage).is_taken
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(folder), storage or ""],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as holder:
         assert holder.stdout.readline() == b"held\n"
-        assert holding.is_held(folder, storage)
-        with pytest.raises(holding.TakenError), holding.held(folder, storage, never):
+        assert holding.Hold(folder, storage).is_taken
+        with pytest.raises(holding.TakenError), holding.Hold(folder, storage).taken(never):
             pass
         holder.kill()
         holder.wait()
-    with holding.held(folder, storage, never):
-        assert holding.is_held(folder, storage)
-    assert not holding.is_held(folder, storage)
+    with holding.Hold(folder, storage).taken(never):
+        assert holding.Hold(folder, storage).is_taken
+    assert not holding.Hold(folder, storage).is_taken
 
 
 def test_studies_are_held_one_by_one(study):
@@ -75,10 +75,10 @@ def test_studies_are_held_one_by_one(study):
     other = folder.with_name("other")
     if storage is None:
         other.mkdir()
-    with holding.held(folder, storage, never):
-        assert not holding.is_held(other, storage)
-        with holding.held(other, storage, never):
-            assert holding.is_held(other, storage)
+    with holding.Hold(folder, storage).taken(never):
+        assert not holding.Hold(other, storage).is_taken
+        with holding.Hold(other, storage).taken(never):
+            assert holding.Hold(other, storage).is_taken
 
 
 def test_those_who_look_neither_see_nor_hinder_each_other(postgresql):
@@ -86,7 +86,7 @@ def test_those_who_look_neither_see_nor_hinder_each_other(postgresql):
 
     def look():
         while not stop.is_set():
-            seen.append(holding.is_held(place, postgresql.url))
+            seen.append(holding.Hold(place, postgresql.url).is_taken)
 
     watchers = [threading.Thread(target=look) for _ in range(3)]
     for watcher in watchers:
@@ -94,7 +94,7 @@ def test_those_who_look_neither_see_nor_hinder_each_other(postgresql):
     while len(seen) < 50:
         time.sleep(0.01)
     assert not any(seen)
-    with holding.held(place, postgresql.url, never):
+    with holding.Hold(place, postgresql.url).taken(never):
         pass
     stop.set()
     for watcher in watchers:
@@ -104,12 +104,12 @@ def test_those_who_look_neither_see_nor_hinder_each_other(postgresql):
 def test_a_hold_outlives_its_database_s_absence(monkeypatch):
     monkeypatch.setattr(holding, "PING", 0.2)
     place = files.place(STORE)
-    with PostgreSQL() as server, holding.held(place, server.url, never):
+    with PostgreSQL() as server, holding.Hold(place, server.url).taken(never):
         server.stop()
         time.sleep(0.5)
         server.start()
         deadline = time.monotonic() + 10
-        while not holding.is_held(place, server.url):
+        while not holding.Hold(place, server.url).is_taken:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
@@ -142,7 +142,7 @@ def test_a_driver_whose_study_another_took_meanwhile_dies_at_once(postgresql, mo
         with psycopg.connect(postgresql.url, autocommit=True) as database:
             later = threading.Timer(0.5, database.execute, [cut])
             later.start()
-            with holding.held(files.place(STORE), postgresql.url, never):
+            with holding.Hold(files.place(STORE), postgresql.url).taken(never):
                 later.join()
                 assert first.wait(10) == 2
         assert b"another process took the study 'study' over" in first.stderr.read()
@@ -153,19 +153,19 @@ def test_a_machine_that_went_silent_holds_nothing(postgresql, monkeypatch):
     monkeypatch.setattr(holding, "SILENCE", 1)
     monkeypatch.setattr(holding, "PING", 100.0)
     place = files.place(STORE)
-    with holding.held(place, postgresql.url, never):
-        assert holding.is_held(place, postgresql.url)
+    with holding.Hold(place, postgresql.url).taken(never):
+        assert holding.Hold(place, postgresql.url).is_taken
         time.sleep(2)
-        assert not holding.is_held(place, postgresql.url)
+        assert not holding.Hold(place, postgresql.url).is_taken
 
 
 def test_signs_of_life_keep_it(postgresql, monkeypatch):
     monkeypatch.setattr(holding, "SILENCE", 1)
     monkeypatch.setattr(holding, "PING", 0.2)
     place = files.place(STORE)
-    with holding.held(place, postgresql.url, never):
+    with holding.Hold(place, postgresql.url).taken(never):
         time.sleep(2)
-        assert holding.is_held(place, postgresql.url)
+        assert holding.Hold(place, postgresql.url).is_taken
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_signs_of_life_keep_it(postgresql, monkeypatch):
     ],
 )
 def test_what_holds_nothing_is_refused(storage, message):
-    hold = holding.held(files.place(STORE), storage, never)
+    hold = holding.Hold(files.place(STORE), storage).taken(never)
     with pytest.raises(UserError, match=message) as refused, hold:
         pass
     assert "secret" not in str(refused.value)

@@ -432,13 +432,13 @@ def test_a_stability_journal_is_whole_or_not_there(tmp_path, monkeypatch, storag
     for lives in (0, 1, 5, 9):
         monkeypatch.setattr(optuna.Study, "set_user_attr", dying(lives))
         with pytest.raises(KeyboardInterrupt):
-            search.create_stability(folder, roster, {}, url)
+            search.create_stability(folder, roster, {})
         monkeypatch.setattr(optuna.Study, "set_user_attr", genuine)
-        assert search.open_stability(folder, url) is None
-        assert search.open_stability(folder, url, writer=True) is None
-    made = search.create_stability(folder, roster, {}, url)
+        assert search.open_stability(folder) is None
+        assert search.open_stability(folder, writer=True) is None
+    made = search.create_stability(folder, roster, {})
     assert not made.finished
-    found = search.open_stability(folder, url)
+    found = search.open_stability(folder)
     assert found.roster == roster
     assert (found.planned, found.facts["id"], found.facts["part"]) == (3, "x", "stability")
     assert search.trials() == []
