@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from gansearch.study.config import Collapsed, Stalled
+from gansearch.study.health import Collapsed, Stalled
 from gansearch.study.records import Report
 from gansearch.training.health import Collapse, Rule, Stall
 

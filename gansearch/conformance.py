@@ -26,7 +26,8 @@ from gansearch.search.contract import Sampler
 from gansearch.search.pruners import Decision, Pruner, SecondChances, Verdict, Wake
 from gansearch.search.view import View, distribution, history_of, is_swayed
 from gansearch.study.axes import Choice, Float, Int
-from gansearch.study.config import Budget, Objective, TrialConfig
+from gansearch.study.config import TrialConfig
+from gansearch.study.evaluation import Budget, Objective
 from gansearch.study.location import Point, placed
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord
 from gansearch.study.space import Space

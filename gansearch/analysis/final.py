@@ -11,7 +11,7 @@ import numpy as np
 
 from gansearch.analysis.evidence import Evidence
 from gansearch.search.replay import spearman
-from gansearch.study.config import FINAL
+from gansearch.study.evaluation import FINAL
 from gansearch.study.records import Goal, TrialRecord, best_report, cost
 
 FEWEST = 4

@@ -21,9 +21,11 @@ from pydantic.fields import FieldInfo
 from gansearch.catalogue.docstrings import Docstring
 from gansearch.catalogue.types import schema_of, shown, takes
 from gansearch.errors import UserError, nearest
-from gansearch.study.config import AXES_ALLOWED, Health, Part, TrialConfig
+from gansearch.study.config import AXES_ALLOWED, TrialConfig
+from gansearch.study.health import Health
 from gansearch.study.plan import Plan
 from gansearch.study.registry import Registry
+from gansearch.study.sections import Part
 
 STUDY = "study"
 """The kind under which the keys of a study file are asked for."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gansearch.losses.draws import GLOBAL, Draws
 from gansearch.losses.slope import between, slope
-from gansearch.study.config import later
+from gansearch.study.sections import later
 
 
 class GradientPenalty:

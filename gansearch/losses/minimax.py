@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from gansearch.losses.draws import Draws
-from gansearch.study.config import later
+from gansearch.study.sections import later
 
 Share = Annotated[float, Field(ge=0, lt=0.5), later(0.0)]
 

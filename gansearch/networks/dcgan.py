@@ -32,7 +32,7 @@ from gansearch.networks.norms import (
     biased,
     spectral_norm,
 )
-from gansearch.study.config import later
+from gansearch.study.sections import later
 
 Width = Annotated[int, Field(ge=1, le=1024)]
 Conditional = Annotated[bool, later(False)]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from gansearch.study.config import later
+from gansearch.study.sections import later
 
 Init = Annotated[Literal["own", "normal", "orthogonal", "xavier", "kaiming"], later("own")]
 Deviation = Annotated[float, Field(gt=0), later(0.02)]

@@ -29,7 +29,7 @@ from gansearch.networks.norms import (
     biased,
     spectral_norm,
 )
-from gansearch.study.config import later
+from gansearch.study.sections import later
 
 Depth = Annotated[int, Field(ge=1, le=32)]
 Width = Annotated[int, Field(ge=1, le=16384)]

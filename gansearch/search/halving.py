@@ -22,9 +22,10 @@ from gansearch.search.pruners import (
     quantile,
     without_objective,
 )
-from gansearch.study.config import Positive, TrialConfig
+from gansearch.study.config import TrialConfig
 from gansearch.study.plan import DEFAULT
 from gansearch.study.records import Outcome, Report, TrialRecord
+from gansearch.study.sections import Positive
 
 Factor = Annotated[int, Field(ge=2)]
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
-from gansearch.study.config import Positive, TrialConfig
+from gansearch.study.config import TrialConfig
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord, cost
+from gansearch.study.sections import Positive
 
 
 class Decision(StrEnum):

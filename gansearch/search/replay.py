@@ -16,11 +16,12 @@ from gansearch.journal.journal import Journal
 from gansearch.search import PRUNERS, SAMPLERS
 from gansearch.search.recording import Recording, recording_of
 from gansearch.search.simulation import Played, Recorded, Simulation, StandIns, within
-from gansearch.study.config import Part, TrialConfig
+from gansearch.study.config import TrialConfig
 from gansearch.study.learnt import LEARNT, Learnt
 from gansearch.study.notation import parse_space
 from gansearch.study.plan import Plan, Pruner, Sampler
 from gansearch.study.records import Report, cost
+from gansearch.study.sections import Part
 from gansearch.study.space import Space
 from gansearch.study.spec import StudySpec
 from gansearch.study.starting import StartPoint

@@ -10,11 +10,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from gansearch.errors import Problem, nearest
-from gansearch.study.config import (
-    Part,
-    Section,
-)
 from gansearch.study.document import AXIS_KEYS, Document, Path_
+from gansearch.study.sections import Part, Section
 
 S = TypeVar("S", bound=Section)
 

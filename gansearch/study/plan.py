@@ -7,11 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_serializer, model_validator
 
-from gansearch.study.config import (
-    Part,
-    Positive,
-    Section,
-)
+from gansearch.study.sections import Part, Positive, Section
 
 DEFAULT = "default"
 """What the configuration with every axis at its default is called."""

@@ -17,17 +17,10 @@ from gansearch.errors import GansearchError, UnknownPart, UserError
 from gansearch.losses import LOSSES, PENALTIES
 from gansearch.metrics import METRICS
 from gansearch.networks import DISCRIMINATORS, GENERATORS
-from gansearch.study.config import (
-    Data,
-    Discriminator,
-    Generator,
-    Loss,
-    Optimizer,
-    Part,
-    Penalty,
-    TrialConfig,
-)
+from gansearch.study.config import TrialConfig
+from gansearch.study.networks import Data, Discriminator, Generator, Loss, Optimizer, Penalty
 from gansearch.study.registry import Registry
+from gansearch.study.sections import Part
 from gansearch.training.optimizers import OPTIMIZERS
 
 PARTS: dict[tuple[str, ...], Registry[Any]] = {

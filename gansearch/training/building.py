@@ -16,8 +16,10 @@ from gansearch.losses import LOSSES, PENALTIES, Loss, Penalty, is_variational
 from gansearch.losses.vae import VAE
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.networks.mixture import Mixture
-from gansearch.study.config import Discriminator, Generator, Optimizer, Part, TrialConfig
+from gansearch.study.config import TrialConfig
+from gansearch.study.networks import Discriminator, Generator, Optimizer
 from gansearch.study.registry import Registry
+from gansearch.study.sections import Part
 from gansearch.training.encoder import as_encoder
 from gansearch.training.optimizers import OPTIMIZERS
 from gansearch.training.transfer import freeze, start_from

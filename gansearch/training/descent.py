@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn, optim
 
-from gansearch.study.config import Optimizer
+from gansearch.study.networks import Optimizer
 
 
 class Descent:

@@ -21,7 +21,8 @@ from gansearch.losses import is_variational
 from gansearch.metrics import METRICS
 from gansearch.metrics.classifier import Classifier
 from gansearch.metrics.door import least_samples
-from gansearch.study.config import Part, TrialConfig
+from gansearch.study.config import TrialConfig
+from gansearch.study.sections import Part
 from gansearch.study.spec import StudySpec
 from gansearch.training import checkpoint
 from gansearch.training.blame import fault

@@ -13,7 +13,8 @@ from statistics import median
 from typing import Protocol
 
 from gansearch.losses import is_variational
-from gansearch.study.config import Collapsed, Diverged, Stalled, TrialConfig
+from gansearch.study.config import TrialConfig
+from gansearch.study.health import Collapsed, Diverged, Stalled
 from gansearch.study.records import Goal, Outcome, Report, better, worse_by
 
 NETWORKS = {"d": "discriminator", "g": "generator"}

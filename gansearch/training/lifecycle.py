@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from gansearch.data import DataSet
 from gansearch.metrics.reference import Evaluator, Reference, provenance_of
-from gansearch.study.config import FINAL, TrialConfig, trial_seed
+from gansearch.study.config import TrialConfig, trial_seed
+from gansearch.study.evaluation import FINAL
 from gansearch.study.records import Outcome, Report
 from gansearch.training.averaging import settle, statistics_words
 from gansearch.training.building import (

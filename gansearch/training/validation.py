@@ -27,11 +27,12 @@ from gansearch.metrics import METRICS
 from gansearch.metrics.contract import Metric
 from gansearch.metrics.door import check_metric, kind_of, least_samples
 from gansearch.search import PRUNERS, SAMPLERS
-from gansearch.study.config import Part, TrialConfig
+from gansearch.study.config import TrialConfig
 from gansearch.study.document import Document, Path_, read_document
 from gansearch.study.mistakes import Mistakes, place_all, validate
 from gansearch.study.plan import Plan
 from gansearch.study.registry import Registry
+from gansearch.study.sections import Part
 from gansearch.study.spec import Complete, Learn, StudySpec, build_study, check_config
 from gansearch.study.starting import Find, find_nothing
 from gansearch.training.blame import PARTS, fault, part_at, section_at, whereabouts

@@ -10,7 +10,8 @@ import pytest
 from gansearch.search.forecast import ALWAYS, Forecast
 from gansearch.search.halving import Asha
 from gansearch.search.pruners import Decision
-from gansearch.study.config import Budget, Objective, TrialConfig
+from gansearch.study.config import TrialConfig
+from gansearch.study.evaluation import Budget, Objective
 from gansearch.study.records import Outcome, Report, TrialRecord
 
 METRIC, EVERY, REPORTS = "fd_classifier", 10, 16

@@ -11,7 +11,8 @@ from hypothesis import strategies as some
 
 from gansearch.search.forecast import KERNELS, Forecast, _Stage
 from gansearch.search.halving import Account, Asha, Hyperband, Rung
-from gansearch.study.config import Budget, Objective, TrialConfig
+from gansearch.study.config import TrialConfig
+from gansearch.study.evaluation import Budget, Objective
 from gansearch.study.records import Outcome, Report, TrialRecord
 
 EVERY, REPORTS, FACTOR = 10, 9, 3

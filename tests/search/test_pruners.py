@@ -12,7 +12,8 @@ from hypothesis import strategies as some
 
 from gansearch.search import PRUNERS
 from gansearch.search.pruners import Decision, quantile
-from gansearch.study.config import Budget, Objective, TrialConfig
+from gansearch.study.config import TrialConfig
+from gansearch.study.evaluation import Budget, Objective
 from gansearch.study.records import Outcome, Report, TrialRecord
 
 LINES = (Path(__file__).parent / "decisions.json").read_text().splitlines()

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gansearch.study.config import Optimizer, Schedule
+from gansearch.study.networks import Optimizer, Schedule
 from gansearch.training.descent import Descent, set_pace
 from gansearch.training.optimizers import OPTIMIZERS
 

@@ -1,0 +1,72 @@
+"""What sections of a study file are made of: keys that are checked, and parts by name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def later(default: Any) -> Any:
+    """Mark an option of a part that was added later: where it is not said and has its default,
+    configurations are written without it, so that they are those of before, with their digests.
+    """
+    return Field(exclude_if=lambda value: value == default)
+
+
+LATER = "later"
+"""Marks a key that was added later: configurations are written without it where it is not said."""
+
+
+class Written(BaseModel):
+    """What is written without the keys that were added later, where they are not said."""
+
+    @model_serializer(mode="wrap")
+    def _without_unsaid(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        for name, field in type(self).model_fields.items():
+            if LATER in field.metadata and name not in self.model_fields_set:
+                written.pop(name, None)
+        return written
+
+
+class Section(Written):
+    """A mapping of the study file in which an unknown key is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Part(Written):
+    """A part by name, with its own options beside: `{name: dcgan, depth: 3}`, or just `dcgan`.
+
+    The options belong to the part; the registry that finds it checks them.
+
+    Attributes:
+        name: the part, by name or as `package.module:Thing`; its own options stand beside.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        if isinstance(value, Part) and not isinstance(value, cls):
+            return value.model_dump()
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What stands beside the name and the declared fields."""
+        return dict(self.model_extra or {})
