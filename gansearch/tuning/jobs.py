@@ -12,37 +12,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import os
 import re
 import secrets
-import shlex
-import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import gansearch
-from gansearch.errors import ClusterError, StudyError, UserError
+from gansearch.errors import ClusterError, StudyError
 from gansearch.journal.directory import StudyDirectory, check_name
-from gansearch.masking import shows_password, without_password
 from gansearch.modules import own_modules
 from gansearch.study.document import Document, read_document
 from gansearch.study.plan import DEFAULT
-from gansearch.tuning.connection import wants_token
-from gansearch.tuning.where import OPTIONS, Option, Where
-
-_TALKATIVE = (
-    "ray.dashboard.modules.dashboard_sdk",
-    "ray.dashboard.modules.job.sdk",
-    "ray._private.runtime_env.packaging",
-)
-"""Loggers that tell of every upload."""
+from gansearch.tuning.entrypoint import captured, command, folder_of, refuse_secrets
+from gansearch.tuning.job_server import client_of
+from gansearch.tuning.where import Where
 
 DONE = ("stopped", "succeeded", "failed")
 """The states in which a job stays for ever."""
@@ -121,13 +107,13 @@ def submit(
     """
     path = Path(study_file)
     document, start = _check_study(path, overrides or {})
-    _refuse_secrets([path.read_text(encoding="utf-8")], "the study file")
+    refuse_secrets([path.read_text(encoding="utf-8")], "the study file")
     # As JSON, whose every value is YAML too.
     there = {**(overrides or {}), **start}
     changes = [word for k, v in there.items() for word in ("--set", f"{k}={json.dumps(v)}")]
     where = where or Where()
     own = [*own_modules(document.tree), *where.modules]
-    with _folder_of([path, *own]) as folder, _client(address) as client:
+    with folder_of([path, *own]) as folder, client_of(address) as client:
         name = StudyDirectory.new(name or _free(client, path.stem), "", folder / "runs").name
         arguments = ["run", path.name, "--name", name, *changes]
         return _give(client, arguments, where, {"study": name, "command": "run"}, folder)
@@ -147,7 +133,7 @@ def submit_resume(
     """
     check_name(name)
     where = where or Where()
-    with _folder_of(where.modules) as folder, _client(address) as client:
+    with folder_of(where.modules) as folder, client_of(address) as client:
         about = {"study": name, "command": "resume"}
         more = [] if trials is None else ["--trials", str(trials)]
         if device_hours is not None:
@@ -157,13 +143,13 @@ def submit_resume(
 
 def list_jobs(address: str) -> list[Job]:
     """The cluster's jobs that run or resume a study, the newest first."""
-    with _client(address) as client:
+    with client_of(address) as client:
         return _list(client)
 
 
 def job_status(address: str, name: str) -> Job:
     """A job by its id, or the newest one of a study; raises `StudyError` if there is none."""
-    with _client(address) as client:
+    with client_of(address) as client:
         return _find(client, name)
 
 
@@ -179,7 +165,7 @@ def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
         StudyError: there is no such job.
         ClusterError: the cluster does not answer, or was lost while its log was followed.
     """
-    with _client(address) as client:
+    with client_of(address) as client:
         job = _find(client, name)
         if not follow:
             yield client.get_job_logs(job.id)
@@ -210,8 +196,8 @@ def remote(
     """
     check_name(arguments[1])
     mark = f"--- {secrets.token_hex(8)} ---"
-    line = _captured(_command(arguments, where or Where()), mark)
-    with _client(address) as client:
+    line = captured(command(arguments, where or Where()), mark)
+    with client_of(address) as client:
         id_ = client.submit_job(entrypoint=line, submission_id=_new_id(arguments[0]))
         try:
             job = _wait(client, id_, timeout)
@@ -252,75 +238,6 @@ def _config_of(start: Any) -> str:
     return start if isinstance(start, str) else str(start.get("config", ""))
 
 
-@contextmanager
-def _folder_of(paths: Sequence[Path]) -> Iterator[Path]:
-    """Files and folders side by side in one; Ray's client cannot send a single file by itself."""
-    leave = shutil.ignore_patterns("__pycache__", ".*")
-    with tempfile.TemporaryDirectory() as name:
-        for path in paths:
-            if path.is_dir():
-                shutil.copytree(path, Path(name) / path.name, ignore=leave, dirs_exist_ok=True)
-            else:
-                shutil.copy(path, name)
-        yield Path(name)
-
-
-def _words(where: Where) -> list[str]:
-    """Options as words of a command line on the head, but for --runs-dir, which `_command` says.
-
-    Raises `UserError` for a path that could mean another one there.
-    """
-    words = []
-    for name, option in OPTIONS.items():
-        said = getattr(where, name)
-        if name in ("runs_dir", "address") or said is None:
-            continue
-        # Modules lie in the folder in which the command works.
-        each = [module.name for module in said] if name == "modules" else [_on_cluster(option, said)]
-        words += [word for value in each for word in (f"--{option.flag}", value)]
-    return words
-
-
-def _on_cluster(option: Option, said: object) -> str:
-    """A value that means the same wherever the command runs; raises `UserError` for another one."""
-    text = str(said)
-    if not option.is_path or text.startswith("/") or "://" in text:
-        return text
-    raise UserError(
-        f"--{option.flag} {text} is a path on the cluster here: give it from the root, /..."
-    )
-
-
-def _refuse_secrets(texts: Sequence[str], where: str) -> None:
-    if any(shows_password(text) for text in texts):
-        raise UserError(
-            f"{where} would show a password to all who see the cluster's dashboard: set "
-            "GANSEARCH_STORAGE or MLFLOW_TRACKING_URI in the head's environment instead"
-        )
-
-
-def _command(arguments: Sequence[str], where: Where) -> str:
-    """A line for the head's shell; raises `UserError` for what it must not hold."""
-    words = ["gansearch", *arguments, *_words(where)]
-    if where.runs_dir is None:
-        # A relative default would lie in the job's own folder, which Ray deletes.
-        unset = "it is not set in the environment of the head: set it, or say --runs-dir"
-        folder = f'"${{GANSEARCH_RUNS:?{unset}}}"'
-    else:
-        folder = shlex.quote(_on_cluster(OPTIONS["runs_dir"], where.runs_dir))
-    _refuse_secrets([*words, folder], "the job's command")
-    return f"{shlex.join(words)} --runs-dir {folder}"
-
-
-def _captured(line: str, mark: str) -> str:
-    """A line that prints its output, then its errors, each after a mark: Ray mixes the two."""
-    says = f"printf '%s\\n' {shlex.quote(mark)}"
-    return (
-        f'errors=$(mktemp); output=$({{ {line}; }} 2>"$errors"); code=$?; '
-        f"""{says}; printf '%s\\n' "$output"; {says}; cat "$errors"; rm -f "$errors"; exit $code"""
-    )
-
-
 def _give(
     client: Any,
     arguments: Sequence[str],
@@ -330,7 +247,7 @@ def _give(
 ) -> Job:
     """Hand a command to the cluster, with a folder to work in, from which every node can import."""
     id_ = client.submit_job(
-        entrypoint=_command([*arguments, "--address", "auto"], where),
+        entrypoint=command([*arguments, "--address", "auto"], where),
         submission_id=_new_id(about["study"]),
         runtime_env={"working_dir": str(folder)},
         metadata={"gansearch": gansearch.__version__, **about},
@@ -394,48 +311,3 @@ def _forget(client: Any, id_: str) -> None:
     _wait(client, id_, 30.0)
     time.sleep(SEEN_AFTER)
     client.delete_job(id_)
-
-
-@contextmanager
-def _client(address: str) -> Iterator[Any]:
-    """Ray's client of a cluster's job server, whose errors are told as the user's to mend."""
-    url = urlsplit(address)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        shown = without_password(address)
-        raise UserError(f"'{shown}' is no address of a cluster's dashboard: give http://HEAD:8265")
-    from aiohttp import ClientError  # noqa: PLC0415
-    from ray.exceptions import AuthenticationError  # noqa: PLC0415
-
-    place = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
-    try:
-        yield _open(address)
-    except AuthenticationError as error:
-        raise ClusterError(wants_token(place, error)) from error
-    except (OSError, ClientError) as error:  # those of `requests` are OSErrors
-        raise ClusterError(
-            f"no Ray cluster answers at {place}: its dashboard listens on the head's loopback, so "
-            f"`ray dashboard cluster.yaml` or `kubectl port-forward` must run ({_first_line(error)})"
-        ) from error
-    except RuntimeError as error:
-        raise ClusterError(f"the Ray cluster at {place}: {_first_line(error)}") from error
-
-
-def _open(address: str) -> Any:
-    from ray.job_submission import JobSubmissionClient  # noqa: PLC0415
-
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    variable = "RAY_API_SERVER_ADDRESS"  # with RAY_ADDRESS it would win over what the user said
-    before = os.environ.get(variable)
-    os.environ[variable] = address
-    try:
-        return JobSubmissionClient(address)
-    finally:
-        if before is None:
-            del os.environ[variable]
-        else:
-            os.environ[variable] = before
-
-
-def _first_line(error: BaseException) -> str:
-    return without_password(next(iter(str(error).strip().splitlines()), type(error).__name__))

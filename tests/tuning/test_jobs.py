@@ -18,7 +18,7 @@ import pytest
 
 from gansearch import api, modules
 from gansearch.errors import ClusterError, InvalidInput, StudyError, UserError
-from gansearch.tuning import jobs
+from gansearch.tuning import entrypoint, job_server, jobs
 from gansearch.tuning.where import OPTIONS, Where
 
 NOBODY = "http://127.0.0.1:9"
@@ -98,7 +98,7 @@ class TestRefusals:
         ],
     )
     def test_passwords(self, folder, given, monkeypatch):
-        monkeypatch.setattr(jobs, "_open", Recorder)
+        monkeypatch.setattr(job_server, "open_client", Recorder)
         with pytest.raises(UserError, match=r"(would show|looks like) a password") as told:
             api.submit("study.yaml", NOBODY, **given)
         assert "hunter2" not in str(told.value)
@@ -113,13 +113,13 @@ class TestRefusals:
 
     @pytest.mark.parametrize("what", ["data", "inception", "runs_dir"])
     def test_places_that_are_none_on_the_cluster(self, folder, what, monkeypatch):
-        monkeypatch.setattr(jobs, "_open", Recorder)
+        monkeypatch.setattr(job_server, "open_client", Recorder)
         with pytest.raises(UserError, match="from the root"):
             api.submit("study.yaml", NOBODY, **{what: "here"})
 
     @pytest.mark.parametrize("name", ["../escape", "/tmp/x", ".hidden", "a b"])
     def test_names_that_leave_the_runs_directory(self, folder, name, monkeypatch):
-        monkeypatch.setattr(jobs, "_open", Recorder)
+        monkeypatch.setattr(job_server, "open_client", Recorder)
         with pytest.raises(StudyError, match="cannot be a study's name"):
             jobs.submit("study.yaml", NOBODY, name=name)
 
@@ -177,7 +177,7 @@ class Record:
 class TestWhatIsGiven:
     @pytest.fixture(autouse=True)
     def recorder(self, monkeypatch):
-        monkeypatch.setattr(jobs, "_open", Recorder)
+        monkeypatch.setattr(job_server, "open_client", Recorder)
 
     def test_the_study_and_the_modules_that_it_names(self, folder):
         (folder / "helpers" / "deep").mkdir(parents=True)
@@ -249,7 +249,7 @@ class TestWhatIsGiven:
         monkeypatch.undo()
         monkeypatch.setattr("ray.job_submission.JobSubmissionClient", Client)
         monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://another:8265")
-        jobs._open(NOBODY)
+        job_server.open_client(NOBODY)
         assert seen == {"variable": NOBODY}
         assert os.environ["RAY_API_SERVER_ADDRESS"] == "http://another:8265"
 
@@ -279,14 +279,16 @@ class TestShell:
 
     def test_arguments_arrive_as_they_are(self, shell):
         words = ["run", "my study.yaml", "--set", "question=What's $HOME; `id`?"]
-        assert shell(jobs._command(words, Where(runs_dir="/shared/my runs"))).stdout.splitlines() == [
+        assert shell(
+            entrypoint.command(words, Where(runs_dir="/shared/my runs"))
+        ).stdout.splitlines() == [
             *words,
             "--runs-dir",
             "/shared/my runs",
         ]
 
     def test_the_head_says_where_studies_are(self, shell):
-        line = jobs._command(["status", "x"], Where())
+        line = entrypoint.command(["status", "x"], Where())
         said = shell(line, GANSEARCH_RUNS="/shared/my runs").stdout.splitlines()
         assert said == ["status", "x", "--runs-dir", "/shared/my runs"]
         unsaid = shell(line)
@@ -294,7 +296,9 @@ class TestShell:
         assert "GANSEARCH_RUNS: it is not set in the environment of the head" in unsaid.stderr
 
     def test_output_and_errors_are_told_apart(self, shell):
-        done = shell(jobs._captured(jobs._command(["status", "x"], Where(runs_dir="/r")), "MARK"))
+        done = shell(
+            entrypoint.captured(entrypoint.command(["status", "x"], Where(runs_dir="/r")), "MARK")
+        )
         _, stdout, stderr = done.stdout.split("MARK\n")
         assert (stdout, stderr) == ("status\nx\n--runs-dir\n/r\n", "trouble\n")
         assert done.returncode == 3
@@ -375,7 +379,8 @@ def laptop(code, folder, **environment):
         [
             sys.executable,
             "-c",
-            "import json\nfrom gansearch import api\nfrom gansearch.tuning import jobs\n" + code,
+            "import json\nfrom gansearch import api\nfrom gansearch.tuning import job_server, jobs\n"
+            + code,
         ],
         env={**os.environ, "PYTHONPATH": str(folder), **environment},
         cwd=folder,
@@ -407,7 +412,7 @@ job = jobs.job_status(address, {given["id"]!r})
 status = jobs.remote(address, ["status", "study", "--json"])
 missing = jobs.remote(address, ["status", "nope"])
 trial = jobs.remote(address, ["logs", "study", "--trial", "0"])
-listed = [[job.submission_id, job.job_id] for job in jobs._open(address).list_jobs()]
+listed = [[job.submission_id, job.job_id] for job in job_server.open_client(address).list_jobs()]
 print(json.dumps([log, vars(job), vars(status), vars(missing), vars(trial), listed]))
 """,
         folder,
