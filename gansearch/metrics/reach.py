@@ -38,11 +38,11 @@ class Reach:
     """The cells of the real data that the samples reach, as a share of those that real ones would.
 
     There are 50 cells, found by k-means in pixels (or coordinates) of 2,000 real samples. A sample
-    is of the cell whose centre is nearest, and of any other whose centre is nearer than the samples are
-    to theirs in the median, or than a quarter of the real samples' standard deviation (the root of
-    their total variance): how good samples are, and how they lie within a mode, is another
-    question. A cell is reached where it has a tenth of the samples that are its due. Few samples miss
-    some by chance: that is allowed for, so real ones get about 1 however many they are.
+    is of the cell whose centre is nearest, and of any other whose centre is nearer than a quarter of
+    the real samples' standard deviation (the root of their total variance): how good samples are,
+    and how they lie within a mode, is another question. A cell is reached where it has a tenth of
+    the samples that are its due. Few samples miss some by chance: that is allowed for, so real ones
+    get about 1 however many they are.
     It sees modes go, as the variance may not, and says nothing of quality: noise may reach everything.
     """
 
@@ -75,8 +75,7 @@ class Reach:
         parts = torch.split(fake.features, CHUNK)
         distances = torch.cat([torch.cdist(part.float() - mean, centres) for part in parts])
         nearest = distances.amin(1)
-        allowed = torch.maximum(nearest.median(), real["near"])
-        mine = distances <= torch.maximum(nearest, allowed)[:, None]
+        mine = distances <= torch.maximum(nearest, real["near"])[:, None]
         due = len(distances) * real["shares"]
         enough = (DUE * due).ceil()
         # A count of real samples is Poisson's: below n with probability Q(n, due).

@@ -53,7 +53,7 @@ def test_how_good_samples_are_is_another_question() -> None:
     assert reach(ring(1000, ALL, std=0.3)) == 1, "noisy"
     assert reach(ring(1000, ALL, std=0.0)) == 1, "each mode a point"
     assert reach(0.9 * ring(1000, ALL)) == 1, "beside the modes"
-    assert reach(ring(1000, ALL) * 1e3) == 1, "far beyond, in all directions"
+    assert reach(ring(1000, ALL) * 1e3) < 0.3, "but not how far off"
     assert reach(ring(1000, [0, 2, 4, 6], std=0.1)) < 0.65
 
 
@@ -68,13 +68,9 @@ def test_a_tenth_of_what_is_due() -> None:
     for few, expected in ((0, 0.5), (4, 0.5), (5, 1.0)):
         samples = torch.cat([torch.full((few, 1), 2.0), torch.full((100 - few, 1), 4.0)])
         assert Reach()(seen(samples), known) == pytest.approx(expected)
-    # Within `near` of both, or no farther than the samples are from theirs in the median:
-    between = torch.tensor([[3.0]]).expand(100, 1)
-    assert Reach()(seen(between), known) == pytest.approx(1)
-    near = torch.full((100, 1), 4.0)
+    near = torch.full((100, 1), 4.0)  # 2 from the other centre
+    assert Reach()(seen(near), known | {"near": torch.tensor(1.9).double()}) == pytest.approx(0.5)
     assert Reach()(seen(near), known | {"near": torch.tensor(2.1).double()}) == pytest.approx(1)
-    wide = torch.cat([torch.full((40, 1), 4.0), torch.full((60, 1), 7.0)])
-    assert Reach()(seen(wide), known) == pytest.approx(1), "40 are nearer to the other than that"
 
 
 def test_chance_is_allowed_for() -> None:
