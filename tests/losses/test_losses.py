@@ -129,6 +129,23 @@ def test_gradients_pull_the_logits_the_right_way(name, real, fake):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_gradients_are_those_of_the_equation(name):
+    """By every logit, also where one stands in another's average."""
+    loss, (d, g) = LOSSES.build(name, {}), EQUATIONS[name]
+    logits = np.random.default_rng(0).normal(size=(2, 5))
+    sides = [torch.from_numpy(side).requires_grad_() for side in logits]
+    for value, equation in ((loss.d(*sides), d), (g_loss(loss, *sides), g)):
+        slopes = torch.autograd.grad(value, sides, allow_unused=True)
+        for side, slope in enumerate(slopes):
+            for place in range(5):
+                step = np.zeros((2, 5))
+                step[side, place] = 1e-6
+                numeric = (equation(*(logits + step)) - equation(*(logits - step))) / 2e-6
+                found = 0.0 if slope is None else slope[place].item()
+                assert found == pytest.approx(numeric, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [1e2, 1e4, 1e8])
 def test_finite_at_large_logits(name, size):
     loss = LOSSES.build(name, {})

@@ -12,6 +12,7 @@ from gansearch.losses import PENALTIES
 from gansearch.losses.clipping import Clipping
 from gansearch.losses.consistency import Consistency
 from gansearch.losses.dragan import DRAGAN
+from gansearch.losses.flat import on_samples
 from gansearch.losses.gradient_penalty import GradientPenalty
 from gansearch.losses.lecam import LeCam
 from gansearch.losses.r1 import R1
@@ -104,6 +105,30 @@ def test_dragan_looks_around_the_real_images_and_nowhere_else():
     shares = offset.max(1).values  # of one image: pixels share what bounds them
     assert (offset / shares[:, None]).mean().item() == pytest.approx(33 / 2 / 32, abs=0.01)
     assert offset.unique().numel() == offset.numel(), "one draw for each pixel"
+
+
+class Constant:
+    """Draws that are all the same."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def rand_like(self, like):
+        return torch.full_like(like, self.value)
+
+
+def test_dragan_goes_half_a_standard_deviation_of_the_batch_at_most():
+    """That of all numbers of the batch as its authors take it (NumPy's, divided by their count)."""
+    seen = []
+
+    def critic(x):
+        seen.append(x.detach())
+        return x.sum(-1)
+
+    real = images(2)
+    DRAGAN()(critic, real, real, draws=Constant(1.0))
+    expected = real.numpy() + real.numpy().std() / 2
+    np.testing.assert_allclose(seen[0].numpy(), expected, rtol=1e-12)
 
 
 def test_dragan_of_a_curved_critic():
@@ -248,8 +273,11 @@ def test_lecam_is_its_equation_with_averages_written_out():
         mean_fake = 0.9 * mean_fake + 0.1 * f.mean()
     twin = LeCam(weight=0.5, decay=0.9)
     twin.load_state_dict(penalty.state_dict())
-    at = images(4)
-    assert torch.equal(twin(quadratic, at, at), penalty(quadratic, at, at))
+    at = images(4), 2 * images(4, seed=1)  # each side has an average of its own
+    assert torch.equal(twin(quadratic, *at), penalty(quadratic, *at))
+    learnt = torch.ones(3, requires_grad=True)
+    twin.observe(learnt, 2 * learnt)
+    assert not any(average.requires_grad for average in twin.state_dict().values())
 
 
 def pictures(count, size=6, seed=0):
@@ -310,3 +338,37 @@ def test_consistency_is_the_mean_square_of_what_the_logits_move():
     rough = 3 * moved[0].square().mean() / 2 + 0.5 * moved[1].square().mean() / 2
     assert value.item() == pytest.approx(rough.item(), rel=0.4)
     assert Consistency(weight=3.0, shift=0, mirror=False)(critic, real, fake) == 0
+
+
+def test_consistency_of_each_side_is_weighted_by_its_own():
+    """Every image mirrored, as by a draw of one half or more."""
+
+    column = torch.arange(6.0).double().requires_grad_()
+
+    def critic(x):
+        return (x[..., 0, :, :] * column).sum((-1, -2))
+
+    real, fake = pictures(20), pictures(20, seed=1)
+    real.requires_grad_()
+    penalty, draws = Consistency(weight=3.0, fake=0.5, shift=0), Constant(0.9)
+    value = penalty(critic, real, fake, draws=draws)
+    moved = [(x[:, 0] - x[:, 0].flip(-1)).sum(1) @ column for x in (real.detach(), fake)]
+    expected = 3 * moved[0].square().mean() + 0.5 * moved[1].square().mean()
+    torch.testing.assert_close(value, expected)
+    found, theirs = (torch.autograd.grad(v, column, retain_graph=True)[0] for v in (value, expected))
+    torch.testing.assert_close(found, theirs)
+    (into,) = torch.autograd.grad(value, real, allow_unused=True)
+    assert into is None
+
+
+def test_a_flat_penalty_is_given_either_side_as_it_is():
+    """Rows of numbers for the penalty, images for the critic."""
+    real, fake = pictures(5), 3 * pictures(5, seed=1)
+
+    def critic(x):
+        assert x.shape[1:] == (2, 6, 6)
+        return x.square().sum((-1, -2, -3)) / 2
+
+    for penalty, side in ((R1(weight=2.0), real), (R2(weight=2.0), fake)):
+        value = on_samples(penalty, flat=True)(critic, real, fake)
+        torch.testing.assert_close(value, squared(side.flatten(1)))

@@ -28,6 +28,7 @@ def test_modes_are_classes_that_some_sample_has():
     real = metric.of_real(taken(0, 1, 2, 3))
     assert metric(taken(0, 0, 0), real) == 1
     assert metric(taken(3, 1, 3), real) == 2
+    assert metric(taken(*[0] * 999, 2), real) == 2, "one of a thousand is met"
 
 
 def test_the_divergence_is_its_equation():

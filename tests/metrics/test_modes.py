@@ -11,6 +11,7 @@ import torch
 
 from gansearch.data.points import PointData, grid, ring
 from gansearch.errors import DataError
+from gansearch.metrics.modes import HighQuality, ModeOverlap, Modes
 from gansearch.metrics.reference import Evaluator, load_reference, prepare, save_reference
 
 NAMES = ("modes", "high_quality", "reverse_kl", "mode_overlap", "fd_raw", "diversity")
@@ -77,3 +78,14 @@ def test_points_of_no_known_mixture_have_no_modes(tmp_path):
         prepare([("modes", {})], data, cache_dir=tmp_path)
     with pytest.raises(DataError, match="ask for fd_raw"):
         prepare([("fd_classifier", {})], data, cache_dir=tmp_path)
+
+
+def test_what_lies_at_three_deviations_is_near_enough():
+    shares, at = torch.full((2,), 0.5), torch.tensor([3.0, 3.0, 3.0])
+    nearest = torch.tensor([0, 1, 1])
+    assert Modes().of(at, nearest, shares) == 2
+    assert HighQuality().of(at, nearest, shares) == pytest.approx(1)
+    beyond = torch.tensor([3.0, 3.01, 3.01])
+    assert Modes().of(beyond, nearest, shares) == 1
+    assert HighQuality().of(beyond, nearest, shares) == pytest.approx(1 / 3)
+    assert ModeOverlap().of(beyond, nearest, shares) == pytest.approx(1 / 3)
