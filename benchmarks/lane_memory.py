@@ -5,7 +5,9 @@
 Each is trained for a few steps in a process of its own; what is told is the most that the process held
 beyond what it held before its trainings were built (Linux: VmHWM). What an earlier training had given
 back was returned to the system before (glibc: malloc_trim), or there would be memory for nothing.
-Without `--device cpu`, where there is a GPU, it is what torch took of it at most.
+Beside it stands the ratio of what the trainings' tensors hold after a step, without what torch and the
+libraries below it keep for themselves. Without `--device cpu`, where there is a GPU, it is what torch
+took of it at most.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import ctypes
 import gc
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +43,8 @@ def sections(case: str) -> dict[str, Any]:
     return {"generator": network, "discriminator": network, "batch_size": 64, "budget": budget}
 
 
-def most(case: str, lanes: int, device: str) -> float:
-    """MiB that so many trainings take at most, in this process."""
+def most(case: str, lanes: int, device: str) -> tuple[float, float]:
+    """MiB that so many trainings take at most, in this process, and MiB of tensors that they hold."""
     torch.set_num_threads(1)
     data = pictures(32)
     # What a first training loads for good is nobody's.
@@ -51,14 +54,25 @@ def most(case: str, lanes: int, device: str) -> float:
     gc.collect()
     if device == "cpu":
         ctypes.CDLL(None).malloc_trim(0)
-    before = _held(device, anew=True)
+    before, tensors = _held(device, anew=True), _tensors()
     packed = [trainer(device, data, **sections(case), seed=seed) for seed in range(lanes)]
     if lanes == 1:
         packed[0]._train_to(STEPS)
     else:
         together = Lanes(packed)
         together.run(STEPS)
-    return _held(device) - before
+    return _held(device) - before, _tensors() - tensors
+
+
+def _tensors() -> float:
+    """MiB of all tensors that there are, and of their gradients."""
+    gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # asked for their types, some of torch's objects warn
+        there = [each for each in gc.get_objects() if isinstance(each, torch.Tensor)]
+    there += [each.grad for each in there if each.is_leaf and each.grad is not None]
+    stores = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in there}
+    return sum(stores.values()) / 2**20
 
 
 def _held(device: str, *, anew: bool = False) -> float:
@@ -74,11 +88,11 @@ def _held(device: str, *, anew: bool = False) -> float:
     return float(line.split()[1]) / 1024
 
 
-def measured(case: str, lanes: int, device: str) -> float:
+def measured(case: str, lanes: int, device: str) -> list[float]:
     """The same, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.lane_memory", "--only", case, str(lanes), device]
     told = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(told.stdout)
+    return [float(each) for each in told.stdout.split()]
 
 
 def main() -> None:
@@ -91,18 +105,19 @@ def main() -> None:
     args = parser.parse_args()
     if args.only:
         case, count, device = args.only
-        print(most(case, int(count), device))
+        print(*most(case, int(count), device))
         return
     lanes = 2 if args.tiny else args.lanes
-    print(f"| what | one, MiB | {lanes} lanes, MiB | lanes / {lanes} x one | goal |")
-    print("|---|---|---|---|---|")
+    print(f"| what | one, MiB | {lanes} lanes, MiB | lanes / {lanes} x one | of tensors | goal |")
+    print("|---|---|---|---|---|---|")
     for case in list(CASES)[: 1 if args.tiny else None]:
         if reason := why_alone(configuration(pictures(32), **sections(case))):
-            print(f"| {case} | | | {reason} | |")
+            print(f"| {case} | | | {reason} | | |")
             continue
         one, many = (measured(case, count, args.device) for count in (1, lanes))
-        ratio = many / one / lanes
-        print(f"| {case} | {one:.1f} | {many:.1f} | {ratio:.2f} | <= {GOAL} |", flush=True)
+        whole, tensors = (b / a / lanes for a, b in zip(one, many, strict=True))
+        figures = f"{one[0]:.1f} | {many[0]:.1f} | {whole:.2f} | {tensors:.2f}"
+        print(f"| {case} | {figures} | <= {GOAL} |", flush=True)
 
 
 if __name__ == "__main__":
