@@ -205,7 +205,10 @@ class Asha:
 
     def choose(self, paused: Sequence[TrialRecord], fresh: bool) -> Wake | None:
         """The best one that has moved into its rung's best; without a new trial, others too."""
-        trials = {trial.number: trial for trial in paused}
+        return self.choose_of({trial.number: trial for trial in paused}, fresh)
+
+    def choose_of(self, trials: Mapping[int, TrialRecord], fresh: bool) -> Wake | None:
+        """The same of paused trials by number."""
         waiting = self._by_rung(trials.keys())
         for rung, numbers in waiting:
             number = rung.best_of(numbers, among=len(rung) // self.reduction_factor)
@@ -247,19 +250,24 @@ class Account:
         self._ends = [*rungs, steps]
         self._factor = reduction_factor
         self._used: dict[int, int] = {}  # steps, by number
+        self._spent = 0  # the sum of these
         self._coming: dict[int, int] = {}  # those to the next rung, of trials that are not over
         self._completed = False
 
     def note(self, number: int, step: int) -> None:
         """A trial has come to a step, and is not over."""
-        self._used[number] = step
+        self._use(number, step)
         self._coming[number] = next((end for end in self._ends if end > step), step) - step
 
     def end(self, number: int, step: int, *, completed: bool) -> None:
         """A trial has come to a step, and that was its last."""
-        self._used[number] = step
+        self._use(number, step)
         self._coming.pop(number, None)
         self._completed = self._completed or completed
+
+    def _use(self, number: int, step: int) -> None:
+        self._spent += step - self._used.get(number, 0)
+        self._used[number] = step
 
     def fail(self, number: int) -> None:
         """A trial has ended where it was."""
@@ -271,7 +279,7 @@ class Account:
         if not self._completed and not under_way:
             return True
         coming = sum(self._coming[number] for number in under_way)
-        return sum(self._used.values()) + coming < self.granted
+        return self._spent + coming < self.granted
 
     @property
     def granted(self) -> int:
@@ -350,13 +358,17 @@ class Hyperband:
 
     def choose(self, paused: Sequence[TrialRecord], fresh: bool) -> Wake | None:
         """Of those whom the brackets choose, the one that has come farthest."""
-        steps = {trial.number: trial.step for trial in paused}
-        wakes = []
-        for at, bracket in enumerate(self.brackets):
-            own = [trial for trial in paused if self._dealt.get(trial.number) == at]
-            if own and (wake := bracket.choose(own, fresh)):
-                wakes.append(wake)
-        return max(wakes, key=lambda wake: steps[wake.number], default=None)
+        dealt: list[dict[int, TrialRecord]] = [{} for _ in self.brackets]
+        for trial in paused:
+            at = self._dealt.get(trial.number)
+            if at is not None:
+                dealt[at][trial.number] = trial
+        wakes = [
+            (own[wake.number].step, wake)
+            for bracket, own in zip(self.brackets, dealt, strict=True)
+            if own and (wake := bracket.choose_of(own, fresh))
+        ]
+        return max(wakes, key=lambda each: each[0], default=(0, None))[1]
 
     def failed(self, number: int) -> None:
         """As the trial's bracket does."""

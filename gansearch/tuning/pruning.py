@@ -118,7 +118,7 @@ class Pruning:
             return None
         with self._failing(f"asked who of {len(paused)} paused trials goes on,"):
             wake = self.pruner.choose(paused, fresh)
-        if wake is not None and wake.number not in {trial.number for trial in paused}:
+        if wake is not None and all(trial.number != wake.number for trial in paused):
             raise StudyError(f"the pruner '{self.name}' wakes trial {wake.number}, which is not paused")
         return wake
 
