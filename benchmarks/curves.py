@@ -150,10 +150,10 @@ def record(job: tuple[str, str, int]) -> Tree:
     from gansearch.data.load import load  # noqa: PLC0415
     from gansearch.metrics.reference import Evaluator  # noqa: PLC0415
     from gansearch.study.config import TrialConfig  # noqa: PLC0415
+    from gansearch.training.completion import complete  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths, prepare  # noqa: PLC0415
     from gansearch.training.sampling import EVALUATION_SEED, generate  # noqa: PLC0415
     from gansearch.training.trainer import Trainer  # noqa: PLC0415
-    from gansearch.training.validation import complete  # noqa: PLC0415
 
     torch.set_num_threads(1)
     kind, name, seed = job

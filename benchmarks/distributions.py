@@ -23,12 +23,12 @@ from gansearch.data.load import load
 from gansearch.losses import PENALTIES
 from gansearch.study.config import TrialConfig
 from gansearch.training.compiled.step import CompiledLanes
+from gansearch.training.completion import complete
 from gansearch.training.pack import SequentialPack, Start
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.stacked.shape import why_alone
 from gansearch.training.trainer import Trainer
-from gansearch.training.validation import complete
 
 LEVEL = 0.01
 PACKED = 10

@@ -50,11 +50,11 @@ from gansearch.networks.stacked import CannotStack
 from gansearch.study.config import TrialConfig
 from gansearch.training.compiled.step import CompiledLanes
 from gansearch.training.compiled.why import CannotCompile
+from gansearch.training.completion import complete
 from gansearch.training.prepare import prepare
 from gansearch.training.stacked.shape import why_alone
 from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
-from gansearch.training.validation import complete
 
 FOREVER = 10**7
 Run = Callable[[int], object]

@@ -28,6 +28,7 @@ from gansearch.networks.stacked import CannotStack
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
 from gansearch.training import checkpoint
+from gansearch.training.completion import complete
 from gansearch.training.lifecycle import Training
 from gansearch.training.pack import Start
 from gansearch.training.prepare import LocalPaths, prepare
@@ -36,7 +37,6 @@ from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.stacked.shape import why_alone
 from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
-from gansearch.training.validation import complete
 from gansearch.training.variational import build_trainer
 
 Check = Callable[[str], str]

@@ -92,7 +92,7 @@ def cases(args: argparse.Namespace) -> Iterator[Case]:
 
 
 def configure(case: Case, steps: int, width: int) -> TrialConfig:
-    from gansearch.training.validation import complete  # noqa: PLC0415
+    from gansearch.training.completion import complete  # noqa: PLC0415
 
     data = {"name": "digits"} if case.digits else {"name": "fashion-mnist", "image_size": 32}
     network = {"name": "mlp", "width": 128} if case.digits else {"name": "dcgan", "width": width}

@@ -22,10 +22,10 @@ from scipy.stats import ks_2samp, mannwhitneyu
 
 from gansearch.data.load import load
 from gansearch.study.config import TrialConfig
+from gansearch.training.completion import complete
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
-from gansearch.training.validation import complete
 
 METRICS = {"fd_raw": "min", "mode_overlap": "max"}
 

@@ -36,9 +36,9 @@ from gansearch.data.images import ImageData
 from gansearch.data.load import load
 from gansearch.study.config import TrialConfig
 from gansearch.training.building import build_discriminator, build_generator
+from gansearch.training.completion import complete
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
-from gansearch.training.validation import complete
 
 FOREVER = 10**7
 

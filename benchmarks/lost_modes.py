@@ -145,9 +145,9 @@ class Training:
         reference: Any,
     ) -> None:
         from gansearch.study.config import TrialConfig  # noqa: PLC0415
+        from gansearch.training.completion import complete  # noqa: PLC0415
         from gansearch.training.prepare import prepare  # noqa: PLC0415
         from gansearch.training.trainer import Trainer  # noqa: PLC0415
-        from gansearch.training.validation import complete  # noqa: PLC0415
 
         self.kind, self.name, self._tell = kind, name, tell
         change, seed = planned

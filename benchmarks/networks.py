@@ -35,9 +35,9 @@ import torch
 from benchmarks.loop import BareLoop
 from gansearch.data.images import ImageData
 from gansearch.study.config import TrialConfig
+from gansearch.training.completion import complete
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
-from gansearch.training.validation import complete
 
 FOREVER = 10**7
 NETWORKS = ("mlp", "dcgan", "sndcgan", "resnet", "r3")

@@ -33,9 +33,9 @@ from gansearch.data.domain import Points
 from gansearch.data.load import load
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
+from gansearch.training.completion import complete
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
-from gansearch.training.validation import complete
 
 PUBLISHED = {
     ("ring", 1): "6.3 +- 0.5",

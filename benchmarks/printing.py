@@ -23,9 +23,9 @@ import torch
 
 from gansearch.data.load import load
 from gansearch.study.config import TrialConfig
+from gansearch.training.completion import complete
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
-from gansearch.training.validation import complete
 from gansearch.tuning.log import CAP, TrialLog
 
 STEPS = 100

@@ -165,9 +165,9 @@ def record(
 
     from gansearch.data.load import load  # noqa: PLC0415
     from gansearch.study.config import TrialConfig, trial_seed  # noqa: PLC0415
+    from gansearch.training.completion import complete  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths, prepare  # noqa: PLC0415
     from gansearch.training.trainer import Trainer  # noqa: PLC0415
-    from gansearch.training.validation import complete  # noqa: PLC0415
 
     torch.set_num_threads(1)
     spec, places = spec_of(name, data_root), LocalPaths.of_environment(data_root)

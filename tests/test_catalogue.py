@@ -17,7 +17,7 @@ from gansearch.catalogue.entries import KINDS, part, parts, study_keys
 from gansearch.errors import UserError
 from gansearch.study.config import TrialConfig, flatten
 from gansearch.study.plan import Plan, Stability
-from gansearch.training.validation import PARTS
+from gansearch.training.blame import PARTS
 
 MODULE = '''
 from typing import Annotated, Literal, Protocol

@@ -13,7 +13,7 @@ import importlib
 import inspect
 import json
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -72,6 +72,21 @@ class Registry(Generic[T]):
                 for e in error.errors()
             ]
         return []
+
+    def complete(
+        self, part: dict[str, Any], declared: Collection[str] = ("name",)
+    ) -> list[tuple[tuple[str, ...], str]]:
+        """Fill in the defaults of a part's options; returns what is wrong with it, as `check` does.
+
+        Args:
+            part: as plain values, which are added to.
+            declared: its keys that are none of the part's own options.
+        """
+        options = {key: value for key, value in part.items() if key not in declared}
+        mistakes = self.check(part["name"], options)
+        if not mistakes:
+            part |= self.options(part["name"]).model_validate(options).model_dump(mode="json")
+        return mistakes
 
     def build(self, name: str, options: Mapping[str, Any], *args: Any) -> T:
         """Call the part with its validated options; raises `UnknownPart` or `ValueError`."""

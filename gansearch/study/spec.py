@@ -28,7 +28,7 @@ from gansearch.study.starting import Beginning, Find, Given, StartPoint, begin, 
 
 Complete = Callable[[TrialConfig], tuple[TrialConfig, Mistakes]]
 """Fills in the defaults of a configuration's parts and tells what is wrong with them. It is given
-from above (`gansearch.training.validation`), because this floor does not know the parts."""
+from above (`gansearch.training.completion`), because this floor does not know the parts."""
 
 CompletePlan = Callable[[Plan, TrialConfig | None], tuple[Plan, Mistakes]]
 """The same for a plan's sampler and pruner. It is shown a configuration of the study, or None where its

@@ -21,7 +21,7 @@ from gansearch.study.mistakes import Mistakes
 from gansearch.study.plan import Pruner
 from gansearch.study.spec import StudySpec
 from gansearch.training.apart import apart
-from gansearch.training.validation import complete
+from gansearch.training.completion import complete
 from gansearch.tuning.ledger import Ledger, Source
 from gansearch.tuning.mirroring import close_tracker, open_tracker
 from gansearch.tuning.nodes import Nodes

@@ -13,11 +13,11 @@ from gansearch.metrics.contract import Activations
 from gansearch.metrics.frechet import fit, frechet_distance
 from gansearch.metrics.reference import Evaluator, prepare
 from gansearch.study.config import TrialConfig
+from gansearch.training.completion import complete
 from gansearch.training.prepare import LocalPaths
 from gansearch.training.prepare import prepare as prepare_study
 from gansearch.training.sampling import EVALUATION_SEED
 from gansearch.training.trainer import Trainer
-from gansearch.training.validation import complete
 
 ABOUT_CLASSES = ("class_accuracy", "fd_within_classes", "fd_worst_class")
 ASKED: list[tuple[str, dict[str, str]]] = [(name, {}) for name in (*ABOUT_CLASSES, "fd_classifier")]

@@ -20,7 +20,7 @@ from gansearch.study.config import ADDED
 from gansearch.study.plan import Stability
 from gansearch.study.records import Outcome, Report, TrialRecord
 from gansearch.study.roster import Roster
-from gansearch.training.validation import complete
+from gansearch.training.completion import complete
 
 HINGE = {"loss": "hinge", "generator.depth": 2, "optimizer.generator.lr": 1e-3}
 HINGE |= {"optimizer.discriminator.lr": 1e-3}

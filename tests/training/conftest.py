@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from gansearch.study.config import TrialConfig
+from gansearch.training.completion import complete
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
-from gansearch.training.validation import complete
 
 
 @pytest.fixture(scope="session")

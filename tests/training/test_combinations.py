@@ -7,7 +7,7 @@ import pytest
 from gansearch.data.domain import Images, Points
 from gansearch.losses import PENALTIES
 from gansearch.study.config import TrialConfig
-from gansearch.training.validation import complete
+from gansearch.training.completion import complete
 
 DIGITS, PLANE = Images((1, 8, 8)), Points((2,))
 SLOPES = [name for name in PENALTIES.names if getattr(PENALTIES.find(name), "per_sample", False)]

@@ -18,9 +18,9 @@ from benchmarks import dirac  # noqa: E402
 from gansearch.data.points import dirac as point  # noqa: E402
 from gansearch.study.config import TrialConfig  # noqa: E402
 from gansearch.study.records import Outcome  # noqa: E402
+from gansearch.training.completion import complete  # noqa: E402
 from gansearch.training.prepare import prepare  # noqa: E402
 from gansearch.training.trainer import Trainer  # noqa: E402
-from gansearch.training.validation import complete  # noqa: E402
 
 
 @pytest.fixture(scope="module")

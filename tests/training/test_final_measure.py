@@ -12,11 +12,11 @@ import torch
 from gansearch.metrics.reference import Evaluator, load_reference, save_reference
 from gansearch.study.config import TrialConfig
 from gansearch.training import checkpoint
+from gansearch.training.completion import complete
 from gansearch.training.pack import Start
 from gansearch.training.prepare import prepare
 from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.trainer import Trainer
-from gansearch.training.validation import complete
 
 FINAL = {
     "evaluation": {

@@ -16,8 +16,8 @@ from gansearch.networks.mixture import Mixture
 from gansearch.study.config import TrialConfig
 from gansearch.testing import check_generator
 from gansearch.training.building import build_generator
+from gansearch.training.completion import complete
 from gansearch.training.telling import Telling, last_layer
-from gansearch.training.validation import complete
 
 BARE = {"name": "mlp", "depth": 1, "width": 16, "norm": "none"}
 CLASSED = Images((1, 8, 8), ("a", "b", "c"), (5, 3, 2))

@@ -122,7 +122,7 @@ def test_too_many_are_refused(tiny, digits, places):
 
 def test_points_have_held_out_ones_too(tiny, places, tmp_path):
     from gansearch.study.config import TrialConfig
-    from gansearch.training.validation import complete
+    from gansearch.training.completion import complete
 
     data = load("ring", {"samples": 500}, root=tmp_path, split="train")
     tree = {

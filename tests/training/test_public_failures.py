@@ -15,10 +15,10 @@ from torch import Tensor
 from gansearch.data.load import load
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Outcome, Report
+from gansearch.training.completion import complete
 from gansearch.training.health import Health
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
-from gansearch.training.validation import complete
 
 CLAMPED = -math.log(1e-6)  # 13.8
 USUAL = {

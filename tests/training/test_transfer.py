@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 
 from gansearch.data.domain import Images
 from gansearch.study.config import TrialConfig
+from gansearch.training.completion import complete
 from gansearch.training.export_folder import write_model
-from gansearch.training.validation import complete
 
 BARE = {"name": "mlp", "depth": 2, "width": 16, "norm": "none"}
 

@@ -11,9 +11,10 @@ from gansearch.data.domain import Images
 from gansearch.errors import DataError, Doubt, InvalidInput, UserError
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import parse_document, write_document
+from gansearch.training.completion import complete
 from gansearch.training.dry_run import rehearse
 from gansearch.training.prepare import LocalPaths
-from gansearch.training.validation import complete, load_config, read_study
+from gansearch.training.validation import load_config, read_study
 
 DIGITS = Images((1, 8, 8))
 

@@ -12,6 +12,7 @@ from gansearch.errors import Doubt, InvalidInput
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Outcome
 from gansearch.training import checkpoint
+from gansearch.training.completion import complete
 from gansearch.training.dry_run import rehearse
 from gansearch.training.export_folder import read_model
 from gansearch.training.health import Health
@@ -21,7 +22,7 @@ from gansearch.training.prepare import LocalPaths
 from gansearch.training.stacked.shape import why_alone
 from gansearch.training.standalone import train
 from gansearch.training.trainer import Trainer
-from gansearch.training.validation import complete, load_study
+from gansearch.training.validation import load_study
 from gansearch.training.variational import VariationalTrainer, build_trainer
 
 MLP = {"name": "mlp", "depth": 1, "width": 32, "norm": "batch"}

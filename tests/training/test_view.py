@@ -10,7 +10,7 @@ from gansearch.data.domain import Images, Points
 from gansearch.losses import LOSSES
 from gansearch.study.config import TrialConfig
 from gansearch.training.building import build_discriminator, packed
-from gansearch.training.validation import complete
+from gansearch.training.completion import complete
 from gansearch.training.view import View
 
 BARE = {"name": "mlp", "depth": 1, "width": 16, "norm": "none"}

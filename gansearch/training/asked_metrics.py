@@ -1,0 +1,116 @@
+"""The metrics that a configuration asks for: their options filled in, and what is wrong with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gansearch.data.domain import Domain, Points
+from gansearch.metrics import METRICS
+from gansearch.metrics.contract import Metric
+from gansearch.metrics.door import check_metric, kind_of, least_samples
+from gansearch.study.config import TrialConfig
+from gansearch.study.document import Path_
+from gansearch.study.mistakes import Mistakes
+from gansearch.training.buildable import discriminator_of, words_of
+from gansearch.training.building import is_conditional
+
+
+def complete_metrics(
+    measured: dict[str, Any], here: Path_, domain: Domain | None, kind: str
+) -> Mistakes:
+    """A section's metrics with the defaults of their options, and what is wrong with them."""
+    metrics, mistakes = measured["metrics"], list[tuple[Path_, str]]()
+    for i, metric in enumerate(metrics):
+        place = (*here, "metrics", i)
+        more = [((*place, *below), told) for below, told in METRICS.complete(metric)]
+        mistakes += more or _wrong_metric(metric, place)
+    amiss = [*_repeated(metrics), *_misplaced(metrics, domain, kind), *_too_few_samples(measured)]
+    return mistakes + [((*here, *below), message) for below, message in amiss]
+
+
+def _wrong_metric(metric: dict[str, Any], path: Path_) -> Mistakes:
+    """What only making a metric shows."""
+    options = {key: value for key, value in metric.items() if key != "name"}
+    try:
+        check_metric(metric["name"], METRICS.build(metric["name"], options))
+    except Exception as error:  # one of the user's own may raise anything
+        return [(path, words_of(error))]
+    return []
+
+
+def _too_few_samples(evaluation: dict[str, Any]) -> Mistakes:
+    """The sides of the comparison that have fewer samples than a metric needs, by the neediest."""
+    built = {part["name"]: _built_metric(part) for part in evaluation["metrics"]}
+    needs = {name: least_samples(metric) for name, metric in built.items() if metric is not None}
+    compared = {name: n for name, n in needs.items() if getattr(built[name], "compares_real", False)}
+    mistakes: Mistakes = []
+    for key, asking in (("samples", needs), ("real_samples", compared)):
+        name = max(asking, key=lambda each: asking[each], default=None)
+        if name is not None and evaluation[key] is not None and evaluation[key] < asking[name]:
+            told = {k: v for k, v in _options_of(evaluation, name).items() if isinstance(v, int)}
+            why = f" with {', '.join(f'{k}: {v}' for k, v in told.items())}" if told else ""
+            mistakes.append(((key,), f"{name}{why} needs at least {asking[name]:,}"))
+    return mistakes
+
+
+def _options_of(evaluation: dict[str, Any], name: str) -> dict[str, Any]:
+    part = next(part for part in evaluation["metrics"] if part["name"] == name)
+    return {key: value for key, value in part.items() if key != "name"}
+
+
+def _built_metric(part: dict[str, Any]) -> Metric | None:
+    """A metric; None where it cannot be made, which is told elsewhere."""
+    try:
+        return METRICS.build(part["name"], {k: v for k, v in part.items() if k != "name"})
+    except Exception:  # of the user's own
+        return None
+
+
+def _repeated(metrics: list[dict[str, Any]]) -> Mistakes:
+    names = [part["name"] for part in metrics]
+    return [
+        (("metrics", i), f"the metric '{name}' is asked for twice")
+        for i, name in enumerate(names)
+        if name in names[:i]
+    ]
+
+
+def _misplaced(metrics: list[dict[str, Any]], domain: Domain | None, kind: str) -> Mistakes:
+    """Metrics that are for other data than these."""
+    mistakes: Mistakes = []
+    for i, part in enumerate(metrics):
+        name, metric = part["name"], _built_metric(part)
+        if metric is None:
+            continue
+        wanted, instead = kind_of(metric), "fd_classifier" if kind == "images" else "fd_raw"
+        if wanted not in (None, kind):
+            instead = "features: raw" if "features" in part else instead
+            why = f"{name} is a measure of {wanted}, and the data are {kind}: ask for {instead}"
+            mistakes.append((("metrics", i), why))
+        elif (
+            isinstance(domain, Points)
+            and not domain.modes
+            and getattr(metric, "features", "") == "mixture"
+        ):
+            why = (
+                f"{name} counts the modes of a known mixture, which these data are not: ask for fd_raw"
+            )
+            mistakes.append((("metrics", i), why))
+    return mistakes
+
+
+def unconditional(config: TrialConfig, domain: Domain | None) -> Mistakes:
+    """Metrics of a generator that is told the classes, where there is none."""
+    evaluation = config.evaluation
+    final = evaluation.final.metrics if evaluation.final else []
+    told = [
+        ((*here, "metrics", i), part.name)
+        for here, parts in ((("evaluation",), evaluation.metrics), (("evaluation", "final"), final))
+        for i, part in enumerate(parts)
+        if getattr(_built_metric(part.model_dump()), "conditional", False)
+    ]
+    judge = discriminator_of(config, domain) if told else None
+    if judge is None or is_conditional(judge):
+        return []
+    why = "is about classes that were asked for: the networks must be told them (conditional: true)"
+    return [(place, f"{name} {why}") for place, name in told]
