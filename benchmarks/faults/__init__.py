@@ -1,0 +1,1 @@
+"""What a study survives: see `__main__`."""
