@@ -1,4 +1,7 @@
-"""The command line: one function per command, each a few lines over `gansearch.api`."""
+"""The command line: one function per command, each a few lines over `gansearch.api`.
+
+All in one file, in the order in which `gansearch --help` lists them.
+"""
 
 from __future__ import annotations
 

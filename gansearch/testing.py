@@ -23,7 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from gansearch.augmentation import Augmentation
-from gansearch.conformance import check_metric, check_optimizer, check_pruner, check_sampler
+from gansearch.conformance.metrics import check_metric
+from gansearch.conformance.optimizers import check_optimizer
+from gansearch.conformance.pruners import check_pruner
+from gansearch.conformance.samplers import check_sampler
 from gansearch.data import DataSet, ImageData
 from gansearch.data.domain import Domain, as_domain
 from gansearch.data.load import validate

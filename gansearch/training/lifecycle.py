@@ -4,8 +4,8 @@ The loop is a plain one. What a study adds to it is done once per report, not pe
 gradient norms, health. Between reports a step costs what a hand-written step costs, and nothing
 waits for the GPU but a look at the losses every `LOOK_EVERY` steps.
 
-It is one long file because it is one class: what it holds, what a checkpoint holds and what goes on from
-one must be read side by side, or a resumed training would no longer be the same to the bit.
+It is one long file because it is one class: what it holds, what a checkpoint holds and what goes on
+from one must be read side by side, or a resumed training would no longer be the same to the bit.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The part of `gansearch.testing` that is about pruners, samplers, metrics and optimizers."""
