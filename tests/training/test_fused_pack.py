@@ -272,6 +272,19 @@ def test_who_joins_leaves_the_others_amid_their_stretches(pack, tiny, trainer):
     assert curves[1][0].metrics["lanes"] == 3
 
 
+def test_averages_follow_each_by_its_own_decay(trainer, lanes):
+    sections = [
+        plain(0.05) | {"seed": seed, "ema": decay} for seed, decay in enumerate((0.3, 0.9, 0.3))
+    ]
+    together = lanes(*sections)
+    together.train()
+    for row, section in zip(together.rows, sections, strict=True):
+        alone = trainer(**section)
+        alone.advance()
+        pairs = zip(row.trainer.averaged.parameters(), alone.averaged.parameters(), strict=True)
+        assert all(torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6) for ours, theirs in pairs)
+
+
 def test_a_training_s_seconds_are_its_share(trainer, lanes, monkeypatch):
     now = [0.0]
     together = lanes(*({"seed": seed} for seed in range(3)))
