@@ -127,7 +127,13 @@ def test_commands_parse(block):
         elif name == "make":
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.M), words
         elif name == "python" and words[1:2] == ["-m"]:
-            assert (ROOT / f"{words[2].replace('.', '/')}.py").exists(), words
+            assert is_program(words[2]), words
+
+
+def is_program(name: str) -> bool:
+    """Whether `python -m` takes it: a module of the repository, or a package with a `__main__`."""
+    place = ROOT / name.replace(".", "/")
+    return place.with_suffix(".py").exists() or (place / "__main__.py").exists()
 
 
 def test_a_wrong_option_would_be_seen():
@@ -147,7 +153,7 @@ def test_commands_in_the_text_exist(page):
         for word in words[2:]:
             assert not word.startswith("--") or word in {*options, "--help"}, f"{page}: {told}"
     for module in re.findall(r"`(?:python -m )?benchmarks\.(\w+)", text):
-        assert (ROOT / "benchmarks" / f"{module}.py").exists(), f"{page}: benchmarks.{module}"
+        assert is_program(f"benchmarks.{module}"), f"{page}: benchmarks.{module}"
 
 
 # Python
