@@ -321,15 +321,15 @@ def test_the_end_waits_as_long_as_mlflow_goes_on_taking(tracker, uri, samples, m
     monkeypatch.setattr("gansearch.tracking.tracker.TELL_EVERY", 0.5)
 
     def slow(number: int, step: int) -> Path | None:
-        time.sleep(0.7)
+        time.sleep(1.5)
         return samples(number, 200)
 
     mirror, told = tracker(samples=slow), []
     for number in range(3):
         mirror.submit(trial(number))
     begun = time.monotonic()
-    assert mirror.finish("FINISHED", patience=5, waiting=told.append) == 0
-    assert time.monotonic() - begun > 5
+    assert mirror.finish("FINISHED", patience=8, waiting=told.append) == 0
+    assert time.monotonic() - begun > 8
     assert set(told) <= {1, 2, 3}
     assert told == sorted(told, reverse=True) != []
     assert len(picture(uri)["0002 completed"]["images"]) == 6
