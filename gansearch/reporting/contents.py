@@ -146,8 +146,8 @@ def _equal(findings: Findings) -> str:
     made = "checked: every success made them" if told.all() else "NOT equal: some successes made others"
     images = findings.configurations["images"].dropna()
     if images.nunique() > 1:
-        return f"; {made}; real images seen differ: {images.min():,} to {images.max():,}"
-    return f"; {made}; {images.iloc[0]:,} real images seen" if len(images) else f"; {made}"
+        return f"; {made}; real samples seen differ: {images.min():,} to {images.max():,}"
+    return f"; {made}; {images.iloc[0]:,} real samples seen" if len(images) else f"; {made}"
 
 
 _SHOWN_ELSEWHERE = (

@@ -175,8 +175,8 @@ class Tracker:
                 if now - max(begun, self._runs.answered) > patience:
                     self._trouble = self._trouble or f"no answer for {patience:g} s"
                     break
-                if now - told > TELL_EVERY:
-                    waiting(len(self.unsent()))
+                if now - told > TELL_EVERY and (unsent := len(self.unsent())):
+                    waiting(unsent)
                     told = now
         finally:
             self._left = True  # also on Ctrl-C: nothing more is to be taken in hand
