@@ -30,7 +30,7 @@ def show_study(out: Console, study: api.Study) -> None:
     table = Table("axis", "range", box=None, padding=(0, 2), header_style="dim")
     for axis, described in spec.space.describe():
         table.add_row(axis, escape(described))
-    if spec.space.describe():
+    if table.row_count:
         out.print(table)
     search, resources = spec.plan.search, spec.plan.resources
     facts = {

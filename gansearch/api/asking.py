@@ -104,15 +104,11 @@ def apart(study: Study) -> list[str]:
     """
     from gansearch.training.apart import apart as lines_of  # noqa: PLC0415
 
-    plan, ways = study.spec.plan, study.spec.space.each_option()
-    named = plan.stability.configurations if plan.stability else {}
+    plan = study.spec.plan
     resources = plan.resources
     if plan.stability is None:  # then `auto` is one
         resources = resources.model_copy(update={"lanes": resources.carried})
-    configurations = [study.spec.trial(0, way) for way in ways] + list(
-        map(study.spec.configuration, named)
-    )
-    return lines_of(configurations, resources)
+    return lines_of([config for _, config in study.spec.examples()], resources)
 
 
 def lacking(study: Study) -> list[str]:

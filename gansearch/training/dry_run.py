@@ -69,28 +69,18 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
         here = replace(places, cache=Path(cache))
         reference = prepare(_tiny(config), few, here, real=few_real, known=known)
     doubts = [*reservations(config), *repeats(config, real)]
-    tried = _configurations(spec)
-    mistakes = []
+    tried = spec.examples()
+    mistakes: dict[str, Exception] = {}
     for place, each in tried:
         try:
             doubts += _try(build_trainer(_tiny(each), few, reference))
         except Exception as error:  # whatever a part of a user's raises
-            mistakes.append(place + _words(error, each))
+            mistakes.setdefault(place + _words(error, each), error)
     if mistakes:
-        raise UserError("\n".join(dict.fromkeys(mistakes)))
+        raise UserError("\n".join(mistakes)) from next(iter(mistakes.values()))
     for doubt in dict.fromkeys(doubts):
         warnings.warn(doubt, Doubt, stacklevel=2)
     return len(tried)
-
-
-def _configurations(spec: StudySpec) -> list[tuple[str, TrialConfig]]:
-    """One configuration for every option of every choice, then those that the stability study names,
-    each with the words that tell its place in the study file.
-    """
-    named = spec.plan.stability.configurations if spec.plan.stability else {}
-    return [("", spec.trial(0, way)) for way in spec.space.each_option()] + [
-        (f"stability.configurations.{label}: ", spec.configuration(label)) for label in named
-    ]
 
 
 def _try(trainer: Training) -> list[str]:
