@@ -17,6 +17,11 @@ from gansearch.study.roster import Roster
 AT_ONCE, PATIENCE = 4, 60.0
 """Processes that measure at once, at most, and seconds that they are waited for."""
 
+FEWEST = 500
+"""Steps of a worker below which nothing is measured: they are over in less time than that takes, or are
+so long that a processor has enough to do with one training's.
+"""
+
 
 def together(
     resources: Resources,
@@ -55,6 +60,8 @@ def together(
         config.budget.steps * entries[candidate.label] / max(workers, 1)
         for config, candidate in zip(configs, roster.candidates, strict=True)
     ]
+    if sum(steps) < FEWEST:
+        return 1, {}
     chosen = _measured(resources, configs, steps, data, reference, cache, workers)
     most = math.ceil(len(roster.entries) / max(workers, 1))
     lanes = min(max(chosen.values(), default=1), most)

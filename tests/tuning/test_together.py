@@ -16,9 +16,9 @@ from gansearch.tuning.together import together
 
 @pytest.fixture
 def asked(monkeypatch):
-    def ask(lanes, chosen=None, labels=2, seeds=4, workers=2, own=True):
+    def ask(lanes, chosen=None, labels=2, seeds=4, workers=2, own=True, steps=3000):
         monkeypatch.setattr(module, "_measured", lambda *_: chosen)
-        plain = TrialConfig().plain()
+        plain = TrialConfig(budget={"steps": steps, "report_every": steps}).plain()
         candidates = tuple(Candidate(str(n), "given", plain) for n in range(labels))
         entries = tuple((str(n), seed) for seed in range(seeds) for n in range(labels))
         roster = Roster(candidates, entries)
@@ -45,3 +45,8 @@ def test_auto_takes_the_fastest_but_no_more_than_there_is_to_do(asked):
     assert asked("auto", {"a": 1, "b": 8}, seeds=50) == (8, {"a": 1, "b": 8})
     assert asked("auto", {"a": 1, "b": 8}, seeds=4)[0] == 4
     assert asked("auto", {"a": 1}) == (1, {"a": 1})
+
+
+def test_auto_measures_nothing_that_is_over_sooner(asked):
+    assert asked("auto", {"a": 8}, labels=1, seeds=4, steps=249) == (1, {})  # 498 steps to a worker
+    assert asked("auto", {"a": 8}, labels=1, seeds=4, steps=250)[0] == 2
