@@ -10,9 +10,9 @@ study: $(VENV)/ready
 	$(BIN)/gansearch run studies/quickstart.yaml --runs-dir $(RUNS)
 	$(BIN)/gansearch report --runs-dir $(RUNS)
 
-# Several processes: a test of a study waits for its processes to start more than it computes.
+# Several processes, one more than there are cores: see tests/longest_first.py.
 test: $(VENV)/ready
-	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist worksteal --durations 20 --durations-min 5
+	$(BIN)/pytest --numprocesses logical --dist loadfile --durations 20 --durations-min 5
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .

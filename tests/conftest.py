@@ -9,6 +9,15 @@ import uuid
 
 import pytest
 
+# Hooks: how the tests are shared among several processes.
+from longest_first import (  # noqa: F401
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_xdist_auto_num_workers,
+    pytest_xdist_make_scheduler,
+)
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded; subprocesses inherit it
 
 
