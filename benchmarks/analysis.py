@@ -218,10 +218,8 @@ def peak_memory() -> float:
 
 def measure(directory: Path) -> Iterator[dict[str, Any]]:
     """Each step with its seconds of processor and clock, and the largest resident set so far in MB."""
-    from gansearch.analysis import budget, evidence, importance, tables  # noqa: PLC0415
-    from gansearch.analysis import maps as landscape  # noqa: PLC0415
-    from gansearch.analysis import trials as points  # noqa: PLC0415
-    from gansearch.reporting import writing as report  # noqa: PLC0415
+    from gansearch.analysis import budget, evidence, importance, maps, tables, trials  # noqa: PLC0415
+    from gansearch.reporting import writing  # noqa: PLC0415
 
     def timed(step: str, work: Callable[[], Any]) -> dict[str, Any]:
         cpu, clock = time.process_time(), time.perf_counter()
@@ -248,19 +246,19 @@ def measure(directory: Path) -> Iterator[dict[str, Any]]:
         roster=again.roster,
         facts=FACTS,
     )
-    families = points.families(study.search)
+    families = trials.families(study.search)
     steps: dict[str, Callable[[], Any]] = {
         "trials table": lambda: tables.trials_table(study.search, METRIC, "min"),
         "curves table": lambda: tables.curves_table(study.search),
-        "stability maps": lambda: [landscape.stability_map(study, family=f) for f in families],
-        "map points": lambda: [landscape.map_points(study, family=f) for f in families],
-        "safe rates": lambda: landscape.safe_rates(study),
+        "stability maps": lambda: [maps.stability_map(study, family=f) for f in families],
+        "map points": lambda: [maps.map_points(study, family=f) for f in families],
+        "safe rates": lambda: maps.safe_rates(study),
         "budget curves": lambda: budget.budget_curves(study),
         "seconds curves": lambda: budget.seconds_curves(study),
         "importance": lambda: importance.importance(study),
         "outcomes by axis": lambda: [importance.outcomes_by(study, axis) for axis in AXES],
         "slices, parallel": lambda: (importance.slices(study), importance.parallel(study)),
-        "whole report": lambda: report.write_report(study, directory / "report"),
+        "whole report": lambda: writing.write_report(study, directory / "report"),
     }
     for step, work in steps.items():
         yield timed(step, work)

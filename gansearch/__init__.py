@@ -11,7 +11,37 @@ Importing this package is cheap: torch, Ray and MLflow are loaded by what needs 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # so that a type checker, and an editor, see what `__getattr__` gives
+    from gansearch.api import (
+        Study,
+        StudyResult,
+        Where,
+        check,
+        compare,
+        configurations,
+        curves,
+        evidence,
+        export,
+        find,
+        load_study,
+        parts,
+        repair,
+        replay,
+        report,
+        resume,
+        run,
+        sample,
+        stability,
+        status,
+        submit,
+        sync,
+        train,
+        trial_log,
+        trials,
+        ui,
+    )
 
 __version__ = "0.1.0"
 

@@ -396,9 +396,9 @@ def ui(
 @takes("runs_dir", "storage", "tracking")
 def sync(name: Name, where: Where) -> None:
     """Send MLflow what it lacks of a study."""
-    unsent = api.sync(name, where=where)
+    unsent = api.sync(name, console=err, where=where)
     if unsent:
-        raise UserError(f"{unsent} trials could not be sent: is MLflow's server up?")
+        raise UserError(f"MLflow still lacks {unsent} trials")
     out.print("MLflow has everything.")
 
 

@@ -21,7 +21,9 @@ from gansearch.study.records import Best, Outcome, TrialRecord, ranked
 from gansearch.training import checkpoint
 from gansearch.training.export_folder import write_model
 
-LUCKY = "one trial of a search: the best of many is a lucky one, expect worse of new seeds"
+LUCKY = (
+    "one trial of a search: the best of many single runs is partly luck, expect new seeds to do worse"
+)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,12 @@ log = logging.getLogger(__name__)
 Place: TypeAlias = "Path | UPath"
 """A path on a file system, or in an object store; `isinstance(place, Path)` tells which."""
 
+PlaceLike: TypeAlias = "str | Place"
+"""A place, or its text: a path, or a URI such as s3://bucket/runs."""
+
+PathLike: TypeAlias = str | Path
+"""A file or folder of this machine, or its text."""
+
 _DRIVERS = {
     "s3": ("s3fs", "s3"),
     "gs": ("gcsfs", "gcs"),

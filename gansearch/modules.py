@@ -96,7 +96,7 @@ def keep(modules: Sequence[Path], folder: Place) -> None:
 
 
 def differing(modules: Sequence[Path], there: Sequence[Path]) -> list[Path]:
-    """Those of some modules of which others have another version under the same name."""
+    """The `modules` that lie `there` in another version under the same name."""
     known = {path.name: _contents(path) for path in there}
     return [path for path in modules if known.get(path.name, _contents(path)) != _contents(path)]
 

@@ -153,6 +153,26 @@ def test_the_public_face_is_all_there():
         gansearch.nonsense  # noqa: B018
 
 
+def test_a_user_s_type_checker_sees_every_public_function(tmp_path):
+    script = tmp_path / "user.py"
+    lines = [f"reveal_type(gansearch.{name})" for name in gansearch.__all__]
+    script.write_text("\n".join(["import gansearch", *lines]))
+    config = tmp_path / "mypy.ini"  # of other libraries it need not know anything, which saves minutes
+    config.write_text(
+        "[mypy]\nfollow_imports = skip\n[mypy-gansearch,gansearch.*]\nfollow_imports = silent\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--config-file", config, "--cache-dir", tmp_path, script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    revealed = re.findall(r'note: Revealed type is "(.*)"', done.stdout)
+    unseen = [
+        name
+        for name, kind in zip(gansearch.__all__, revealed, strict=True)
+        if not kind.startswith("def (")
+    ]
+    assert not unseen, "what a name is that `gansearch/__init__.py` does not import for type checkers"
+
+
 # Bad input: exit code 2, one message, nothing created
 
 BAD = {

@@ -18,7 +18,7 @@ from optuna.distributions import FloatDistribution
 from safetensors.torch import load_file
 
 import gansearch
-from gansearch.data.load import load as load_images
+from gansearch.data.load import load
 from gansearch.errors import Doubt, StudyError, UserError, WeightsError
 from gansearch.exporting import export
 from gansearch.journal.directory import StudyDirectory
@@ -367,8 +367,6 @@ def test_a_study_without_a_value_has_nothing_to_export(tmp_path):
 
 def test_the_images_of_digits_are_what_the_model_makes(trained):
     """Not noise: trained for 1,500 steps, the mean image comes nearer to that of the data."""
-    real = (
-        torch.from_numpy(load_images("digits", {}, root=Path(), split="train").images).float().mean(0)
-    )
+    real = torch.from_numpy(load("digits", {}, root=Path(), split="train").images).float().mean(0)
     fake = read_model(trained).sample(500, 0).float().mean(0)
     assert (fake - real).abs().mean() < (127.5 - real).abs().mean()

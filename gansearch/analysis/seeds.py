@@ -39,7 +39,7 @@ class Seed:
 
     @property
     def seed(self) -> int:
-        """With which it was trained."""
+        """The seed it was trained with."""
         return int(self.record.config["seed"])
 
 
@@ -63,7 +63,7 @@ class Group:
 
     @property
     def label(self) -> str:
-        """The candidate's."""
+        """The candidate's label."""
         return self.candidate.label
 
     def of(self, standing: Standing) -> list[Seed]:
@@ -72,12 +72,12 @@ class Group:
 
     @cached_property
     def successes(self) -> list[Seed]:
-        """Those that count as such."""
+        """The seeds that count as successes."""
         return self.of("success")
 
     @cached_property
     def failures(self) -> list[Seed]:
-        """Those that count as such."""
+        """The seeds that count as failures."""
         return self.of("failure")
 
     @property

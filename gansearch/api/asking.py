@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from gansearch import files
-from gansearch.tuning.where import PathLike, StoredOptions, Where, combined
+from gansearch.files import PathLike
+from gansearch.tuning.where import StoredOptions, Where, combined
 
 if TYPE_CHECKING:
     from gansearch.data import DataSet

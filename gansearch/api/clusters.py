@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
-from gansearch.tuning.where import JobOptions, PathLike, StoredOptions, Where, combined
+from gansearch.files import PathLike
+from gansearch.tuning.where import JobOptions, StoredOptions, Where, combined
 
 if TYPE_CHECKING:
     from gansearch.tuning.jobs import Job, RemoteAnswer

@@ -10,11 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from rich.console import Console
+
 from gansearch import files
 from gansearch.api.reading import StudyLike, evidence, find
 from gansearch.errors import UserError
+from gansearch.files import PlaceLike
 from gansearch.masking import without_password
-from gansearch.tuning.where import PlaceLike, StoredOptions, TrackedOptions, Where, combined
+from gansearch.tuning.where import StoredOptions, TrackedOptions, Where, combined
 
 if TYPE_CHECKING:
     from gansearch.journal.repair import Repair
@@ -120,8 +123,19 @@ def ui(
         yield view(server.url, server)
 
 
-def sync(name: StudyLike, *, where: Where | None = None, **options: Unpack[TrackedOptions]) -> int:
+def sync(
+    name: StudyLike,
+    *,
+    console: Console | None = None,
+    where: Where | None = None,
+    **options: Unpack[TrackedOptions],
+) -> int:
     """Send to MLflow what it does not have of a study; returns how many trials could not be sent.
+
+    Args:
+        name: the study.
+        console: where it is said why some could not; None: standard error.
+        where, options: as for `run`.
 
     Raises:
         StudyError: there is no such study, or it is being run (and then sends by itself).
@@ -129,7 +143,7 @@ def sync(name: StudyLike, *, where: Where | None = None, **options: Unpack[Track
     from gansearch.tuning import launch  # noqa: PLC0415
 
     where = combined(where, options, TrackedOptions)
-    return launch.sync(find(name, where=where), where)
+    return launch.sync(find(name, where=where), where, console or Console(stderr=True))
 
 
 def repair(

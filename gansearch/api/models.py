@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Unpack
 from gansearch import files
 from gansearch.api.reading import StudyLike, find
 from gansearch.errors import UserError
+from gansearch.files import PathLike
 from gansearch.study.records import Report
-from gansearch.tuning.where import PathLike, StoredOptions, Where
+from gansearch.tuning.where import StoredOptions, Where
 
 if TYPE_CHECKING:
     import pandas as pd

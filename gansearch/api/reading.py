@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from gansearch.errors import UserError
+from gansearch.files import PlaceLike
 from gansearch.journal.stored import StoredStudy
-from gansearch.tuning.where import PlaceLike, StoredOptions, Where, combined
+from gansearch.tuning.where import StoredOptions, Where, combined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,9 +91,9 @@ def configurations(
     """One row for each configuration that was trained again, best rank first; see
     `gansearch.analysis.configurations.configurations`.
     """
-    from gansearch.analysis import configurations as confirmation  # noqa: PLC0415
+    from gansearch.analysis.configurations import configurations as ranking  # noqa: PLC0415
 
-    return confirmation.configurations(evidence(name, where=where, **options), by)
+    return ranking(evidence(name, where=where, **options), by)
 
 
 def trial_log(

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from gansearch.api.asking import Study, load_study
 from gansearch.api.reading import StudyLike, evidence, find
-from gansearch.files import Place
+from gansearch.files import PathLike, Place, PlaceLike
 from gansearch.journal.stored import StoredStudy
-from gansearch.tuning.where import PathLike, PlaceLike, Where, WhereOptions, combined
+from gansearch.tuning.where import Where, WhereOptions, combined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,10 +152,9 @@ def stability(
 
 
 def _result(study: StoredStudy, finished: bool) -> StudyResult:
-    from gansearch.analysis import configurations as confirmation  # noqa: PLC0415
-    from gansearch.analysis import tables  # noqa: PLC0415
+    from gansearch.analysis import configurations, tables  # noqa: PLC0415
 
     gathered = evidence(study)
     trials = tables.trials_table(gathered.search, gathered.metric, gathered.goal)
-    ranking = confirmation.configurations(gathered)
+    ranking = configurations.configurations(gathered)
     return StudyResult(study.directory.path, finished, trials, ranking, gathered)

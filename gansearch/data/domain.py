@@ -57,7 +57,7 @@ class Domain(ABC):
         """So many samples of this kind, in words."""
 
     def plain(self) -> dict[str, Any]:
-        """As plain values, from which `domain_of` makes it again."""
+        """The domain as plain values, from which `domain_of` makes it again."""
         return {
             "kind": self.kind,
             "shape": list(self.shape),
@@ -148,7 +148,7 @@ class Points(Domain):
         return f"{count:,} points of {size} number{'s' if size > 1 else ''}"
 
     def plain(self) -> dict[str, Any]:
-        """As plain values, from which `domain_of` makes it again."""
+        """The domain as plain values, from which `domain_of` makes it again."""
         shown = [list(point) for point in self.shown]
         return super().plain() | {"scale": self.scale, "modes": self.modes, "shown": shown}
 

@@ -115,13 +115,13 @@ class DatabaseStorage(RDBStorage, TrialStorage):
         self._changes, self._notes = [], {}
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """As Optuna says."""
+        """The study's user attributes, with all that was told before."""
         self.flush()
         found: dict[str, Any] = self._patiently(lambda: RDBStorage.get_study_user_attrs(self, study_id))
         return found
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        """As Optuna says."""
+        """The trial, with all that was told before."""
         self.flush()
         return self._patiently(lambda: RDBStorage.get_trial(self, trial_id))
 
@@ -390,7 +390,7 @@ def _is_standby(error: BaseException) -> bool:
 
 
 def _utc(time_: datetime | None) -> datetime | None:
-    """As Optuna's tables have it; without a zone it is local time."""
+    """A time as Optuna's tables have it: UTC without a zone; one without a zone here is local time."""
     return time_ and time_.astimezone(UTC).replace(tzinfo=None)
 
 

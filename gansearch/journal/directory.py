@@ -26,7 +26,9 @@ LOG, ERROR = "log.txt", "error.txt"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
-RESERVED = {"mlflow.db", "mlflow.db-journal", "mlflow.db-shm", "mlflow.db-wal", "mlartifacts"}
+RESERVED = {"mlartifacts"} | {
+    f"mlflow.db{ending}" for ending in ("", "-journal", "-shm", "-wal", ".unfinished")
+}
 """Names in a runs directory that are MLflow's: a study of such a name would block its store."""
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from gansearch.errors import StudyError
-from gansearch.journal.facts import CHANCES
-from gansearch.study.records import Chance, Outcome, Report, TrialRecord
+from gansearch.journal.facts import CHANCES, CONSTRAINT
+from gansearch.study.records import Chance, Goal, Outcome, Report, TrialRecord, best_report
 
 REPORT = "report:"
 """Begins the name of a report's attribute; its step follows."""
@@ -24,6 +25,38 @@ def written(report: Report) -> dict[str, Any]:
     if not report.usage:
         del content["usage"]
     return {f"{REPORT}{report.step}": content}
+
+
+def end_of(
+    record: TrialRecord, values: Mapping[int, float], metric: str, goal: Goal, steps: int
+) -> dict[str, Any]:
+    """How an ended, or interrupted, trial is told to Optuna: fields of a `Change`.
+
+    Args:
+        record: the trial.
+        values: the objective at each report, by step.
+        metric, goal: the objective.
+        steps: the budget of one trial, in generator updates.
+    """
+    best = best_report(record.reports, metric, goal)
+    state, value = TrialState.PRUNED, None
+    if record.outcome is Outcome.INTERRUPTED:
+        state = TrialState.WAITING
+    elif record.outcome is Outcome.FAILED:
+        state = TrialState.FAIL
+    elif best is not None and record.succeeded(metric, goal):
+        state, value = TrialState.COMPLETE, best.value
+    elif values:  # as Optuna has it of a pruned trial
+        value = values[max(values)]
+    unhealthy = record.outcome.unhealthy or (record.outcome is Outcome.COMPLETED and best is None)
+    violation = 2 - min(record.step / steps, 1)
+    marks = {CONSTRAINT: violation} if unhealthy else {}
+    marked = create_trial(state=TrialState.RUNNING, constraints=marks)
+    return {
+        "system_attrs": marked.system_attrs,
+        "state": state,
+        "values": None if value is None else [value],
+    }
 
 
 def own_copy(trial: FrozenTrial) -> FrozenTrial:

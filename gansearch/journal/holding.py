@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PATIENCE = 2.0
-"""Seconds to try for: one who only looks whether a study is held takes it for an instant."""
+"""How long to retry, in seconds: a process that merely checks the hold takes it for a moment."""
 
 PING = 10.0
 """Seconds between two signs of life to PostgreSQL."""

@@ -45,8 +45,8 @@ from gansearch.files import Place
 from gansearch.journal.changes import Change, patience
 from gansearch.journal.database import DatabaseStorage
 from gansearch.journal.directory import JOURNAL_FILE
-from gansearch.journal.encoding import own_copy, record_of, written
-from gansearch.journal.facts import CHANCES, CONSTRAINT, OVER
+from gansearch.journal.encoding import end_of, own_copy, record_of, written
+from gansearch.journal.facts import CHANCES, OVER
 from gansearch.journal.opening import (
     Storage,
     has_roster,
@@ -56,7 +56,7 @@ from gansearch.journal.opening import (
     open_storage,
 )
 from gansearch.study.document import parse_document
-from gansearch.study.records import Chance, Goal, Outcome, Report, TrialRecord, best_report
+from gansearch.study.records import Chance, Goal, Outcome, Report, TrialRecord
 from gansearch.study.roster import Roster
 
 FLUSH_EVERY = 0.1
@@ -336,28 +336,9 @@ class Journal:
 
     def _close(self, record: TrialRecord, told: Mapping[str, Any]) -> None:
         """Tell Optuna of an end; only an interrupted trial can be told of another one later."""
-        outcome, trial = record.outcome, self.frozen(record.number)
-        best = best_report(record.reports, self.metric, self.goal)
-        state, value = TrialState.PRUNED, None
-        if outcome is Outcome.INTERRUPTED:
-            state = TrialState.WAITING
-        elif outcome is Outcome.FAILED:
-            state = TrialState.FAIL
-        elif best is not None and record.succeeded(self.metric, self.goal):
-            state, value = TrialState.COMPLETE, best.value
-        elif trial.intermediate_values:  # as Optuna has it of a pruned trial
-            value = trial.intermediate_values[max(trial.intermediate_values)]
-        unhealthy = outcome.unhealthy or (outcome is Outcome.COMPLETED and best is None)
-        violation = 2 - min(record.step / self.steps, 1)
-        marks = {CONSTRAINT: violation} if unhealthy else {}
-        told_so = optuna.trial.create_trial(state=TrialState.RUNNING, constraints=marks)
-        self._change(
-            record.number,
-            user_attrs=told,
-            system_attrs=told_so.system_attrs,
-            state=state,
-            values=None if value is None else [value],
-        )
+        values = self.frozen(record.number).intermediate_values
+        end = end_of(record, values, self.metric, self.goal, self.steps)
+        self._change(record.number, user_attrs=told, **end)
         self.flush()
 
     def reopen(self, record: TrialRecord) -> TrialRecord:

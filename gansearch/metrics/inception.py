@@ -94,7 +94,7 @@ class _Network(FeatureExtractorInceptionV3):  # type: ignore[misc]
             super().__init__("inception-v3-compat", layers, feature_extractor_weights_path=nothing)
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], **options: bool) -> Any:
-        """As torch does, but an empty one changes nothing."""
+        """Load as torch does; an empty state changes nothing."""
         return super().load_state_dict(state_dict, **options) if state_dict else None
 
 

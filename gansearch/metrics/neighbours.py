@@ -106,7 +106,7 @@ class OfNeighbours:
 
     @property
     def balls(self) -> BallKind:
-        """Those that it looks into."""
+        """The balls in which neighbours are counted."""
         return BallKind(self.neighbours, self.closed)
 
     @property

@@ -22,7 +22,7 @@ DiscriminatorNorm = Literal["none", "batch", "layer", "spectral", "group", "inst
 
 FlatGeneratorNorm = Literal["batch", "none", "conditional-batch", "layer", "group", "spectral"]
 FlatDiscriminatorNorm = Literal["none", "batch", "layer", "spectral", "group"]
-"""Those of networks without maps: over a single number `instance` would leave nothing."""
+"""Norms of networks without feature maps; `instance` over a single number would leave nothing."""
 
 GROUPS = 32
 """Of `group`, as its paper has it; fewer where they do not divide the features."""

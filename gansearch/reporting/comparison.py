@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gansearch.analysis import configurations as confirmation
+from gansearch.analysis import configurations
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.rows import Row, rows_of
 from gansearch.analysis.wording import DASH, duration, interval, listed, missing, number, share, words
@@ -200,7 +200,7 @@ def _best(findings: Findings) -> Row | None:
 
 def _costs(evidence: Evidence, label: str, sign: float) -> Array:
     """Of a configuration's seeds that count: smaller is better, a failure infinite."""
-    seeds = rows_of(confirmation.seeds(evidence))
+    seeds = rows_of(configurations.seeds(evidence))
     mine = [row for row in seeds if row["configuration"] == label]
     values = [sign * row["best"] for row in mine if row["counts"] == "success"]
     failed = sum(row["counts"] == "failure" for row in mine)

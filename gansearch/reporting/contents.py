@@ -15,8 +15,7 @@ from gansearch.analysis.tables import cost_words, costs, lanes, lanes_words
 from gansearch.analysis.wording import DASH, count, duration, listed, number, share, spread, words
 from gansearch.files import Place
 from gansearch.journal.facts import DASHBOARD, GIVEN_UP, INSISTED, OVER
-from gansearch.reporting import search as searched
-from gansearch.reporting import stability as confirmed
+from gansearch.reporting import search, stability
 from gansearch.reporting.answer import answer
 from gansearch.reporting.final import final
 from gansearch.reporting.findings import Findings
@@ -49,9 +48,9 @@ def sections(findings: Findings, samples: Mapping[str, Place]) -> list[Section]:
     made: list[Section | None] = [answer_section(findings), making(findings)]
     with styled():
         if findings.rows:
-            made += confirmed.sections(findings, palette, samples)
+            made += stability.sections(findings, palette, samples)
         if findings.evidence.search:
-            made += searched.sections(findings, palette)
+            made += search.sections(findings, palette)
     made += [final(findings)]
     made += [published(findings), appendix(findings)]
     return [section for section in made if section]

@@ -8,11 +8,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from gansearch.analysis import budget
-from gansearch.analysis import configurations as confirmation
-from gansearch.analysis import importance as mattering
-from gansearch.analysis import maps as landscape
-from gansearch.analysis import tolerance as moved
+from gansearch.analysis import budget, configurations, importance, maps, tolerance
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.rows import Row, plain, rows_of
 from gansearch.analysis.tables import trials_table
@@ -46,53 +42,53 @@ class Findings:
     @cached_property
     def configurations(self) -> pd.DataFrame:
         """One row a configuration, best first."""
-        return confirmation.configurations(self.main, by=self.by)
+        return configurations.configurations(self.main, by=self.by)
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
-        """Those configurations that have a rank, with numbers as floats."""
+        """The configurations that have a rank, with numbers as floats."""
         table = plain(self.configurations)
         return table[table["rank"].notna()]
 
     @cached_property
     def rows(self) -> list[Row]:
-        """The same as rows."""
+        """The rows of `ranked`, each as a mapping."""
         return rows_of(self.ranked)
 
     @cached_property
     def seeds(self) -> pd.DataFrame:
         """One row a seed, of the neighbours too."""
-        return confirmation.seeds(self.evidence)
+        return configurations.seeds(self.evidence)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
         """P(a beats b) for each two configurations."""
-        return confirmation.pairs(self.main)
+        return configurations.pairs(self.main)
 
     @cached_property
     def profiles(self) -> pd.DataFrame:
         """Performance profiles."""
-        return confirmation.profiles(self.main)
+        return configurations.profiles(self.main)
 
     @cached_property
     def thresholds(self) -> pd.DataFrame:
         """Steps and seconds to a threshold."""
-        return confirmation.thresholds(self.main, self.threshold)
+        return configurations.thresholds(self.main, self.threshold)
 
     @cached_property
     def winners_curse(self) -> pd.DataFrame:
         """The search's values beside the confirmed ones."""
-        return confirmation.winners_curse(self.main)
+        return configurations.winners_curse(self.main)
 
     @cached_property
     def tolerance(self) -> pd.DataFrame:
         """What changes of a configuration cost."""
-        return moved.tolerance(self.evidence)
+        return tolerance.tolerance(self.evidence)
 
     @cached_property
     def bears(self) -> pd.DataFrame:
         """How far each value of a configuration can be moved."""
-        return moved.bears(self.evidence)
+        return tolerance.bears(self.evidence)
 
     @cached_property
     def families(self) -> list[str]:
@@ -105,8 +101,8 @@ class Findings:
         records = [*self.evidence.search, *self.evidence.stability]
         return {
             family: (
-                landscape.stability_map(self.evidence, family=family),
-                landscape.map_points(self.evidence, family=family),
+                maps.stability_map(self.evidence, family=family),
+                maps.map_points(self.evidence, family=family),
             )
             for family in families(records)
             if family != ALL
@@ -115,7 +111,7 @@ class Findings:
     @cached_property
     def safe_rates(self) -> pd.DataFrame:
         """The largest learning rates at which nine trainings in ten succeed."""
-        return landscape.safe_rates(self.evidence)
+        return maps.safe_rates(self.evidence)
 
     @cached_property
     def budget_curves(self) -> pd.DataFrame:
@@ -130,17 +126,17 @@ class Findings:
     @cached_property
     def importance(self) -> pd.DataFrame:
         """How much each axis mattered for the value, and for failure."""
-        return mattering.importance(self.evidence)
+        return importance.importance(self.evidence)
 
     @cached_property
     def slices(self) -> pd.DataFrame:
         """Each trial along each axis that it has."""
-        return mattering.slices(self.evidence)
+        return importance.slices(self.evidence)
 
     @cached_property
     def parallel(self) -> pd.DataFrame:
         """Trials over all the axes."""
-        return mattering.parallel(self.evidence)
+        return importance.parallel(self.evidence)
 
     def p_beats(self, a: str, b: str) -> tuple[float, float, float] | None:
         """P(a run of `a` beats one of `b`) with its interval; None where it cannot be said."""

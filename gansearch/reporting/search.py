@@ -33,7 +33,7 @@ EVALUATORS = {
 
 
 def sections(findings: Findings, palette: Palette) -> list[Section | None]:
-    """Those that have something to say; the search has a trial."""
+    """The sections that have something to say, where the search has at least one trial."""
     return [maps(findings), chances(findings), budget(findings, palette), mattered(findings, palette)]
 
 

@@ -41,7 +41,7 @@ REAL = ""
 def sections(
     findings: Findings, palette: Palette, samples: Mapping[str, Place]
 ) -> list[Section | None]:
-    """Those that have something to say; at least one configuration is ranked."""
+    """The sections that have something to say, where at least one configuration is ranked."""
     return [
         ranking(findings, palette),
         failures(findings, palette),

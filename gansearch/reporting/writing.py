@@ -11,7 +11,7 @@ from gansearch import files
 from gansearch.analysis.evidence import Evidence
 from gansearch.errors import UserError
 from gansearch.files import Place
-from gansearch.reporting import style as drawing
+from gansearch.reporting import style
 from gansearch.reporting.contents import sections
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Section, page
@@ -39,7 +39,7 @@ def write_report(
     Args:
         evidence: the study.
         out: the folder, or a place in an object store.
-        by: the score by which configurations are ranked: one of `confirmation.SCORES`.
+        by: the score by which configurations are ranked: one of `configurations.SCORES`.
         threshold: a value of the objective that counts as reached, for the time to it; None: the
             median of the confirmed values.
         samples: configuration -> a PNG of its best seed's samples; real images by `stability.REAL`.
@@ -76,9 +76,9 @@ def _write_files(folder: Path, findings: Findings, content: Sequence[Section]) -
     for picture in (picture for section in content for picture in section.pictures):
         if picture.figure is None:
             continue
-        drawings[picture.name] = svg = drawing.as_svg(picture.figure)
+        drawings[picture.name] = svg = style.as_svg(picture.figure)
         (folder / FIGURES / f"{picture.name}.svg").write_text(svg, encoding="utf-8")
-        (folder / FIGURES / f"{picture.name}.pdf").write_bytes(drawing.as_pdf(picture.figure))
+        (folder / FIGURES / f"{picture.name}.pdf").write_bytes(style.as_pdf(picture.figure))
     e = findings.evidence
     html = page(e.name, e.question, content, drawings, str(e.facts.get("gansearch", "")))
     (folder / REPORT_FILE).write_text(html, encoding="utf-8")

@@ -21,9 +21,9 @@ class History(InMemoryStorage):
 
     A sampler's fit costs time in proportion to the trials that it reads (a Gaussian process's, to their
     cube), so a long search would slow down. Where more have ended than the limit, these are shown: the
-    best, in the order in which `TPESampler` ranks them, and of the others so many as are left, evenly
-    spread over their numbers. The density that a sampler estimates from them is then that of all,
-    with fewer samples. Running trials are shown in any case, those that ended in an error never: their
+    best, in the order in which `TPESampler` ranks them, then as many others as the limit allows, evenly
+    spread over their numbers. The density that a sampler estimates from them is then that of all, with
+    fewer samples. Running trials are shown in any case, those that ended in an error never: their
     values are not known. What is shown depends on the trials alone, not on when they became known.
 
     Args:
@@ -47,7 +47,7 @@ class History(InMemoryStorage):
             self._limit, self._shown = limit, None
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """As Optuna says; for a trial that has ended already, too."""
+        """Add a trial; a `template_trial` may have ended already."""
         trial_id = super().create_new_trial(study_id, template_trial)
         self._place(trial_id)
         return trial_id
@@ -55,7 +55,7 @@ class History(InMemoryStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """As Optuna says."""
+        """Change a trial's state; one that ends may be shown from now on."""
         changed = super().set_trial_state_values(trial_id, state, values)
         self._place(trial_id)
         return changed
@@ -72,10 +72,10 @@ class History(InMemoryStorage):
         self._place(trial_id)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """As Optuna says, except for what a sampler tells other processes of a draw.
+        """Keep an attribute, unless it is what a sampler tells other processes of a draw.
 
-        That is for proposals that grow axis by axis. Here they come whole, and a draw may be rejected,
-        of which a resumed search knows nothing.
+        Such an attribute is for proposals that grow axis by axis. Here they come whole, and a draw may
+        be rejected, of which a resumed search knows nothing.
         """
         if ":relative_params:" not in key:
             super().set_trial_system_attr(trial_id, key, value)
@@ -86,7 +86,7 @@ class History(InMemoryStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """Those that are shown, by number."""
+        """The trials that are shown, by number."""
         if self._limit is None:
             return super().get_all_trials(study_id, deepcopy, states)
         if self._shown is None:

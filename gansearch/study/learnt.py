@@ -52,7 +52,7 @@ class Learnt:
     words: str = ""
 
     def plain(self) -> dict[str, Any]:
-        """As the journal holds it."""
+        """What was learnt, as the journal holds it."""
         return asdict(self)
 
     @classmethod

@@ -114,7 +114,7 @@ class Roster:
         return replace(merged, entries=self.entries + tuple((label, seed) for _, label, seed in new))
 
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """The roster as JSON holds it."""
         return {
             "candidates": [asdict(candidate) for candidate in self.candidates],
             "entries": [list(entry) for entry in self.entries],

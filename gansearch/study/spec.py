@@ -206,7 +206,7 @@ def _begun(spec: StudySpec, given: Mapping[int, Given], complete: Complete) -> B
 
 
 def _as_point(start: StartPoint) -> Start:
-    """As `study.yaml` holds it: what it was read from may be gone when the study is resumed."""
+    """A start as `study.yaml` holds it: its source may be gone when the study is resumed."""
     if start.name == DEFAULT:
         return Start(config=DEFAULT)
     return Start(name=start.name, point=start.point)

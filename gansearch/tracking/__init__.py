@@ -1,4 +1,4 @@
-"""MLflow, and nothing else knows it: a mirror of the trials' records that may be late, never wrong.
+"""MLflow, and nothing else knows it: it shows the trials' records, perhaps late, never wrong.
 
     tracker = Tracker(uri, "cifar-losses", metric="fd_classifier", goal="min", ...)
     tracker.submit(record)          # as often as a record changes; returns at once

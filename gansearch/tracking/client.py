@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gansearch.masking import without_password
-from gansearch.tracking.translate import TRIAL, cut
+from gansearch.tracking.store import make_whole
+from gansearch.tracking.translate import TRIAL, Point, cut
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-RUNS_A_PAGE = 1000
+log = logging.getLogger("gansearch.tracking")
+
+RUNS_A_PAGE, METRICS_A_CALL, OTHERS_A_CALL = 1000, 1000, 100
+"""What MLflow takes, or gives, at once."""
+
 STUDY, IDENTITY, STUDY_FILE = "gansearch.study", "gansearch.identity", "gansearch.study_file"
 PART, STUDY_RUN, PARENT = "gansearch.part", "gansearch.study_run", "mlflow.parentRunId"
+
+_T = TypeVar("_T")
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -28,16 +35,22 @@ _ENVIRONMENT = {
 }
 
 
-def open_client(uri: str) -> MlflowClient:
-    """A client for a tracking URI, with mlflow imported quietly; what the user has set stays."""
+def prepare(uri: str) -> None:
+    """Have mlflow be quiet, where the user has not said otherwise, and a URI's SQLite file be there."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    from mlflow.tracking import MlflowClient  # noqa: PLC0415
-
     # Migrations tell of each step, and a locked database prints its stack: neither is for the user,
     # who is told in one line that MLflow does not answer.
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    make_whole(uri)
+
+
+def open_client(uri: str) -> MlflowClient:
+    """A client for a tracking URI."""
+    prepare(uri)
+    from mlflow.tracking import MlflowClient  # noqa: PLC0415
+
     return MlflowClient(uri, registry_uri=uri)
 
 
@@ -45,6 +58,19 @@ def one_line(error: Exception) -> str:
     """What went wrong, in one line without a password."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return without_password(cut(lines[0], 300))
+
+
+def experiment_of(client: MlflowClient, study: str, artifacts: str | None) -> str:
+    """The id of a study's experiment, which is made where there is none, and restored if deleted."""
+    found = client.get_experiment_by_name(study)
+    if found is None:
+        # The kind makes MLflow open the table of runs, not its pages for language models.
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        return str(client.create_experiment(study, artifacts, tags))
+    if found.lifecycle_stage == "deleted":
+        log.warning("MLflow's experiment %r was deleted; it is restored.", study)
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
 
 
 def find_parent(client: MlflowClient, experiment: str, identity: str) -> Any | None:
@@ -89,3 +115,28 @@ def search(client: MlflowClient, experiment: str, where: str) -> Iterator[Any]:
         yield from page
         if not (token := page.token):
             return
+
+
+def batches(
+    points: Sequence[Point], params: Mapping[str, str], tags: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """What to send a run, each a call of `log_batch`: nearly always one, in which tags come last."""
+    from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
+
+    sizes = {"metrics": METRICS_A_CALL, "params": OTHERS_A_CALL, "tags": OTHERS_A_CALL}
+    items: dict[str, list[Any]] = {
+        "metrics": [Metric(p.name, p.value, p.time_ms, p.step) for p in points],
+        "params": [Param(name, value) for name, value in params.items()],
+        "tags": [RunTag(name, value) for name, value in tags.items()],
+    }
+    last = {}
+    for kind, size in sizes.items():
+        *more, last[kind] = _chunks(items[kind], size)
+        yield from ({kind: some} for some in more)
+    if any(last.values()):
+        yield last
+
+
+def _chunks(items: list[_T], size: int) -> list[list[_T]]:
+    """Lists of at most `size`, at least one."""
+    return [items[start : start + size] for start in range(0, len(items), size)] or [[]]

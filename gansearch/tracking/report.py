@@ -17,6 +17,7 @@ from gansearch.tracking.client import (
     one_line,
     open_client,
 )
+from gansearch.tracking.store import sqlite_file
 from gansearch.tracking.translate import CONFIGURATION, NOTE, cut, key, short_label
 from gansearch.tracking.views import SUMMARY
 
@@ -58,7 +59,8 @@ def log_report(
     Raises:
         UserError: the store does not answer, does not take the report, or does not have the study.
     """
-    if _is_missing_file(uri):  # MLflow would make an empty store of it
+    file = sqlite_file(uri)
+    if file is not None and not file.exists():  # an empty one would be made of it
         raise _unknown(study)
     wanted = {short_label(label): summary for label, summary in (summaries or {}).items()}
     try:
@@ -120,11 +122,6 @@ def _link(client: MlflowClient, parent: Any, pages: Sequence[str]) -> None:
     at = f"#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}/artifacts/{FOLDER}"
     links = [f"[{page}]({at}/{page})" for page in sorted(pages)]
     client.set_tag(parent.info.run_id, NOTE, LINKS + ", ".join(links), synchronous=True)
-
-
-def _is_missing_file(uri: str) -> bool:
-    kind, _, path = uri.partition(":///")
-    return kind == "sqlite" and not Path(path).exists()
 
 
 def _unknown(study: str) -> UserError:

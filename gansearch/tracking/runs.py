@@ -17,11 +17,10 @@ process may be killed anywhere in between.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gansearch.files import Place
 from gansearch.study.config import digest
@@ -35,6 +34,8 @@ from gansearch.tracking.client import (
     STUDY,
     STUDY_FILE,
     STUDY_RUN,
+    batches,
+    experiment_of,
     find_configurations,
     find_parent,
     open_client,
@@ -72,14 +73,8 @@ from gansearch.tracking.views import (
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-log = logging.getLogger("gansearch.tracking")
-
 Samples: TypeAlias = "Callable[[int, int], Place | None]"
 """(trial number, step) -> the PNG of its sample grid, or None."""
-
-METRICS_A_CALL, OTHERS_A_CALL = 1000, 100
-
-_T = TypeVar("_T")
 
 
 class StudyRuns:
@@ -131,7 +126,7 @@ class StudyRuns:
     def connect(self) -> None:
         """Find or create the experiment and the parent run, and read what the other runs have."""
         client = open_client(self.uri)
-        self._experiment = self._find_experiment(client)
+        self._experiment = experiment_of(client, self.study, self.artifacts)
         self._note_answer()
         self._parent = self._find_parent(client)
         self._known = known_trials(client, self._heard(search(client, self._experiment, self._trials)))
@@ -249,17 +244,6 @@ class StudyRuns:
     def _note_answer(self) -> None:
         self.answered = time.monotonic()
 
-    def _find_experiment(self, client: MlflowClient) -> str:
-        found = client.get_experiment_by_name(self.study)
-        if found is None:
-            # The kind makes MLflow open the table of runs, not its pages for language models.
-            tags = {"mlflow.experimentKind": "custom_model_development"}
-            return str(client.create_experiment(self.study, self.artifacts, tags))
-        if found.lifecycle_stage == "deleted":
-            log.warning("MLflow's experiment %r was deleted; it is restored.", self.study)
-            client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
-
     def _find_parent(self, client: MlflowClient) -> str:
         tags = {STUDY: self.study, IDENTITY: self.identity, "mlflow.source.name": "gansearch"}
         run = find_parent(client, self._experiment, self.identity)
@@ -361,22 +345,10 @@ class StudyRuns:
         wanted_tags: Mapping[str, str],
     ) -> None:
         """Send points, and those params and tags that a run does not have."""
-        from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
-
-        metrics = [Metric(p.name, p.value, p.time_ms, p.step) for p in points]
-        params = [Param(k, v) for k, v in wanted_params.items() if k not in known.params]
-        tags = [RunTag(k, v) for k, v in wanted_tags.items() if known.tags.get(k) != v]
-        *more_metrics, metrics = _chunks(metrics, METRICS_A_CALL)
-        *more_params, params = _chunks(params, OTHERS_A_CALL)
-        *more_tags, tags = _chunks(tags, OTHERS_A_CALL)
-        for some in more_metrics:
-            self._mlflow.log_batch(known.id, metrics=some, synchronous=True)
-        for some in more_params:
-            self._mlflow.log_batch(known.id, params=some, synchronous=True)
-        for some in more_tags:
-            self._mlflow.log_batch(known.id, tags=some, synchronous=True)
-        if metrics or params or tags:  # nearly always the only call; its tags are written last
-            self._mlflow.log_batch(known.id, metrics, params, tags, synchronous=True)
+        params = {k: v for k, v in wanted_params.items() if k not in known.params}
+        tags = {k: v for k, v in wanted_tags.items() if known.tags.get(k) != v}
+        for batch in batches(points, params, tags):
+            self._mlflow.log_batch(known.id, **batch, synchronous=True)
         known.params |= set(wanted_params)
         known.tags |= wanted_tags
 
@@ -398,8 +370,3 @@ class StudyRuns:
         self._mlflow.update_run(known.id, name=name)
         self._mlflow.set_terminated(known.id, STATUS[outcome], known.end_ms)
         known.name, known.status = name, STATUS[outcome]
-
-
-def _chunks(items: list[_T], size: int) -> list[list[_T]]:
-    """Lists of at most `size`, at least one."""
-    return [items[start : start + size] for start in range(0, len(items), size)] or [[]]

@@ -20,7 +20,8 @@ import psutil
 from gansearch.errors import StorageError, UserError
 from gansearch.files import Place, on_disk
 from gansearch.masking import without_password
-from gansearch.tracking.client import one_line, open_client
+from gansearch.tracking.client import one_line, open_client, prepare
+from gansearch.tracking.store import ARTIFACTS
 from gansearch.tracking.translate import Phase
 from gansearch.tracking.views import VIEW, view_key
 
@@ -36,7 +37,7 @@ def default_store(runs_dir: Place) -> tuple[str, str]:
     """
     instead = "say --tracking http://SERVER:5000, or MLFLOW_TRACKING_URI, or --tracking off"
     root = on_disk(runs_dir, "MLflow's database", instead).resolve()
-    return f"sqlite:///{root / 'mlflow.db'}", (root / "mlartifacts").as_uri()
+    return f"sqlite:///{root / 'mlflow.db'}", (root / ARTIFACTS).as_uri()
 
 
 def store_of(runs_dir: Place, uri: str | None = None) -> tuple[str, str | None]:
@@ -109,6 +110,10 @@ def ui(
         UserError: the port is in use, or the server ended or did not answer in time.
     """
     port = _free_port(host, port)
+    try:
+        prepare(uri)
+    except Exception as error:  # whatever keeps MLflow from making its file
+        raise UserError(f"MLflow's store cannot be made: {one_line(error)}") from error
     names = _names(host)
     command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--host", host, "--port", str(port), "--workers", "1"]

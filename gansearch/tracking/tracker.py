@@ -19,11 +19,16 @@ from gansearch.study.config import flatten
 from gansearch.study.records import Goal, TrialRecord
 from gansearch.tracking.client import one_line
 from gansearch.tracking.runs import Samples, StudyRuns
+from gansearch.tracking.store import sqlite_file
 from gansearch.tracking.translate import Phase, Status
 
 log = logging.getLogger("gansearch.tracking")
 
 LONGEST_PAUSE = 30.0
+
+PATIENCE, FILE_PATIENCE = 60.0, 600.0
+"""Seconds without an answer after which MLflow is left at the end of a study. A server may hang; a file
+has nobody who could, but on a busy machine it takes minutes to import mlflow and to make the file."""
 
 CLOSING_TRIES = 3
 """Visits in a row, at the end of a study, that fail before one more trial has been sent: then MLflow is
@@ -146,7 +151,7 @@ class Tracker:
         *,
         tags: Mapping[str, str] | None = None,
         metrics: Mapping[str, float] | None = None,
-        patience: float = 60.0,
+        patience: float | None = None,
         waiting: Callable[[int], None] = lambda unsent: None,  # noqa: ARG005
     ) -> int:
         """Send what is due, end the parent run, stop the thread; no run is left RUNNING.
@@ -157,7 +162,8 @@ class Tracker:
         Args:
             status: of the parent run: FINISHED, or KILLED for a study that may go on.
             tags, metrics: a summary for the parent run.
-            patience: seconds without an answer after which MLflow is left, whatever it does.
+            patience: seconds without an answer after which MLflow is left, whatever it does; None:
+                `PATIENCE`, and of a file `FILE_PATIENCE`.
             waiting: told every `TELL_EVERY` seconds how many trials are still to be sent.
 
         Returns:
@@ -167,6 +173,8 @@ class Tracker:
         with self._changed:
             self._closing = _Closing(status, tags or {}, metrics or {})
             self._changed.notify()
+        if patience is None:
+            patience = FILE_PATIENCE if sqlite_file(self._runs.uri) else PATIENCE
         begun = told = time.monotonic()
         try:
             while self._thread.is_alive():
@@ -311,7 +319,7 @@ def sync(
     *,
     tags: Mapping[str, str] | None = None,
     metrics: Mapping[str, float] | None = None,
-    patience: float = 600.0,
+    patience: float = FILE_PATIENCE,
     waiting: Callable[[int], None] = lambda unsent: None,  # noqa: ARG005
 ) -> int:
     """Mirror a study that is not running, to the end; returns how many trials could not be sent.

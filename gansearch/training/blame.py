@@ -44,7 +44,7 @@ SECTIONS: dict[tuple[str, ...], type[Part]] = {
     ("optimizer", "generator"): Optimizer,
     ("optimizer", "discriminator"): Optimizer,
 }
-"""Those that have keys of their own beside a part's options."""
+"""Sections that have keys of their own beside a part's options."""
 
 
 def part_at(path: tuple[str, ...], tree: dict[str, Any]) -> Any:

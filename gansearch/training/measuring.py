@@ -35,11 +35,11 @@ MEASURED = {
 
 
 JUDGED = ("diversity", "reach")
-"""Those of them that are metrics: every training is measured by them, for the health rules."""
+"""The metrics among `MEASURED`: every training is measured by them, for the health rules."""
 
 
 GAME = ("d_accuracy", "d_error_real", "d_error_fake", "d_doubt")
-"""Those of them that only two networks in a game have."""
+"""The measurements that only two networks in a game have."""
 
 
 VARIATIONAL = {key: over for key, over in MEASURED.items() if key not in GAME} | {

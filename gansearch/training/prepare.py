@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from gansearch.data import DataSet
-from gansearch.data.load import load as load_images
+from gansearch.data.load import load
 from gansearch.errors import DataError
 from gansearch.metrics import METRICS
 from gansearch.metrics.contract import Weights
@@ -118,7 +118,7 @@ def _held_out(config: TrialConfig, data: DataSet, places: LocalPaths, real: Data
     part, test = config.data, real
     if real.split != "test":
         size, root = part.image_size, places.data
-        test = load_images(part.name, part.options, root=root, split="test", image_size=size)
+        test = load(part.name, part.options, root=root, split="test", image_size=size)
     if test.digest == data.digest:
         raise DataError(f"evaluation.held_out: {data.name} has no test split of its own: drop it")
     if count > len(test.samples):
@@ -152,7 +152,7 @@ def load_real(config: TrialConfig, data: DataSet, places: LocalPaths) -> DataSet
     real = data
     if evaluation.split != data.split:
         with blaming(config):
-            real = load_images(
+            real = load(
                 part.name,
                 part.options,
                 root=places.data,

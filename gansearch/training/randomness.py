@@ -73,7 +73,7 @@ class OwnRandomness:
             restore_random_states(outside, self._device)
 
     def state(self) -> dict[str, Any]:
-        """As tensors and plain values."""
+        """The states as tensors and plain values."""
         return self._states
 
     def load(self, states: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from gansearch import files
 from gansearch.data import DATASETS, DataSet
-from gansearch.data.load import load as load_images
+from gansearch.data.load import load
 from gansearch.errors import DataError, InvalidInput, nearest
 from gansearch.files import Place
 from gansearch.masking import without_password
@@ -78,7 +78,7 @@ def load_study(
         path: the YAML file.
         data_root: the folder of all data sets.
         overrides: values in place of the file's, by dotted key: {"search.trials": 8}.
-        launched: it is that of a study which has begun, and goes on whatever it shows.
+        launched: the study has already been launched, so secrets in its file no longer stop it.
         find: reads the configurations with which the search is to begin.
         learn: reads what can be learnt from an earlier study; None: nothing is.
 
@@ -136,9 +136,7 @@ def _find_data(document: Document, root: Path) -> tuple[DataSet | None, Mistakes
     if mistakes or DATASETS.check(part.name, part.options):
         return None, []
     try:
-        return load_images(
-            part.name, part.options, root=root, split="train", image_size=part.image_size
-        ), []
+        return load(part.name, part.options, root=root, split="train", image_size=part.image_size), []
     except DataError as error:
         return None, [(("data",), without_password(str(error)))]
     except Exception as error:  # a loader of the user's own may raise anything

@@ -71,7 +71,7 @@ class Load:
     due: list[int] = field(default_factory=list)
 
     def suspects(self) -> list[int]:
-        """Whom its death may be the doing of: only those that were being trained."""
+        """The trials that may have caused the worker's death: those that were being trained."""
         return [number for number in self.due if number in self.numbers] or self.numbers[:1]
 
 
@@ -198,7 +198,7 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
         load.due = load.suspects()
 
     def _next(self, load: Load) -> TrialRecord:
-        """Whom a free place beside a worker's trials goes to."""
+        """The trial that takes a free place beside a worker's trials."""
         wakes = [] if self._ledger.unstarted else self._pruning.wakes(1)
         if not wakes:
             carried = [self._ledger.records[number].configuration for number in load.numbers]

@@ -46,9 +46,9 @@ from gansearch.training.validation import load_study
 from gansearch.tuning.connection import connected, dashboard
 from gansearch.tuning.creation import created, versions_in_use
 from gansearch.tuning.extension import NO_MORE, More, catch_up, extend
-from gansearch.tuning.mirroring import mirror
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.stage import Stage, run_trials
+from gansearch.tuning.tracker import send_missing
 from gansearch.tuning.where import Where
 
 
@@ -107,7 +107,7 @@ def resume(study: StoredStudy, where: Where, console: Console, more: More = NO_M
         extend(study.directory, journal, more)
         if is_finished(study, journal):
             if where.tracking != "off":
-                _mirror(study, journal, where)
+                _send_missing(study, journal, where, console)
             return True
         with _staged(study, journal, where, console) as stage:
             return _go_on(stage, journal)
@@ -145,10 +145,10 @@ def confirm(study: StoredStudy, request: Request, where: Where, console: Console
             return _confirm(stage, journal, _candidates(stage, journal, request), request.wanted.seeds)
 
 
-def sync(study: StoredStudy, where: Where) -> int:
+def sync(study: StoredStudy, where: Where, console: Console) -> int:
     """Send to MLflow what it lacks of a study; returns how many trials could not be sent."""
     with _held(study, where):
-        return _mirror(study, study.journal(writer=True), where)
+        return _send_missing(study, study.journal(writer=True), where, console)
 
 
 def is_finished(study: StoredStudy, search: Journal) -> bool:
@@ -161,7 +161,7 @@ def is_finished(study: StoredStudy, search: Journal) -> bool:
 
 
 FILE_SERVED = "file_served"
-"""The fact that all whom the study file wants trained again are in the roster."""
+"""The fact that every configuration the study file wants trained again is in the roster."""
 
 
 @contextmanager
@@ -187,7 +187,7 @@ def _interrupted_in_words(study: StoredStudy) -> Iterator[None]:
 
 
 def _check_storable(study: StoredStudy, where: Where) -> None:
-    """Raise `StudyError` for all that cannot be where the study is and is not said to be elsewhere."""
+    """Raise `StudyError` if the journal or MLflow's store would lie where it cannot."""
     checks: list[Callable[[], object]] = [study.check_holdable]
     if where.tracking != "off":
         checks.append(partial(store_of, study.runs_dir, where.tracking))
@@ -275,7 +275,7 @@ def _go_on(stage: Stage, journal: Journal) -> bool:
 
 
 def _candidates(stage: Stage, journal: Journal, request: Request) -> list[Candidate]:
-    """Whom a request names; raises `StudyError` where that is nobody."""
+    """The candidates that a request names; raises `StudyError` if there are none."""
     records, around = journal.trials(), request.around
     if around is None:
         check_comparable(request.given, stage.spec.example(), "the study")
@@ -323,14 +323,15 @@ def _confirm(
     return run_trials(stage, study.directory.stability, journal, Repeats, pruned=False, keep=1)
 
 
-def _mirror(study: StoredStudy, search: Journal, where: Where) -> int:
-    """Make MLflow's picture of a study that is not running complete."""
-    directory = study.directory
-    unsent = mirror(directory, search, study.runs_dir, where.tracking)
-    stability = study.stability(search, writer=True)
-    if stability is not None:
-        unsent += mirror(directory.stability, stability, study.runs_dir, where.tracking)
-    return unsent
+def _send_missing(study: StoredStudy, search: Journal, where: Where, console: Console) -> int:
+    """Send what MLflow lacks of a search and its stability study; neither is running."""
+    parts = [(study.directory, search)]
+    if stability := study.stability(search, writer=True):
+        parts.append((study.directory.stability, stability))
+    return sum(
+        send_missing(folder, journal, study.runs_dir, where.tracking, console, study.name)
+        for folder, journal in parts
+    )
 
 
 def _check_unchanged(study: StoredStudy, journal: Journal) -> None:

@@ -23,7 +23,7 @@ from gansearch.study.records import Outcome, Report, TrialRecord, cost, table_ro
 from gansearch.tuning.upkeep import Upkeep
 
 
-class Mirror(Protocol):
+class Tracker(Protocol):
     """What the ledger needs of a tracker."""
 
     def submit(self, record: TrialRecord) -> None:
@@ -70,7 +70,7 @@ class Ledger:
         source: where new trials come from; makes itself ready in the settled journal.
         directory: where its checkpoints are.
         journal: where everything is written.
-        mirror: a tracker, or None.
+        tracker: shows the trials elsewhere; None: nothing does.
         keep: for how many of the best trials, of each configuration where several are trained again,
             the weights are kept.
 
@@ -86,11 +86,11 @@ class Ledger:
         source: Callable[[Journal], Source],
         directory: StudyDirectory,
         journal: Journal,
-        mirror: Mirror | None = None,
+        tracker: Tracker | None = None,
         *,
         keep: int = 5,
     ) -> None:
-        self.directory, self.journal, self.mirror, self.keep = directory, journal, mirror, keep
+        self.directory, self.journal, self.tracker, self.keep = directory, journal, tracker, keep
         self.metric, self.goal = journal.metric, journal.goal
         journal.settle()
         self.source = source(journal)
@@ -285,8 +285,8 @@ class Ledger:
     def tick(self) -> None:
         """Now and then: make reports durable, note new run ids, write the table."""
         self.journal.tick()
-        if self.mirror is not None:
-            run_ids = self.mirror.run_ids()
+        if self.tracker is not None:
+            run_ids = self.tracker.run_ids()
             if run_ids:
                 self.journal.note_runs(run_ids)
             for number, run_id in run_ids.items():
@@ -318,8 +318,8 @@ class Ledger:
         return row
 
     def _show(self, record: TrialRecord) -> None:
-        if self.mirror is not None:
-            self.mirror.submit(record)
+        if self.tracker is not None:
+            self.tracker.submit(record)
 
     def _keep_if_best(self, record: TrialRecord) -> None:
         """Keep the best checkpoint of the best trials, and nothing of the others."""

@@ -23,10 +23,10 @@ from gansearch.study.spec import StudySpec
 from gansearch.training.apart import apart
 from gansearch.training.completion import complete
 from gansearch.tuning.ledger import Ledger, Source
-from gansearch.tuning.mirroring import close_tracker, open_tracker
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.progress import Progress
 from gansearch.tuning.together import together
+from gansearch.tuning.tracker import close_tracker, open_tracker
 from gansearch.tuning.where import TRAINER, Where
 
 UNPRUNED = Pruner(name="none")
@@ -149,7 +149,7 @@ def run_trials(
 
 
 def _configurations(spec: StudySpec, journal: Journal) -> list[TrialConfig]:
-    """Those that are trained again; or, of a search, some that have all of its options between them."""
+    """A stability study's configurations; or enough of a search's to hold each of its options."""
     if journal.roster.entries:
         return [TrialConfig.model_validate(each.config) for each in journal.roster.candidates]
     return [spec.trial(0, way) for way in spec.space.each_option()]

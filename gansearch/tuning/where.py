@@ -14,7 +14,6 @@ from typing import (
     Annotated,
     Any,
     NamedTuple,
-    TypeAlias,
     TypedDict,
     get_args,
     get_type_hints,
@@ -22,15 +21,11 @@ from typing import (
 
 from gansearch import files
 from gansearch.errors import UserError
-from gansearch.files import Place
+from gansearch.files import PathLike, Place, PlaceLike
 from gansearch.modules import existing
 
 if TYPE_CHECKING:
     from gansearch.training.prepare import LocalPaths
-
-PathLike: TypeAlias = str | Path
-PlaceLike: TypeAlias = "str | Place"
-"""A path, or a URI such as s3://bucket/runs."""
 
 RUNS = "runs"
 """The folder of studies, where none is said."""

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gansearch.analysis import configurations as confirmation
 from gansearch.analysis.configurations import (
     SCORES,
+    THRESHOLDS_SHOWN,
     configurations,
     pairs,
     profiles,
@@ -281,7 +281,7 @@ def test_profiles_count_failures_as_never():
 def test_profiles_of_many_values_are_short_and_keep_the_ends():
     runs = [("a", list(np.linspace(1, 2, 400)))]
     table = profiles(study(runs))
-    assert len(table) == confirmation.THRESHOLDS_SHOWN
+    assert len(table) == THRESHOLDS_SHOWN
     assert table["threshold"].iloc[[0, -1]].tolist() == [1.0, 2.0]
 
 

@@ -11,7 +11,7 @@ import pytest
 from known import RATES, D, G, logistic, random_search, rates, study, trial
 from scipy.stats import beta
 
-from gansearch.analysis import maps as landscape
+from gansearch.analysis import maps
 from gansearch.analysis.maps import map_points, safe_rates, stability_map
 from gansearch.analysis.trials import Coordinate, Sample
 from gansearch.study.axes import Choice, Float
@@ -291,7 +291,7 @@ def test_the_safe_rates_interval_holds_the_truth():
         for _ in range(60):
             unit = rng.random((n, 2))
             works = (rng.random(n) < logistic(unit[:, 0], unit[:, 1], 20.0, 1.25)).astype(float)
-            found = landscape._safe_rate(axis, Sample(unit[:, :1], works, np.ones(n)), 0.9)
+            found = maps._safe_rate(axis, Sample(unit[:, :1], works, np.ones(n)), 0.9)
             low = -1 if found["low"] is None else found["low"]
             high = -1 if found["high"] is None else found["high"]
             held.append(low <= edge + 0.005 and edge - 0.005 <= high)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from synthetic import evidence
 
-from gansearch.analysis import configurations as confirmation
+from gansearch.analysis import configurations
 from gansearch.analysis.wording import DASH
 from gansearch.errors import StudyError
 from gansearch.reporting.comparison import (
@@ -51,7 +51,7 @@ def test_one_row_a_study_with_the_confirmed_best(first, second):
     table = compare([first, second])
     assert list(table["study"]) == ["first", "second"]
     for row, study in zip(table.itertuples(), (first, second), strict=True):
-        ranked = confirmation.configurations(study)
+        ranked = configurations.configurations(study)
         assert row.configuration == ranked.index[0]
         assert row.iqm == ranked["iqm"].iloc[0]
         assert (row.seeds, row.successes) == (ranked["seeds"].iloc[0], ranked["successes"].iloc[0])
@@ -163,7 +163,7 @@ def test_profiles_are_shares_of_the_best_configurations_seeds(goal):
     table = profiles(studies)
     assert set(table["study"]) == {"a", "b"}
     for study in studies:
-        label = confirmation.configurations(study).index[0]
+        label = configurations.configurations(study).index[0]
         mine = [run for run in study.stability if run.configuration == label]
         values = [
             run.best("fd_classifier", goal).value if run.outcome is Outcome.COMPLETED else math.nan

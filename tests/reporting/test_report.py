@@ -16,12 +16,10 @@ from PIL import Image
 from synthetic import evidence
 
 from gansearch import files
-from gansearch.analysis import configurations as confirmation
+from gansearch.analysis import configurations
 from gansearch.analysis.rows import plain
 from gansearch.errors import UserError
-from gansearch.reporting import figures, search_figures
-from gansearch.reporting import style as drawing
-from gansearch.reporting import writing as report_module
+from gansearch.reporting import figures, search_figures, style, writing
 from gansearch.reporting.answer import answer, told_apart, values_of
 from gansearch.reporting.contents import sections
 from gansearch.reporting.findings import Findings
@@ -84,7 +82,7 @@ def written(study, tmp_path_factory):
     """The report's folder."""
     folder = tmp_path_factory.mktemp("written")
     Image.new("RGB", (1200, 1200), "red").save(folder / "grid.png")
-    best = confirmation.configurations(study).index[0]
+    best = configurations.configurations(study).index[0]
     write_report(study, folder / "report", samples={best: folder / "grid.png"})
     return folder / "report"
 
@@ -133,7 +131,7 @@ def test_every_table_lies_beside_it_in_full_precision(study, written):
     assert {"configurations", "seeds", "pairs", "stability_map", "budget_curves", "trials"} <= names
     read = pd.read_csv(written / "configurations.csv", index_col="configuration")
     main = Findings(study).main
-    expected = plain(confirmation.configurations(main))
+    expected = plain(configurations.configurations(main))
     pd.testing.assert_series_equal(read["iqm"], expected["iqm"], check_index_type=False, rtol=1e-15)
     assert len(pd.read_csv(written / "seeds.csv")) == len(study.stability)
 
@@ -150,9 +148,9 @@ def test_every_drawing_is_there_for_papers(written, html):
 
 
 def test_samples_are_embedded_smaller_with_their_seed(study, html):
-    label = confirmation.configurations(Findings(study).main).index[0]
+    label = configurations.configurations(Findings(study).main).index[0]
     assert len(re.findall(r'<img src="data:image/jpeg;base64,', html)) == 1
-    seeds = plain(confirmation.seeds(study))
+    seeds = plain(configurations.seeds(study))
     best = seeds[seeds["configuration"] == label].sort_values("best").iloc[0]
     assert f"{label}, seed {best['seed']:.0f}, fd_classifier" in " ".join(Page(html).text)
 
@@ -163,7 +161,7 @@ def test_the_same_figure_gives_the_same_bytes(study):
             found = Findings(study)
             palette = Palette.of(found.families)
             figure = figures.success_rates(found.ranked, palette)
-        return drawing.as_svg(figure), drawing.as_pdf(figure)
+        return style.as_svg(figure), style.as_pdf(figure)
 
     assert draw() == draw()
 
@@ -180,7 +178,7 @@ def test_an_older_report_is_replaced_and_nothing_else(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(report_module, "page", fail)
+    monkeypatch.setattr(writing, "page", fail)
     with pytest.raises(OSError, match="disk full"):
         write_report(empty, out)
     assert "Another?" in (out / "report.html").read_text()
@@ -220,7 +218,7 @@ def test_in_an_object_store_a_report_replaces_an_older_one_and_nothing_else(buck
     assert {"report.html", "trials.csv"} <= names
     assert not names & {"older.csv", "figures/older.svg"}
 
-    monkeypatch.setattr(report_module, "page", lambda *_: 1 / 0)
+    monkeypatch.setattr(writing, "page", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_report(empty, out)
     assert b"Another?" in files.read(out / "report.html")
@@ -564,7 +562,7 @@ def test_training_curves_of_configurations_share_one_scale(study):
 
 
 def test_real_images_stand_before_samples(study, tmp_path):
-    best = confirmation.configurations(study).index[0]
+    best = configurations.configurations(study).index[0]
     for name, colour in (("real", "green"), ("made", "red")):
         Image.new("RGB", (64, 64), colour).save(tmp_path / f"{name}.png")
     made = drawn_samples(Findings(study), {best: tmp_path / "made.png", REAL: tmp_path / "real.png"})

@@ -59,7 +59,7 @@ class PerChannel(nn.Module):
         return outputs if self.bias is None else outputs + self._spread(self.bias, inputs)
 
     def _of_maps(self, inputs: Tensor, own: nn.GroupNorm) -> Tensor:
-        """As the groups of one network with K times as many channels."""
+        """Normalise the K networks' groups as those of one network with K times as many channels."""
         count = len(inputs)
         scale, shift = (None if each is None else each.flatten() for each in (self.weight, self.bias))
         groups = own.num_groups * count

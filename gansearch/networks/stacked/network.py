@@ -53,7 +53,7 @@ class StackedNetwork(nn.Module):
         return in_turn(self._spectral, count)
 
     def differentiable_twice(self, *inputs: Tensor) -> Tensor:
-        """As `forward`, for a gradient that is differentiated once more, or under autocast."""
+        """Do what `forward` does, for a gradient that is differentiated again, or under autocast."""
         for layer in self._own:
             layer.own_backward = False
         try:

@@ -118,7 +118,7 @@ class FusedPack:
         self._reasons.add(text)
 
     def due(self) -> list[int]:
-        """Those of the shape whose turn it is."""
+        """The trainings of the shape whose turn it is."""
         if not self._turns:
             return []
         turn = self._turns[0]

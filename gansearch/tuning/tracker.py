@@ -1,4 +1,4 @@
-"""A study's mirror in MLflow: opened, closed, and brought up to date afterwards."""
+"""A study's tracker: opened, closed, and given what MLflow lacks of a study that is not running."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
 from gansearch.journal.table import write_table
 from gansearch.study.records import table_row
-from gansearch.tracking import Status, Tracker, store_of
-from gansearch.tracking import sync as send_all
+from gansearch.tracking import Tracker, store_of, sync
 
 IMAGES_SHOWN = 8
 """Sample grids that MLflow is sent of a trial."""
@@ -25,7 +24,7 @@ SEND_EVERY = 5.0
 def open_tracker(
     directory: StudyDirectory, journal: Journal, runs_dir: Place, tracking: str | None
 ) -> Tracker | None:
-    """The mirror of a search or a stability study, or None where tracking is off.
+    """The tracker of a search or a stability study, or None where tracking is off.
 
     Args:
         directory: where its trials' samples are.
@@ -66,45 +65,64 @@ def _is_shown(step: int, steps: int, report_every: int) -> bool:
     return step == steps or step * IMAGES_SHOWN // steps > (step - report_every) * IMAGES_SHOWN // steps
 
 
-def close_tracker(
-    tracker: Tracker,
-    console: Console,
-    name: str,
-    *,
-    finished: bool,
-) -> int:
-    """Send what MLflow does not have yet, and say so if it cannot be; returns how many trials."""
+def close_tracker(tracker: Tracker, console: Console, name: str, *, finished: bool) -> int:
+    """Send what MLflow does not have yet, and say so if it cannot be; returns how many trials.
 
-    sync = f"`gansearch sync {quote(name)}`"
+    Args:
+        tracker: of a study that this driver leaves.
+        console: where it is said.
+        name: the study's.
+        finished: whether the study has all that it was to have.
+    """
 
     def waiting(unsent: int) -> None:
-        words = f"MLflow is being sent {unsent} more trials; Ctrl-C leaves them to {sync}"
+        words = f"MLflow is being sent {unsent} more trials; Ctrl-C leaves them to {_command(name)}"
         console.print(words, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     unsent = tracker.finish("FINISHED" if finished else "KILLED", waiting=waiting)
-    if unsent:
-        why = next(iter(tracker.unsent().values()), "its parent run could not be ended")
-        console.print(
-            f"MLflow does not have {unsent} trials yet ({why}): {sync} sends them",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+    _tell(tracker, unsent, console, name)
     return unsent
 
 
-def mirror(directory: StudyDirectory, journal: Journal, runs_dir: Place, tracking: str | None) -> int:
-    """Make MLflow's picture of what is not running complete; returns how many trials it refused.
+def send_missing(
+    directory: StudyDirectory,
+    journal: Journal,
+    runs_dir: Place,
+    tracking: str | None,
+    console: Console,
+    name: str,
+) -> int:
+    """Send what MLflow lacks of a study that is not running; returns how many trials it did not take.
 
-    Raises `StudyError` where tracking is off.
+    The journal and the table learn of the runs.
+
+    Args:
+        directory, journal, runs_dir, tracking: as for `open_tracker`.
+        console, name: as for `close_tracker`.
+
+    Raises:
+        StudyError: tracking is off.
     """
     tracker = open_tracker(directory, journal, runs_dir, tracking)
     if tracker is None:
         raise StudyError("there is nothing to send to: tracking is off")
-    status: Status = "FINISHED" if journal.finished else "KILLED"
-    unsent = send_all(tracker, journal.trials(), status)
+    unsent = sync(tracker, journal.trials(), "FINISHED" if journal.finished else "KILLED")
     journal.note_runs(tracker.run_ids())
     journal.flush()
     rows = [table_row(record, journal.metric, journal.goal) for record in journal.trials()]
     write_table(directory.table, rows)
+    _tell(tracker, unsent, console, name)
     return unsent
+
+
+def _tell(tracker: Tracker, unsent: int, console: Console, name: str) -> None:
+    """Say what MLflow does not have, why, and how it is sent."""
+    if unsent:
+        why = next(iter(tracker.unsent().values()), "its parent run could not be ended")
+        trials = "1 trial" if unsent == 1 else f"{unsent} trials"
+        words = f"MLflow does not have {trials} yet ({why}): {_command(name)} sends what is missing"
+        console.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def _command(name: str) -> str:
+    return f"`gansearch sync {quote(name)}`"

@@ -1,0 +1,50 @@
+"""What a user is told of MLflow when a study ends, or is sent again."""
+
+import io
+
+from rich.console import Console
+
+from gansearch.files import place
+from gansearch.study.records import Outcome
+from gansearch.tuning.tracker import close_tracker, open_tracker, send_missing
+
+NOBODY = "http://127.0.0.1:9"
+"""A server that is not there: the discard service's port, which nothing listens on."""
+
+
+def told(act):
+    """What is said on a console that an action is given."""
+    console = Console(file=io.StringIO(), width=40)
+    result = act(console)
+    return result, console.file.getvalue()
+
+
+def trained(make_ledger, spec, report):
+    ledger = make_ledger(spec())
+    number = ledger.next().number
+    ledger.report(number, report(90, 1.0, Outcome.COMPLETED))
+    ledger.end(number)
+    ledger.close()
+    return ledger
+
+
+def test_what_mlflow_does_not_take_is_said_with_why_and_how_it_is_sent(make_ledger, spec, report):
+    ledger = trained(make_ledger, spec, report)
+    directory, journal = ledger.directory, ledger.journal
+    runs = directory.path.parent
+
+    def close(console):
+        tracker = open_tracker(directory, journal, runs, NOBODY)
+        tracker.submit(ledger.records[0])
+        return close_tracker(tracker, console, "my study", finished=False)
+
+    for act in (close, lambda c: send_missing(directory, journal, runs, NOBODY, c, "my study")):
+        unsent, words = told(act)
+        assert unsent == 1
+        assert words.startswith("MLflow does not have 1 trial yet (")
+        assert "Connection refused" in words or "Max retries exceeded" in words
+        assert words.endswith("`gansearch sync 'my study'` sends what is missing\n")
+
+    there = f"sqlite:///{place(runs) / 'there.db'}"
+    assert told(lambda c: send_missing(directory, journal, runs, there, c, "my study")) == (0, "")
+    assert journal.trials()[0].mlflow_run_id
