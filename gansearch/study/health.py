@@ -27,12 +27,14 @@ class Collapsed(Section):
     Modes that are lost come back often. So what is below stops a training early only where it has
     lasted over a third of the budget; else the last reports decide. A training whose samples have
     never differed at all is stopped after the warm-up. Modes are lost, too, where `reach`, as the
-    median of three reports, is less than 0.65 of the most that it has been.
+    median of three reports, is less than 0.65 of the most that it has been. Whose `reach` has never
+    been 0.25 has nothing to lose: neither a small variance nor a worse objective is then a collapse.
 
     Attributes:
         deaf: variance of the generated pixels, as a share of the real ones', below which a training
             ends as one of a single sample; it stops none early.
-        min_diversity: the same share; below it modes are lost, where it has been above it.
+        min_diversity: the same share; below it modes are lost, where it has been above it since
+            the warm-up.
         worsening: an objective to be minimised has grown to this multiple of the trial's best
             (to be maximised: shrunk by it, from 0.02 or more), and by more than twice its usual ups
             and downs; a Frechet distance by more than 3 % of the real samples' variance, too. It

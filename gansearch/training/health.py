@@ -128,7 +128,9 @@ LOST = 0.65
 the middle between half, which none calls healthy, and four fifths, which none calls a loss."""
 
 REACHED = 0.25
-"""Who has never reached this share of the real samples' regions has nothing to lose yet."""
+"""Who has never reached this share of the real samples' regions has nothing to lose yet, be its variance
+what it may: an untrained generator's noise may spread far, and a trained one shrinks to a speck before
+it finds the modes."""
 
 FALLEN = 0.75
 """Where the objective has become worse, modes are lost if reach is less than this share of its most."""
@@ -152,9 +154,10 @@ class Collapse:
 
     What is lost comes back often, and a training's best report is kept whatever follows. So it ends
     a training early only where it has lasted over a third of the budget; else the last reports
-    decide. That the objective is worse than it was is no collapse by itself: where `reach` is known
-    it must have fallen too. Only a generator whose samples have never differed is stopped at once: it
-    does not hear its noise.
+    decide. Nothing is lost by who never had it: `reach`, where it is known, must once have been
+    something. Neither a smaller variance nor a worse objective is a collapse by itself: a speck spreads
+    as it learns, and the objective must have fallen together with `reach`. Only a generator whose
+    samples have never differed is stopped at once: it does not hear its noise.
     """
 
     def __init__(
@@ -174,7 +177,8 @@ class Collapse:
         self.deaf = Patience(*of)
         self.same = Patience(*of, lasting=math.inf, end=budget)
         self.losses = [Patience(*of, lasting=LASTING * budget, end=budget) for _ in range(3)]
-        self.most = 0.0  # diversity
+        self.ever = 0.0  # the most diversity
+        self.most = 0.0  # the same, after the warm-up
         self.reach: list[float] = []  # the last few
         self.most_reach = 0.0
         self.best: float | None = None
@@ -185,7 +189,9 @@ class Collapse:
     def observe(self, report: Report) -> Verdict:
         """Stops where modes are lost for good, after the warm-up."""
         diversity = report.metrics["diversity"]
-        self.most = max(self.most, diversity)
+        self.ever = max(self.ever, diversity)
+        if report.step >= self.deaf.warmup_steps:  # an untrained generator's noise may lie anywhere
+            self.most = max(self.most, diversity)
         reach = self._reached(report, diversity)
         value = report.metrics.get(self.metric, math.nan)
         self._follow(value)
@@ -194,6 +200,8 @@ class Collapse:
             self._reaches_less(reach),
             self._worsened(value, reach),
         ]
+        if math.isfinite(reach) and self.most_reach < REACHED:
+            symptoms = [""] * len(symptoms)
         verdicts = [
             self.deaf.judge(report, self._never_differed()),
             self.same.judge(report, self._hardly_differs(diversity)),
@@ -226,7 +234,7 @@ class Collapse:
             self.noise = median(self.rises) if self.rises else 0.0
 
     def _never_differed(self) -> str:
-        return f"no two {self.noun}s have ever differed" if self.most <= EQUAL else ""
+        return f"no two {self.noun}s have ever differed" if self.ever <= EQUAL else ""
 
     def _hardly_differs(self, diversity: float) -> str:
         if diversity >= self.options.deaf:
@@ -241,7 +249,7 @@ class Collapse:
         return f"the samples have {diversity:.2g} of the real {self.noun}s' variance, {was}"
 
     def _reaches_less(self, reach: float) -> str:
-        if self.most_reach < REACHED or not reach < LOST * self.most_reach:
+        if not reach < LOST * self.most_reach:
             return ""
         was = f"down from {self.most_reach:.2g}"
         return f"the samples reach {reach:.2g} of where the real {self.noun}s lie, {was}"

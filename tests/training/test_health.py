@@ -92,6 +92,18 @@ TABLE = {
     "modes that come and go": ({"reach": [0.9, 0.3, 0.9] * 3 + [0.3]}, None),
     "never had more than a few modes": ({"reach": late(0.02, 5, 0.2)}, None),
     "noise that lay anywhere, before it learnt": ({"reach": [1.0] * 1 + [0.1] * 9}, None),
+    "a speck that never reached more than a few modes": (
+        {"diversity": [0.3, 0.1] + [0.003] * 8, "reach": [0.3, 0.2] + [0.1] * 8},
+        None,
+    ),
+    "a speck that had reached a half": (
+        {"diversity": [0.3] * 3 + [0.003] * 7, "reach": [0.5] * 3 + [0.1] * 7},
+        (8, "collapsed", "0.003 of the real images' variance, down from 0.3, 5 reports in a row"),
+    ),
+    "a worse objective of who never reached more than a few modes": (
+        {"fd_classifier": late(200.0, 4, 20.0), "reach": late(0.05, 4, 0.2)},
+        None,
+    ),
     "a speck is near to all that is around it": (
         {"diversity": late(0.5, 5, 0.01), "reach": late(0.4, 5, 1.0)},
         None,
@@ -185,6 +197,12 @@ def test_curves(columns, expected):
 def test_a_rule_can_be_switched_off(rule, columns):
     assert judge(config(), curve(**columns))[1] == Outcome(rule)
     assert judge(config(health={rule: False}), curve(**columns)) is None
+
+
+def test_an_untrained_generator_s_variance_is_nothing_to_lose():
+    noise = {"diversity": [0.8, 0.8] + [0.01] * 8, "reach": math.nan}
+    assert judge(config(), curve(**noise))[1] is Outcome.COLLAPSED
+    assert judge(config(health={"collapsed": {"warmup": 0.25}}), curve(**noise)) is None
 
 
 def test_thresholds_patience_and_warm_up_are_the_study_s():
