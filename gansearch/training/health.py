@@ -33,6 +33,11 @@ class Verdict:
 CONTINUE = Verdict()
 
 
+def first(*verdicts: Verdict) -> Verdict:
+    """The first of them to stop."""
+    return next((verdict for verdict in verdicts if verdict.outcome), CONTINUE)
+
+
 class Rule(Protocol):
     """One way in which training fails."""
 
@@ -64,17 +69,23 @@ class Patience:
         self.outcome, self.reports, self.warmup_steps = outcome, reports, warmup_steps
         self.lasting, self.end = lasting, end
         self.bad, self.since = 0, 0
+        self.symptom = ""
 
     def judge(self, report: Report, symptom: str) -> Verdict:
         """The verdict on a report and the symptom that it shows, if any."""
+        self.symptom = symptom
         self.bad = self.bad + 1 if symptom and report.step >= self.warmup_steps else 0
         if self.bad == 1:
             self.since = report.step
         brief = report.step - self.since < self.lasting and report.step < self.end
-        if self.bad < self.reports or brief:
+        return CONTINUE if brief else self.at_end(report)
+
+    def at_end(self, report: Report) -> Verdict:
+        """The verdict where the training ends with the report that was judged last."""
+        if self.bad < self.reports:
             return CONTINUE
         times = f", {self.bad} reports in a row" if self.bad > 1 else ""
-        return Verdict(self.outcome, f"{symptom}{times}, at step {report.step}")
+        return Verdict(self.outcome, f"{self.symptom}{times}, at step {report.step}")
 
 
 class Divergence:
@@ -128,7 +139,7 @@ LOST = 0.65
 the middle between half, which none calls healthy, and four fifths, which none calls a loss."""
 
 REACHED = 0.25
-"""Who has never reached this share of the real samples' regions has nothing to lose yet, be its variance
+"""Who has never reached this share of the real samples' regions has nothing to lose, be its variance
 what it may: an untrained generator's noise may spread far, and a trained one shrinks to a speck before
 it finds the modes."""
 
@@ -202,12 +213,15 @@ class Collapse:
         ]
         if math.isfinite(reach) and self.most_reach < REACHED:
             symptoms = [""] * len(symptoms)
-        verdicts = [
+        return first(
             self.deaf.judge(report, self._never_differed()),
             self.same.judge(report, self._hardly_differs(diversity)),
             *(loss.judge(report, why) for loss, why in zip(self.losses, symptoms, strict=True)),
-        ]
-        return next((verdict for verdict in verdicts if verdict.outcome), CONTINUE)
+        )
+
+    def at_end(self, report: Report) -> Verdict:
+        """The verdict where another rule ends the training with the report that was seen last."""
+        return first(*(each.at_end(report) for each in (self.same, *self.losses)))
 
     def _reached(self, report: Report, diversity: float) -> float:
         """The median of the last reports' reach, NaN where one is not known; keeps the most."""
@@ -367,21 +381,25 @@ class Health:
         health, steps = config.health, config.budget.steps
         goal = config.objective.towards
         self.rules: list[Rule] = []
+        self.collapse: Collapse | None = None
         variational = is_variational(config.loss.name)
         if health.diverged:
             self.rules.append(Divergence(health.diverged, CODERS if variational else NETWORKS))
         if health.collapsed:
             metric = config.objective.metric
-            self.rules.append(Collapse(health.collapsed, metric, goal, steps, noun, scale))
+            self.collapse = Collapse(health.collapsed, metric, goal, steps, noun, scale)
+            self.rules.append(self.collapse)
         if health.stalled and not variational:  # of its two networks none can win
             self.rules.append(Stall(health.stalled, config.objective.metric, goal, steps, noun))
 
     def observe(self, report: Report) -> Verdict:
         """The first verdict to stop, in the order diverged, collapsed, stalled; every rule sees
-        every report.
+        every report. A training that has lost its modes when it stalls has collapsed, as at its end.
         """
-        verdicts = [rule.observe(report) for rule in self.rules]
-        return next((v for v in verdicts if v.outcome), CONTINUE)
+        verdict = first(*[rule.observe(report) for rule in self.rules])
+        if verdict.outcome is Outcome.STALLED and self.collapse:
+            return first(self.collapse.at_end(report), verdict)
+        return verdict
 
     def replay(self, reports: Iterable[Report]) -> None:
         """Show the rules a curve from before, as when a trial is restored."""

@@ -280,12 +280,12 @@ def test_lecam_is_its_equation_with_averages_written_out():
     assert not any(average.requires_grad for average in twin.state_dict().values())
 
 
-def pictures(count, size=6, seed=0):
+def pictures(count, height=6, width=6, seed=0):
     draws = torch.Generator().manual_seed(seed)
-    return torch.randn(count, 2, size, size, dtype=torch.float64, generator=draws)
+    return torch.randn(count, 2, height, width, dtype=torch.float64, generator=draws)
 
 
-def looked_at(**options):
+def looked_at(height=6, width=6, **options):
     """Images and what the penalty makes of them."""
     seen = []
 
@@ -293,14 +293,15 @@ def looked_at(**options):
         seen.append(x.detach())
         return x.flatten(-3).sum(-1)
 
-    real = pictures(400)
+    real = pictures(400, height, width)
     torch.manual_seed(0)
     Consistency(**options)(critic, real, real)
     return real, seen[1]
 
 
-def test_consistency_moves_by_whole_pixels_and_mirrors():
-    real, changed = looked_at(shift=2)
+@pytest.mark.parametrize(("height", "width"), [(6, 6), (5, 7)])
+def test_consistency_moves_by_whole_pixels_and_mirrors(height, width):
+    real, changed = looked_at(height, width, shift=2)
     padded = np.pad(real.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
     counts = {}
     for image, (before, after) in enumerate(zip(padded, changed.numpy(), strict=True)):
@@ -309,12 +310,28 @@ def test_consistency_moves_by_whole_pixels_and_mirrors():
             for down in range(5)
             for right in range(5)
             for mirror in (1, -1)
-            if np.array_equal(before[:, down : down + 6, right : right + 6][..., ::mirror], after)
+            if np.array_equal(
+                before[:, down : down + height, right : right + width][..., ::mirror], after
+            )
         ]
         assert found, image
         counts[found[0]] = counts.get(found[0], 0) + 1
     assert len(counts) == 50, "all of them, sooner or later"
     assert max(counts.values()) < 25
+
+
+def test_consistency_of_an_image_smaller_than_its_shift():
+    """It is moved as far as an edge may be mirrored: one pixel less than its side."""
+    real, changed = looked_at(3, 4, shift=64, mirror=False)
+    padded = np.pad(real.numpy(), ((0, 0), (0, 0), (2, 2), (3, 3)), mode="reflect")
+    places = {
+        (down, right)
+        for before, after in zip(padded, changed.numpy(), strict=True)
+        for down in range(5)
+        for right in range(7)
+        if np.array_equal(before[:, down : down + 3, right : right + 4], after)
+    }
+    assert len(places) == 35
 
 
 def test_consistency_leaves_what_it_may_not_change():

@@ -40,7 +40,19 @@ def test_a_bernoulli_is_one_of_pixels():
     theirs = -Bernoulli((decoded + 1) / 2).log_prob((samples + 1) / 2).flatten(1).sum(1).mean()
     torch.testing.assert_close(found, theirs)
     far = VAE(likelihood="bernoulli")(-torch.ones(2, 3), torch.ones(2, 3), zero[:2], zero[:2])
-    assert far.reconstruction.isfinite(), "a tanh reaches its ends"
+    assert far.reconstruction.item() == pytest.approx(41.4, abs=0.1), "a tanh reaches its ends"
+
+
+def test_both_sides_are_means_over_the_batch():
+    samples, decoded = torch.randn(2, 6, 5).double()
+    mean, log_variance = torch.randn(2, 6, 3).double()
+    vae = VAE(std=0.5)
+    sides = samples, decoded, mean, log_variance
+    each = [vae(*(side[i : i + 1] for side in sides)) for i in range(6)]
+    whole = vae(*sides)
+    for side in ("reconstruction", "kl"):
+        alone = torch.stack([getattr(one, side) for one in each])
+        torch.testing.assert_close(getattr(whole, side), alone.mean())
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "laplace"])

@@ -70,6 +70,8 @@ def test_a_class_with_one_sample_and_no_classes_at_all(
     values = evaluator.evaluate(images[few], labels[few])
     assert math.isnan(values["fd_within_classes"])
     assert values["class_accuracy"] > 0.95
+    two = torch.cat([few, torch.nonzero(labels == 2).flatten()[1:2]])
+    assert evaluator.evaluate(images[two], labels[two])["fd_within_classes"] > 0
     with pytest.raises(ValueError, match="generated samples have no classes"):
         evaluator.evaluate(images)
 

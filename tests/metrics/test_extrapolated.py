@@ -8,7 +8,12 @@ import scipy.linalg
 import torch
 
 from gansearch.metrics.contract import Activations
-from gansearch.metrics.extrapolated import FrechetInfinity, FrechetInfinityError, extrapolate
+from gansearch.metrics.extrapolated import (
+    FrechetInfinity,
+    FrechetInfinityError,
+    extrapolate,
+    sampling_error,
+)
 from gansearch.metrics.frechet import Gaussian, fit, frechet_distance
 
 WIDTH = 16
@@ -54,6 +59,22 @@ def test_it_has_hardly_a_bias_and_knows_its_error(count: int) -> None:
     assert np.median(found[:, 1]) == pytest.approx(spread, rel=0.35)
     within = np.mean(np.abs(found[:, 0] - KNOWN.distance) < 2 * found[:, 1])
     assert within > 0.88
+
+
+def test_the_line_s_own_error_is_numpy_s() -> None:
+    """Of so few samples that what the line leaves over is most of the error."""
+    features = KNOWN.draw(68, 3)
+    dealt = features[torch.from_numpy(np.random.RandomState(2020).permutation(68))]
+    sizes = [68 // parts for parts in (1, 2, 3, 4)]
+    means = [
+        np.mean([frechet_distance(part, KNOWN.real) for part in dealt.split(size)[:parts]])
+        for parts, size in enumerate(sizes, start=1)
+    ]
+    line, covariance = np.polyfit(1 / np.array(sizes), means, 1, cov=True)
+    found = extrapolate(features, KNOWN.real)
+    assert found.distance == pytest.approx(line[1], rel=1e-9)
+    of_line = found.error**2 - sampling_error(features, KNOWN.real) ** 2
+    assert of_line == pytest.approx(covariance[1, 1], rel=1e-6)
 
 
 def test_two_counts_agree_within_their_errors() -> None:

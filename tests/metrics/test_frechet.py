@@ -58,6 +58,13 @@ def test_float32_features_are_computed_in_float64() -> None:
     assert frechet_distance(fake, fit(real)) == pytest.approx(by_sqrtm(fake, real), rel=1e-6)
 
 
+def test_where_both_sides_lie_changes_nothing() -> None:
+    """Of a spread of 1 about a million: float32 knows such a mean to 0.06."""
+    fake, real = correlated(300, 8, 1), correlated(300, 8, 2)
+    there = frechet_distance(fake + 1e6, fit(real + 1e6))
+    assert there == pytest.approx(frechet_distance(fake, fit(real)), rel=1e-6)
+
+
 def test_closed_form_for_diagonal_gaussians() -> None:
     means = torch.tensor([[0.0, 1, 2], [3, 1, -1]], dtype=torch.float64)
     deviations = torch.tensor([[1.0, 2, 3], [4, 2, 0.5]], dtype=torch.float64)

@@ -93,10 +93,11 @@ def test_the_real_side_is_computed_once_and_for_these_samples_only() -> None:
     metric = KernelClassifierDistance(subsets=3, subset_size=50)
     real, other = (metric.of_real(Activations(features(80, 6, s), None)) for s in (0, 1))
     fakes = [Activations(features(count, 6, 2, 0.1), None) for count in (90, 70)]
-    for known in (real, other, real):
-        for fake in fakes:
-            fresh = KernelClassifierDistance(subsets=3, subset_size=50)
-            assert metric(fake, known) == fresh(fake, known)
+    known_by_fake = [(known, fake) for fake in fakes for known in (real, other, real)]
+    fake_by_known = [(known, fake) for known in (real, other, real) for fake in fakes]
+    for known, fake in known_by_fake + fake_by_known:
+        fresh = KernelClassifierDistance(subsets=3, subset_size=50)
+        assert metric(fake, known) == fresh(fake, known)
 
 
 def test_subsets_larger_than_a_side_and_nan() -> None:

@@ -135,6 +135,8 @@ def test_doubled_real_samples_are_told_and_never_a_quiet_number(metric: type) ->
     with pytest.raises(ValueError, match=r"12 of 40 real samples occur more than 5 times"):
         measure(metric, fake, repeated, 5)
     assert math.isfinite(measure(metric, fake, torch.cat([real, real]), 5))
+    _, more = clouds(595, 4, 1)  # one of them six times is 6 of 600, a hundredth
+    assert math.isfinite(measure(metric, fake, torch.cat([more, *[more[:1]] * 5]), 5))
 
 
 @pytest.mark.parametrize("metric", [Precision, Recall, Density, Coverage])

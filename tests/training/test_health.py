@@ -166,6 +166,14 @@ TABLE = {
         {"d_error_real": 0.5, "d_error_fake": 0.5},
         None,
     ),
+    "the discriminator is sure, and modes are lost": (
+        {"d_doubt": late(0.001, 4, 0.8), "reach": late(0.4, 3, 0.9)},
+        (6, "collapsed", "reach 0.4 of where the real images lie, down from 0.9, 2 reports in a row"),
+    ),
+    "the discriminator is sure, and a last report has lost its modes": (
+        {"d_doubt": late(0.001, 4, 0.8), "reach": late(0.4, 4, 0.9)},
+        (6, "stalled", "sure of every image"),
+    ),
     "the first sentence is the gravest": (
         {"diversity": 0.0, "d_doubt": 0.0, "g_loss": late(math.nan, 1, 1.0)},
         (2, "diverged", "nan"),
