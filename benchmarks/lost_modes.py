@@ -7,8 +7,9 @@ Small trainings of mixed health, without health rules, on the ring of 8 Gaussian
 pairs of stacked digits (100 modes), twenty reports each. At each report 2,500 samples say which modes
 are kept: those with at least a tenth of the samples that are their due. A sample is of the nearest
 Gaussian, if it is nearer to it than half the way to that one's own neighbour, or of the classifier's
-class. How good a sample is is another question. Of a training's kept modes, as medians of three
-neighbouring reports, the truth is
+class. How good a sample is is another question. Of a training's kept modes after a tenth of its budget,
+before which they may be those of an untrained generator's noise, as medians of three neighbouring
+reports, the truth is
 
 - `lost`: at the end no more than half of the most that it kept,
 - `few`: never more than a quarter of all,
@@ -20,8 +21,8 @@ of points, `fd_classifier` of digits) and what every report holds. What is chang
 chosen on `tune`; `judge`, other configurations and seeds, is recorded afterwards, and says once how
 well it does.
 
-`--nearest` asks the truth as it was defined before: a sample is of the nearest Gaussian however far it
-is, so that a speck in the middle of the ring keeps half its modes.
+`--nearest` asks the truth as it was defined before: of all reports, and a sample is of the nearest
+Gaussian however far it is, so that a speck in the middle of the ring keeps half its modes.
 """
 
 from __future__ import annotations
@@ -295,6 +296,9 @@ def truth(curve: Tree, count: str = "kept") -> str:
     counts = curve["columns"][count]
     if counts[-1] < 0:
         return "non-finite"
+    if count == "kept":
+        steps = curve["columns"]["step"]
+        counts = [n for step, n in zip(steps, counts, strict=True) if step >= curve["steps"] / 10]
     smooth = [median(counts[i : i + 3]) for i in range(len(counts) - 2)]
     most, last, every = max(smooth), smooth[-1], MODES[curve["kind"]]
     if most <= every / 4:
