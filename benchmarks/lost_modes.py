@@ -257,7 +257,7 @@ def together(group: list[Training]) -> None:
 
 
 def teller(data: Any, cache: Path) -> Tell:
-    """What tells the mode of each sample for each of `COUNTS`: -1 is none; None where one is not finite."""
+    """What tells the modes of samples for each of `COUNTS`: -1 is none; None if one is not finite."""
     import torch  # noqa: PLC0415
 
     from gansearch.metrics.reference import Evaluator, prepare  # noqa: PLC0415

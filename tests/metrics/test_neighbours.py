@@ -149,6 +149,7 @@ def test_features_that_are_not_finite_give_nan(metric: type) -> None:
 @pytest.mark.parametrize("metric", [Precision, Recall, Density, Coverage])
 def test_too_few_real_samples_are_refused(metric: type) -> None:
     fake, real = clouds(5, 4, 0)
+    assert metric(neighbours=5).least_samples == 6
     with pytest.raises(ValueError, match="5 neighbours need more than 5 samples, not 5"):
         measure(metric, fake, real, 5)
 

@@ -41,6 +41,7 @@ def test_a_broken_probability_gives_nan() -> None:
 def test_fewer_samples_than_splits_are_refused() -> None:
     with pytest.raises(ValueError, match="10 splits needs as many samples, not 9"):
         inception_score(torch.eye(9))
+    assert inception_score(torch.eye(10)) == pytest.approx(1, rel=1e-12), "each is a split of its own"
 
 
 def test_without_probabilities_it_says_why() -> None:
