@@ -192,7 +192,7 @@ class Training:
             raise ValueError(f"{kind}, {name}: {mistakes}")
         self.reference = reference or prepare(self.config, data, places)
         self.trainer = Trainer(self.config, data, self.reference)
-        self.columns: dict[str, list[float]] = {"step": []} | {key: [] for key in COUNTS}
+        self.columns: dict[str, list[float]] = {key: [] for key in ("step", *COUNTS)}
 
     def note(self, report: Any) -> None:
         """Write down a report, and which modes are kept."""
@@ -273,7 +273,7 @@ def teller(data: Any, cache: Path) -> Tell:
         seen = extract(samples)
         if not torch.isfinite(seen.features).all():
             return dict.fromkeys(COUNTS)
-        if not points:
+        if seen.probabilities is not None and not points:
             return dict.fromkeys(COUNTS, seen.probabilities.argmax(1))
         distance, nearest = seen.features.min(1)
         near = distance < way[nearest] / 2
