@@ -25,6 +25,9 @@ _QUIET_TUNE = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Or else a local Ray starts a process for each CPU, of which Tune's trials use none: each has an
+    # environment of its own (findings/ray_tune_passes_by_ready_workers.sh).
+    "RAY_prestart_worker_first_driver": "0",
 }
 
 
