@@ -29,6 +29,13 @@ from gansearch.study.sections import Positive
 
 Factor = Annotated[int, Field(ge=2)]
 
+SPARE_WITH_NEW, SPARE_WITHOUT = 1, 2
+"""Square roots of a rung's number that may go on beyond its share: while a new trial can be begun
+instead, and when none is left. Where each is ranked by a value that stays, of n drawn at random the
+best share by now differs from the true one by about the first (Li et al. 2020), and by
+more than the second with probability 2 exp(-2 * 2^2), 0.0007 (Dvoretzky, Kiefer and Wolfowitz 1956).
+"""
+
 
 class Rung:
     """What trials were worth when they came to a step.
@@ -38,6 +45,7 @@ class Rung:
         worth: by number, their best objectives so far; higher is better.
         rewards: the same in rising order.
         foreseen: whether they are ranked by where they will end, and not by their worth.
+        gone: the numbers of those that have reported from beyond it.
     """
 
     def __init__(self, step: int) -> None:
@@ -45,6 +53,7 @@ class Rung:
         self.worth: dict[int, float] = {}
         self.rewards: list[float] = []
         self.foreseen = False
+        self.gone: set[int] = set()
         self._scores: dict[int, float] = {}
         self._order: list[tuple[float, int]] = []  # (-reward, number), the best first
 
@@ -71,8 +80,14 @@ class Rung:
             self._scores[number] = -costs[number]
             insort(self._order, (costs[number], number))
 
+    def pass_by(self, number: int, step: int) -> None:
+        """Note that a trial has come to a step, if it was here and that is beyond."""
+        if step > self.step and number in self.worth:
+            self.gone.add(number)
+
     def leave(self, number: int) -> None:
         """Count a trial no more, if it was counted."""
+        self.gone.discard(number)
         reward = self.worth.pop(number, None)
         if reward is not None:
             del self.rewards[bisect_left(self.rewards, reward)]
@@ -112,6 +127,11 @@ class Asha:
     before a new trial is begun. One that a health rule or an error ended gives its place in the rungs
     to others.
 
+    Each forecast that is learnt anew moves others into the best 1/`reduction_factor`, when those that
+    were there before have gone on already. So no paused trial goes on from a rung that more than its
+    share have passed already, by what ranks that come from a sample are uncertain: the square root of
+    how many have come there, or twice that when no new trial is left.
+
     When no new trial is left, free places go to the paused ones nearest to their share, as long as the
     study has used fewer steps than successive halving would of that many trials: all of them to the
     first rung, 1/`reduction_factor` of them to the second, one at least to the end. So what was saved
@@ -149,6 +169,8 @@ class Asha:
     def judge(self, trial: TrialRecord, report: Report) -> Verdict:
         """Stops or pauses a trial that is not among the best of its rung."""
         news = self.second_chances and self._forecast.learn(trial, report)
+        for rung in self.rungs.values():
+            rung.pass_by(trial.number, report.step)
         verdict = self._judge(trial, report, news=news)
         if report.outcome is not None or verdict.decision is Decision.STOP:
             completed = report.outcome is Outcome.COMPLETED
@@ -178,8 +200,7 @@ class Asha:
         if reached is None:
             return GO_ON
         if self.second_chances:
-            most = len(reached) // self.reduction_factor
-            on = trial.origin == DEFAULT or reached.rank(trial.number) <= most
+            on = trial.origin == DEFAULT or reached.rank(trial.number) <= self._share(reached)
             return GO_ON if on else Verdict(Decision.PAUSE, self._why(reached, trial))
         if cutoff is None or reward >= cutoff:
             return GO_ON
@@ -204,15 +225,15 @@ class Asha:
             rung.rank_by(self._forecast.ends(rung.worth))
 
     def choose(self, paused: Sequence[TrialRecord], fresh: bool) -> Wake | None:
-        """The best one that has moved into its rung's best; without a new trial, others too."""
+        """The best one that has moved into its rung's best; without a new trial, more of them."""
         return self.choose_of({trial.number: trial for trial in paused}, fresh)
 
     def choose_of(self, trials: Mapping[int, TrialRecord], fresh: bool) -> Wake | None:
         """The same of paused trials by number."""
         waiting = self._by_rung(trials.keys())
         for rung, numbers in waiting:
-            number = rung.best_of(numbers, among=len(rung) // self.reduction_factor)
-            if number is not None:
+            number = rung.best_of(numbers, among=self._share(rung))
+            if number is not None and len(rung.gone) < self._most(rung, fresh):
                 return Wake(number, self._why(rung, trials[number]))
         if fresh or not waiting or not self._account.has_left(trials.keys()):
             return None
@@ -221,8 +242,18 @@ class Asha:
         _, rung, number = min(shares, key=lambda at: at[0])
         return Wake(number, f"{place(rung, trials[number])}, with no new trial left and steps to spare")
 
+    def _share(self, rung: Rung) -> int:
+        """How many are the best 1/`reduction_factor` of those that have come to a rung."""
+        return len(rung) // self.reduction_factor
+
+    def _most(self, rung: Rung, fresh: bool) -> int:
+        """How many are to have gone on from a rung before no paused one does."""
+        spare = SPARE_WITH_NEW if fresh else SPARE_WITHOUT
+        return self._share(rung) + math.isqrt(spare**2 * len(rung))
+
     def _why(self, rung: Rung, trial: TrialRecord) -> str:
-        share = f"{place(rung, trial)}, of which the best 1/{self.reduction_factor} go on"
+        enough = f" ({len(rung.gone)} have)" if len(rung.gone) >= self._share(rung) > 0 else ""
+        share = f"{place(rung, trial)}, of which the best 1/{self.reduction_factor} go on{enough}"
         predicted = self._forecast.of(trial.number) if rung.foreseen else None
         return f"{share}: {predicted.words()}" if predicted else share
 

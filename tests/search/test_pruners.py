@@ -251,6 +251,82 @@ def test_those_of_the_highest_rung_go_on_first():
     assert play.pruner.choose(paused(play, *range(3, 9)), True).number == 3
 
 
+def crowded():
+    """Ten of twelve have gone on from the first rung; 12, which waits, has come into the best third."""
+    play = Play(second_chances=True)
+    for number, value in enumerate((20.0, 19.0, *range(11, 1, -1))):
+        told = play.decide(number, 10, value)
+        assert (told.decision is Decision.PAUSE) == (number < 2), "each is better than all before"
+        if number >= 2:
+            play.decide(number, 20, value)
+    told = play.decide(12, 10, 5.5)
+    assert told.reason == "5th of 13 at step 10, of which the best 1/3 go on (10 have)"
+    for number in (13, 14):
+        play.decide(number, 10, 30.0)
+    return play, paused(play, 0, 1, 12, 13, 14)
+
+
+def test_nobody_is_woken_where_enough_have_gone_on_until_no_new_trial_is_left():
+    play, waiting = crowded()
+    assert play.pruner.choose(waiting, True) is None, "a third of 15 and its root are 8"
+    wake = play.pruner.choose(waiting, False)
+    assert (wake.number, wake.reason) == (
+        12,
+        "5th of 15 at step 10, of which the best 1/3 go on (10 have)",
+    )
+
+
+def test_those_who_die_and_those_who_were_given_up_take_no_place_of_who_goes_on():
+    play, waiting = crowded()
+    play.decide(2, 30, NAN, Outcome.DIVERGED)  # the worst of those that went on
+    play.pruner.failed(3)
+    play.decide(15, 10, 30.0)
+    play.decide(16, 10, 30.0)
+    assert play.pruner.choose(waiting, True) is None, "a third of 15 and its root: 8 of 8 have gone on"
+    play.decide(17, 10, 30.0)  # a third of 16 and its root are 9
+    assert play.pruner.choose(waiting, True).number == 12
+    given_up = [trial for trial in waiting if trial.number == 12]  # when the study ended before
+    assert play.pruner.choose(given_up, True).number == 12
+
+
+@settings(deadline=None, max_examples=12)
+@given(some.integers(0, 10**9), some.integers(1, 8), some.sampled_from(["asha", "hyperband"]))
+def test_forecasts_that_change_wake_no_more_than_a_third_and_what_is_uncertain(seed, workers, name):
+    """Nobody is woken beyond the bound, and in the end each has ended or waits."""
+    chance, play, trials = random.Random(seed), Play(name, second_chances=True), {}
+    laws = {n: (chance.uniform(5, 10), chance.uniform(1, 9), chance.uniform(0.3, 3)) for n in range(60)}
+    fresh, live, waiting, ended = list(laws), [], set(), set()
+    while True:
+        while len(live) < workers:
+            wake = play.pruner.choose(paused(play, *waiting), bool(fresh)) if waiting else None
+            if wake is not None and "no new trial left" not in wake.reason:
+                held = bracket_of(play, wake.number).rungs[play.trials[wake.number][-1].step]
+                most = len(held) / 3 + (1 if fresh else 2) * len(held) ** 0.5
+                assert sum(trials[n] > held.step for n in held.worth) < most
+            if wake is None and not fresh:
+                break
+            waiting.discard(number := wake.number if wake else fresh.pop(0))
+            live.append(number)
+        if not live:
+            break
+        number = chance.choice(live)
+        step = trials[number] = trials.get(number, 0) + 10
+        begin, end, pace = laws[number]
+        outcome = Outcome.COMPLETED if step == 90 else None
+        verdict = play.decide(number, step, begin + (end - begin) * (step / 90) ** pace, outcome)
+        if outcome or verdict.decision is Decision.PAUSE:
+            live.remove(number)
+            (ended if outcome else waiting).add(number)
+    assert ended
+    assert ended | waiting == set(laws)
+
+
+def bracket_of(play, number):
+    """The successive halving that judges a trial."""
+    pruner = play.pruner
+    return pruner._bracket(number) if hasattr(pruner, "brackets") else pruner
+
+
 def test_one_that_a_health_rule_ends_gives_its_place_to_another():
     play = Play(second_chances=True)
     for number, value in enumerate((1.0, 2.0, 3.0, 4.0, 5.0)):
