@@ -19,6 +19,8 @@ OptunaSearch with its ASHAScheduler, called as Tune calls them; it has no way to
 configuration than the proposed one was trained, so it takes the stand-in's values for the proposal's.
 The oracle trains the best configuration at once. With --without-default the default configuration is
 taken out of the table, so that to try it first is no luck.
+
+It is one file because a policy, the tables it is played on and what is said of it are read together.
 """
 
 from __future__ import annotations

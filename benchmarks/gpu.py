@@ -19,6 +19,8 @@ What it saw is printed, with the card's name, and written as a table in Markdown
 told and does not stop the others; the exit code is 1 then. `--device cpu --tiny` shows that the command
 runs; its figures mean nothing. On a CPU each compiled step takes half a minute and more to make:
 `--uncompiled` leaves them out.
+
+It is one file because its parts share what a session on a lent machine has: its minutes, its page.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 `tests/training/test_gpu.py` runs each on the CPU in every run of the tests, so that they do not rot,
 and on a GPU under the mark `gpu`; `benchmarks.gpu` runs them on a bare GPU machine. Each takes the name
 of a device, raises `AssertionError` where something does not hold, and says what it saw in a line.
+
+It is one file because all checks share the small trainings at its top, and are one list.
 """
 
 from __future__ import annotations

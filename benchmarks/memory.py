@@ -18,13 +18,13 @@ import contextlib
 import json
 import os
 import resource
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import Any
+
+from benchmarks.fresh import in_fresh_process
 
 NODE_STUDY = """
 data: {name: digits}
@@ -40,8 +40,6 @@ health: {diverged: false, collapsed: false, stalled: false}
 """
 MEGABYTE = 2**20
 FIELDS = ("Rss", "Pss", "Pss_Shmem", "Private_Clean", "Private_Dirty")
-
-NOT_NICE = {"RAY_worker_niceness": "0"}  # see benchmarks.turnover
 
 
 def memory_of(pid: int) -> dict[str, float]:
@@ -125,29 +123,9 @@ def node(megabytes: int) -> dict[str, Any]:
 
 def driver(trials: int) -> dict[str, Any]:
     """The driver of a long study."""
-    from rich.console import Console  # noqa: PLC0415
+    from benchmarks.turnover import trivial_study  # noqa: PLC0415
 
-    from benchmarks.turnover import STUDY  # noqa: PLC0415
-    from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
-    from gansearch.journal.journal import Journal  # noqa: PLC0415
-    from gansearch.journal.stored import StoredStudy  # noqa: PLC0415
-    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
-    from gansearch.training.validation import load_study  # noqa: PLC0415
-    from gansearch.tuning.launch import run  # noqa: PLC0415
-    from gansearch.tuning.where import Where  # noqa: PLC0415
-
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "study.yaml"
-        path.write_text(STUDY)
-        places = LocalPaths.of_environment()
-        spec, data = load_study(path, places.data, {"search.trials": trials})
-        directory = StudyDirectory.new("study", "study", Path(name) / "runs")
-        where = Where(trainer="benchmarks.trivial:TrivialTrainer")
-        begun = time.perf_counter()
-        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            run(spec, data, StoredStudy(directory), where, Console(file=nowhere))
-        seconds = time.perf_counter() - begun
-        records = Journal.open(directory.path, directory.name).trials()
+    records, seconds = trivial_study(trials)
     ended = sorted(record.last.time for record in records if record.last)
     part = min(100, trials // 3)
     return {
@@ -162,13 +140,7 @@ def driver(trials: int) -> dict[str, Any]:
 
 def measure(*what: str) -> dict[str, Any]:
     """Measure in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.memory", "--one", *what]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | NOT_NICE
-    )
-    if done.returncode:
-        sys.exit(f"{what} failed:\n{done.stderr[-3000:]}")
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    result: dict[str, Any] = in_fresh_process("memory", *what)
     return result
 
 

@@ -26,14 +26,14 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.turnover import NOT_NICE, STUDY
+from benchmarks.fresh import in_fresh_process
+from benchmarks.turnover import STUDY
 
 KINDS = ("stock", "stock, defaults", "random", "tpe", "random, no MLflow")
 USUAL = ("stock", "random", "tpe")
@@ -169,14 +169,8 @@ def run_kind(kind: str, trials: int, reports: int) -> dict[str, float]:
 
 def measure(kind: str, trials: int, reports: int) -> dict[str, float]:
     """Measure in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.scale", "--one", kind]
-    command += ["--trials", str(trials), "--reports", str(reports)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | NOT_NICE
-    )
-    if done.returncode:
-        sys.exit(f"{kind} failed:\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
-    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    size = ("--trials", str(trials), "--reports", str(reports))
+    result: dict[str, float] = in_fresh_process("scale", kind, *size)
     return result
 
 

@@ -26,7 +26,6 @@ import functools
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -34,6 +33,8 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+
+from benchmarks.fresh import in_fresh_process
 
 KINDS = ("off", "MLflow", "stock, off", "stock, MLflow")
 CORES = 2
@@ -48,9 +49,6 @@ search: {sampler: random}
 pruner: {name: none}
 health: {diverged: false, collapsed: false, stalled: false}
 """
-
-
-NOT_NICE = {"RAY_worker_niceness": "0"}  # see benchmarks.turnover
 
 
 class Clock:
@@ -196,14 +194,8 @@ def time_one(kind: str, trials: int, steps: int) -> dict[str, float]:
 
 
 def measure(kind: str, args: argparse.Namespace) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.tracking", "--one", kind]
-    command += ["--trials", str(args.trials), "--steps", str(args.steps)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | NOT_NICE
-    )
-    if done.returncode:
-        sys.exit(f"{kind} failed:\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
-    seconds: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    size = ("--trials", str(args.trials), "--steps", str(args.steps))
+    seconds: dict[str, float] = in_fresh_process("tracking", kind, *size)
     print(f"# {kind}: {seconds}", file=sys.stderr, flush=True)
     return seconds
 

@@ -22,18 +22,19 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.fresh import in_fresh_process
+
+if TYPE_CHECKING:
+    from gansearch.study.records import TrialRecord
 
 KINDS = ("function", "gansearch", "gansearch, MLflow")
 WARM_UP = 2
-NOT_NICE = {"RAY_worker_niceness": "0"}
-"""Ray starts its workers at niceness 15, which leaves them next to nothing of a core that anything
-else wants; for a measurement on a shared machine they are as everything else."""
 
 STUDY = """
 data: {name: digits}
@@ -81,6 +82,15 @@ def time_function(trials: int) -> list[float]:
 
 def time_ours(trials: int, tracking: str | None) -> list[float]:
     """When each trial ended, in a study."""
+    records, _ = trivial_study(trials, tracking=tracking, concurrency=2)
+    outcomes = [str(record.outcome) for record in records]
+    if outcomes != ["completed"] * trials:
+        raise RuntimeError(f"not all trials completed: {outcomes}")
+    return sorted(record.last.time for record in records if record.last)
+
+
+def trivial_study(trials: int, **where: Any) -> tuple[list[TrialRecord], float]:
+    """The trials of a study that trains nothing, and its seconds; `where`: fields of `Where`."""
     from rich.console import Console  # noqa: PLC0415
 
     from gansearch.journal.directory import StudyDirectory  # noqa: PLC0415
@@ -97,14 +107,12 @@ def time_ours(trials: int, tracking: str | None) -> list[float]:
         places = LocalPaths.of_environment()
         spec, data = load_study(path, places.data, {"search.trials": trials})
         directory = StudyDirectory.new("study", "study", Path(name) / "runs")
-        where = Where(tracking=tracking, concurrency=2, trainer="benchmarks.trivial:TrivialTrainer")
+        there = Where(**where, trainer="benchmarks.trivial:TrivialTrainer")
+        begun = time.perf_counter()
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            run(spec, data, StoredStudy(directory), where, Console(file=nowhere))
-        records = Journal.open(directory.path, directory.name).trials()
-    outcomes = [str(record.outcome) for record in records]
-    if outcomes != ["completed"] * trials:
-        raise RuntimeError(f"not all trials completed: {outcomes}")
-    return sorted(record.last.time for record in records if record.last)
+            run(spec, data, StoredStudy(directory), there, Console(file=nowhere))
+        seconds = time.perf_counter() - begun
+        return Journal.open(directory.path, directory.name).trials(), seconds
 
 
 def time_one(kind: str, trials: int) -> list[float]:
@@ -116,14 +124,8 @@ def time_one(kind: str, trials: int) -> list[float]:
 def measure(kind: str, trials: int) -> tuple[float, float]:
     """Trials a second in a fresh process: steady, all."""
     begun = time.perf_counter()
-    command = [sys.executable, "-m", "benchmarks.turnover", "--one", kind, "--trials", str(trials)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | NOT_NICE
-    )
+    ended = in_fresh_process("turnover", kind, "--trials", str(trials))
     whole = time.perf_counter() - begun
-    if done.returncode:
-        sys.exit(f"{kind} failed:\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
-    ended = json.loads(done.stdout.strip().splitlines()[-1])
     steady = (trials - WARM_UP) / (ended[-1] - ended[WARM_UP - 1])
     return steady, trials / whole
 
