@@ -46,7 +46,7 @@ def build(folder: Path, trials: int, reports: int) -> tuple[str, Evidence]:
     uri, artifacts = tracking.default_store(folder)
     for part, journal in journals.items():
         tracker = tracking.Tracker(
-            uri, "large", metric=METRIC, goal="min", artifacts=artifacts, part=part, interval=0.01
+            uri, "large", metric=METRIC, goal="min", artifacts=artifacts, phase=part, interval=0.01
         )
         assert tracking.sync(tracker, journal.trials(), "FINISHED") == 0
     evidence = Evidence(
@@ -120,7 +120,7 @@ def look(clock: Clock, url: Callable[..., str], page_file: Path, trials: int) ->
         took["sort"] = changed(page, page.locator(ROW).first.inner_text, heading.click)
     with clock.opened(url(charts=True), f"charts-{trials}") as (page, begun):
         took["charts"] = first(page, ".js-plotly-plot .main-svg", begun)
-    with clock.opened(url(part="stability"), f"seeds-{trials}") as (page, begun):
+    with clock.opened(url(phase="stability"), f"seeds-{trials}") as (page, begun):
         took["seeds"] = first(page, "text=/trial-\\d+/", begun)
     with clock.opened(page_file.as_uri(), f"page-{trials}") as (page, begun):
         took["page: table"] = first(page, "tbody tr", begun)

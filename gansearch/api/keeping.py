@@ -112,7 +112,7 @@ def ui(
     def view(base: str, process: Server | None = None) -> View:
         name, identity = gathered.experiment, gathered.facts["id"]
         link = partial(tracking.comparison_url, base, uri, name, identity=identity)
-        seeds = link(part="stability") if gathered.roster.entries else ""
+        seeds = link(phase="stability") if gathered.roster.entries else ""
         searched = link() if gathered.facts["trials"] else seeds
         return View(base, searched, seeds, process)
 

@@ -5,7 +5,7 @@
       trial 7                   and so are the configurations that are trained again,
         diverged, seed 123456   whose children are their seeds
 
-Search and stability study are two *parts*, each with trial numbers from 0, and each object shows
+Search and stability study are two *phases*, each with trial numbers from 0, and each object shows
 one of them. A trial of the search is a child of the study that has a number; all runs of the
 stability study carry `gansearch.part` and, as MLflow finds children but not grandchildren, the id of
 the study's run.
@@ -78,10 +78,10 @@ Samples: TypeAlias = "Callable[[int, int], Place | None]"
 
 
 class StudyRuns:
-    """The runs of one part of a study. Methods raise what MLflow raises.
+    """The runs of one phase of a study. Methods raise what MLflow raises.
 
     Args:
-        part: whose trials: the search's, or the stability study's, which have a configuration each.
+        phase: whose trials: the search's, or the stability study's, which have a configuration each.
         identity: tells the study from others of the same name in a shared store.
         artifacts: where a new experiment keeps its artifacts; None: the store's own choice.
         study_tags: set on the parent run.
@@ -104,10 +104,10 @@ class StudyRuns:
         samples: Samples,
         metric: str,
         goal: Goal,
-        part: Phase = "search",
+        phase: Phase = "search",
     ) -> None:
         self.uri, self.study, self.identity, self.artifacts = uri, study, identity, artifacts
-        self._part = part
+        self._phase = phase
         self._study_tags = {key: cut(value) for key, value in study_tags.items()}
         self._study_file, self._samples = study_file, samples
         self._metric, self._goal = metric, goal
@@ -130,7 +130,7 @@ class StudyRuns:
         self._note_answer()
         self._parent = self._find_parent(client)
         self._known = known_trials(client, self._heard(search(client, self._experiment, self._trials)))
-        if self._part == "stability":
+        if self._phase == "stability":
             found = find_configurations(client, self._experiment, self._parent)
             self._configurations = known_configurations(client, self._heard(found), self._known)
         self._client = client
@@ -186,7 +186,7 @@ class StudyRuns:
 
     def _wanted(self, record: TrialRecord) -> Run:
         wanted = translate(record)
-        parent = self._parent if self._part == "search" else self._configuration(wanted)
+        parent = self._parent if self._phase == "search" else self._configuration(wanted)
         return replace(wanted, tags={PARENT: parent, **wanted.tags})
 
     def set_parent_tags(self, tags: Mapping[str, str]) -> None:
@@ -207,13 +207,13 @@ class StudyRuns:
         its seeds.
         """
         client, experiment, identity = self._mlflow, self._experiment, self.identity
-        if self._part == "search":
+        if self._phase == "search":
             self.set_parent_tags({"gansearch.axes": ", ".join(axes)})
             view = view_of_search(self._trials, axes, self._metric, self._goal)
         else:
             narrow_older_view(client, experiment, identity, self._parent)
             view = view_of_stability(self._trials, axes, self._metric, self.labels)
-        set_view(client, experiment, identity, self._part, view)
+        set_view(client, experiment, identity, self._phase, view)
 
     def end(self, status: Status, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
         """End the parent run; a trial's run that is still going was interrupted."""
@@ -262,8 +262,8 @@ class StudyRuns:
 
     @property
     def _trials(self) -> str:
-        """The filter by which MLflow finds this part's trials."""
-        if self._part == "search":
+        """The filter by which MLflow finds this phase's trials."""
+        if self._phase == "search":
             return trials_of_search(self._parent)
         return trials_again(self._parent)
 
@@ -309,7 +309,9 @@ class StudyRuns:
     @property
     def _tags_of_all(self) -> dict[str, str]:
         tags = {STUDY: self.study, "mlflow.source.name": "gansearch"}
-        return tags | ({PART: self._part, STUDY_RUN: self._parent} if self._part == "stability" else {})
+        return tags | (
+            {PART: self._phase, STUDY_RUN: self._parent} if self._phase == "stability" else {}
+        )
 
     def _send_config(self, known: Known, wanted: Run, record: TrialRecord) -> None:
         if known.tags.get(CONFIG) != wanted.tags[CONFIG]:

@@ -159,7 +159,7 @@ def comparison_url(
     *,
     identity: str = "",
     charts: bool = False,
-    part: Phase = "search",
+    phase: Phase = "search",
 ) -> str:
     """The address of a study's comparison view: its trials, best first, with the axes as columns.
 
@@ -168,10 +168,10 @@ def comparison_url(
         uri: the store in which the study is looked up.
         identity: the one given to the `Tracker`.
         charts: curves and sample grids side by side, in place of the table.
-        part: of the study; that of the `stability` study is grouped by configuration.
+        phase: of the study; that of the `stability` study is grouped by configuration.
 
     Raises:
-        UserError: the store does not answer, or does not have the study, or not this part.
+        UserError: the store does not answer, or does not have the study, or not this phase.
     """
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
@@ -182,9 +182,9 @@ def comparison_url(
         raise StorageError(f"MLflow at {address} does not answer: {one_line(error)}") from error
     if found is None:
         raise UserError(f"MLflow has no study '{study}' yet; `gansearch sync` sends it")
-    view = view_key(identity or study, part)
+    view = view_key(identity or study, phase)
     if VIEW + view not in found.tags:
-        raise UserError(f"MLflow has no {part} of study '{study}' yet; `gansearch sync` sends it")
+        raise UserError(f"MLflow has no {phase} of study '{study}' yet; `gansearch sync` sends it")
     query = {"viewStateShareKey": view, "workflowType": "machine_learning"}
     if charts:
         query["compareRunsMode"] = "CHART"

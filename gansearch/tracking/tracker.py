@@ -75,7 +75,7 @@ class Tracker:
         samples: (trial number, step) -> the PNG of its sample grid, or None; called in the thread.
         identity: tells this study from others of the same name on a shared server.
         interval: seconds between two visits to MLflow, at least.
-        part: whose trials these are, the search's or the stability study's, which has trial numbers of
+        phase: whose trials these are, the search's or the stability study's, which has trial numbers of
             its own and shows each of its trials as a seed below its configuration. Both have the
             same study run, so only one tracker of a study is to be at work at a time.
     """
@@ -93,7 +93,7 @@ class Tracker:
         samples: Samples = lambda number, step: None,  # noqa: ARG005
         identity: str = "",
         interval: float = 1.0,
-        part: Phase = "search",
+        phase: Phase = "search",
     ) -> None:
         self._runs = StudyRuns(
             uri,
@@ -105,7 +105,7 @@ class Tracker:
             samples=samples,
             metric=metric,
             goal=goal,
-            part=part,
+            phase=phase,
         )
         self._interval = interval
         self._changed = threading.Condition()

@@ -30,16 +30,16 @@ TITLE, DESCRIPTION = "attributes.`Run Name`", "attributes.`Description`"
 """Columns of MLflow's tables."""
 
 
-def view_key(identity: str, part: Phase = "search") -> str:
-    """The name under which a comparison view of a study's part is kept with its experiment."""
-    return f"gansearch-{digest(identity)}" + ("" if part == "search" else f"-{part}")
+def view_key(identity: str, phase: Phase = "search") -> str:
+    """The name under which a comparison view of a study's phase is kept with its experiment."""
+    return f"gansearch-{digest(identity)}" + ("" if phase == "search" else f"-{phase}")
 
 
 def set_view(
-    client: MlflowClient, experiment: str, identity: str, part: Phase, view: Mapping[str, Any]
+    client: MlflowClient, experiment: str, identity: str, phase: Phase, view: Mapping[str, Any]
 ) -> None:
-    """Lay out the comparison view of a study's part, as far as MLflow takes so long a text."""
-    tag = VIEW + view_key(identity, part)
+    """Lay out the comparison view of a study's phase, as far as MLflow takes so long a text."""
+    tag = VIEW + view_key(identity, phase)
     client.set_experiment_tag(experiment, tag, json.dumps(_fitting(view)))
 
 

@@ -45,7 +45,7 @@ def open_tracker(
     return Tracker(
         uri,
         facts.get("experiment", journal.study.study_name),  # also where the folder has been renamed
-        part=facts.get("part", "search"),
+        phase=facts.get("part", "search"),
         metric=journal.metric,
         goal=journal.goal,
         artifacts=artifacts,

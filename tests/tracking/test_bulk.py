@@ -68,14 +68,14 @@ def records_of_stability():
     return [seed(n, f"trial {n % 2}", 1000 + n, outcome) for n, outcome in enumerate(ends)]
 
 
-@pytest.mark.parametrize("part", ["search", "stability"])
+@pytest.mark.parametrize("phase", ["search", "stability"])
 def test_together_they_are_what_they_are_one_by_one(
-    tracker, runs_dir, migrated, sends, monkeypatch, part, tmp_path
+    tracker, runs_dir, migrated, sends, monkeypatch, phase, tmp_path
 ):
-    records = records_of_search() if part == "search" else records_of_stability()
+    records = records_of_search() if phase == "search" else records_of_stability()
     uri, _ = default_store(runs_dir)
     client = open_client(uri)
-    mirror = tracker(part=part)
+    mirror = tracker(phase=phase)
     assert sync(mirror, records, "KILLED") == 0
     assert max(sends["together"]) > 1
     first = picture(uri)
@@ -87,7 +87,7 @@ def test_together_they_are_what_they_are_one_by_one(
     other, artifacts = default_store(tmp_path / "other")
     sends["singly"].clear()
     monkeypatch.setattr(sys.modules[StudyRuns.__module__], "takes_many", lambda *_: False)
-    assert sync(tracker(other, artifacts=artifacts, part=part), records, "KILLED") == 0
+    assert sync(tracker(other, artifacts=artifacts, phase=phase), records, "KILLED") == 0
     assert sorted(set(sends["singly"])) == [record.number for record in records]
     second = picture(other)
     shown = comparable(second)

@@ -21,7 +21,7 @@ def uri(runs_dir, tracker):
     """A store with a search, and an interrupted stability study of two configurations."""
     sync(tracker(), [trial(0)], "FINISHED")
     records = [seed(0, "trial 0", 11), seed(1, LONG, 21, Outcome.RUNNING)]
-    sync(tracker(part="stability"), records, "KILLED")
+    sync(tracker(phase="stability"), records, "KILLED")
     return default_store(runs_dir)[0]
 
 
@@ -101,7 +101,7 @@ def test_a_later_report_takes_the_place_of_an_earlier_one(uri, files, tmp_path):
 def test_the_tracker_leaves_a_report_as_it_is(uri, files, tracker):
     log_report(uri, STUDY, files("first"), {"trial 0": {"rank": 1}})
     records = [seed(0, "trial 0", 11), seed(1, LONG, 21), seed(2, "trial 0", 12)]
-    assert sync(tracker(part="stability"), records, "FINISHED") == 0
+    assert sync(tracker(phase="stability"), records, "FINISHED") == 0
     assert metrics(uri)[0] == {"rank": 1}
     assert picture(uri)[STUDY]["files"] == ["report", "study.yaml"]
 

@@ -37,9 +37,9 @@ def experiment(uri):
     return open_client(uri).get_experiment_by_name(STUDY)
 
 
-def shown(uri, part="search"):
-    """The part's view as laid out, and the names of the runs that MLflow then shows, in order."""
-    address = comparison_url("http://127.0.0.1:5000", uri, STUDY, part=part)
+def shown(uri, phase="search"):
+    """The phase's view as laid out, and the names of the runs that MLflow then shows, in order."""
+    address = comparison_url("http://127.0.0.1:5000", uri, STUDY, phase=phase)
     view = json.loads(experiment(uri).tags[VIEW + re.search(r"viewStateShareKey=([\w-]+)", address)[1]])
     order = f"{view['orderByKey']} {'ASC' if view['orderByAsc'] else 'DESC'}"
     where = view["searchFilter"]
@@ -48,7 +48,7 @@ def shown(uri, part="search"):
 
 
 def test_configurations_are_below_the_study_and_seeds_below_them(tracker, uri):
-    mirror = tracker(part="stability")
+    mirror = tracker(phase="stability")
     assert sync(mirror, seeds(), "FINISHED") == 0
     seen = picture(uri)
     names = ["completed, seed 11", "diverged, seed 21", "completed, seed 12", "completed, seed 22"]
@@ -69,7 +69,7 @@ def test_configurations_are_below_the_study_and_seeds_below_them(tracker, uri):
 
 
 def test_what_mlflow_averages_has_no_failure_in_it_as_a_number(tracker, uri):
-    sync(tracker(part="stability"), seeds(), "FINISHED")
+    sync(tracker(phase="stability"), seeds(), "FINISHED")
     seen = picture(uri)
     points = {
         name: {k: v for k, _, v, _ in run["points"] if k in ("success", "confirmed.fd")}
@@ -80,7 +80,7 @@ def test_what_mlflow_averages_has_no_failure_in_it_as_a_number(tracker, uri):
 
 
 def test_the_view_groups_the_seeds_by_configuration(tracker, uri):
-    sync(tracker(part="stability"), seeds(), "FINISHED")
+    sync(tracker(phase="stability"), seeds(), "FINISHED")
     view, names = shown(uri, "stability")
     group = {"mode": "tag", "groupByData": "gansearch.configuration"}
     assert view["groupBy"] == {"aggregateFunction": "average", "groupByKeys": [group]}
@@ -95,7 +95,7 @@ def test_the_view_groups_the_seeds_by_configuration(tracker, uri):
 
 
 def test_the_groups_stand_in_the_order_of_a_reports_ranking(tracker, uri):
-    sync(tracker(part="stability"), seeds(), "FINISHED")
+    sync(tracker(phase="stability"), seeds(), "FINISHED")
     ranks = {"trial 1": {"rank": 2, "iqm": 4.0}, "default": {"rank": 1, "iqm": 3.5, "mean": 9.0}}
     for _ in range(2):  # the second time there is nothing new
         log_report(uri, STUDY, summaries=ranks)
@@ -136,14 +136,14 @@ def test_a_view_of_many_axes_stays_within_it_too(runs_dir):
 def test_there_is_no_address_of_what_is_not_there(tracker, uri):
     sync(tracker(), SEARCH, "FINISHED")
     with pytest.raises(UserError, match="no stability of study"):
-        comparison_url("http://127.0.0.1:5000", uri, STUDY, part="stability")
+        comparison_url("http://127.0.0.1:5000", uri, STUDY, phase="stability")
 
 
 def test_doing_it_again_changes_nothing(tracker, uri):
     outcomes = [Outcome.COMPLETED, Outcome.INTERRUPTED, Outcome.FAILED, Outcome.COMPLETED]
-    assert sync(tracker(part="stability"), seeds(outcomes), "KILLED") == 0
+    assert sync(tracker(phase="stability"), seeds(outcomes), "KILLED") == 0
     before = picture(uri)
-    assert sync(tracker(part="stability"), seeds(outcomes), "KILLED") == 0
+    assert sync(tracker(phase="stability"), seeds(outcomes), "KILLED") == 0
     after = picture(uri)
     before.pop(STUDY), after.pop(STUDY)
     assert after == before
@@ -154,7 +154,7 @@ def test_search_and_stability_study_do_not_see_each_other(tracker, uri):
     for _ in range(2):
         assert sync(tracker(), SEARCH, "FINISHED") == 0
         searched = {run.name: run.tags for run in of_search(uri)}
-        assert sync(tracker(part="stability"), seeds(), "FINISHED") == 0
+        assert sync(tracker(phase="stability"), seeds(), "FINISHED") == 0
         assert {run.name: run.tags for run in of_search(uri)} == searched
     seen = picture(uri)  # which sees to it that no run is there twice
     assert len(seen) == 1 + 3 + 2 + 4
@@ -183,7 +183,7 @@ def test_a_view_of_the_search_from_before_is_narrowed(tracker, uri):
     older = {"searchFilter": f"tags.`mlflow.parentRunId` = '{picture(uri)[STUDY]['id']}'"}
     view = json.loads(tags[key]) | older
     client.set_experiment_tag(experiment(uri).experiment_id, key, json.dumps(view))
-    sync(tracker(part="stability"), seeds(), "FINISHED")
+    sync(tracker(phase="stability"), seeds(), "FINISHED")
     after, names = shown(uri)
     assert {k: v for k, v in after.items() if k != "searchFilter"} == {
         k: v for k, v in view.items() if k != "searchFilter"
@@ -197,11 +197,11 @@ def test_an_interrupted_configuration_is_killed_and_goes_on(tracker, uri):
         return [seen[name]["status"] for name in ("trial 1", "default", STUDY)]
 
     records = seeds([Outcome.COMPLETED, Outcome.RUNNING, Outcome.COMPLETED, Outcome.COMPLETED])
-    assert sync(tracker(part="stability"), records, "KILLED") == 0
+    assert sync(tracker(phase="stability"), records, "KILLED") == 0
     assert "interrupted, seed 21" in picture(uri)
     assert statuses() == ["KILLED", "KILLED", "KILLED"]
 
-    mirror = tracker(part="stability")
+    mirror = tracker(phase="stability")
     mirror.submit(records[1])
     until(lambda: "seed 21" in picture(uri))
     until(lambda: not mirror.unsent())
@@ -212,17 +212,17 @@ def test_an_interrupted_configuration_is_killed_and_goes_on(tracker, uri):
     assert statuses() == ["FINISHED", "FINISHED", "FINISHED"]
 
     records.append(seed(4, "trial 1", 13, Outcome.RUNNING))
-    assert sync(tracker(part="stability"), records, "KILLED") == 0
+    assert sync(tracker(phase="stability"), records, "KILLED") == 0
     assert statuses() == ["KILLED", "FINISHED", "KILLED"]
 
 
 def test_a_configuration_made_twice_is_made_one(tracker, uri):
-    sync(tracker(part="stability"), seeds(), "FINISHED")
+    sync(tracker(phase="stability"), seeds(), "FINISHED")
     before = picture(uri)
     client = open_client(uri)
     tags = {key: before["default"]["tags"][key] for key in before["default"]["tags"] if "." in key}
     client.create_run(experiment(uri).experiment_id, start_time=1, tags=tags)  # and it is the older
-    sync(tracker(part="stability"), [], "FINISHED")
+    sync(tracker(phase="stability"), [], "FINISHED")
     after = picture(uri)
     before.pop(STUDY), after.pop(STUDY)
     assert after == before
@@ -230,10 +230,10 @@ def test_a_configuration_made_twice_is_made_one(tracker, uri):
 
 def test_seeds_follow_their_configuration(tracker, uri):
     """As where somebody has deleted its run."""
-    sync(tracker(part="stability"), seeds(), "FINISHED")
+    sync(tracker(phase="stability"), seeds(), "FINISHED")
     before = picture(uri)
     open_client(uri).delete_run(before["default"]["id"])
-    sync(tracker(part="stability"), seeds(), "FINISHED")
+    sync(tracker(phase="stability"), seeds(), "FINISHED")
     after = picture(uri)
     assert set(after) == set(before)
     assert after["default"]["id"] != before["default"]["id"]
@@ -246,7 +246,7 @@ def test_odd_labels(tracker, uri):
     labels = ["a'b\"c`d", "line\nbreak", "Größe \U0001f600 %", "x" * 9000 + "1", "x" * 9000 + "2", " "]
     records = [seed(n, label, n) for n, label in enumerate(labels)]
     for _ in range(2):
-        assert sync(tracker(part="stability"), records, "FINISHED") == 0
+        assert sync(tracker(phase="stability"), records, "FINISHED") == 0
     found = open_client(uri).search_runs([experiment(uri).experiment_id])
     assert len(found) == 1 + 2 * len(labels)
     counts = Counter(run.data.tags.get("gansearch.configuration") for run in found)
@@ -280,7 +280,7 @@ class Watched:
         return write
 
 
-def study_runs(uri, study=STUDY, part="stability"):
+def study_runs(uri, study=STUDY, phase="stability"):
     return StudyRuns(
         uri,
         study,
@@ -291,7 +291,7 @@ def study_runs(uri, study=STUDY, part="stability"):
         samples=lambda number, step: None,
         metric="fd",
         goal="min",
-        part=part,
+        phase=phase,
     )
 
 
@@ -332,10 +332,10 @@ def test_killed_before_any_of_its_writes_it_is_complete_in_the_end(uri, monkeypa
 
 
 def test_a_seed_costs_what_a_trial_costs(uri, monkeypatch):
-    def cost(part, record):
-        runs = study_runs(uri, part, part=part)
+    def cost(phase, record):
+        runs = study_runs(uri, phase, phase=phase)
         runs.connect()
-        runs.send(seed(0, "default", 5) if part == "stability" else trial(0))
+        runs.send(seed(0, "default", 5) if phase == "stability" else trial(0))
         before = watched.writes.copy()
         runs.send(record)
         return watched.writes - before
