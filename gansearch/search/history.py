@@ -26,6 +26,10 @@ class History(InMemoryStorage):
     fewer samples. Running trials are shown in any case, those that ended in an error never: their
     values are not known. What is shown depends on the trials alone, not on when they became known.
 
+    A sampler that asks for complete trials but not for pruned ones, as Optuna's Gaussian process does,
+    is shown these as complete ones. It would learn nothing from them, and propose the same point again
+    and again while nothing completes.
+
     Args:
         direction: whether small or large values are good.
         limit: ended trials that are shown at most; None: all trials are shown.
@@ -87,6 +91,9 @@ class History(InMemoryStorage):
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """The trials that are shown, by number."""
+        if states is not None and TrialState.COMPLETE in states and TrialState.PRUNED not in states:
+            wanted = (TrialState.PRUNED, *(state for state in TrialState if state in states))
+            return _as_complete(self.get_all_trials(study_id, deepcopy, wanted), self._sign)
         if self._limit is None:
             return super().get_all_trials(study_id, deepcopy, states)
         if self._shown is None:
@@ -136,3 +143,31 @@ class History(InMemoryStorage):
             return (1, 1)
         step, value = max(trial.intermediate_values.items())
         return (1, -step, math.inf if math.isnan(value) else self._sign * value)
+
+
+def _as_complete(trials: Sequence[FrozenTrial], sign: float) -> list[FrozenTrial]:
+    """Trials of which those that were pruned are complete, at the value that they had come to.
+
+    One that failed before it had any is as bad as the worst of the others.
+    """
+    values = {trial.number: _reached(trial) for trial in trials if trial.state.is_finished()}
+    known = [value for value in values.values() if value is not None]
+    if not known:
+        return [trial for trial in trials if trial.state != TrialState.PRUNED]
+    worst = sign * max(sign * value for value in known)
+    shown = []
+    for trial in trials:
+        if trial.state == TrialState.PRUNED:
+            value = values[trial.number]
+            trial = copy.copy(trial)  # noqa: PLW2901
+            trial.state, trial.value = TrialState.COMPLETE, worst if value is None else value
+            trial.system_attrs = {}  # the failed ones' constraints, of which the others have none
+        shown.append(trial)
+    return shown
+
+
+def _reached(trial: FrozenTrial) -> float | None:
+    """The value of an ended trial, or its last report's, if it is a number."""
+    last = max(trial.intermediate_values.items(), default=(0, None))[1]
+    value = last if trial.value is None else trial.value
+    return value if value is not None and math.isfinite(value) else None

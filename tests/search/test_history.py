@@ -146,3 +146,54 @@ def test_what_is_shown_is_as_it_is_now():
     last = study.get_trials(deepcopy=False)[-2:]
     assert [t.params for t in last] == [{"rate": 0.01}, {}]
     assert [t.intermediate_values for t in last] == [{}, {10: 0.5}]
+
+
+@pytest.mark.parametrize("limit", [None, 300])
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_who_asks_for_complete_trials_only_is_shown_pruned_ones_as_complete(limit, direction):
+    """Those without a value of their own are as bad as the worst."""
+
+    def trial(number):
+        state = TrialState.COMPLETE if number < 2 else TrialState.PRUNED
+        value = [3.0, 5.0, 4.0, None, None][number]
+        curve = {10: 9.0, 20: 7.0} if number == 3 else {}
+        attributes = {"constraints:healthy": 1.0} if number == 4 else {}
+        return create_trial(
+            state=state, value=value, intermediate_values=curve, system_attrs=attributes
+        )
+
+    study = make_study(5, limit, direction, trial)
+    before = study.get_trials()
+    complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    worst = 7.0 if direction == "minimize" else 3.0
+    assert [t.value for t in complete] == [3.0, 5.0, 4.0, 7.0, worst]
+    assert {t.state for t in complete} == {TrialState.COMPLETE}
+    assert not any(t.constraints for t in complete)
+    assert study.get_trials() == before  # and those are what they were
+    both = study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])
+    assert [t.state for t in both] == [t.state for t in before]
+
+
+def test_what_was_pruned_without_any_value_known_is_not_shown_as_complete():
+    study = make_study(3, None, kinds=lambda _: create_trial(state=TrialState.PRUNED))
+    assert study.get_trials(states=[TrialState.COMPLETE]) == []
+
+
+@pytest.mark.parametrize("kind", ["pruned", "failed"])
+def test_a_gaussian_process_does_not_propose_a_pruned_trial_again(kind):
+    """As Optuna's does, to which a pruned trial is none."""
+    study = make_study(0, 300)
+    space = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
+    points = []
+    for number in range(15):
+        study.sampler = SAMPLERS.build("gp", {}, number, False)
+        trial = study.ask(space)
+        x, y = trial.params["x"], trial.params["y"]
+        if number < 11:
+            study.tell(trial, (x - 0.3) ** 2 + (y - 0.6) ** 2)
+            continue
+        points.append((round(x, 3), round(y, 3)))
+        if kind == "pruned":
+            trial.report(1.0, 1)
+        study.tell(trial, state=TrialState.PRUNED)
+    assert len(set(points)) == len(points)
