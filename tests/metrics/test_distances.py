@@ -49,6 +49,16 @@ def test_the_nearest_others_over_many_tiles(count: int, levels: int) -> None:
 
 
 @pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+def test_the_nearest_others_in_any_unit(unit: float) -> None:
+    """Within two clusters so far apart that float32 cannot order all the distances in one."""
+    sides = torch.where(torch.arange(150) % 2 == 0, 1.0, -1.0)
+    points = (cloud(150, 10, 0) * 2e-3 + sides[:, None]).double() * unit
+    exact = squares_of(points, points).fill_diagonal_(torch.inf).sort(1).values
+    torch.testing.assert_close(nearest_squares(points, 4), exact[:, :4], rtol=1e-12, atol=0)
+
+
+@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("levels", [0, 1])
 def test_the_nearest_of_others_is_the_first_of_equally_near_ones(levels: int) -> None:
     points, centres = cloud(150, 3, 0, levels), cloud(190, 3, 1, levels).unique(dim=0)
