@@ -61,6 +61,10 @@ TABLE = {
         {"d_grad_norm": late(math.inf, 6, 1.0)},
         (7, "diverged", "discriminator's gradient norm: inf"),
     ),
+    "samples are nan": (
+        {"diversity": late(math.nan, 2, 0.8)},
+        (3, "diverged", "the generator's samples are not finite"),
+    ),
     "weights are nan": ({"d_weight_growth": math.nan}, (1, "diverged", "weights: nan")),
     "weights explode": (
         {"g_weight_growth": late(500.0, 2, 1.5)},
@@ -162,6 +166,10 @@ TABLE = {
         {"d_error_real": 0.5, "d_error_fake": 0.5, "d_grad_norm": late(1e-4, 4, 1.0)},
         (6, "stalled", "only guesses"),
     ),
+    "hardly a gradient, but it tells real from generated": (
+        {"d_error_real": 0.45, "d_error_fake": 0.52, "d_grad_norm": late(1e-4, 4, 1.0)},
+        None,
+    ),
     "guessing alone is what a good generator brings about": (
         {"d_error_real": 0.5, "d_error_fake": 0.5},
         None,
@@ -252,6 +260,15 @@ def test_worsening_knows_which_way_is_up():
     falling = curve(is_classifier=late(1.0, 5, 8.0), reach=math.nan)
     assert judge(upwards, falling)[1] is Outcome.COLLAPSED
     assert judge(upwards, curve(is_classifier=late(8.0, 5, 1.0), reach=math.nan)) is None
+
+
+def test_what_is_usual_are_the_falls_of_an_objective_to_be_maximised():
+    """They fall by 0.1 and rise by 0.05 at a time: a last fall of 0.12 is one of them."""
+    upwards = config(objective={"metric": "mode_overlap", "goal": "max"})
+    values = [0.2, 0.1, 0.15, 0.21, 0.1, 0.15, 0.22, 0.1, 0.1, 0.1]
+    assert judge(upwards, curve(mode_overlap=values, reach=math.nan)) is None
+    steady = [0.2, 0.2, 0.2, 0.21, 0.21, 0.21, 0.22, 0.1, 0.1, 0.1]
+    assert judge(upwards, curve(mode_overlap=steady, reach=math.nan))[0] == 10
 
 
 def test_a_distance_near_0_may_double():
