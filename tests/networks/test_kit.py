@@ -231,9 +231,9 @@ def test_the_spread_of_a_batch_is_numpys(count):
 # Norms
 
 
-def test_group_and_instance_norm_are_numpys():
+def test_layer_group_and_instance_norm_are_numpys():
     maps = torch.randn(3, 64, 5, 5, generator=torch.Generator().manual_seed(0)).double()
-    for norm, groups in (("group", 32), ("instance", 64)):
+    for norm, groups in (("layer", 1), ("group", 32), ("instance", 64)):
         [module] = activation_norm(norm, 64, spatial=True)
         grouped = maps.numpy().reshape(3, groups, -1)
         expected = grouped - grouped.mean(-1, keepdims=True)
@@ -243,6 +243,12 @@ def test_group_and_instance_norm_are_numpys():
 
 
 def test_conditional_batch_norm_has_a_scale_and_a_shift_for_each_class():
+    torch.manual_seed(0)
+    [many] = activation_norm("conditional-batch", 100, spatial=True, classes=30)
+    assert [name for name, _ in many.named_parameters()] == ["scale.weight", "shift.weight"]
+    assert many.scale.weight.mean().item() == pytest.approx(1, abs=0.002)
+    assert many.scale.weight.std().item() == pytest.approx(0.02, rel=0.1)
+    assert not many.shift.weight.any()
     [module] = activation_norm("conditional-batch", 4, spatial=False, classes=3)
     nn.init.normal_(module.scale.weight), nn.init.normal_(module.shift.weight)
     inputs, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 2, 1, 0])

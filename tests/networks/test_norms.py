@@ -11,7 +11,7 @@ from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from gansearch.networks.dcgan import Discriminator
-from gansearch.networks.norms import activation_norm, spectral_norm
+from gansearch.networks.norms import activation_norm, biased, spectral_norm
 
 NORMS = ["none", "batch", "layer", "spectral"]
 
@@ -127,5 +127,8 @@ def test_names():
     for (norm, spatial), kind in kinds.items():
         (module,) = activation_norm(norm, 4, spatial=spatial)
         assert isinstance(module, kind)
+        assert sum(p.numel() for p in module.parameters()) == 8, "a scale and a shift each"
     for norm in ("none", "spectral"):
         assert activation_norm(norm, 4, spatial=True) == []
+    every = ("none", "spectral", "layer", "group", "instance", "batch", "conditional-batch")
+    assert [name for name in every if not biased(name)] == ["batch", "conditional-batch"]
