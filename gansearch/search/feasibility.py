@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from gansearch.study.axes import Axis, Choice, Float
 
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
+Array = NDArray[np.float64]
 
 NEEDED = 2
 """Trials of either kind that must be known before anything is said."""
@@ -47,7 +48,7 @@ class Feasibility:
         self._axes = dict(axes)
         self._known: list[tuple[list[float], bool]] = []
         self._fitted = 0
-        self._model: Pipeline | None = None
+        self._model: _Regression | None = None
         self._threads = ThreadpoolController()  # looks for libraries, which takes longer than a fit
 
     def add(self, point: Mapping[str, Any], *, failed: bool) -> None:
@@ -63,24 +64,41 @@ class Feasibility:
             self._model = self._fit(self._known[: self._fitted][-REMEMBERED:])
         if self._model is None:
             return 0.0
-        risk: float = self._model.predict_proba(np.array([encoded(self._axes, point)]))[0, 1].item()
-        return risk
+        return self._model.risk(np.array(encoded(self._axes, point)))
 
-    def _fit(self, known: list[tuple[list[float], bool]]) -> Pipeline | None:
+    def _fit(self, known: list[tuple[list[float], bool]]) -> _Regression | None:
         failures = sum(failed for _, failed in known)
         if not NEEDED <= failures <= len(known) - NEEDED:
             return None
         points, failed = zip(*known, strict=True)
         # Not before there is something to fit: SciPy's statistics and pandas come with it.
         from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
-        from sklearn.pipeline import make_pipeline  # noqa: PLC0415
-        from sklearn.preprocessing import PolynomialFeatures  # noqa: PLC0415
 
-        model = make_pipeline(
-            PolynomialFeatures(2, include_bias=False), LogisticRegression(max_iter=200)
-        )
+        model = LogisticRegression(max_iter=200)
         with self._threads.limit(limits=1):  # a small problem, beside workers that need the cores
-            return model.fit(np.array(points), failed)
+            model.fit(_features(np.array(points)), failed)
+        return _Regression(model.coef_, model.intercept_)
+
+
+@dataclass(frozen=True)
+class _Regression:
+    """A logistic regression that was fitted, without what scikit-learn checks at each question."""
+
+    weights: Array  # shape [1, F]
+    bias: Array  # shape [1]
+
+    def risk(self, code: Array) -> float:
+        """The probability of failure at an encoded point, shape [D]."""
+        from scipy.special import expit  # noqa: PLC0415  it loads much of SciPy
+
+        return float(expit(_features(code[None]) @ self.weights.T + self.bias)[0, 0])
+
+
+def _features(codes: Array) -> Array:
+    """Encoded points, shape [N, D], with their squares and products, shape [N, D + D (D + 1) / 2]."""
+    first, second = np.triu_indices(codes.shape[1])
+    features: Array = np.concatenate([codes, codes[:, first] * codes[:, second]], axis=1)
+    return features
 
 
 def encoded(axes: Mapping[str, Axis], point: Mapping[str, Any]) -> list[float]:

@@ -29,11 +29,12 @@ from gansearch.study.sections import Positive
 
 Factor = Annotated[int, Field(ge=2)]
 
-SPARE_WITH_NEW, SPARE_WITHOUT = 1, 2
-"""Square roots of a rung's number that may go on beyond its share: while a new trial can be begun
-instead, and when none is left. Where each is ranked by a value that stays, of n drawn at random the
-best share by now differs from the true one by about the first (Li et al. 2020), and by
-more than the second with probability 2 exp(-2 * 2^2), 0.0007 (Dvoretzky, Kiefer and Wolfowitz 1956).
+SPARE, SPARE_WITH_NEW = 2, 1
+"""Square roots of a rung's number that may pass it beyond its share: in any case, and for a paused
+trial while a new one can be begun instead. Where each is ranked by a value that stays, of n drawn at
+random the best share by now differs from the true one by more than the first with probability
+2 exp(-2 * 2^2), 0.0007 (Dvoretzky, Kiefer and Wolfowitz 1956), and by about the second (Li et al.
+2020).
 """
 
 
@@ -128,9 +129,9 @@ class Asha:
     to others.
 
     Each forecast that is learnt anew moves others into the best 1/`reduction_factor`, when those that
-    were there before have gone on already. So no paused trial goes on from a rung that more than its
-    share have passed already, by what ranks that come from a sample are uncertain: the square root of
-    how many have come there, or twice that when no new trial is left.
+    were there before have gone on already. So nobody but the default goes on from a rung that more than
+    its share have passed, by what ranks in a sample are uncertain: twice the square root of how many
+    have come there. Once that root holds back those that are paused, while there are new trials.
 
     When no new trial is left, free places go to the paused ones nearest to their share, as long as the
     study has used fewer steps than successive halving would of that many trials: all of them to the
@@ -200,7 +201,8 @@ class Asha:
         if reached is None:
             return GO_ON
         if self.second_chances:
-            on = trial.origin == DEFAULT or reached.rank(trial.number) <= self._share(reached)
+            best = reached.rank(trial.number) <= self._share(reached)
+            on = trial.origin == DEFAULT or (best and self._has_room(reached, SPARE))
             return GO_ON if on else Verdict(Decision.PAUSE, self._why(reached, trial))
         if cutoff is None or reward >= cutoff:
             return GO_ON
@@ -233,7 +235,7 @@ class Asha:
         waiting = self._by_rung(trials.keys())
         for rung, numbers in waiting:
             number = rung.best_of(numbers, among=self._share(rung))
-            if number is not None and len(rung.gone) < self._most(rung, fresh):
+            if number is not None and self._has_room(rung, SPARE_WITH_NEW if fresh else SPARE):
                 return Wake(number, self._why(rung, trials[number]))
         if fresh or not waiting or not self._account.has_left(trials.keys()):
             return None
@@ -246,10 +248,9 @@ class Asha:
         """How many are the best 1/`reduction_factor` of those that have come to a rung."""
         return len(rung) // self.reduction_factor
 
-    def _most(self, rung: Rung, fresh: bool) -> int:
-        """How many are to have gone on from a rung before no paused one does."""
-        spare = SPARE_WITH_NEW if fresh else SPARE_WITHOUT
-        return self._share(rung) + math.isqrt(spare**2 * len(rung))
+    def _has_room(self, rung: Rung, spare: int) -> bool:
+        """Whether fewer have passed a rung than its share and so many square roots of its number."""
+        return len(rung.gone) < self._share(rung) + math.isqrt(spare**2 * len(rung))
 
     def _why(self, rung: Rung, trial: TrialRecord) -> str:
         enough = f" ({len(rung.gone)} have)" if len(rung.gone) >= self._share(rung) > 0 else ""

@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe.sampler import _split_trials
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures
 
 from gansearch.errors import StudyError
 from gansearch.search import SAMPLERS
+from gansearch.search.feasibility import Feasibility, encoded
 from gansearch.search.proposer import DRAWS
 from gansearch.search.units import value_at
 from gansearch.search.view import tried
-from gansearch.study.axes import Choice, Int
+from gansearch.study.axes import Choice, Float, Int
 from gansearch.study.records import Outcome, Report
 
 
@@ -520,3 +524,22 @@ def test_the_risk_of_collapse_is_learnt_from_the_end(make_ledger, spec, report):
     points = {rate(r) > 1e-3: r.params for r in ledger.records.values()}
     risk = ledger.source._feasibility.risk
     assert risk(points[True]) > 0.5 > risk(points[False])
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_the_risk_is_scikit_learn_s_to_the_last_bit(others):
+    axes = {"rate": Float(1e-5, 1e-1, log=True), "depth": Int(1, 4), "loss": Choice({"a": 1, "b": 2})}
+    axes |= {f"other {at}": Float(0.0, 1.0) for at in range(others)}
+    chance, feasibility = random.Random(0), Feasibility(axes)
+    points = [{k: value_at(axis, chance.random()) for k, axis in axes.items()} for _ in range(64)]
+    failed = [point["rate"] * point["depth"] > 1e-3 for point in points]
+    for point, fails in zip(points, failed, strict=True):
+        feasibility.add(point, failed=fails)
+    codes = np.array([encoded(axes, point) for point in points])
+    theirs = make_pipeline(
+        PolynomialFeatures(2, include_bias=False), LogisticRegression(max_iter=200)
+    ).fit(codes, failed)
+    ours = [feasibility.risk(point) for point in points]
+    assert ours == [theirs.predict_proba(code[None])[0, 1] for code in codes]
+    assert min(ours) < 0.2
+    assert max(ours) > 0.8

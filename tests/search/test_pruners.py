@@ -276,6 +276,24 @@ def test_nobody_is_woken_where_enough_have_gone_on_until_no_new_trial_is_left():
     )
 
 
+def test_a_newcomer_waits_where_by_far_enough_have_gone_on_but_for_the_default():
+    for origin, held in (("", True), ("default", False)):
+        play = Play(second_chances=True)
+        for number in range(13):
+            play.decide(number, 10, 20.0 - number)
+            if number >= 2:
+                play.decide(number, 20, 20.0 - number)
+        report = Report(10, 0, 0.0, {"m": 1.0}, 0.0)
+        verdict = play.pruner.judge(TrialRecord(13, {}, {}, reports=[report], origin=origin), report)
+        assert (verdict.decision is Decision.PAUSE) == held
+        if held:
+            assert verdict.reason == "1st of 14 at step 10, of which the best 1/3 go on (11 have)"
+            play.trials[13] = [report]
+            for number in range(14, 18):
+                play.decide(number, 10, 30.0)
+            assert play.pruner.choose(paused(play, 0, 13), False).number == 13, "a third of 18 and 8"
+
+
 def test_those_who_die_and_those_who_were_given_up_take_no_place_of_who_goes_on():
     play, waiting = crowded()
     play.decide(2, 30, NAN, Outcome.DIVERGED)  # the worst of those that went on
@@ -291,8 +309,8 @@ def test_those_who_die_and_those_who_were_given_up_take_no_place_of_who_goes_on(
 
 @settings(deadline=None, max_examples=12)
 @given(some.integers(0, 10**9), some.integers(1, 8), some.sampled_from(["asha", "hyperband"]))
-def test_forecasts_that_change_wake_no_more_than_a_third_and_what_is_uncertain(seed, workers, name):
-    """Nobody is woken beyond the bound, and in the end each has ended or waits."""
+def test_forecasts_that_change_let_go_no_more_than_a_third_and_what_is_uncertain(seed, workers, name):
+    """Nobody goes on beyond the bound, and in the end each has ended or waits."""
     chance, play, trials = random.Random(seed), Play(name, second_chances=True), {}
     laws = {n: (chance.uniform(5, 10), chance.uniform(1, 9), chance.uniform(0.3, 3)) for n in range(60)}
     fresh, live, waiting, ended = list(laws), [], set(), set()
@@ -314,9 +332,12 @@ def test_forecasts_that_change_wake_no_more_than_a_third_and_what_is_uncertain(s
         begin, end, pace = laws[number]
         outcome = Outcome.COMPLETED if step == 90 else None
         verdict = play.decide(number, step, begin + (end - begin) * (step / 90) ** pace, outcome)
+        rung = bracket_of(play, number).rungs.get(step)
         if outcome or verdict.decision is Decision.PAUSE:
             live.remove(number)
             (ended if outcome else waiting).add(number)
+        elif rung is not None:
+            assert sum(trials[n] > step for n in rung.worth) < len(rung) / 3 + 2 * len(rung) ** 0.5
     assert ended
     assert ended | waiting == set(laws)
 
