@@ -9,10 +9,10 @@ from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.conformance.chance import scatter
+from gansearch.journal.encoding import DIRECTION
 from gansearch.search.contract import Sampler
 from gansearch.search.view import View, distribution, history_of, is_swayed
 from gansearch.study.axes import Choice, Float, Int
@@ -66,7 +66,7 @@ def _proposed(
     size: int,
 ) -> list[Point]:
     """The first points that a new sampler draws after so many trials."""
-    view = View(StudyDirection.MINIMIZE if goal == "min" else StudyDirection.MAXIMIZE, seed)
+    view = View(DIRECTION[goal], seed)
     trials = [_some_trial(number, space) for number in range(size)]
     for trial in trials:
         view.add(trial)

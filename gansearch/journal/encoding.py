@@ -7,11 +7,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from gansearch.errors import StudyError
 from gansearch.journal.facts import CHANCES, CONSTRAINT
 from gansearch.study.records import Chance, Goal, Outcome, Report, TrialRecord, best_report
+
+DIRECTION = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
+"""A goal, as Optuna has it."""
 
 REPORT = "report:"
 """Begins the name of a report's attribute; its step follows."""

@@ -37,7 +37,6 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.errors import StudyError
@@ -45,7 +44,7 @@ from gansearch.files import Place
 from gansearch.journal.changes import Change, patience
 from gansearch.journal.database import DatabaseStorage
 from gansearch.journal.directory import JOURNAL_FILE
-from gansearch.journal.encoding import end_of, own_copy, record_of, written
+from gansearch.journal.encoding import DIRECTION, end_of, own_copy, record_of, written
 from gansearch.journal.facts import CHANCES, OVER
 from gansearch.journal.opening import (
     Storage,
@@ -65,8 +64,6 @@ anything is done that cannot be undone: a trial begins to train, or has ended.""
 
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-_DIRECTION = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
 
 
 class Journal:
@@ -106,7 +103,7 @@ class Journal:
     def _create(cls, backend: Storage, name: str, facts: Mapping[str, Any]) -> Journal:
         try:
             study = optuna.create_study(
-                storage=backend, study_name=name, direction=_DIRECTION[facts["goal"]]
+                storage=backend, study_name=name, direction=DIRECTION[facts["goal"]]
             )
         except optuna.exceptions.DuplicatedStudyError as error:
             raise StudyError(

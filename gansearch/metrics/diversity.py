@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -27,7 +25,7 @@ class Diversity:
 
     def of_real(self, real: Activations) -> dict[str, Tensor]:
         """The total variance; raises `DataError` if all real images are the same. Of points all of
-        which are one it is 0: the diversity is 1 where the samples are one point too, else infinite.
+        which are one it is 0: there is nothing to vary, and the diversity is 1 whatever is drawn.
         """
         variance = total_variance(real.features)
         if variance == 0 and not real.features.is_floating_point():
@@ -39,7 +37,7 @@ class Diversity:
         made = total_variance(fake.features)
         if real["variance"] > 0 or made.isnan():
             return float(made / real["variance"])
-        return 1.0 if made == 0 else math.inf
+        return 1.0
 
 
 def total_variance(pixels: Tensor) -> Tensor:

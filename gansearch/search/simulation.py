@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 import optuna
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from gansearch.journal.changes import Change
+from gansearch.journal.encoding import DIRECTION
 from gansearch.journal.journal import Journal
 from gansearch.journal.opening import Storage
 from gansearch.search import PRUNERS
@@ -129,13 +129,11 @@ class StandIns(Proposer):
     """
 
     def __init__(self, spec: StudySpec, recording: Recording) -> None:
-        goal = recording.goal
-        direction = StudyDirection.MINIMIZE if goal == "min" else StudyDirection.MAXIMIZE
-        study = optuna.create_study(direction=direction)
+        study = optuna.create_study(direction=DIRECTION[recording.goal])
         study.set_user_attr(LEARNT, [each.plain() for each in spec.learnt])
         steps = spec.example().budget.steps
         nowhere = cast(Storage, _Nowhere())
-        super().__init__(spec, Journal(study, nowhere, recording.metric, goal, steps))
+        super().__init__(spec, Journal(study, nowhere, recording.metric, recording.goal, steps))
         self._recording = recording
         self._taken: dict[int, int] = {}  # the place of its curve, by number
 

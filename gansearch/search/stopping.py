@@ -88,7 +88,7 @@ class Ending:
         chance = chance_of_better(costs, best - noise, left)
         if self._least is None or chance >= self._least:
             return ""
-        value = best if self._goal == "min" else -best
+        value = cost(best, self._goal)  # its own inverse
         return (
             f"the chance that {left:,} more trials improve on {self._metric} {value:.4g} by more than "
             f"{noise:.2g}, a run's usual ups and downs, is {100 * chance:.2g} %, under "

@@ -29,6 +29,15 @@ def test_one_for_the_data_itself_zero_without_noise_four_at_twice_the_contrast()
     assert metric(Activations(low * 2, None), real) == pytest.approx(4)
 
 
+@pytest.mark.parametrize(("fake", "expected"), [(0.0, 1.0), (0.5, 1.0), (float("nan"), float("nan"))])
+def test_of_data_that_are_one_point_it_says_nothing(fake: float, expected: float) -> None:
+    """Infinity would be shown as NaN, which means samples that are not finite."""
+    metric = Diversity()
+    real = metric.of_real(Activations(torch.zeros(50, 1), None))
+    drawn = metric(Activations(fake * torch.linspace(-1, 1, 20)[:, None], None), real)
+    assert drawn == pytest.approx(expected, nan_ok=True)
+
+
 def test_too_few_samples_and_equal_real_images_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 2 samples, not 1"):
         total_variance(pixels(1))
