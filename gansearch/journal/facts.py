@@ -22,3 +22,6 @@ INSISTED = "insisted"
 
 APART = "apart"
 """The fact of why some trials run alone, or uncompiled, against what `resources` ask for: lines."""
+
+SENT = "sent"
+"""The fact that MLflow has all of a search, or stability study, that is over: of how many trials."""

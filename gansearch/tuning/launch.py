@@ -48,7 +48,7 @@ from gansearch.tuning.creation import created, versions_in_use
 from gansearch.tuning.extension import NO_MORE, More, catch_up, extend
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.stage import Stage, run_trials
-from gansearch.tuning.tracker import send_missing
+from gansearch.tuning.tracker import is_sent, send_missing
 from gansearch.tuning.where import Where
 
 
@@ -109,8 +109,13 @@ def resume(study: StoredStudy, where: Where, console: Console, more: More = NO_M
             if where.tracking != "off":
                 _send_missing(study, journal, where, console)
             return True
+        over = journal.finished
         with _staged(study, journal, where, console) as stage:
-            return _go_on(stage, journal)
+            if not _go_on(stage, journal):
+                return False
+        if over:
+            _send_unsent(study, journal, where, console)
+        return True
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,11 @@ def confirm(study: StoredStudy, request: Request, where: Where, console: Console
         if not journal.finished:
             console.print("the search is not finished: `resume` goes on with it", style="yellow")
         with _staged(study, journal, where, console) as stage:
-            return _confirm(stage, journal, _candidates(stage, journal, request), request.wanted.seeds)
+            candidates = _candidates(stage, journal, request)
+            if not _confirm(stage, journal, candidates, request.wanted.seeds):
+                return False
+        _send_unsent(study, journal, where, console)
+        return True
 
 
 def sync(study: StoredStudy, where: Where, console: Console) -> int:
@@ -332,6 +341,12 @@ def _send_missing(study: StoredStudy, search: Journal, where: Where, console: Co
         send_missing(folder, journal, study.runs_dir, where.tracking, console, study.name)
         for folder, journal in parts
     )
+
+
+def _send_unsent(study: StoredStudy, search: Journal, where: Where, console: Console) -> None:
+    """Send what MLflow lacks of a search that an earlier driver ended, killed before all was sent."""
+    if where.tracking != "off" and search.finished and not is_sent(search):
+        _send_missing(study, search, where, console)
 
 
 def _check_unchanged(study: StoredStudy, journal: Journal) -> None:

@@ -26,7 +26,7 @@ from gansearch.tuning.ledger import Ledger, Source
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.progress import Progress
 from gansearch.tuning.together import together
-from gansearch.tuning.tracker import close_tracker, open_tracker
+from gansearch.tuning.tracker import close_tracker, note_sent, open_tracker
 from gansearch.tuning.where import TRAINER, Where
 
 UNPRUNED = Pruner(name="none")
@@ -104,7 +104,7 @@ def run_trials(
     spec = replace(stage.spec, plan=plan)
     tracker = open_tracker(directory, journal, stage.study.runs_dir, where.tracking)
     ledger = Ledger(source, directory, journal, tracker, keep=keep)
-    finished = False
+    finished, unsent = False, 0
     try:
         pruning = engine.make_pruning(spec, ledger)
         progress = Progress(ledger, stage.console, journal.steps)
@@ -142,9 +142,11 @@ def run_trials(
         finally:  # whatever is wrong with the journal, MLflow is not left with runs that seem to run
             try:
                 if tracker is not None:
-                    close_tracker(tracker, stage.console, stage.study.name, finished=finished)
+                    unsent = close_tracker(tracker, stage.console, stage.study.name, finished=finished)
             finally:  # also where Ctrl-C has ended the wait
                 ledger.close()
+    if tracker is not None and not unsent:
+        note_sent(journal)
     return finished
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from shlex import quote
 
 from rich.console import Console
@@ -9,10 +10,11 @@ from rich.console import Console
 from gansearch.errors import StudyError
 from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.facts import SENT
 from gansearch.journal.journal import Journal
 from gansearch.journal.table import write_table
 from gansearch.study.records import table_row
-from gansearch.tracking import Tracker, store_of, sync
+from gansearch.tracking import Status, Tracker, store_of, sync
 
 IMAGES_SHOWN = 8
 """Sample grids that MLflow is sent of a trial."""
@@ -74,12 +76,8 @@ def close_tracker(tracker: Tracker, console: Console, name: str, *, finished: bo
         name: the study's.
         finished: whether the study has all that it was to have.
     """
-
-    def waiting(unsent: int) -> None:
-        words = f"MLflow is being sent {unsent} more trials; Ctrl-C leaves them to {_command(name)}"
-        console.print(words, style="dim", markup=False, highlight=False, soft_wrap=True)
-
-    unsent = tracker.finish("FINISHED" if finished else "KILLED", waiting=waiting)
+    status: Status = "FINISHED" if finished else "KILLED"
+    unsent = tracker.finish(status, waiting=partial(_tell_waiting, console, name))
     _tell(tracker, unsent, console, name)
     return unsent
 
@@ -106,13 +104,33 @@ def send_missing(
     tracker = open_tracker(directory, journal, runs_dir, tracking)
     if tracker is None:
         raise StudyError("there is nothing to send to: tracking is off")
-    unsent = sync(tracker, journal.trials(), "FINISHED" if journal.finished else "KILLED")
+    status: Status = "FINISHED" if journal.finished else "KILLED"
+    waiting = partial(_tell_waiting, console, name)
+    unsent = sync(tracker, journal.trials(), status, waiting=waiting)
     journal.note_runs(tracker.run_ids())
     journal.flush()
+    if not unsent:
+        note_sent(journal)
     rows = [table_row(record, journal.metric, journal.goal) for record in journal.trials()]
     write_table(directory.table, rows)
     _tell(tracker, unsent, console, name)
     return unsent
+
+
+def note_sent(journal: Journal) -> None:
+    """Write down that MLflow has all of a search or a stability study, if that is over."""
+    if journal.finished:
+        journal.set_facts({SENT: len(journal.trials())})
+
+
+def is_sent(journal: Journal) -> bool:
+    """Whether MLflow is known to have all of it: a driver may be killed after the last trial's end."""
+    return bool(journal.facts.get(SENT) == len(journal.trials()))
+
+
+def _tell_waiting(console: Console, name: str, unsent: int) -> None:
+    words = f"MLflow is being sent {unsent} more trials; Ctrl-C leaves them to {_command(name)}"
+    console.print(words, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _tell(tracker: Tracker, unsent: int, console: Console, name: str) -> None:

@@ -101,7 +101,7 @@ def test_a_stability_study_killed_and_resumed_is_the_one_never_killed(folder):
 def test_a_study_is_confirmed_later_extended_and_exported_by_what_was_confirmed(folder, ray):
     fast = {"budget.steps": 200, "search.trials": 4, "stability": None}
     study = gansearch.load_study("study.yaml", overrides=fast)
-    result = gansearch.run(study, name="s")
+    result = gansearch.run(study, name="s", tracking="off")
     assert len(result.configurations) == 0
     with pytest.raises(UserError, match="--seeds"):
         gansearch.stability("s", seeds=0)
@@ -110,6 +110,7 @@ def test_a_study_is_confirmed_later_extended_and_exported_by_what_was_confirmed(
     result = gansearch.stability("s", top=2, seeds=2)
     assert list(result.configurations["seeds"]) == [2, 2, 2]
     before = gansearch.evidence("s")
+    assert all(record.mlflow_run_id for record in before.search), "MLflow is sent the search, too"
     result = gansearch.stability("s", top=2, seeds=3, default=False)
     after = gansearch.evidence("s")
     assert after.stability[:6] == before.stability, "what has run stays"

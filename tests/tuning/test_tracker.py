@@ -6,7 +6,7 @@ from rich.console import Console
 
 from gansearch.files import place
 from gansearch.study.records import Outcome
-from gansearch.tuning.tracker import close_tracker, open_tracker, send_missing
+from gansearch.tuning.tracker import close_tracker, is_sent, open_tracker, send_missing
 
 NOBODY = "http://127.0.0.1:9"
 """A server that is not there: the discard service's port, which nothing listens on."""
@@ -20,7 +20,7 @@ def told(act):
 
 
 def trained(make_ledger, spec, report):
-    ledger = make_ledger(spec())
+    ledger = make_ledger(spec("search: {trials: 1}"))
     number = ledger.next().number
     ledger.report(number, report(90, 1.0, Outcome.COMPLETED))
     ledger.end(number)
@@ -41,6 +41,7 @@ def test_what_mlflow_does_not_take_is_said_with_why_and_how_it_is_sent(make_ledg
     for act in (close, lambda c: send_missing(directory, journal, runs, NOBODY, c, "my study")):
         unsent, words = told(act)
         assert unsent == 1
+        assert not is_sent(journal)
         assert words.startswith("MLflow does not have 1 trial yet (")
         assert "Connection refused" in words or "Max retries exceeded" in words
         assert words.endswith("`gansearch sync 'my study'` sends what is missing\n")
@@ -48,3 +49,8 @@ def test_what_mlflow_does_not_take_is_said_with_why_and_how_it_is_sent(make_ledg
     there = f"sqlite:///{place(runs) / 'there.db'}"
     assert told(lambda c: send_missing(directory, journal, runs, there, c, "my study")) == (0, "")
     assert journal.trials()[0].mlflow_run_id
+    assert is_sent(journal)
+    journal.set_facts({"trials": 2})
+    more = make_ledger(spec("search: {trials: 2}"))
+    more.next()
+    assert not is_sent(more.journal), "it has been asked for more"
