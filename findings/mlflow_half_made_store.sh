@@ -8,8 +8,8 @@
 # Way out: make the file under another name, and rename it when it is whole.
 #
 # Output seen:
-#   ended at statement 170: refused twice, (sqlite3.OperationalError) table registered_model_tags already exists
-#   ended at statement 700: refused twice, (sqlite3.OperationalError) table logged_models already exists
+#   ended at INSERT INTO _alembic_tmp_runs: refused twice, (sqlite3.OperationalError) table _alembic_tmp_runs already exists
+#   ended at UPDATE alembic_version SET version_num='728d730b5ebd': refused twice, (sqlite3.OperationalError) table registered_model_tags already exists
 #   not ended: opened
 set -euo pipefail
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
@@ -19,17 +19,14 @@ cat > "$folder/try.py" <<'PY'
 import logging, os, subprocess, sys
 os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 
-def open_store(uri, left):
-    """Open a store; end the process before its statement number `left`, as if it had been killed."""
+def open_store(uri, last):
+    """Open a store; end the process before a statement that begins so, as if it had been killed."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
     from mlflow import MlflowClient
-    seen = 0
     @event.listens_for(Engine, "before_cursor_execute")
-    def count(*_):
-        nonlocal seen
-        seen += 1
-        if seen == left:
+    def look(connection, cursor, statement, *_):
+        if last and statement.startswith(last):
             os._exit(9)
     for noisy in ("alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
@@ -37,24 +34,24 @@ def open_store(uri, left):
 
 if len(sys.argv) == 4:
     try:
-        open_store(sys.argv[2], int(sys.argv[3]))
+        open_store(sys.argv[2], sys.argv[3])
     except Exception as error:
         print(str(error).splitlines()[0])
         raise SystemExit(1)
     raise SystemExit(0)
 
-def once(name, left):
+def once(name, last=""):
     uri = f"sqlite:///{sys.argv[1]}/{name}.db"
-    done = subprocess.run([sys.executable, __file__, "one", uri, str(left)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, __file__, "one", uri, last], capture_output=True, text=True)
     return done.returncode, done.stdout.strip()
 
 as_seen = []
-for left in (170, 700):
-    ended, _ = once(left, left)
-    (first, said), (second, _) = once(left, 0), once(left, 0)
-    print(f"ended at statement {left}:", f"refused twice, {said}" if first and second else "opened")
+for name, last in enumerate(("INSERT INTO _alembic_tmp_runs", "UPDATE alembic_version SET version_num='728d730b5ebd'")):
+    ended, _ = once(name, last)
+    (first, said), (second, _) = once(name), once(name)
+    print(f"ended at {last}:", f"refused twice, {said}" if first and second else "opened")
     as_seen.append(ended == 9 and first == second == 1)
-whole, _ = once("whole", 0)
+whole, _ = once("whole")
 print("not ended:", "refused" if whole else "opened")
 raise SystemExit(not (all(as_seen) and whole == 0))
 PY

@@ -129,7 +129,7 @@ def is_sent(journal: Journal) -> bool:
 
 
 def _tell_waiting(console: Console, name: str, unsent: int) -> None:
-    words = f"MLflow is being sent {unsent} more trials; Ctrl-C leaves them to {_command(name)}"
+    words = f"MLflow is being sent {_trials(unsent, 'more ')}; Ctrl-C leaves them to {_command(name)}"
     console.print(words, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -137,9 +137,13 @@ def _tell(tracker: Tracker, unsent: int, console: Console, name: str) -> None:
     """Say what MLflow does not have, why, and how it is sent."""
     if unsent:
         why = next(iter(tracker.unsent().values()), "its parent run could not be ended")
-        trials = "1 trial" if unsent == 1 else f"{unsent} trials"
-        words = f"MLflow does not have {trials} yet ({why}): {_command(name)} sends what is missing"
+        lacks = f"MLflow does not have {_trials(unsent)} yet ({why})"
+        words = f"{lacks}: {_command(name)} sends what is missing"
         console.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def _trials(count: int, kind: str = "") -> str:
+    return f"{count} {kind}trial" + ("" if count == 1 else "s")
 
 
 def _command(name: str) -> str:
