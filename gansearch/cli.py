@@ -539,7 +539,12 @@ def _seldom_collect_garbage() -> None:
     a fifth of a command's start, and at its end as long again.
     """
     gc.set_threshold(100_000, 20, 100)
-    atexit.register(gc.freeze)
+    atexit.register(_leave_garbage)
+
+
+def _leave_garbage() -> None:
+    if "triton" not in sys.modules:  # it would tell of each object that it finds left, for pages
+        gc.freeze()
 
 
 def _refuse(words: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import urllib.request
@@ -17,6 +18,9 @@ from longest_first import (  # noqa: F401
     pytest_xdist_auto_num_workers,
     pytest_xdist_make_scheduler,
 )
+
+# As in `gansearch.cli`: what torch, Ray and MLflow load stays, and is seldom to be looked through.
+gc.set_threshold(100_000, 20, 100)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded; subprocesses inherit it
 

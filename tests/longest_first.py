@@ -17,7 +17,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 FILE = Path(__file__).with_name("durations.txt")
-LONG = 10.0
+LONG = 30.0
 MOST = 6  # processes: a Ray takes a gigabyte or two
 
 

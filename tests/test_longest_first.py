@@ -16,7 +16,7 @@ FILE, OTHER = "tests/test_a.py", "tests/b/test_b.py"
 def durations(tmp_path, monkeypatch):
     """What is known of two files: one of them has a test that takes long."""
     file = tmp_path / "durations.txt"
-    file.write_text(f"30.0 {FILE}::test_long[a b]\n12.0 {OTHER}\n1.5 {FILE}\n")
+    file.write_text(f"40.0 {FILE}::test_long[a b]\n12.0 {OTHER}\n1.5 {FILE}\n")
     monkeypatch.setattr(longest_first, "FILE", file)
     known.cache_clear()
     yield file
@@ -75,10 +75,10 @@ def test_one_process_has_them_in_their_own_order(durations):
 
 def test_durations_are_written_down_and_those_of_other_files_stay(durations):
     notes = longest_first.Notes()
-    for test, phase in ((TESTS[0], 4.0), (TESTS[0], 9.0), (TESTS[1], 2.0), (TESTS[2], 0.5)):
+    for test, phase in ((TESTS[0], 4.0), (TESTS[0], 39.0), (TESTS[1], 2.0), (TESTS[2], 0.5)):
         notes.pytest_runtest_logreport(SimpleNamespace(nodeid=test, duration=phase))
     notes.pytest_sessionfinish()
-    assert durations.read_text() == f"13.0 {TESTS[0]}\n12.0 {OTHER}\n2.5 {FILE}\n"
+    assert durations.read_text() == f"43.0 {TESTS[0]}\n12.0 {OTHER}\n2.5 {FILE}\n"
 
 
 def test_the_tests_that_take_long_are_there():

@@ -78,6 +78,12 @@ def study():
 
 
 @pytest.fixture(scope="module")
+def found(study):
+    """What follows from it, computed once."""
+    return Findings(study)
+
+
+@pytest.fixture(scope="module")
 def written(study, tmp_path_factory):
     """The report's folder."""
     folder = tmp_path_factory.mktemp("written")
@@ -249,8 +255,7 @@ def test_other_peoples_files_are_left_alone(tmp_path):
 # --- what it says ---------------------------------------------------------------------------------
 
 
-def test_the_answer_names_the_first_of_the_ranking_with_its_numbers(study):
-    found = Findings(study)
+def test_the_answer_names_the_first_of_the_ranking_with_its_numbers(study, found):
     best = found.rows[0]
     first = answer(found).sentences[0]
     assert first.startswith(f"Take {best['configuration']} ({best['family']}).")
@@ -263,8 +268,7 @@ def test_the_answer_names_the_first_of_the_ranking_with_its_numbers(study):
     assert reverse == pytest.approx((1 - p[0], 1 - p[2], 1 - p[1]))
 
 
-def test_the_answer_is_of_candidates_not_of_their_neighbours(study):
-    found = Findings(study)
+def test_the_answer_is_of_candidates_not_of_their_neighbours(study, found):
     assert "around" in {candidate.kind for candidate in study.roster.candidates}
     assert set(found.ranked["kind"]) == {"search", "default"}
     assert sorted(found.ranked["rank"].astype(int)) == list(range(1, len(found.ranked) + 1))
@@ -379,7 +383,8 @@ def test_every_study_gets_a_report_in_words(case):
     assert "Appendix" in text
 
 
-def test_published_values_stand_beside_ours_with_a_warning(study):
+def test_published_values_stand_beside_ours_with_a_warning():
+    study = evidence(**SMALL, published=True)
     text = text_of(study)
     assert "NOT COMPARABLE: the published numbers are fid, ours are fd_classifier" in text
     assert "29.6 ± 1.6" in text
@@ -402,7 +407,8 @@ def test_text_from_outside_is_escaped():
     assert shown.count("&lt;script&gt;alert(1)") >= 5
 
 
-def test_how_it_was_made_is_told(study):
+def test_how_it_was_made_is_told():
+    study = evidence(**SMALL)
     text = text_of(study)
     for fact in ("cbb575da860cf30a", "2,000", "60,000, split train", "averaged weights (EMA)", "0.1.0"):
         assert fact in text
@@ -419,9 +425,9 @@ def test_how_it_was_made_is_told(study):
 
 
 @pytest.fixture(scope="module")
-def drawn(study):
+def drawn(found):
     """Every picture by its name."""
-    content = sections(Findings(study), {})
+    content = sections(found, {})
     return {picture.name: picture for section in content for picture in section.pictures}
 
 
@@ -434,9 +440,9 @@ def test_every_axis_has_a_name_and_every_picture_words(drawn):
             assert axes.get_xlabel(), name
 
 
-def test_the_ranking_shows_every_success_as_a_dot_and_counts_the_failures(study, drawn):
+def test_the_ranking_shows_every_success_as_a_dot_and_counts_the_failures(found, drawn):
     axes = drawn["ranking"].figure.axes[0]
-    table = plain(Findings(study).configurations)
+    table = plain(found.configurations)
     dots = sum(len(layer.get_offsets()) for layer in axes.collections)
     assert dots == table["successes"].sum()
     failing = table[table["successes"] < table["seeds"]]
@@ -445,8 +451,7 @@ def test_the_ranking_shows_every_success_as_a_dot_and_counts_the_failures(study,
     assert notes == [f"✕ {r.seeds - r.successes:.0f}/{r.seeds:.0f}" for r in failing.itertuples()]
 
 
-def test_a_family_has_one_colour_in_every_figure(study, drawn):
-    found = Findings(study)
+def test_a_family_has_one_colour_in_every_figure(study, found, drawn):
     families = {*found.families, *(candidate.family for candidate in study.roster.candidates)}
     palette = Palette.of(families)
     assert len({palette.colour(family) for family in families}) == len(families)
@@ -490,8 +495,7 @@ def test_a_section_without_anything_is_a_heading_alone():
 # --- sentences that follow the numbers ------------------------------------------------------------
 
 
-def test_the_answer_names_the_winners_learning_rates_and_what_else_was_searched(study):
-    found = Findings(study)
+def test_the_answer_names_the_winners_learning_rates_and_what_else_was_searched(study, found):
     best = found.rows[0]["configuration"]
     params = study.roster[best].params
     said = next(s for s in answer(found).sentences if "what was searched" in s)

@@ -99,11 +99,11 @@ def test_weights_after_a_step_and_after_a_hundred(name, trainer, lanes):
     steps of 0.05 a `dcgan` is chaotic: 1e-7 on its first weights is 5e-2 after a hundred.
     """
     descent = plain(0.003 if "dcgan" in name else 0.05)
-    for steps, bound in ((1, 1e-6), (100, 1e-3)):
+    for steps, count, bound in ((1, 3, 1e-6), (100, 2, 1e-3)):
         budget = {"budget": {"steps": steps, "report_every": steps}}
-        sections = [FAMILIES[name] | descent | budget | {"seed": seed} for seed in range(3)]
+        sections = [FAMILIES[name] | descent | budget | {"seed": seed} for seed in range(count)]
         together = lanes(*sections)
-        assert together.train() == [0, 1, 2]
+        assert together.train() == list(range(count))
         for row, section in enumerate(sections):
             alone = trainer(**section)
             alone.advance()
