@@ -187,3 +187,32 @@ def test_many_trials_cost_no_more():
         told(forecast, trial(number, rng), 2)
         forecast.ends([number])
     assert (time.process_time() - begun) / 50 < 0.05, "five milliseconds on a quiet machine"
+
+
+def falls(number, rate, level, ratio):
+    """Stays at its level up to the first rung, and falls to a share of it at the end."""
+    values = [level, level] + [level * (1 + (ratio - 1) * i / 14) for i in range(1, REPORTS - 1)]
+    outcomes = [None] * (REPORTS - 1) + [Outcome.COMPLETED]
+    reports = [
+        Report(EVERY * i, 0, 0.0, {METRIC: value}, 0.0, outcome)
+        for i, (value, outcome) in enumerate(zip(values, outcomes, strict=True), start=1)
+    ]
+    return TrialRecord(number, {"lr": rate}, {}, reports=reports)
+
+
+@pytest.mark.parametrize("law", ["the configuration alone", "levels that mean another thing elsewhere"])
+def test_alike_configurations_and_alike_curves_end_alike(law):
+    """Beginnings tell nothing by themselves, nor does what is linear in them."""
+    rng, forecast = random.Random(9), Forecast(config(), RUNGS)
+    trials = []
+    for number in range(44):
+        small, low = number % 2 == 0, number // 2 % 2 == 0
+        falls_far = small if law == "the configuration alone" else small == low
+        rate = (1e-4 if small else 1e-2) * math.exp(rng.gauss(0, 0.2))
+        level = (10 if low else 20) * math.exp(rng.gauss(0, 0.03))
+        trials.append(falls(number, rate, level, 0.2 if falls_far else 0.8))
+    for record in trials:
+        told(forecast, record, REPORTS if record.number < 32 else 2)
+    for record in trials[32:]:
+        end = record.reports[-1].metrics[METRIC]
+        assert forecast.of(record.number).value == pytest.approx(end, rel=0.2)

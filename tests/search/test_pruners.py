@@ -449,6 +449,24 @@ def test_hyperband_deals_trials_to_brackets_in_their_shares():
     assert dealt[:3] == [0, 1, 2]
 
 
+def test_all_brackets_learn_from_the_ends_of_each():
+    """The first bracket waits at its first rung, the others' trials come to their ends: it is told."""
+    play = Play("hyperband", second_chances=True)
+    for number in range(30):
+        play.decide(number, 5, 100.0)
+    first = [number for number in range(30) if play.pruner._dealt[number] == 0]
+    for number in first:
+        verdict = play.decide(number, 10, 5.0 + number)
+        assert "predicted" not in verdict.reason
+    for number in set(range(30)) - set(first):
+        for step in range(10, 100, 10):
+            end = Outcome.COMPLETED if step == 90 else None
+            play.decide(number, step, 5.0 + number - step / 30, end)
+    wake = play.pruner.choose(paused(play, *first), True)
+    assert wake.number == first[0]
+    assert "at step 10, of which the best 1/3 go on: predicted " in wake.reason
+
+
 def test_a_late_bracket_judges_late():
     play = Play("hyperband")
     for number in range(17):
