@@ -401,6 +401,8 @@ def _measure(
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(prepare)
     try:
         measured = task.remote(config, data_ref, where.paths, device, real_ref, known)
+        import gansearch.tuning.engine  # noqa: F401, PLC0415  a second of loading Tune, meanwhile
+
         reference: Reference = ray.get(measured)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, UserError):

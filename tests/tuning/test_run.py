@@ -14,8 +14,10 @@ import torch
 from processes import finish, launch, wait_for_reports
 
 import gansearch
+from gansearch.errors import ClusterError
 from gansearch.study.records import Outcome
 from gansearch.training import checkpoint
+from gansearch.tuning.connection import connected
 
 STUDY = """
 question: Does it survive?
@@ -36,7 +38,7 @@ keep: 2
 
 TOYS = """
 data: {name: digits}
-generator: {name: "toys:BuggyGenerator", kind: {choice: KINDS}}
+generator: {name: "toys:BuggyGenerator", kind: {choice: KINDS}, once: DIED}
 discriminator: {name: mlp, depth: 1, width: 16}
 budget: {steps: 40, report_every: 10}
 evaluation: {samples: 50, metrics: [fd_classifier]}
@@ -46,14 +48,27 @@ health: {collapsed: false, stalled: false}
 """
 
 
+@pytest.fixture(scope="module")
+def toys_found():
+    """Every process that is started from here finds `toys`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        patch.syspath_prepend(str(Path(__file__).parent))
+        yield
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch, toys_found):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    monkeypatch.setenv("TOY_DIED", str(tmp_path / "died"))
     (tmp_path / "study.yaml").write_text(STUDY)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def ray(toys_found):
+    """One Ray for all the studies of this process."""
+    with connected(None) as ray:
+        yield ray
 
 
 def exact(name):
@@ -99,6 +114,13 @@ def mlflow_runs(name):
         )
 
 
+def changed(lines):
+    """The study with these of its keys in place of its own."""
+    keys = {line.partition(":")[0] for line in lines.splitlines()}
+    kept = [line for line in STUDY.splitlines() if line.partition(":")[0] not in keys]
+    return "\n".join(kept) + lines
+
+
 SECOND_CHANCES = """
 pruner: {name: asha, reduction_factor: 3, min_steps: 100, second_chances: true}
 search: {trials: 9, sampler: {name: tpe, startup_trials: 3}}
@@ -107,16 +129,12 @@ budget: {steps: 900, report_every: 100}
 
 
 @pytest.mark.timeout(600)
-def test_with_second_chances_too_a_study_killed_again_and_again_is_the_study_never_killed(folder):
-    kept = [line for line in STUDY.splitlines() if line.split(":")[0] not in SECOND_CHANCES]
-    (folder / "study.yaml").write_text("\n".join(kept) + SECOND_CHANCES)
+def test_with_second_chances_too_a_study_killed_again_and_again_is_the_study_never_killed(folder, ray):
+    (folder / "study.yaml").write_text(changed(SECOND_CHANCES))
+    assert gansearch.run("study.yaml", name="whole", tracking="off", concurrency=1).finished
     sequential = ("--concurrency", "1")
-    code, _, err = finish(
-        launch("run", "study.yaml", "--name", "whole", "--tracking", "off", *sequential)
-    )
-    assert code == 0, err
     process = launch("run", "study.yaml", "--name", "killed", *sequential)
-    for count in (3, 8, 14):
+    for count in (4, 12):
         wait_for_reports("killed", count, process)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
@@ -187,10 +205,18 @@ def test_a_study_killed_again_and_again_is_the_study_never_killed(folder):
     assert Path("runs/longer/study.yaml").read_text() == Path("runs/whole/study.yaml").read_text()
 
 
+SLOW = """
+generator: {name: "toys:SlowGenerator", as_long_as: FILE}
+budget: {steps: 300, report_every: 50}
+pruner: {name: asha, reduction_factor: 3, min_steps: 100}
+"""
+
+
 def test_ctrl_c_ends_cleanly_and_resumably(folder):
-    longer = {"budget.steps": 9000, "budget.report_every": 300, "pruner.min_steps": 3000}
-    settings = [f"--set={key}={value}" for key, value in longer.items()]
-    process = launch("run", "study.yaml", "--tracking", "off", *settings)
+    slowly = folder / "slowly"
+    slowly.touch()
+    (folder / "study.yaml").write_text(changed(SLOW.replace("FILE", str(slowly))))
+    process = launch("run", "study.yaml", "--tracking", "off")
     wait_for_reports("study", 2, process)
     assert listening(process.pid) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     held = subprocess.run(
@@ -214,6 +240,7 @@ def test_ctrl_c_ends_cleanly_and_resumably(folder):
     assert "running" not in found["counts"]
 
     before = {t["number"]: t["params"] for t in found["trials"]}
+    slowly.unlink()
     code, out, err = finish(launch("resume", "study", "--tracking", "off"))
     assert code == 0, err
     found = gansearch.status("study")
@@ -221,12 +248,12 @@ def test_ctrl_c_ends_cleanly_and_resumably(folder):
     assert sum(found["counts"].values()) == 7
     assert {n: t["params"] for n, t in enumerate(found["trials"])}.items() >= before.items()
 
-    again = finish(launch("resume", "study", "--tracking", "off"))
-    assert again[0] == 0, "resuming what is finished does nothing"
-    assert exact("study")[1] == exact("study")[1]
+    once = exact("study")
+    assert gansearch.resume("study", tracking="off").finished
+    assert exact("study") == once, "resuming what is finished does nothing"
 
-    changed = Path("runs/study/study.yaml")
-    changed.write_text(changed.read_text().replace("batch_size: 32", "batch_size: 64"))
+    file = Path("runs/study/study.yaml")
+    file.write_text(file.read_text().replace("batch_size: 32", "batch_size: 64"))
     code, out, err = finish(launch("resume", "study"))
     assert code == 2
     assert "-batch_size: 32" in err
@@ -263,12 +290,11 @@ def test_ctrl_c_twice_says_what_was_kept_and_how_to_go_on(folder):
 
 
 def toys(kinds, trials):
-    Path("toys.yaml").write_text(
-        TOYS.replace("KINDS", json.dumps(kinds)).replace("TRIALS", str(trials))
-    )
+    text = TOYS.replace("KINDS", json.dumps(kinds)).replace("TRIALS", str(trials))
+    Path("toys.yaml").write_text(text.replace("DIED", str(Path("died").absolute())))
 
 
-def test_an_error_is_the_outcome_of_its_trial_alone(folder):
+def test_an_error_is_the_outcome_of_its_trial_alone(folder, ray):
     toys(["good", "bug", "memory"], 9)
     study = Path("toys.yaml")
     study.write_text(study.read_text().replace("{name: none}", '"toys:Hearing"'))
@@ -289,7 +315,7 @@ def test_an_error_is_the_outcome_of_its_trial_alone(folder):
     assert heard == sorted(table.index[table["outcome"] == "failed"]), "the pruner is told, once each"
 
 
-def test_a_dead_worker_s_trial_goes_on_from_its_checkpoint(folder):
+def test_a_dead_worker_s_trial_goes_on_from_its_checkpoint(folder, ray):
     toys(["death"], 1)
     died = gansearch.run("toys.yaml", name="died", tracking="off")
     assert Path("died").exists()
@@ -301,7 +327,7 @@ def test_a_dead_worker_s_trial_goes_on_from_its_checkpoint(folder):
     assert curves("died").equals(curves("lived")), "bit for bit"
 
 
-def test_a_worker_that_always_dies_is_given_up(folder):
+def test_a_worker_that_always_dies_is_given_up(folder, ray):
     toys(["always-death"], 2)
     result = gansearch.run("toys.yaml", tracking="off")
     assert list(result.trials["outcome"]) == ["failed"] * 2
@@ -309,16 +335,18 @@ def test_a_worker_that_always_dies_is_given_up(folder):
     assert all(reason.startswith(told) for reason in result.trials["reason"])
 
 
-def test_more_than_there_is_is_refused_before_anything_is_made(folder):
-    for key, value in (("gpus", 64), ("cpus", 4096)):
-        code, _, err = finish(launch("run", "study.yaml", "--set", f"resources.{key}={value}"))
-        assert code == 2
-        assert f"resources.{key}" in err
-        assert "Traceback" not in err
-        assert not Path("runs").exists()
+def test_more_than_there_is_is_refused_before_anything_is_made(folder, ray):
+    code, _, err = finish(launch("run", "study.yaml", "--set", "resources.gpus=64"))
+    assert code == 2
+    assert "resources.gpus" in err
+    assert "Traceback" not in err
+    study = gansearch.load_study("study.yaml", overrides={"resources.cpus": 4096})
+    with pytest.raises(ClusterError, match=r"resources\.cpus"):
+        gansearch.run(study)
+    assert not Path("runs").exists()
 
 
-def test_python_and_the_command_line_agree(folder):
+def test_python_and_the_command_line_agree(folder, ray):
     study = gansearch.load_study("study.yaml", overrides={"budget.steps": 600})
     result = gansearch.run(study, trials=2, tracking="off", name="notebook")
     assert result.finished
@@ -358,7 +386,7 @@ resources: {halve_batch: 2}
 """
 
 
-def test_out_of_memory_a_trial_goes_on_in_smaller_pieces(folder):
+def test_out_of_memory_a_trial_goes_on_in_smaller_pieces(folder, ray):
     Path("hungry.yaml").write_text(HUNGRY)
     table = gansearch.run("hungry.yaml", tracking="off").trials
     told = {

@@ -69,12 +69,10 @@ def without_speed(found):
 
 
 @pytest.mark.timeout(600)
-def test_a_stability_study_killed_and_resumed_is_the_one_never_killed(folder):
-    arguments = ("run", "study.yaml", "--concurrency", "1", "--tracking", "off", "--name")
-    code, out, err = finish(launch(*arguments, "whole"))
-    assert code == 0, err
-    assert "gansearch report whole" in out
-    process = launch(*arguments, "killed")
+def test_a_stability_study_killed_and_resumed_is_the_one_never_killed(folder, ray):
+    assert gansearch.run("study.yaml", name="whole", tracking="off", concurrency=1).finished
+    arguments = ("study.yaml", "--concurrency", "1", "--tracking", "off", "--name", "killed")
+    process = launch("run", *arguments)
     wait_for_reports("killed/stability", 14, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
@@ -83,6 +81,7 @@ def test_a_stability_study_killed_and_resumed_is_the_one_never_killed(folder):
     assert state["stability"]["planned"] == 6
     code, out, err = finish(launch("resume", "killed", "--concurrency", "1", "--tracking", "off"))
     assert code == 0, err
+    assert "gansearch report killed" in out
     assert without_speed(seeds("killed")) == without_speed(seeds("whole"))
     assert gansearch.status("killed")["state"] == "finished"
 

@@ -12,11 +12,11 @@ from gansearch.search.pruners import Never
 
 
 class BuggyGenerator(nn.Module):
-    """Fails in the middle of training, on two of three widths."""
+    """Fails in the middle of training, each kind in its way; `death` does once, and leaves a file."""
 
-    def __init__(self, image_shape, latent_size, *, kind: str = "good"):
+    def __init__(self, image_shape, latent_size, *, kind: str = "good", once: str = "died"):
         super().__init__()
-        self.shape, self.kind, self.calls = image_shape, kind, 0
+        self.shape, self.kind, self.once, self.calls = image_shape, kind, Path(once), 0
         self.linear = nn.Linear(latent_size, torch.Size(image_shape).numel())
 
     def forward(self, latents):
@@ -31,9 +31,23 @@ class BuggyGenerator(nn.Module):
                 raise KeyError("a bug of the user's")
             if self.kind == "memory":
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
-            if self.kind == "death" and not Path(os.environ["TOY_DIED"]).exists():
-                Path(os.environ["TOY_DIED"]).touch()
+            if self.kind == "death" and not self.once.exists():
+                self.once.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
+        return self.linear(latents).tanh().view(-1, *self.shape)
+
+
+class SlowGenerator(nn.Module):
+    """Takes its time as long as there is a file, for a study to be looked at while it runs."""
+
+    def __init__(self, image_shape, latent_size, *, as_long_as: str):
+        super().__init__()
+        self.shape, self.file = image_shape, Path(as_long_as)
+        self.linear = nn.Linear(latent_size, torch.Size(image_shape).numel())
+
+    def forward(self, latents):
+        if self.training and self.file.exists():
+            time.sleep(0.03)
         return self.linear(latents).tanh().view(-1, *self.shape)
 
 
