@@ -39,6 +39,9 @@ def load(
         ValueError: an option that the loader does not have, or a value it does not take.
     """
     data = DATASETS.build(name, options, Path(root).expanduser(), split, image_size)
+    if not isinstance(data, ImageData | PointData):
+        kind = type(data).__name__
+        raise DataError(f"data set '{name}': gives {kind}, not ImageData or PointData (gansearch.data)")
     validate(data)
     if isinstance(data, PointData):
         if image_size is not None:
@@ -65,7 +68,9 @@ def resize(images: np.ndarray, size: int, *, chunk: int = 4096) -> np.ndarray:
 
 def validate(data: DataSet) -> None:
     """Raise `DataError` with all that `ImageData` or `PointData` promises and this one breaks."""
-    if isinstance(data, ImageData):
+    if wrong := _wrong_arrays(data):
+        pass
+    elif isinstance(data, ImageData):
         wrong = _wrong_images(data.images)
         if data.images.ndim == 4:  # else there are no images to which labels could belong
             wrong += _wrong_labels(data)
@@ -73,6 +78,17 @@ def validate(data: DataSet) -> None:
         wrong = [*_wrong_points(data), *_wrong_labels(data)]
     if wrong:
         raise DataError(f"data set '{data.name}' ({data.split}): {'; '.join(wrong)}")
+
+
+def _wrong_arrays(data: DataSet) -> list[str]:
+    """What is no array of NumPy's: a list, a tensor."""
+    noun = "images" if isinstance(data, ImageData) else "points"
+    arrays = {noun: data.samples, "labels": data.labels}
+    return [
+        f"{what} are of type {type(array).__name__}, not NumPy's array"
+        for what, array in arrays.items()
+        if not isinstance(array, np.ndarray) and (array is not None or what != "labels")
+    ]
 
 
 def _wrong_images(images: np.ndarray) -> list[str]:

@@ -135,11 +135,10 @@ def on_axis(name: str, axis: Axis, value: Any) -> Any:
             if label == value and isinstance(label, bool) == isinstance(value, bool):
                 return label
     elif not isinstance(value, bool) and isinstance(value, numbers.Real):
-        number = float(value)
-        if axis.low <= number <= axis.high and isinstance(axis, Float):
-            return number
-        if axis.low <= number <= axis.high and number.is_integer():
-            return int(number)
+        if axis.low <= value <= axis.high and isinstance(axis, Float):  # before it is converted: an
+            return float(value)  # integer may be larger than any float
+        if axis.low <= value <= axis.high and float(value).is_integer():
+            return int(value)
     raise ValueError(f"{name}: {value!r} is not in {axis}")
 
 

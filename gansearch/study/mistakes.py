@@ -146,7 +146,9 @@ def explain(error: Any, known: Mapping[str, Any], what: str) -> str:
 
 _WANTED = {
     "int_type": "needs an integer",
+    "int_parsing": "needs an integer",
     "float_type": "needs a number",
+    "float_parsing": "needs a number",
     "string_type": "needs text",
     "bool_type": "needs true or false",
     "list_type": "needs a list",

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from gansearch.errors import UnknownPart, nearest
 from gansearch.study.mistakes import explain
@@ -66,12 +67,19 @@ class Registry(Generic[T]):
         try:  # as JSON, where strict means that "3" is no number and yet a list may become a tuple
             model.model_validate_json(json.dumps(dict(options), default=str), strict=True)
         except ValidationError as error:
-            known = model.model_fields
             return [
-                (tuple(str(p) for p in e["loc"]), explain(e, known, f"an option of '{name}'"))
-                for e in error.errors()
+                (tuple(str(p) for p in e["loc"]), self._explain(e, name, model)) for e in error.errors()
             ]
         return []
+
+    def _explain(self, error: Any, name: str, model: type[BaseModel]) -> str:
+        key = str(error["loc"][-1]) if error["loc"] else ""
+        if error["type"] == "extra_forbidden" and key in inspect.signature(self.find(name)).parameters:
+            return (
+                f"stands before the `*` in the signature of '{name}', and an option stands behind it: "
+                f"`*, {key}`"
+            )
+        return explain(error, model.model_fields, f"an option of '{name}'")
 
     def complete(
         self, part: dict[str, Any], declared: Collection[str] = ("name",)
@@ -84,16 +92,35 @@ class Registry(Generic[T]):
         """
         options = {key: value for key, value in part.items() if key not in declared}
         mistakes = self.check(part["name"], options)
+        if not mistakes and (taken := set(self.options(part["name"]).model_fields) & set(declared)):
+            mistakes = [
+                (
+                    ("name",),
+                    f"'{part['name']}' has an option '{key}', which is a key of every {self.kind}: "
+                    "call the option something else",
+                )
+                for key in sorted(taken)
+            ]
         if not mistakes:
             part |= self.options(part["name"]).model_validate(options).model_dump(mode="json")
         return mistakes
 
     def build(self, name: str, options: Mapping[str, Any], *args: Any) -> T:
-        """Call the part with its validated options; raises `UnknownPart` or `ValueError`."""
+        """Call the part with its validated options; raises `UnknownPart` or `ValueError`.
+
+        One whose signature takes other values before its options than gansearch gives is an `UnknownPart`.
+        """
         values = self.options(name).model_validate(dict(options))
-        return self.find(name)(
-            *args, **{key: getattr(values, key) for key in values.__class__.model_fields}
-        )
+        part, named = self.find(name), {key: getattr(values, key) for key in type(values).model_fields}
+        try:
+            inspect.signature(part).bind(*args, **named)
+        except TypeError as error:
+            given = f"{len(args)} values" if len(args) != 1 else "1 value"
+            raise UnknownPart(
+                f"the {self.kind} '{name}' is given {given} before its options, and its signature is "
+                f"another: {error} (see `gansearch parts`)"
+            ) from error
+        return part(*args, **named)
 
 
 @functools.cache
@@ -103,7 +130,7 @@ def _load(target: str, kind: str) -> object:
     try:
         module = importlib.import_module(module_name)
         thing = functools.reduce(getattr, attribute.split("."), module)
-    except Exception as error:  # importing runs the user's module, which may raise anything
+    except (Exception, SystemExit) as error:  # importing runs the user's module: it may raise anything
         what = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
         if isinstance(error, ModuleNotFoundError):
             mend = "; a module of yours must lie in the folder you work in, or on PYTHONPATH"
@@ -131,4 +158,27 @@ def options_model(part: Callable[..., Any]) -> type[BaseModel]:
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
-    return create_model(f"{getattr(part, '__name__', 'part')}_options", __config__=config, **fields)
+    model = create_model(f"{getattr(part, '__name__', 'part')}_options", __config__=config, **fields)
+    _check_defaults(model)
+    return model
+
+
+def _check_defaults(model: type[BaseModel]) -> None:
+    """Raise `ValueError` for a default that a study file could not say."""
+    defaults = {k: field.default for k, field in model.model_fields.items() if not field.is_required()}
+    try:
+        model.model_validate(defaults)
+    except ValidationError as error:
+        for each in error.errors():
+            key = each["loc"][0]
+            if key in defaults:
+                what = explain(each, model.model_fields, "an option")
+                raise ValueError(f"the default of '{key}': {what}") from error
+    for key, default in defaults.items():
+        try:
+            to_jsonable_python(default)
+        except PydanticSerializationError as error:
+            kind = type(default).__name__
+            raise ValueError(
+                f"the default of '{key}' is of type {kind}, which a study file cannot hold"
+            ) from error

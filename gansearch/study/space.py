@@ -21,6 +21,7 @@ from gansearch.study.axes import (
     Same,
     default_words,
     each_child,
+    has_default,
 )
 from gansearch.study.document import Path_, dotted
 
@@ -84,15 +85,17 @@ class Space:
             for place, tie in _ties(self.tree, ())
         }
 
-    def plain_ties(self) -> dict[Path_, Path_]:
-        """Each tied value that is there whatever is chosen, and what it follows: paths in a
-        configuration.
+    def plain_ties(self) -> dict[Path_, Same | Multiple]:
+        """Each tied value that is there whatever is chosen, by its path in a configuration, with what
+        it follows: of a ratio, so many times as its default says, if it has one.
         """
-        return {
-            place: tie.path
-            for place, tie in _ties(self.tree, ())
-            if "choice" not in place and isinstance(tie, Same)
+        ties = {place: tie for place, tie in _ties(self.tree, ()) if "choice" not in place}
+        factors = {
+            place: Multiple(tie.path, tie.axis.default)
+            for place, tie in ties.items()
+            if isinstance(tie, Ratio) and has_default(tie.axis)
         }
+        return {place: tie for place, tie in ties.items() if isinstance(tie, Same)} | factors
 
     def corners(self, limit: int = 512) -> Iterator[tuple[dict[str, Any], dict[Path_, Path_]]]:
         """Points that between them hold every end of every axis: valid here, valid everywhere.

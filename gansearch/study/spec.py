@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gansearch.errors import InvalidInput, UserError, nearest
-from gansearch.study.axes import UNSAID, Axis, Choice, Float, Int, has_default
+from gansearch.study.axes import UNSAID, Axis, Choice, Float, Int, Multiple, has_default
 from gansearch.study.config import (
     AXES_ALLOWED,
     TrialConfig,
@@ -223,10 +223,12 @@ def _default(space: Space, complete: Complete) -> tuple[TrialConfig, Mistakes]:
     """The configuration with every axis at its default, ties kept, and why it cannot be built."""
     config, mistakes = check_config(_without_axes(space.tree), complete)
     whole = config.plain()
-    for place, source in space.plain_ties().items():
+    for place, tie in space.plain_ties().items():
         try:
-            _at(whole, place[:-1])[place[-1]] = _at(whole, source)
-        except (KeyError, TypeError):  # what is followed is of an option that is not the default
+            followed = _at(whole, tie.path)
+            value = tie.factor * followed if isinstance(tie, Multiple) else followed
+            _at(whole, place[:-1])[place[-1]] = value
+        except (LookupError, TypeError):  # what is followed is of an option that is not the default
             return config, [(place, "has nothing to follow")]
     return (config, mistakes) if mistakes else check_config(whole, complete)
 

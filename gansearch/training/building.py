@@ -12,6 +12,7 @@ from torch import nn
 
 from gansearch.augmentation import AUGMENTATIONS
 from gansearch.data.domain import Domain
+from gansearch.errors import UserError
 from gansearch.losses import LOSSES, PENALTIES, Loss, Penalty, is_variational
 from gansearch.losses.vae import VAE
 from gansearch.networks import DISCRIMINATORS, GENERATORS
@@ -57,7 +58,11 @@ def judged_shape(config: TrialConfig) -> tuple[int, ...]:
 
 
 def _begun(network: nn.Module, part: Generator | Discriminator, kind: str) -> nn.Module:
-    """A network with the weights that it starts from, and what of it stays."""
+    """A network with the weights that it starts from, and what of it stays; raises `ValueError` for
+    what is no network.
+    """
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"'{part.name}' gives {type(network).__name__}, not a torch.nn.Module")
     if part.weights is not None:
         start_from(network, part.weights, kind)
     freeze(network, part.freeze)
@@ -126,10 +131,18 @@ def _with_defaults(config: TrialConfig) -> TrialConfig:
 
 
 def build_loss(config: TrialConfig) -> tuple[Loss, Penalty | None]:
-    """The loss and the penalty that a configuration names."""
+    """The loss and the penalty that a configuration names; raises `ValueError` for one that lacks what
+    its kind has.
+    """
     loss = LOSSES.build(config.loss.name, config.loss.options)
-    penalty = config.loss.penalty
-    return loss, PENALTIES.build(penalty.name, penalty.options) if penalty else None
+    lacking = [key for key in ("d", "g", "decision", "g_uses_real") if not hasattr(loss, key)]
+    if lacking and not is_variational(config.loss.name):
+        raise ValueError(f"the loss '{config.loss.name}' has no {', '.join(lacking)}")
+    part = config.loss.penalty
+    penalty = PENALTIES.build(part.name, part.options) if part else None
+    if part and not callable(penalty):
+        raise ValueError(f"the penalty '{part.name}' has no __call__(critic, real, fake)")
+    return loss, penalty
 
 
 def build_vae(config: TrialConfig) -> VAE:
@@ -148,4 +161,8 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimizer of one network; `lr`, if any, is its learning rate whatever its section says."""
     options = side.options if lr is None else side.options | {"lr": lr}
-    return OPTIMIZERS.build(side.name, options, network.parameters())
+    optimizer = OPTIMIZERS.build(side.name, options, network.parameters())
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        kind = type(optimizer).__name__
+        raise UserError(f"the optimizer '{side.name}' gives {kind}, not a torch.optim.Optimizer")
+    return optimizer

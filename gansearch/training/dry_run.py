@@ -25,7 +25,7 @@ from gansearch.study.config import TrialConfig
 from gansearch.study.sections import Part
 from gansearch.study.spec import StudySpec
 from gansearch.training import checkpoint
-from gansearch.training.blame import fault
+from gansearch.training.blame import fault, own_parts
 from gansearch.training.building import build_loss, is_conditional
 from gansearch.training.lifecycle import Training
 from gansearch.training.outputs import check_loss_output, doubts_about_images
@@ -114,7 +114,9 @@ def _words(error: Exception, config: TrialConfig) -> str:
     if words := fault(error, config):
         return words
     kinds = ("generator", "discriminator", "loss")
-    parts = ", ".join(f"{kind} {getattr(config, kind).name}" for kind in kinds)
+    named = [f"{kind} {getattr(config, kind).name}" for kind in kinds]
+    named += [str(part).removeprefix("the ") for part in own_parts(config) if part.kind not in kinds]
+    parts = ", ".join(named)
     return f"a step failed with {parts}: {type(error).__name__}: {error}"
 
 

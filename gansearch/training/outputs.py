@@ -87,6 +87,17 @@ def check_loss_output(loss: Loss, config: TrialConfig) -> None:
             )
 
 
+def check_penalty_output(value: Any, config: TrialConfig) -> None:
+    """Raise `OutputError` where a penalty does not give one number for a batch of samples."""
+    if isinstance(value, int | float) or (isinstance(value, Tensor) and value.shape == ()):
+        return
+    assert config.loss.penalty is not None
+    raise OutputError(
+        f"the penalty '{config.loss.penalty.name}' gives {described(value)} for a batch; a tensor of "
+        "shape [] is wanted: the mean over the last axis of the critic's logits"
+    )
+
+
 @torch.no_grad()
 def doubts_about_images(generator: Callable[[Tensor], Tensor], latents: Tensor, name: str) -> list[str]:
     """What is odd in the range of a generator's images, in words; they should fill [-1, 1].

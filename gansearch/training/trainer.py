@@ -28,6 +28,7 @@ from gansearch.training.measuring import (
     gradient_norm,
 )
 from gansearch.training.order import DataOrder
+from gansearch.training.outputs import check_penalty_output
 from gansearch.training.overfitting import HELD_OUT, Exam
 from gansearch.training.sampling import update_average
 from gansearch.training.telling import Telling
@@ -248,6 +249,7 @@ class Trainer(Training):
         """The penalty as it counts in this step; a slope of bfloat16 is too coarse to be held at 1."""
         assert self._penalty is not None
         penalty = self._penalty(self._critic(labels), real, fake)
+        check_penalty_output(penalty, self.config)
         factor = float(self._every)
         if self._weight is not None:
             factor *= self._weight.factor(self.step, self.config.budget.steps)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from gansearch.data import ImageData
+from gansearch.data import ImageData, PointData
 from gansearch.data.load import load, resize, validate
 from gansearch.errors import DataError, UnknownPart
 
@@ -71,6 +72,30 @@ def two_channels(_root, split, _image_size):
 def test_a_loader_of_the_users_own_is_found_and_checked():
     with pytest.raises(DataError, match=r"data set 'mine' \(train\): images have 2 channels"):
         load(f"{__name__}:two_channels", {}, root=".", split="train")
+
+
+def no_arrays(_root, split, _image_size, *, what: str = "pair"):
+    given = {
+        "pair": (IMAGES, LABELS),
+        "list": ImageData("mine", split, IMAGES, LABELS.tolist(), 3),
+        "tensor": ImageData("mine", split, torch.from_numpy(IMAGES), None, 0),
+        "points": PointData("mine", split, [[1.0, 2.0]]),
+    }
+    return given[what]
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("pair", "gives tuple, not ImageData or PointData"),
+        ("list", "labels are of type list, not NumPy's array"),
+        ("tensor", "images are of type Tensor, not NumPy's array"),
+        ("points", "points are of type list, not NumPy's array"),
+    ],
+)
+def test_a_loader_that_gives_something_else_is_told(what, words):
+    with pytest.raises(DataError, match=words):
+        load(f"{__name__}:no_arrays", {"what": what}, root=".", split="train")
 
 
 def test_unknown_names_and_options():

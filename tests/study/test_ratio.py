@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gansearch.errors import InvalidInput
 from gansearch.study.axes import Float, Ratio
+from gansearch.study.document import parse_document, parse_value
 from gansearch.study.location import locate, placed
 from gansearch.study.notation import parse_space, plain
 from gansearch.study.space import Space, first_end
+from gansearch.training.validation import read_study
 
 TREE = {
     "optimizer": {
@@ -84,6 +87,43 @@ def test_it_may_have_a_default():
     found = space(following({"of": "a", "log": [0.5, 2], "default": 1}))
     assert found.axes()["b.ratio"].default == 1
     assert isinstance(found.tree["b"], Ratio)
+
+
+@pytest.mark.parametrize(("factor", "rate"), [("", 2e-4), (", default: 2", 2e-3)])
+def test_its_default_is_of_what_it_follows(factor, rate, tmp_path):
+    text = f"""
+data: ring
+optimizer:
+  generator: {{lr: {{log: [1e-5, 1e-2], default: 1e-3}}}}
+  discriminator: {{lr: {{ratio: {{of: optimizer.generator.lr, log: [0.1, 4]{factor}}}}}}}
+"""
+    spec, _ = read_study(parse_document(text, "s.yaml"), tmp_path)
+    assert spec.default.optimizer.discriminator.options["lr"] == pytest.approx(rate)
+    assert spec.start[0].point[D] == pytest.approx(rate / 1e-3)
+
+
+def test_a_tie_in_a_list_is_told(tmp_path):
+    text = "data: ring\nevaluation: {metrics: [fd_raw, {same: loss}]}\n"
+    with pytest.raises(InvalidInput, match=r"evaluation.metrics\[1\]: cannot be an axis"):
+        read_study(parse_document(text, "s.yaml"), tmp_path)
+
+
+HUGE = "9" * 400  # larger than any float
+
+
+@pytest.mark.parametrize(
+    ("axis", "words"),
+    [
+        (f"{{log: [1, {HUGE}]}}", "needs two numbers"),
+        (f"{{uniform: [-{HUGE}, 1]}}", "needs two numbers"),
+        (f"{{int: [1, {HUGE}]}}", "needs two integers"),
+        (f"{{log: [0.1, 1], default: {HUGE}}}", "is not in log"),
+        (f"{{int: [1, 3], default: {HUGE}}}", "is not in int"),
+    ],
+)
+def test_a_number_larger_than_any_is_told(axis, words):
+    [(_, told)] = parse_space({"a": parse_value(axis)})[1]
+    assert words in told
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,21 @@ number = 3
 def untyped(positional, *, needed, other=None):
     return positional, needed, other
 
+def positional(t=1.0):
+    return t
+
+def unlike(*, t: int = 'a'):
+    return t
+
+def nowhere(*, t: float = float("nan")):
+    return t
+
+def unwritten(*, t: object = object()):
+    return t
+
+def named(*, name: str = "x"):
+    return name
+
 def misannotated(*, x: "Nowhere" = 1):
     return x
 """  # noqa: E501
@@ -43,6 +58,7 @@ def plugin(tmp_path, monkeypatch):
     (tmp_path / "mine" / "__init__.py").write_text("")
     (tmp_path / "mine" / "parts.py").write_text(PLUGIN)
     (tmp_path / "mine" / "broken.py").write_text("def f(:\n")
+    (tmp_path / "mine" / "leaves.py").write_text("import sys; sys.exit(0)\n")
     (tmp_path / "mine" / "raises.py").write_text("raise RuntimeError('no licence')\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield "mine.parts"
@@ -84,6 +100,19 @@ def test_the_signature_is_the_option_table(plugin):
         (":Sharp", "cannot import the loss ':Sharp'"),
         ("mine.broken:f", "cannot import the loss 'mine.broken:f': SyntaxError: "),
         ("mine.raises:f", "cannot import the loss 'mine.raises:f': RuntimeError: no licence"),
+        ("mine.leaves:f", "cannot import the loss 'mine.leaves:f': SystemExit: 0"),
+        (
+            "mine.parts:unlike",
+            "cannot read the options of the loss 'mine.parts:unlike': the default of 't': needs an int",
+        ),
+        (
+            "mine.parts:nowhere",
+            "cannot read the options of the loss 'mine.parts:nowhere': the default of 't': needs a fin",
+        ),
+        (
+            "mine.parts:unwritten",
+            "cannot read the options of the loss 'mine.parts:unwritten': the default of 't' is of type",
+        ),
         ("mine.parts:misannotated", "cannot read the options of the loss 'mine.parts:misannotated'"),
     ],
 )
@@ -94,6 +123,31 @@ def test_what_cannot_be_found_says_why(plugin, name, message):
     with pytest.raises(UnknownPart) as caught:
         LOSSES.options(name)
     assert str(caught.value) == told
+
+
+def test_an_option_before_the_star_is_told(plugin):
+    assert LOSSES.check(f"{plugin}:positional", {"t": 2}) == [
+        (
+            ("t",),
+            f"stands before the `*` in the signature of '{plugin}:positional', and an option stands "
+            "behind it: `*, t`",
+        )
+    ]
+
+
+def test_an_option_of_the_name_of_a_key_of_every_part_is_refused(plugin):
+    part = {"name": f"{plugin}:named"}
+    [(path, told)] = LOSSES.complete(part)
+    assert path == ("name",)
+    assert "has an option 'name'" in told
+    assert part == {"name": f"{plugin}:named"}
+
+
+def test_a_part_that_takes_other_values_than_its_kind_is_given(plugin):
+    with pytest.raises(UnknownPart, match=r"given 1 value before its options.*missing a required arg"):
+        Registry("pair", {}).build("operator:add", {}, 1)
+    with pytest.raises(UnknownPart, match=r"given 3 values before its options.*too many positional"):
+        LOSSES.build(f"{plugin}:untyped", {"needed": 1}, 1, 2, 3)
 
 
 def test_options_are_strict():

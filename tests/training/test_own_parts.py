@@ -552,3 +552,59 @@ def test_check_warns_of_it(checked):
     text += "generator: {name: mlp, depth: 1}\ndiscriminator: {name: mlp, depth: 1}\n"
     with pytest.warns(Doubt, match="is_classifier 5 a split"):
         assert checked(parse_document(text, "s.yaml")) == 1
+
+
+# What stands in a part's place and is none
+
+
+OWN = """
+import torch
+
+def number(*given):
+    return 3
+
+class Loss:
+    def g(self, real, fake):
+        return fake.mean(-1)
+
+class Uncalled:
+    pass
+
+class Unreduced:
+    def __call__(self, critic, real, fake):
+        return critic(real)
+
+class Few:
+    def __call__(self, critic, real):
+        return critic(real).mean(-1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("generator: 'OWN:number'", "generator: 'OWN:number' gives int, not a torch.nn.Module"),
+        ("discriminator: 'OWN:number'", "discriminator: 'OWN:number' gives int, not a torch.nn.Module"),
+        (
+            "optimizer: {generator: 'OWN:number'}",
+            "the optimizer 'OWN:number' gives int, not a torch.opt",
+        ),
+        ("loss: 'OWN:Loss'", "the loss 'OWN:Loss' has no d, decision, g_uses_real"),
+        ("loss: {penalty: 'OWN:Uncalled'}", "the penalty 'OWN:Uncalled' has no __call__"),
+        (
+            "loss: {penalty: 'OWN:Unreduced'}",
+            "the penalty 'OWN:Unreduced' gives a tensor of shape [16]",
+        ),
+        ("loss: {penalty: 'OWN:Few'}", "penalty 'OWN:Few': TypeError"),
+    ],
+)
+def test_what_is_no_part_of_its_kind_is_told_at_check(tmp_path, monkeypatch, checked, section, words):
+    name = f"own_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    base = ["generator: mlp", "discriminator: mlp", "batch_size: 16", "objective: {metric: fd_raw}"]
+    kept = [line for line in base if line.partition(":")[0] != section.partition(":")[0]]
+    text = "\n".join(["data: digits", "evaluation: {samples: 32, metrics: [fd_raw]}", *kept, section])
+    with pytest.raises(UserError) as caught:
+        checked(parse_document(text.replace("OWN", name), "s.yaml"))
+    assert words.replace("OWN", name) in str(caught.value)
