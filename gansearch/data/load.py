@@ -39,8 +39,9 @@ def load(
         ValueError: an option that the loader does not have, or a value it does not take.
     """
     data = DATASETS.build(name, options, Path(root).expanduser(), split, image_size)
-    if not isinstance(data, ImageData | PointData):
-        kind = type(data).__name__
+    given: Any = data  # by a loader of the user's own
+    if not isinstance(given, ImageData | PointData):
+        kind = type(given).__name__
         raise DataError(f"data set '{name}': gives {kind}, not ImageData or PointData (gansearch.data)")
     validate(data)
     if isinstance(data, PointData):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -135,10 +136,14 @@ def on_axis(name: str, axis: Axis, value: Any) -> Any:
             if label == value and isinstance(label, bool) == isinstance(value, bool):
                 return label
     elif not isinstance(value, bool) and isinstance(value, numbers.Real):
-        if axis.low <= value <= axis.high and isinstance(axis, Float):  # before it is converted: an
-            return float(value)  # integer may be larger than any float
-        if axis.low <= value <= axis.high and float(value).is_integer():
-            return int(value)
+        try:
+            number = float(value)
+        except OverflowError:  # an integer of 400 digits
+            number = math.inf
+        if axis.low <= number <= axis.high and isinstance(axis, Float):
+            return number
+        if axis.low <= number <= axis.high and number.is_integer():
+            return int(number)
     raise ValueError(f"{name}: {value!r} is not in {axis}")
 
 

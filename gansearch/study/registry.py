@@ -108,7 +108,7 @@ class Registry(Generic[T]):
     def build(self, name: str, options: Mapping[str, Any], *args: Any) -> T:
         """Call the part with its validated options; raises `UnknownPart` or `ValueError`.
 
-        One whose signature takes other values before its options than gansearch gives is an `UnknownPart`.
+        A signature that takes other values before its options than gansearch gives is an `UnknownPart`.
         """
         values = self.options(name).model_validate(dict(options))
         part, named = self.find(name), {key: getattr(values, key) for key in type(values).model_fields}
@@ -158,7 +158,9 @@ def options_model(part: Callable[..., Any]) -> type[BaseModel]:
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
-    model = create_model(f"{getattr(part, '__name__', 'part')}_options", __config__=config, **fields)
+    model: type[BaseModel] = create_model(
+        f"{getattr(part, '__name__', 'part')}_options", __config__=config, **fields
+    )
     _check_defaults(model)
     return model
 

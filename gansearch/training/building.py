@@ -161,8 +161,8 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimizer of one network; `lr`, if any, is its learning rate whatever its section says."""
     options = side.options if lr is None else side.options | {"lr": lr}
-    optimizer = OPTIMIZERS.build(side.name, options, network.parameters())
+    optimizer: Any = OPTIMIZERS.build(side.name, options, network.parameters())
     if not isinstance(optimizer, torch.optim.Optimizer):
         kind = type(optimizer).__name__
         raise UserError(f"the optimizer '{side.name}' gives {kind}, not a torch.optim.Optimizer")
-    return optimizer
+    return cast("torch.optim.Optimizer", optimizer)

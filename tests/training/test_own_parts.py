@@ -590,12 +590,12 @@ class Few:
             "the optimizer 'OWN:number' gives int, not a torch.opt",
         ),
         ("loss: 'OWN:Loss'", "the loss 'OWN:Loss' has no d, decision, g_uses_real"),
-        ("loss: {penalty: 'OWN:Uncalled'}", "the penalty 'OWN:Uncalled' has no __call__"),
+        ("loss: {name: hinge, penalty: 'OWN:Uncalled'}", "the penalty 'OWN:Uncalled' has no __call__"),
         (
-            "loss: {penalty: 'OWN:Unreduced'}",
+            "loss: {name: hinge, penalty: 'OWN:Unreduced'}",
             "the penalty 'OWN:Unreduced' gives a tensor of shape [16]",
         ),
-        ("loss: {penalty: 'OWN:Few'}", "penalty 'OWN:Few': TypeError"),
+        ("loss: {name: hinge, penalty: 'OWN:Few'}", "penalty 'OWN:Few': TypeError"),
     ],
 )
 def test_what_is_no_part_of_its_kind_is_told_at_check(tmp_path, monkeypatch, checked, section, words):
