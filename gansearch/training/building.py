@@ -165,4 +165,4 @@ def build_optimizer(
     if not isinstance(optimizer, torch.optim.Optimizer):
         kind = type(optimizer).__name__
         raise UserError(f"the optimizer '{side.name}' gives {kind}, not a torch.optim.Optimizer")
-    return cast("torch.optim.Optimizer", optimizer)
+    return optimizer

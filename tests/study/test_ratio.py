@@ -89,13 +89,13 @@ def test_it_may_have_a_default():
     assert isinstance(found.tree["b"], Ratio)
 
 
-@pytest.mark.parametrize(("factor", "rate"), [("", 2e-4), (", default: 2", 2e-3)])
+@pytest.mark.parametrize(("factor", "rate"), [("[0.1, 4]", 2e-4), ("[0.25, 4], default: 2", 2e-3)])
 def test_its_default_is_of_what_it_follows(factor, rate, tmp_path):
     text = f"""
 data: ring
 optimizer:
   generator: {{lr: {{log: [1e-5, 1e-2], default: 1e-3}}}}
-  discriminator: {{lr: {{ratio: {{of: optimizer.generator.lr, log: [0.1, 4]{factor}}}}}}}
+  discriminator: {{lr: {{ratio: {{of: optimizer.generator.lr, log: {factor}}}}}}}
 """
     spec, _ = read_study(parse_document(text, "s.yaml"), tmp_path)
     assert spec.default.optimizer.discriminator.options["lr"] == pytest.approx(rate)
