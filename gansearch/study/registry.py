@@ -62,8 +62,11 @@ class Registry(Generic[T]):
         """What is wrong with a choice of part, as (path below the part, message); never raises."""
         try:
             model = self.options(name)
+            _check_defaults(model)
         except UnknownPart as error:
             return [(("name",), str(error))]
+        except ValueError as error:
+            return [(("name",), f"cannot read the options of the {self.kind} '{name}': {error}")]
         try:  # as JSON, where strict means that "3" is no number and yet a list may become a tuple
             model.model_validate_json(json.dumps(dict(options), default=str), strict=True)
         except ValidationError as error:
@@ -158,11 +161,7 @@ def options_model(part: Callable[..., Any]) -> type[BaseModel]:
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
-    model: type[BaseModel] = create_model(
-        f"{getattr(part, '__name__', 'part')}_options", __config__=config, **fields
-    )
-    _check_defaults(model)
-    return model
+    return create_model(f"{getattr(part, '__name__', 'part')}_options", __config__=config, **fields)
 
 
 def _check_defaults(model: type[BaseModel]) -> None:
@@ -176,6 +175,8 @@ def _check_defaults(model: type[BaseModel]) -> None:
             if key in defaults:
                 what = explain(each, model.model_fields, "an option")
                 raise ValueError(f"the default of '{key}': {what}") from error
+    except TypeError:  # a type by which pydantic cannot tell: the next lines ask all the same
+        pass
     for key, default in defaults.items():
         try:
             to_jsonable_python(default)

@@ -101,18 +101,6 @@ def test_the_signature_is_the_option_table(plugin):
         ("mine.broken:f", "cannot import the loss 'mine.broken:f': SyntaxError: "),
         ("mine.raises:f", "cannot import the loss 'mine.raises:f': RuntimeError: no licence"),
         ("mine.leaves:f", "cannot import the loss 'mine.leaves:f': SystemExit: 0"),
-        (
-            "mine.parts:unlike",
-            "cannot read the options of the loss 'mine.parts:unlike': the default of 't': needs an int",
-        ),
-        (
-            "mine.parts:nowhere",
-            "cannot read the options of the loss 'mine.parts:nowhere': the default of 't': needs a fin",
-        ),
-        (
-            "mine.parts:unwritten",
-            "cannot read the options of the loss 'mine.parts:unwritten': the default of 't' is of type",
-        ),
         ("mine.parts:misannotated", "cannot read the options of the loss 'mine.parts:misannotated'"),
     ],
 )
@@ -123,6 +111,21 @@ def test_what_cannot_be_found_says_why(plugin, name, message):
     with pytest.raises(UnknownPart) as caught:
         LOSSES.options(name)
     assert str(caught.value) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mine.parts:unlike", "needs an int"),
+        ("mine.parts:nowhere", "needs a fin"),
+        ("mine.parts:unwritten", "is of type"),
+    ],
+)
+def test_a_default_that_no_study_file_could_say_is_told(plugin, name, message):
+    [(path, told)] = LOSSES.check(name, {})
+    assert path == ("name",)
+    assert told.startswith(f"cannot read the options of the loss '{name}': the default of 't'")
+    assert message in told
 
 
 def test_an_option_before_the_star_is_told(plugin):

@@ -47,6 +47,8 @@ def picture(uri: str, study: str = STUDY) -> dict[str, dict]:
     client = open_client(uri)
     found = client.get_experiment_by_name(study)
     seen: dict[str, dict] = {}
+    if found is None:  # MLflow's file is there, and the experiment not yet
+        return seen
     for run in client.search_runs([found.experiment_id]):
         assert run.info.run_name not in seen, "one run per trial"
         seen[run.info.run_name] = {
