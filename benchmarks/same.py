@@ -1,14 +1,16 @@
 """Does this checkout compute what another one does, to the last bit?
 
     python -m benchmarks.same OLD_CHECKOUT [STUDY.yaml] [--trials N] [--set KEY=VALUE]...
-                              [--except-penalised] [--save FILE.json]
+                              [--new-set KEY=VALUE]... [--except-penalised] [--save FILE.json]
     python -m benchmarks.same OLD.json [STUDY.yaml] ...     against what --save wrote
 
 A study runs once with each checkout, one trial at a time, without tracking, each in a process with its
 own PYTHONPATH, runs directory and cache. Compared are, for each trial of the search and of the
 stability study, its proposal (the axes' values), every metric of every report but those that a clock
-measures, and its outcome, reason and last step. Floats are compared by their hexadecimal form. It
-prints the digests of both, what differs, and exits with 1 if anything does.
+measures, and its outcome, reason and last step. Floats are compared by their hexadecimal form. A metric
+that only the new one has is no difference. It prints the digests of both, what differs, and exits with
+1 if anything does. `--new-set` is for keys that the old one does not know: since 0.1.0 a search tries
+the default first, so that it takes `--new-set 'search.start=[]'` to compare with that.
 
 `--except-penalised` is for a change of the penalties' randomness alone. The reports and the end of a
 trial with a penalty are then not compared. What comes after such a trial in a search that learns (a
@@ -224,7 +226,7 @@ class Comparison:
             self._differ(name, "steps reported", list(before), list(after))
         for step in (step for step in before if step in after):
             self.compared["reports"] += 1
-            for metric in sorted(before[step].keys() | after[step].keys()):
+            for metric in sorted(before[step]):
                 values = before[step].get(metric), after[step].get(metric)
                 if values[0] != values[1]:
                     self._differ(f"{name} step {step}", metric, *map(_number, values))
@@ -264,6 +266,7 @@ def main() -> None:
     parser.add_argument("study", type=Path, nargs="?", default=ROOT / "studies" / "quickstart.yaml")
     parser.add_argument("--trials", type=int)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--new-set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--except-penalised", action="store_true")
     parser.add_argument("--new", type=Path, default=ROOT, help="the other checkout [this one]")
     parser.add_argument("--save", type=Path, metavar="FILE.json", help="keep what the old one found")
@@ -277,7 +280,7 @@ def main() -> None:
         args.save.write_text(json.dumps(old, indent=1, sort_keys=True) + "\n")
     if old["arguments"] != arguments:
         raise SystemExit(f"{args.old} was made with {old['arguments']}, not {arguments}")
-    new = run(args.new, study, arguments)
+    new = run(args.new, study, arguments + [word for item in args.new_set for word in ("--set", item)])
     comparison = Comparison(old, new, except_penalised=args.except_penalised)
     show(old, new, comparison)
     if not all(comparison.compared.values()):

@@ -40,6 +40,9 @@ SEEN_AFTER = 1.5
 """Seconds after which Ray, which looks once a second, has seen that a job has ended: one that is gone
 before that is put back on the list, as failed."""
 
+ATTEMPTS = 5
+"""How often a job is taken off the list of a cluster so busy that it looks later than that."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -306,8 +309,12 @@ def _wait(client: Any, id_: str, timeout: float) -> Job:
 
 
 def _forget(client: Any, id_: str) -> None:
-    """Stop a job if need be and take it off the cluster's list."""
+    """Stop a job if need be and take it off the cluster's list; again where a busy one puts it back."""
     client.stop_job(id_)
-    _wait(client, id_, 30.0)
-    time.sleep(SEEN_AFTER)
-    client.delete_job(id_)
+    for _ in range(ATTEMPTS):
+        _wait(client, id_, 30.0)
+        time.sleep(SEEN_AFTER)
+        client.delete_job(id_)
+        time.sleep(POLL)
+        if all(job.submission_id != id_ for job in client.list_jobs()):
+            return

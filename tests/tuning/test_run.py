@@ -122,9 +122,9 @@ def changed(lines):
 
 
 SECOND_CHANCES = """
-pruner: {name: asha, reduction_factor: 3, min_steps: 100, second_chances: true}
+pruner: {name: asha, reduction_factor: 3, min_steps: 50, second_chances: true}
 search: {trials: 9, sampler: {name: tpe, startup_trials: 3}}
-budget: {steps: 900, report_every: 100}
+budget: {steps: 450, report_every: 50}
 """
 
 
@@ -348,7 +348,7 @@ def test_more_than_there_is_is_refused_before_anything_is_made(folder, ray):
 
 def test_python_and_the_command_line_agree(folder, ray):
     study = gansearch.load_study("study.yaml", overrides={"budget.steps": 600})
-    result = gansearch.run(study, trials=2, tracking="off", name="notebook")
+    result = gansearch.run(study, trials=2, tracking="off", name="notebook", concurrency=1)
     assert result.finished
     assert list(result.trials["outcome"]) == [Outcome.COMPLETED] * 2
     out = subprocess.run(

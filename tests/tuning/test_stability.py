@@ -70,10 +70,13 @@ def without_speed(found):
 
 @pytest.mark.timeout(600)
 def test_a_stability_study_killed_and_resumed_is_the_one_never_killed(folder, ray):
+    search = {"trials": 3, "sampler": "random", "start": []}  # else the default is the best
+    study = yaml.safe_load(STUDY) | {"budget": {"steps": 360, "report_every": 60}, "search": search}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
     assert gansearch.run("study.yaml", name="whole", tracking="off", concurrency=1).finished
     arguments = ("study.yaml", "--concurrency", "1", "--tracking", "off", "--name", "killed")
     process = launch("run", *arguments)
-    wait_for_reports("killed/stability", 14, process)
+    wait_for_reports("killed/stability", 8, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     state = gansearch.status("killed")
@@ -98,28 +101,29 @@ def test_a_stability_study_killed_and_resumed_is_the_one_never_killed(folder, ra
 
 @pytest.mark.timeout(600)
 def test_a_study_is_confirmed_later_extended_and_exported_by_what_was_confirmed(folder, ray):
+    alone = {"concurrency": 1}  # a second worker takes longer to start than all of this
     fast = {"budget.steps": 200, "search.trials": 4, "stability": None}
     study = gansearch.load_study("study.yaml", overrides=fast)
-    result = gansearch.run(study, name="s", tracking="off")
+    result = gansearch.run(study, name="s", tracking="off", **alone)
     assert len(result.configurations) == 0
     with pytest.raises(UserError, match="--seeds"):
         gansearch.stability("s", seeds=0)
     with pytest.raises(UserError, match="between 0 and 1"):
         gansearch.stability("s", around=1.5)
-    result = gansearch.stability("s", top=2, seeds=2)
+    result = gansearch.stability("s", top=2, seeds=2, **alone)
     assert list(result.configurations["seeds"]) == [2, 2, 2]
     before = gansearch.evidence("s")
     assert all(record.mlflow_run_id for record in before.search), "MLflow is sent the search, too"
-    result = gansearch.stability("s", top=2, seeds=3, default=False)
+    result = gansearch.stability("s", top=2, seeds=3, default=False, **alone)
     after = gansearch.evidence("s")
     assert after.stability[:6] == before.stability, "what has run stays"
     assert sorted(result.configurations["seeds"]) == [2, 3, 3]
-    again = gansearch.stability("s", top=2, seeds=3, default=False)
+    again = gansearch.stability("s", top=2, seeds=3, default=False, **alone)
     assert len(gansearch.evidence("s").stability) == 8, "there was nothing left to do"
     assert again.configurations.equals(result.configurations)
 
     best = str(result.configurations.index[0])
-    gansearch.stability("s", around=0.5, seeds=1, of=best)
+    gansearch.stability("s", around=0.5, seeds=1, of=best, **alone)
     neighbours = [c for c in gansearch.evidence("s").roster.candidates if c.kind == "around"]
     rate = before.roster[best].config["optimizer"]["generator"]["lr"]
     if best != "default":
@@ -174,7 +178,9 @@ def test_configuration_files_make_a_study_of_their_own(folder, ray):
     with pytest.raises(InvalidInput, match=r"other, budget.steps: is 60, and slow has 90"):
         gansearch.stability("slow.yaml", "other.yaml")
     overrides = {"budget.report_every": 30}
-    result = gansearch.stability("slow.yaml", "fast.yaml", seeds=2, overrides=overrides, name="two")
+    result = gansearch.stability(
+        "slow.yaml", "fast.yaml", seeds=2, overrides=overrides, name="two", concurrency=1
+    )
     assert sorted(result.configurations.index) == ["fast", "slow"]
     assert len(result.trials) == 0
     found = gansearch.evidence("two")
