@@ -57,6 +57,7 @@ CASES = [
     Case("mlp-128", 8, 3.0, mlp(128)),
     Case("mlp-64", 8, 3.5, mlp(64)),
     Case("mlp-64", 32, 4.5, mlp(64)),
+    Case("mlp-128, 16 lanes", 16, 0.0, mlp(128)),
     Case("mlp-128, gradient penalty", 8, 0.0, mlp(128, **PENALISED)),
     Case("dcgan-8, batch 16", 8, 2.5, dcgan(8, 16)),
     Case("dcgan-8, batch 64", 8, 1.6, dcgan(8, 64)),
