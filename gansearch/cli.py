@@ -532,13 +532,17 @@ def main() -> None:
         sys.exit(1)
 
 
+GARBAGE = (100_000, 20, 100)
+"""Thresholds of `gc` for processes that load torch, Ray or MLflow."""
+
+
 def _seldom_collect_garbage() -> None:
     """Look through all objects less often, and not at the end.
 
     Loading torch, Ray and MLflow makes a million objects that stay. To look for garbage among them took
     a fifth of a command's start, and at its end as long again.
     """
-    gc.set_threshold(100_000, 20, 100)
+    gc.set_threshold(*GARBAGE)
     atexit.register(_leave_garbage)
 
 

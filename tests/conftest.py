@@ -19,8 +19,9 @@ from longest_first import (  # noqa: F401
     pytest_xdist_make_scheduler,
 )
 
-# As in `gansearch.cli`: what torch, Ray and MLflow load stays, and is seldom to be looked through.
-gc.set_threshold(100_000, 20, 100)
+from gansearch.cli import GARBAGE
+
+gc.set_threshold(*GARBAGE)  # as the command line's own
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded; subprocesses inherit it
 

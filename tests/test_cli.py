@@ -99,6 +99,13 @@ def finished_study(runs: Path, name: str = "done") -> Path:
 # Quick to load
 
 
+def said_by(code):
+    """What a Python of its own prints that runs this code, and complains of nothing."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 def test_looking_at_the_package_loads_nothing_heavy():
     code = (
         "import sys, gansearch, gansearch.cli\n"
@@ -108,10 +115,9 @@ def test_looking_at_the_package_loads_nothing_heavy():
         "heavy = {'torch', 'ray', 'mlflow', 'pandas', 'optuna', 'sklearn', 'matplotlib', 'numpy'}\n"
         "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    said = said_by(code)
     for name in ("check", "run", "resume", "status", "ui", "sync", "export", "train", "sample"):
-        assert f" {name} " in done.stdout
+        assert f" {name} " in said
 
 
 def test_a_command_that_has_loaded_triton_ends_without_a_word_of_it():
@@ -123,8 +129,7 @@ def test_a_command_that_has_loaded_triton_ends_without_a_word_of_it():
         "from gansearch import cli\n"
         "cli.main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    said_by(code)
 
 
 @pytest.mark.parametrize(

@@ -69,15 +69,7 @@ def resize(images: np.ndarray, size: int, *, chunk: int = 4096) -> np.ndarray:
 
 def validate(data: DataSet) -> None:
     """Raise `DataError` with all that `ImageData` or `PointData` promises and this one breaks."""
-    if wrong := _wrong_arrays(data):
-        pass
-    elif isinstance(data, ImageData):
-        wrong = _wrong_images(data.images)
-        if data.images.ndim == 4:  # else there are no images to which labels could belong
-            wrong += _wrong_labels(data)
-    else:
-        wrong = [*_wrong_points(data), *_wrong_labels(data)]
-    if wrong:
+    if wrong := _wrong_arrays(data) or _wrong_values(data):
         raise DataError(f"data set '{data.name}' ({data.split}): {'; '.join(wrong)}")
 
 
@@ -90,6 +82,16 @@ def _wrong_arrays(data: DataSet) -> list[str]:
         for what, array in arrays.items()
         if not isinstance(array, np.ndarray) and (array is not None or what != "labels")
     ]
+
+
+def _wrong_values(data: DataSet) -> list[str]:
+    """What is wrong in arrays of NumPy's."""
+    if isinstance(data, PointData):
+        return [*_wrong_points(data), *_wrong_labels(data)]
+    wrong = _wrong_images(data.images)
+    if data.images.ndim == 4:  # else there are no images to which labels could belong
+        wrong += _wrong_labels(data)
+    return wrong
 
 
 def _wrong_images(images: np.ndarray) -> list[str]:

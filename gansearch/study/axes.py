@@ -129,6 +129,14 @@ def has_default(axis: Axis) -> bool:
     return axis.default is not UNSAID
 
 
+def as_float(number: Any) -> float:
+    """A number as a float; infinite where it is larger than any, such as an integer of 400 digits."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
 def on_axis(name: str, axis: Axis, value: Any) -> Any:
     """A value of an axis as plain Python has it; raises `ValueError` if it does not lie there."""
     if isinstance(axis, Choice):
@@ -136,10 +144,7 @@ def on_axis(name: str, axis: Axis, value: Any) -> Any:
             if label == value and isinstance(label, bool) == isinstance(value, bool):
                 return label
     elif not isinstance(value, bool) and isinstance(value, numbers.Real):
-        try:
-            number = float(value)
-        except OverflowError:  # an integer of 400 digits
-            number = math.inf
+        number = as_float(value)
         if axis.low <= number <= axis.high and isinstance(axis, Float):
             return number
         if axis.low <= number <= axis.high and number.is_integer():

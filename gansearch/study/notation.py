@@ -31,6 +31,7 @@ from gansearch.study.axes import (
     Label,
     Ratio,
     Same,
+    as_float,
     each_child,
     has_default,
     on_axis,
@@ -180,16 +181,11 @@ def _is_range(ends: Any, types: tuple[type[int] | type[float], ...]) -> bool:
     return (
         isinstance(ends, list)
         and len(ends) == 2
-        and all(isinstance(e, types) and not isinstance(e, bool) and _is_finite(e) for e in ends)
+        and all(
+            isinstance(e, types) and not isinstance(e, bool) and math.isfinite(as_float(e))
+            for e in ends
+        )
     )
-
-
-def _is_finite(number: float) -> bool:
-    """Whether a number is one that a float can hold: an integer of 400 digits is none."""
-    try:
-        return math.isfinite(number)
-    except OverflowError:
-        return False
 
 
 _PARSERS: dict[str, Callable[[Any, Path_, list[tuple[Path_, str]]], Any]] = {

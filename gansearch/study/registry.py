@@ -62,11 +62,10 @@ class Registry(Generic[T]):
         """What is wrong with a choice of part, as (path below the part, message); never raises."""
         try:
             model = self.options(name)
-            _check_defaults(model)
         except UnknownPart as error:
             return [(("name",), str(error))]
-        except ValueError as error:
-            return [(("name",), f"cannot read the options of the {self.kind} '{name}': {error}")]
+        if wrong := _wrong_default(model):
+            return [(("name",), f"cannot read the options of the {self.kind} '{name}': {wrong}")]
         try:  # as JSON, where strict means that "3" is no number and yet a list may become a tuple
             model.model_validate_json(json.dumps(dict(options), default=str), strict=True)
         except ValidationError as error:
@@ -164,8 +163,9 @@ def options_model(part: Callable[..., Any]) -> type[BaseModel]:
     return create_model(f"{getattr(part, '__name__', 'part')}_options", __config__=config, **fields)
 
 
-def _check_defaults(model: type[BaseModel]) -> None:
-    """Raise `ValueError` for a default that a study file could not say."""
+@functools.cache
+def _wrong_default(model: type[BaseModel]) -> str:
+    """Which default of a part's no study file could say, and why; "" where each can be said."""
     defaults = {k: field.default for k, field in model.model_fields.items() if not field.is_required()}
     try:
         model.model_validate(defaults)
@@ -174,14 +174,13 @@ def _check_defaults(model: type[BaseModel]) -> None:
             key = each["loc"][0]
             if key in defaults:
                 what = explain(each, model.model_fields, "an option")
-                raise ValueError(f"the default of '{key}': {what}") from error
+                return f"the default of '{key}': {what}"
     except TypeError:  # a type by which pydantic cannot tell: the next lines ask all the same
         pass
     for key, default in defaults.items():
         try:
             to_jsonable_python(default)
-        except PydanticSerializationError as error:
+        except PydanticSerializationError:
             kind = type(default).__name__
-            raise ValueError(
-                f"the default of '{key}' is of type {kind}, which a study file cannot hold"
-            ) from error
+            return f"the default of '{key}' is of type {kind}, which a study file cannot hold"
+    return ""
