@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import subprocess
@@ -88,5 +89,6 @@ class PostgreSQL:
         return self
 
     def __exit__(self, *_: object) -> None:
+        gc.collect()  # connections of storages that were left tell of it here, and in no later test
         if (self._folder / "data" / "postmaster.pid").exists():
             self.stop()
