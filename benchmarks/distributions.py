@@ -55,6 +55,14 @@ CASES: dict[str, dict[str, Any]] = {
         }
         for loss in ("non-saturating", "hinge", "least-squares")
     },
+    **{
+        f"dcgan, hinge, {name}": {
+            "loss": {"name": "hinge", "penalty": {"name": name}},
+            "generator": {"name": "dcgan", "width": 8},
+            "discriminator": {"name": "dcgan", "width": 8, "norm": "none"},
+        }
+        for name in PENALTIES.names
+    },
 }
 
 

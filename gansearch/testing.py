@@ -33,7 +33,7 @@ from gansearch.data.load import validate
 from gansearch.errors import DataError
 from gansearch.losses import Constraint, Loss, Penalty
 from gansearch.losses.draws import Draws, drawing_from, takes_draws
-from gansearch.networks.stacked.check import StackCheck
+from gansearch.networks.stacked.check import StackCheck, told
 from gansearch.training.building import described, is_conditional
 
 __all__ = [
@@ -245,10 +245,10 @@ def check_stacked(
     """
     for shape in shapes:
         domain = as_domain(shape)
-        told = described(factory, f"the {side}", domain)
-        build = partial(factory, told, 10) if side == "generator" else partial(factory, told)
+        about = described(factory, f"the {side}", domain)
+        build = partial(factory, about, 10) if side == "generator" else partial(factory, about)
         given = (10,) if side == "generator" else domain.shape
-        labels = [label.expand(3, 4) for label in _labels(build, domain)]
+        labels = [told(3, 4, len(domain.classes)) for _ in _labels(build, domain)]
         first, second = (_seeded(3, 4, *given, seed=seed).tanh() for seed in (1, 2))
         networks = [_built(build, seed) for seed in range(3)]
         StackCheck(

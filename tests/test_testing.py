@@ -396,6 +396,32 @@ class ByTheFirst(Stacked):
         return super().forward(samples) + (samples.sum() * 0).detach()
 
 
+class Told(Stacked):
+    conditional = True
+
+    def __init__(self, domain):
+        super().__init__(domain)
+        self.table = nn.Embedding(len(domain.classes), 8)
+
+    def forward(self, samples, labels):
+        features = self.first(samples)
+        return self.last(features * self.table(labels)).squeeze(-1)
+
+
+class ToldTheFirst(Told):
+    """All networks are told the first one's labels."""
+
+    def forward(self, samples, labels):
+        return super().forward(samples, labels if labels.dim() == 1 else labels[:1].expand_as(labels))
+
+
+def test_labels_are_each_network_s_own():
+    shapes = (Images((1, 8, 8), ("a", "b")),)
+    check_stacked(Told, "discriminator", shapes)
+    with pytest.raises(AssertionError, match="outputs differ"):
+        check_stacked(ToldTheFirst, "discriminator", shapes)
+
+
 @pytest.mark.parametrize(
     ("network", "message"),
     [

@@ -109,7 +109,8 @@ def apart(study: Study) -> list[str]:
     resources = plan.resources
     if plan.stability is None:  # then `auto` is one
         resources = resources.model_copy(update={"lanes": resources.carried})
-    return lines_of([config for _, config in study.spec.examples()], resources)
+    configs = [config for _, config in study.spec.examples()]
+    return lines_of(configs, resources, study.data.domain)
 
 
 def lacking(study: Study) -> list[str]:

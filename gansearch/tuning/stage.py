@@ -83,7 +83,7 @@ def run_trials(
     from gansearch.tuning import engine  # noqa: PLC0415  imports Ray Tune
 
     where, resources = stage.where, stage.spec.plan.resources
-    if lines := apart(_configurations(stage.spec, journal), resources):
+    if lines := apart(_configurations(stage.spec, journal), resources, stage.domain):
         journal.set_facts({APART: lines})
         for line in lines:
             stage.console.print(line, style="dim", highlight=False, markup=False)

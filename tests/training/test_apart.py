@@ -20,15 +20,15 @@ ALONE = "discriminator: augment, noise and pack"
         ({"compile": True}, [f"runs uncompiled, because of {ALONE} (1 of 2 configurations)"]),
     ],
 )
-def test_each_part_is_named_once(tiny, asked, lines):
+def test_each_part_is_named_once(tiny, digits, asked, lines):
     asked = {"lanes": 1} | asked
-    assert apart([tiny(), tiny(**ODD)], Resources(**asked)) == lines
+    assert apart([tiny(), tiny(**ODD)], Resources(**asked), digits.domain) == lines
 
 
-def test_all_reasons_and_all_configurations(tiny):
+def test_all_reasons_and_all_configurations(tiny, digits):
     penalised = {"name": "r1", "every": 4}
     both = tiny(loss={"name": "hinge", "penalty": penalised}, discriminator=ODD["discriminator"])
-    assert apart([both], Resources(lanes=2)) == [
+    assert apart([both], Resources(lanes=2), digits.domain) == [
         f"runs alone, because of {ALONE}",
         "runs alone, because of loss.penalty: every and schedule",
     ]

@@ -18,6 +18,11 @@ Inputs = Sequence[Tensor]
 """What a pass is given, each [K, B, ...]: latents or samples, and labels where they are told."""
 
 
+def told(networks: int, samples: int, classes: int) -> Tensor:
+    """Labels [K, B], of each network others than the next one's."""
+    return (torch.arange(samples) + torch.arange(networks).unsqueeze(1)) % classes
+
+
 class StackCheck:
     """Compares networks in a stack with each alone: outputs, gradients, running statistics.
 
@@ -55,7 +60,8 @@ class StackCheck:
         stacked, theirs = self._stack(), self._copies()
         for inputs in self.passes:
             network = stacked.differentiable_twice if twice else stacked
-            outputs, expected = self._pass(network, inputs), self._each(theirs, inputs)
+            expected = self._each(theirs, inputs)  # what fails alone too is told as it is
+            outputs = self._pass(network, inputs)
             shape = [*expected.shape]
             assert [*outputs.shape] == shape, (
                 f"{self.where}: a stack must give {shape}, not {[*outputs.shape]}: {COUNT}"

@@ -11,12 +11,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn, optim
 
+from gansearch.networks.stacked import CannotStack
 from gansearch.study.records import Report
 from gansearch.training.lifecycle import LOOK_EVERY
 from gansearch.training.measuring import JUDGED_BATCHES, Window, wait_for
 from gansearch.training.randomness import deterministic_algorithms
 from gansearch.training.stacked.memory import keep_memory
 from gansearch.training.stacked.parts import Losses, constraints, stacked_penalty
+from gansearch.training.stacked.proof import why_unlike
 from gansearch.training.stacked.side import Side
 from gansearch.training.trainer import Trainer, frozen
 
@@ -59,7 +61,7 @@ class Lanes:
         before: in which some of them were until now, maybe between two reports.
 
     Raises:
-        CannotStack: something in them has no stacked counterpart.
+        CannotStack: something in them has no stacked counterpart, or is not the same in a stack.
     """
 
     rows: list[Row]
@@ -76,6 +78,8 @@ class Lanes:
             for number in range(len(before.rows)):
                 before.give(number)
         first = trainers[0]
+        if len(trainers) > 1 and (reason := why_unlike(first.config, first.domain)):
+            raise CannotStack(reason)
         if first.device.type == "cpu":
             keep_memory()
         self.config, self.device, self.domain = first.config, first.device, first.domain

@@ -1,0 +1,167 @@
+"""Networks of a user's own that say that they stack, held to it before any are trained as one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gansearch.networks.stacked import CannotStack
+from gansearch.study.plan import Resources
+from gansearch.training.apart import apart
+from gansearch.training.pack import Start
+from gansearch.training.stacked import proof
+from gansearch.training.stacked.choice import choose
+from gansearch.training.stacked.pack import FusedPack
+from gansearch.training.stacked.step import Lanes
+from gansearch.training.trainer import Trainer
+
+OWN = """
+import torch
+from torch import nn
+
+class Judge(nn.Module):
+    stacks = True
+
+    def __init__(self, domain, *, width: int = 8) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.LeakyReLU(0.2))
+        self.last = nn.Linear(width, 1)
+
+    def forward(self, samples):
+        return self.last(self.first(samples)).squeeze(-1)
+
+class SeesAll(Judge):
+    def forward(self, samples):
+        features = self.first(samples)
+        return self.last(features - features.mean()).squeeze(-1)
+
+class Merges(Judge):
+    def forward(self, samples):
+        return super().forward(samples).flatten()
+
+class Keeps(Judge):
+    def __init__(self, domain, *, width: int = 8) -> None:
+        super().__init__(domain, width=width)
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, samples):
+        return super().forward(samples) * self.scale
+
+class InPairs(Judge):
+    def forward(self, samples):
+        if samples.shape[-4] % 8:
+            raise ValueError("eight at a time")
+        return super().forward(samples)
+
+class Told(Judge):
+    conditional = True
+
+    def __init__(self, domain, *, width: int = 8) -> None:
+        super().__init__(domain, width=width)
+        self.table = nn.Embedding(len(domain.classes), width)
+
+    def forward(self, samples, labels):
+        features = self.first(samples)
+        return self.last(features).squeeze(-1) + (features * self.table(labels)).sum(-1)
+
+class ToldTheFirst(Told):
+    def forward(self, samples, labels):
+        return super().forward(samples, labels[:1].expand_as(labels) if labels.dim() > 1 else labels)
+
+class Maker(nn.Module):
+    stacks = True
+
+    def __init__(self, domain, latent) -> None:
+        super().__init__()
+        self.layer = nn.Linear(latent, 64)
+
+    def forward(self, latents):
+        return self.layer(latents).tanh().view(*latents.shape[:-1], 1, 8, 8)
+
+class ByTheFront(Maker):
+    def forward(self, latents):
+        return super().forward(latents - latents.mean(0))
+"""
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_stacks.py").write_text(OWN)
+
+
+def judged(name):
+    told = {"generator": {"name": "mlp", "conditional": True}} if "Told" in name else {}
+    return {"discriminator": {"name": f"own_stacks:{name}"}} | told
+
+
+WRONG = {
+    "SeesAll": "discriminator: 'own_stacks:SeesAll': in a stack, outputs differ from each network's "
+    "alone: count axes from the last one",
+    "Merges": r"a stack must give \[3, 4\], not \[12\]",
+    "Keeps": "it cannot be stacked: own_stacks.Keeps has weights of its own",
+    "InPairs": "'own_stacks:InPairs' fails on 4 samples: ValueError: eight at a time",
+    "ToldTheFirst": "in a stack, outputs differ from each network's alone",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_not_so_in_a_stack_is_named_and_not_stacked(name, tiny, trainer, digits):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    (line,) = apart([tiny(**judged(name))], Resources(lanes=2), digits.domain)
+    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(CannotStack, match=WRONG[name]) as told:
+        Lanes([trainer(**judged(name), seed=seed) for seed in range(2)])
+    assert line == f"runs alone, because of {told.value}"
+    assert "\n" not in line
+    assert apart([tiny(**judged(name))], Resources(lanes=1), digits.domain) == []
+
+
+def test_what_is_so_is_stacked(tiny, digits, trainer):
+    sections = [judged("Judge"), judged("Told"), {"generator": {"name": "own_stacks:Maker"}}]
+    assert apart([tiny(**each) for each in sections], Resources(lanes=2), digits.domain) == []
+    for section in sections:
+        Lanes([trainer(**section, seed=seed) for seed in range(2)]).train()
+
+
+def test_a_generator_is_held_to_it_too(tiny, digits):
+    config = tiny(generator={"name": "own_stacks:ByTheFront"})
+    assert proof.why_unlike(config, digits.domain).startswith(
+        "generator: 'own_stacks:ByTheFront': in a"
+    )
+
+
+def test_a_pack_trains_such_as_each_alone(tiny, digits, reference, trainer, caplog):
+    sections = [judged("SeesAll") | {"seed": seed} for seed in range(2)]
+    pack = FusedPack(lambda config: Trainer(config, digits, reference))
+    pack.begin([Start(number, tiny(**each)) for number, each in enumerate(sections)])
+    while pack.due():
+        for number, report in pack.advance():
+            if report.outcome:
+                found = pack.trainer(number).discriminator.state_dict()
+                alone = trainer(**sections[number])
+                while not alone.finished:
+                    alone.advance()
+                assert "lanes" not in report.metrics
+                assert all(map(torch.equal, found.values(), alone.discriminator.state_dict().values()))
+                pack.stop([number])
+    assert "not as one, but one after another: discriminator: 'own_stacks:SeesAll'" in caplog.text
+
+
+def test_such_are_not_chosen(tiny, digits, reference, tmp_path, monkeypatch):
+    monkeypatch.setattr("gansearch.training.stacked.choice.WORTH", 0.0)
+    chosen = choose([tiny(**judged("SeesAll"))], [1e6], digits, reference, cache=tmp_path)
+    assert list(chosen.values()) == [1]
+
+
+def test_ours_are_not_tried_and_a_user_s_but_once(tiny, digits, trainer, monkeypatch):
+    tried = []
+    monkeypatch.setattr(proof, "_found", {})
+    monkeypatch.setattr(proof, "_tried", lambda *_, judges: tried.append(judges) or "")
+    for section in ({}, judged("Judge"), judged("Judge") | {"seed": 4}):
+        assert proof.why_unlike(tiny(**section), digits.domain) == ""
+    assert tried == [True]
+    wider = {"discriminator": {"name": "own_stacks:Judge", "width": 16}}
+    proof.why_unlike(tiny(**wider), digits.domain)
+    assert tried == [True, True]
