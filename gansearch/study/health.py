@@ -62,7 +62,9 @@ class Stalled(Section):
             one's, is at most this. A Wasserstein critic never has.
         min_error: the generator may have won where the discriminator's error rates on real and on
             fake images are both within this of one half, or of the same answer to all (0 and 1, or 1
-            and 0), or of 1; it has won where `min_gradient` holds too.
+            and 0), or of 1; it has won where `min_gradient` holds too. It has also won where the
+            discriminator takes all but this share of the fake images for real ones, and its loss is
+            more than a guess's.
         min_gradient: the discriminator's gradient norm is at most this share of the largest that
             this trial has shown.
         warmup: share of the budget in which nothing is called stalled.

@@ -286,9 +286,9 @@ class Collapse:
         return f"{was}, and reach from {self.most_reach:.2g} to {reach:.2g}"
 
 
-SURE = 0.1
-"""Share of the budget over which the discriminator must have been sure of all, besides `patience`
-reports in a row: doubt comes back."""
+WON = 0.1
+"""Share of the budget over which one network must have won, besides `patience` reports in a row: doubt
+comes back."""
 
 FROZEN = 0.05
 """The same, where it tells nothing and has no gradient to learn by."""
@@ -311,16 +311,20 @@ class Stall:
         self.metric = metric
         self.goal = goal
         of = (Outcome.STALLED, options.patience, options.warmup * budget)
-        self.sure, self.frozen = Patience(*of, SURE * budget), Patience(*of, FROZEN * budget)
+        self.sure, self.fooled = (Patience(*of, WON * budget) for _ in range(2))
+        self.frozen = Patience(*of, FROZEN * budget)
         self.steepest = 0.0
         self.level: float | None = None
 
     def observe(self, report: Report) -> Verdict:
         """Stops at the `patience`-th report in a row that shows it, after the warm-up."""
         share, learns = self._gradient_share(report), self._learns(report)
-        sure = self.sure.judge(report, "" if learns else self._knows_all(report))
-        frozen = self.frozen.judge(report, "" if learns else self._frozen(report, share))
-        return sure if sure.outcome else frozen
+        symptoms = [
+            (self.sure, self._knows_all(report)),
+            (self.fooled, self._worse_than_a_guess(report)),
+            (self.frozen, self._frozen(report, share)),
+        ]
+        return first(*[rule.judge(report, "" if learns else why) for rule, why in symptoms])
 
     def _learns(self, report: Report) -> bool:
         """Whether the objective is clearly better than when it last was."""
@@ -345,6 +349,16 @@ class Stall:
         if doubt > self.options.min_doubt:
             return ""
         return f"the discriminator is sure of every {self.noun}: its loss is {doubt:.2g} of a guess's"
+
+    def _worse_than_a_guess(self, report: Report) -> str:
+        # A discriminator that learns has by then learnt to guess at least.
+        doubt, fooled = report.metrics["d_doubt"], report.metrics["d_error_fake"]
+        if doubt <= 1 or fooled < 1 - self.options.min_error:
+            return ""
+        return (
+            f"the discriminator takes every generated {self.noun} for a real one and does not learn "
+            f"better: its loss is {doubt:.2g} of a guess's"
+        )
 
     def _frozen(self, report: Report, share: float) -> str:
         errors = (report.metrics["d_error_real"], report.metrics["d_error_fake"])

@@ -166,6 +166,20 @@ TABLE = {
         {"d_error_real": 0.5, "d_error_fake": 0.5, "d_grad_norm": late(1e-4, 4, 1.0)},
         (6, "stalled", "only guesses"),
     ),
+    "the discriminator takes all for real, and is worse than a guess": (
+        {"d_doubt": 1.4, "d_error_fake": 1.0},
+        (2, "stalled", "takes every generated image for a real one and does not learn better"),
+    ),
+    "it does so, and the generator still learns": (
+        {"d_doubt": 1.4, "d_error_fake": 1.0, "fd_classifier": [100.0 * 0.9**i for i in range(10)]},
+        None,
+    ),
+    "it does so for a report only": (
+        {"d_doubt": [0.8, 0.8, 1.4, 0.8] * 3, "d_error_fake": [0.3, 0.3, 1.0, 0.3] * 3},
+        None,
+    ),
+    "it takes nearly all for real": ({"d_doubt": 1.4, "d_error_fake": 0.9}, None),
+    "a critic has no guess to be worse than": ({"d_doubt": 1.0, "d_error_fake": 1.0}, None),
     "hardly a gradient, but it tells real from generated": (
         {"d_error_real": 0.45, "d_error_fake": 0.52, "d_grad_norm": late(1e-4, 4, 1.0)},
         None,
