@@ -35,10 +35,14 @@ def load(
     Raises:
         UnknownPart: no data set of that name.
         DataError: the files are missing, damaged, or hold neither square images of 1 or 3
-            channels nor points, or points are to be resized.
+            channels nor points, or points are to be resized, or memory does not hold them.
         ValueError: an option that the loader does not have, or a value it does not take.
     """
-    data = DATASETS.build(name, options, Path(root).expanduser(), split, image_size)
+    try:
+        data = DATASETS.build(name, options, Path(root).expanduser(), split, image_size)
+    except MemoryError as error:
+        mend = " (data.image_size may be too large)" if image_size else ""
+        raise DataError(f"data set '{name}': memory does not hold it: {error}{mend}") from error
     given: Any = data  # by a loader of the user's own
     if not isinstance(given, ImageData | PointData):
         kind = type(given).__name__
@@ -50,7 +54,11 @@ def load(
         return data
     if image_size is None or image_size == data.shape[1]:
         return data
-    return replace(data, images=resize(data.images, image_size))
+    try:
+        return replace(data, images=resize(data.images, image_size))
+    except (MemoryError, RuntimeError) as error:  # RuntimeError: torch's words for no memory
+        words = f"its images cannot be brought to data.image_size {image_size}: {error}"
+        raise DataError(f"data set '{name}': {words}") from error
 
 
 def resize(images: np.ndarray, size: int, *, chunk: int = 4096) -> np.ndarray:
@@ -103,10 +111,12 @@ def _wrong_images(images: np.ndarray) -> list[str]:
         wrong.append(f"images are {images.dtype}, not uint8")
     if not count:
         wrong.append("there are no images")
+    if not height * width:
+        wrong.append(f"images are {height}x{width}, without a pixel")
     if channels not in {1, 3}:
         wrong.append(f"images have {channels} channels, not 1 or 3")
     if height != width:
-        wrong.append(f"images are {height}x{width}, not square")
+        wrong.append(f"images are {height}x{width}, not square: crop or pad them")
     return wrong
 
 

@@ -20,7 +20,7 @@ class Data(Part):
     """
 
     name: str = "digits"
-    image_size: Annotated[int, Field(ge=8)] | None = None
+    image_size: Annotated[int, Field(ge=8, le=8192)] | None = None
 
 
 class Schedule(Section):

@@ -119,6 +119,7 @@ def _held_out(config: TrialConfig, data: DataSet, places: LocalPaths, real: Data
     if real.split != "test":
         size, root = part.image_size, places.data
         test = load(part.name, part.options, root=root, split="test", image_size=size)
+        _alike(data, test)
     if test.digest == data.digest:
         raise DataError(f"evaluation.held_out: {data.name} has no test split of its own: drop it")
     if count > len(test.samples):
@@ -159,6 +160,7 @@ def load_real(config: TrialConfig, data: DataSet, places: LocalPaths) -> DataSet
                 split=evaluation.split,
                 image_size=part.image_size,
             )
+        _alike(data, real)
     final = evaluation.final
     asked = {"": evaluation.real_samples, "final.": final.real_samples if final else None}
     for section, wanted in asked.items():
@@ -175,6 +177,20 @@ def load_real(config: TrialConfig, data: DataSet, places: LocalPaths) -> DataSet
                 f"{least:,}, and the {real.split} split of {real.name} has {len(real.samples)}"
             )
     return real
+
+
+def _alike(data: DataSet, other: DataSet) -> None:
+    """Raise `DataError` where a split has other samples or more classes than what is learnt."""
+    wrong = []
+    if other.shape != data.shape:
+        shapes = ["x".join(map(str, each.shape)) for each in (data, other)]
+        wrong.append(
+            f"{data.domain.kind} of {shapes[0]} for {data.split}, of {shapes[1]} for {other.split}"
+        )
+    if data.classes and other.classes > data.classes:
+        wrong.append(f"{data.classes} classes for {data.split}, {other.classes} for {other.split}")
+    if wrong:
+        raise DataError(f"the splits of the data set '{data.name}' do not fit: {'; '.join(wrong)}")
 
 
 FEWEST_IN_A_SPLIT = 30
