@@ -78,6 +78,12 @@ class Doubt(UserWarning):
     """Something that works, and is probably not what was meant."""
 
 
+RAISED = (Exception, SystemExit)
+"""What a part of the user's may raise. One that calls `sys.exit`, as a parser of arguments does, is to
+end neither a command without a word nor a worker with all that it carries. Ctrl-C is no part's.
+"""
+
+
 class Interrupted(GansearchError):
     """Ctrl-C that ended a study at once; the message says what was kept and how to go on."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from gansearch.errors import StudyError
+from gansearch.errors import RAISED, StudyError
 from gansearch.journal.facts import INSISTED
 from gansearch.journal.journal import Journal
 from gansearch.search import SAMPLERS
@@ -147,7 +147,7 @@ class Proposer:
                 yield point if isinstance(sampler, BaseSampler) else placed(point, space)
         except NotInSpace as error:
             raise StudyError(f"{what} proposes for trial {number} what cannot be: {error}") from error
-        except Exception as error:  # a user's own may raise anything
+        except RAISED as error:  # a user's own may raise anything
             line = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{type(error).__name__}: {error} ({line.filename}, line {line.lineno})"
             raise StudyError(f"{what}, asked for trial {number}, fails: {where}") from error

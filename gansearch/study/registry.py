@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from gansearch.errors import UnknownPart, nearest
+from gansearch.errors import RAISED, UnknownPart, nearest
 from gansearch.study.mistakes import explain
 
 T = TypeVar("T")
@@ -132,7 +132,7 @@ def _load(target: str, kind: str) -> object:
     try:
         module = importlib.import_module(module_name)
         thing = functools.reduce(getattr, attribute.split("."), module)
-    except (Exception, SystemExit) as error:  # importing runs the user's module: it may raise anything
+    except RAISED as error:  # importing runs the user's module: it may raise anything
         what = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
         if isinstance(error, ModuleNotFoundError):
             mend = "; a module of yours must lie in the folder you work in, or on PYTHONPATH"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gansearch.data.domain import Domain, Points
+from gansearch.errors import RAISED
 from gansearch.metrics import METRICS
 from gansearch.metrics.contract import Metric
 from gansearch.metrics.door import check_metric, kind_of, least_samples
@@ -33,7 +34,7 @@ def _wrong_metric(metric: dict[str, Any], path: Path_) -> Mistakes:
     options = {key: value for key, value in metric.items() if key != "name"}
     try:
         check_metric(metric["name"], METRICS.build(metric["name"], options))
-    except Exception as error:  # one of the user's own may raise anything
+    except RAISED as error:  # one of the user's own may raise anything
         return [(path, words_of(error))]
     return []
 
@@ -62,7 +63,7 @@ def _built_metric(part: dict[str, Any]) -> Metric | None:
     """A metric; None where it cannot be made, which is told elsewhere."""
     try:
         return METRICS.build(part["name"], {k: v for k, v in part.items() if k != "name"})
-    except Exception:  # of the user's own
+    except RAISED:  # of the user's own
         return None
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import gansearch
 from gansearch.augmentation import AUGMENTATIONS
 from gansearch.data import DATASETS
-from gansearch.errors import GansearchError, UnknownPart, UserError
+from gansearch.errors import RAISED, GansearchError, UnknownPart, UserError
 from gansearch.losses import LOSSES, PENALTIES
 from gansearch.metrics import METRICS
 from gansearch.networks import DISCRIMINATORS, GENERATORS
@@ -133,7 +133,7 @@ def blaming(config: TrialConfig | None = None) -> Iterator[None]:
         yield
     except GansearchError:
         raise
-    except Exception as error:
+    except RAISED as error:
         words = fault(error, config)
         if not words:
             raise  # a bug of ours

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from gansearch.data.domain import Domain
-from gansearch.errors import UserError
+from gansearch.errors import RAISED, UserError
 from gansearch.study.config import TrialConfig
 from gansearch.study.mistakes import Mistakes
 from gansearch.training.blame import whereabouts
@@ -55,7 +55,7 @@ def _judging(relevant: str, domain: Domain | None) -> nn.Module | None:
     config = TrialConfig.model_validate_json(relevant)
     try:
         return _build_somewhere(functools.partial(build_discriminator, config, domain))
-    except Exception:  # which is told elsewhere
+    except RAISED:  # which is told elsewhere
         return None
 
 
@@ -83,7 +83,7 @@ def _failure(section: str, relevant: str, domain: Domain | None) -> str:
         elif domain is not None:
             build = build_generator if section == "generator" else build_discriminator
             _build_somewhere(functools.partial(build, config, domain))
-    except Exception as error:  # a constructor of the user's own may raise anything
+    except RAISED as error:  # a constructor of the user's own may raise anything
         return words_of(error)
     return ""
 
@@ -94,12 +94,12 @@ def _build_somewhere(build: Callable[[torch.device], T]) -> T:
     """
     try:
         return build(torch.device("meta"))
-    except Exception:  # whatever it was, it is told if it happens for real too
+    except RAISED:  # whatever it was, it is told if it happens for real too
         with torch.random.fork_rng(devices=[]):
             return build(torch.device("cpu"))
 
 
-def words_of(error: Exception) -> str:
+def words_of(error: BaseException) -> str:
     """What a part says of itself when it is made (a `ValueError`), or what has happened to it; with the
     line, where that is the user's own.
     """

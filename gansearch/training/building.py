@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from numbers import Real
 from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from gansearch.augmentation import AUGMENTATIONS
 from gansearch.data.domain import Domain
@@ -63,6 +66,15 @@ def _begun(network: nn.Module, part: Generator | Discriminator, kind: str) -> nn
     """
     if not isinstance(network, nn.Module):
         raise ValueError(f"'{part.name}' gives {type(network).__name__}, not a torch.nn.Module")
+    if getattr(network.forward, "__func__", None) is nn.Module.forward:
+        raise ValueError(f"'{part.name}' has no forward")
+    parameters = list(network.parameters())
+    if not parameters:
+        raise ValueError(f"'{part.name}' has no parameters: there is nothing to train")
+    if any(isinstance(each, UninitializedParameter) for each in parameters):
+        raise ValueError(
+            f"'{part.name}' has lazy layers: say their sizes, which must not wait for data"
+        )
     if part.weights is not None:
         start_from(network, part.weights, kind)
     freeze(network, part.freeze)
@@ -138,11 +150,27 @@ def build_loss(config: TrialConfig) -> tuple[Loss, Penalty | None]:
     lacking = [key for key in ("d", "g", "decision", "g_uses_real") if not hasattr(loss, key)]
     if lacking and not is_variational(config.loss.name):
         raise ValueError(f"the loss '{config.loss.name}' has no {', '.join(lacking)}")
+    if not is_variational(config.loss.name):
+        _check_loss(loss, config.loss.name)
     part = config.loss.penalty
     penalty = PENALTIES.build(part.name, part.options) if part else None
     if part and not callable(penalty):
         raise ValueError(f"the penalty '{part.name}' has no __call__(critic, real, fake)")
     return loss, penalty
+
+
+def _check_loss(loss: Loss, name: str) -> None:
+    """Raises `ValueError` for attributes of a loss that are not what they say."""
+    if loss.g_uses_real not in (True, False):
+        raise ValueError(f"the loss '{name}': g_uses_real is {loss.g_uses_real!r}, not True or False")
+    decision: Any = loss.decision
+    number = isinstance(decision, Real) and not isinstance(decision, bool)
+    if decision is not None and not (number and math.isfinite(decision)):
+        wanted = "the logit above which a sample is called real, a number, or None where there is none"
+        raise ValueError(f"the loss '{name}': decision is {decision!r}; it is {wanted}")
+    for method in ("d", "g"):
+        if not callable(getattr(loss, method)):
+            raise ValueError(f"the loss '{name}': {method} cannot be called")
 
 
 def build_vae(config: TrialConfig) -> VAE:
@@ -165,4 +193,7 @@ def build_optimizer(
     if not isinstance(optimizer, torch.optim.Optimizer):
         kind = type(optimizer).__name__
         raise UserError(f"the optimizer '{side.name}' gives {kind}, not a torch.optim.Optimizer")
+    own = {id(parameter) for parameter in network.parameters()}
+    if not any(id(each) in own for group in optimizer.param_groups for each in group["params"]):
+        raise UserError(f"the optimizer '{side.name}' holds none of the parameters that it is given")
     return optimizer

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gansearch.augmentation import AUGMENTATIONS
-from gansearch.errors import UnknownPart
+from gansearch.errors import RAISED, UnknownPart
 from gansearch.losses import LOSSES, PENALTIES, is_variational
 from gansearch.study.config import TrialConfig
 from gansearch.study.mistakes import Mistakes
@@ -91,7 +91,7 @@ def _of_view(config: TrialConfig, kind: str) -> Iterator[tuple[tuple[str | int, 
     try:
         augmentation = AUGMENTATIONS.build(name, shown.augment.options)
         loss = LOSSES.build(config.loss.name, config.loss.options)
-    except Exception:  # which is told elsewhere
+    except RAISED:  # which is told elsewhere
         return
     wanted = getattr(augmentation, "kind", None)
     if wanted not in (None, kind):

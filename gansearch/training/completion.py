@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from gansearch.data import DATASETS
 from gansearch.data.domain import Domain
-from gansearch.errors import UnknownPart, UserError, nearest
+from gansearch.errors import RAISED, UnknownPart, UserError, nearest
 from gansearch.losses import is_variational
 from gansearch.metrics import METRICS
 from gansearch.search import PRUNERS, SAMPLERS
@@ -162,6 +162,6 @@ def _refusal(pruner: Part, config: TrialConfig) -> Mistakes:
     except (ValueError, UserError) as error:
         option, colon, why = str(error).partition(": ")
         return [((option,), why)] if colon and option in pruner.options else [((), str(error))]
-    except Exception as error:  # one of the user's own may raise anything
+    except RAISED as error:  # one of the user's own may raise anything
         return [((), words_of(error))]
     return []

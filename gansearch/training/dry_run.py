@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -16,19 +17,20 @@ import torch
 from torch import Tensor
 
 from gansearch.data import DataSet
-from gansearch.errors import DataError, Doubt, GansearchError, UserError
+from gansearch.errors import RAISED, DataError, Doubt, GansearchError, UserError
 from gansearch.losses import is_variational
 from gansearch.metrics import METRICS
 from gansearch.metrics.classifier import Classifier
 from gansearch.metrics.door import least_samples
 from gansearch.study.config import TrialConfig
+from gansearch.study.records import Report
 from gansearch.study.sections import Part
 from gansearch.study.spec import StudySpec
-from gansearch.training import checkpoint
+from gansearch.training import checkpoint, settings
 from gansearch.training.blame import fault, own_parts
 from gansearch.training.building import build_loss, is_conditional
 from gansearch.training.lifecycle import Training
-from gansearch.training.outputs import check_loss_output, doubts_about_images
+from gansearch.training.outputs import check_gradient, check_loss_output, doubts_about_images
 from gansearch.training.prepare import (
     LocalPaths,
     load_real,
@@ -41,6 +43,9 @@ from gansearch.training.variational import build_trainer
 
 FEW = 256
 """Images that the rehearsal makes do with."""
+
+LOSSES_REPORTED = ("d_loss", "g_loss")
+"""What says of every training whether it goes on."""
 
 LATENTS = 64
 """Images by whose range a generator is judged."""
@@ -57,6 +62,8 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
     Raises:
         UserError: naming each part that failed, or the configuration in which one did.
     """
+    if calls := settings.changed():
+        raise UserError(settings.told(calls, "a module that was imported"))
     torch.set_num_threads(1)  # steps this small only lose by more
     config = spec.example()
     real = load_real(config, data, places)
@@ -70,12 +77,19 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
         reference = prepare(_tiny(config), few, here, real=few_real, known=known)
     doubts = [*reservations(config), *repeats(config, real)]
     tried = spec.examples()
-    mistakes: dict[str, Exception] = {}
+    mistakes: dict[str, BaseException | None] = {}
     for place, each in tried:
         try:
             doubts += _try(build_trainer(_tiny(each), few, reference))
-        except Exception as error:  # whatever a part of a user's raises
-            mistakes.setdefault(place + _words(error, each), error)
+        except RAISED as error:  # whatever a part of a user's raises
+            failure: BaseException | None = error
+        else:
+            failure = None
+        if calls := settings.put_back():  # which may be why it failed, whatever the error says
+            whose = " or ".join(map(str, own_parts(each))) or "a part"
+            mistakes.setdefault(settings.told(calls, whose), failure)
+        elif failure is not None:
+            mistakes.setdefault(place + _words(failure, each), failure)
     if mistakes:
         raise UserError("\n".join(mistakes)) from next(iter(mistakes.values()))
     for doubt in dict.fromkeys(doubts):
@@ -88,14 +102,28 @@ def _try(trainer: Training) -> list[str]:
     config = trainer.config
     if not is_variational(config.loss.name):
         check_loss_output(build_loss(config)[0], config)
-    trainer.advance()
+    for kind in ("generator", "discriminator"):
+        check_gradient(getattr(trainer, kind), f"the {kind} '{getattr(config, kind).name}'")
+    report = trainer.advance()
     checkpoint.plain(trainer.state())
+    if lost := _lost(report, trainer):
+        return [f"{lost} after one step, with {_named(config)}: such a trial diverges at once"]
     if trainer.domain.kind != "images":
         return []
     noise = torch.Generator().manual_seed(0)
     latents = torch.randn(LATENTS, config.latent_size, generator=noise)
     name = f"the generator '{config.generator.name}'"
     return doubts_about_images(partial(_generate, trainer), latents, name)
+
+
+def _lost(report: Report, trainer: Training) -> str:
+    """What of a training is not finite as it begins; empty where all is."""
+    lost = [key for key in LOSSES_REPORTED if not math.isfinite(report.metrics.get(key, 0.0))]
+    for kind in ("generator", "discriminator"):
+        weights = getattr(trainer, kind).parameters()
+        if not lost and not all(bool(torch.isfinite(each).all()) for each in weights):
+            lost.append(f"the {kind}'s weights")
+    return f"no finite numbers are in {' and '.join(lost)}" if lost else ""
 
 
 def _generate(trainer: Training, latents: Tensor) -> Tensor:
@@ -107,17 +135,21 @@ def _generate(trainer: Training, latents: Tensor) -> Tensor:
     return images
 
 
-def _words(error: Exception, config: TrialConfig) -> str:
+def _words(error: BaseException, config: TrialConfig) -> str:
     """Whose error it is, if that can be told, and else in which configuration it came."""
     if isinstance(error, GansearchError):
         return str(error)
     if words := fault(error, config):
         return words
+    return f"a step failed with {_named(config)}: {type(error).__name__}: {error}"
+
+
+def _named(config: TrialConfig) -> str:
+    """The parts of a configuration that a step is made of."""
     kinds = ("generator", "discriminator", "loss")
     named = [f"{kind} {getattr(config, kind).name}" for kind in kinds]
     named += [str(part).removeprefix("the ") for part in own_parts(config) if part.kind not in kinds]
-    parts = ", ".join(named)
-    return f"a step failed with {parts}: {type(error).__name__}: {error}"
+    return ", ".join(named)
 
 
 def _tiny(config: TrialConfig) -> TrialConfig:

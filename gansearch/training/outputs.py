@@ -75,16 +75,64 @@ def check_output(
 
 
 def check_loss_output(loss: Loss, config: TrialConfig) -> None:
-    """Raise `OutputError` where a loss does not give one number for a batch of logits."""
+    """Raise `OutputError` where a loss does not give one finite number for a batch of logits, by which
+    a network can learn.
+    """
     name = f"the loss '{config.loss.name}'"
-    logits = torch.linspace(-1, 1, 4)
-    real = logits if loss.g_uses_real else None
-    for method, value in (("d", loss.d(logits, logits.flip(0))), ("g", loss.g(real, logits))):
+    real, fake = (torch.linspace(end, -end, 4, requires_grad=True) for end in (1, -1))
+    seen = real.clone(), fake.clone()  # no leaves, as a network's logits are none
+    given = {"d": loss.d(*seen), "g": loss.g(seen[0] if loss.g_uses_real else None, seen[1])}
+    for method, value in given.items():
+        gives = f"{name}: {method} gives {described(value)} for logits"
         if not isinstance(value, Tensor) or value.shape != ():
+            wanted = "a tensor of shape [] is wanted: the mean over the last axis"
+            raise OutputError(f"{gives} of shape [4]; {wanted}")
+        if not value.is_floating_point():
+            raise OutputError(f"{gives}; a real number is wanted, of type torch.float32")
+        if not torch.isfinite(value):
+            raise OutputError(f"{name}: {method} gives {value.item()} for logits from -1 to 1")
+        if not _learns_from(value, [real, fake] if method == "d" else [fake]):
+            whose = "the logits" if method == "d" else "the fake logits"
             raise OutputError(
-                f"{name}: {method} gives {described(value)} for logits of shape [4]; a tensor of shape "
-                "[] is wanted: the mean over the last axis"
+                f"{name}: {method} gives a number through which no gradient reaches {whose}: compute "
+                "it of them, without `detach`, `item` or `no_grad`"
             )
+
+
+def _learns_from(value: Tensor, logits: list[Tensor]) -> bool:
+    """Whether a loss has a gradient by any of these logits."""
+    if not value.requires_grad:
+        return False
+    slopes = torch.autograd.grad(value, logits, allow_unused=True)
+    return any(slope is not None for slope in slopes)
+
+
+def check_gradient(network: nn.Module, name: str) -> None:
+    """Have the first thing that a network returns in a step of training looked at: whether anything can
+    be learnt through it.
+
+    Raises:
+        OutputError: by that pass, not here.
+    """
+
+    learning: list[bool] = []
+
+    def begin(_: nn.Module, __: tuple[Any, ...]) -> None:
+        learning.append(torch.is_grad_enabled())  # which a network may change
+
+    def look(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
+        if not learning.pop():
+            return
+        beginning.remove()
+        looking.remove()
+        if not output.requires_grad:
+            raise OutputError(
+                f"{name} gives numbers through which no gradient reaches its weights: compute them "
+                "without `detach` or `no_grad`, of parameters that require one"
+            )
+
+    beginning = network.register_forward_pre_hook(begin)
+    looking = network.register_forward_hook(look)
 
 
 def check_penalty_output(value: Any, config: TrialConfig) -> None:

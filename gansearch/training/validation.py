@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from gansearch import files
 from gansearch.data import DATASETS, DataSet
 from gansearch.data.load import load
-from gansearch.errors import DataError, InvalidInput, nearest
+from gansearch.errors import RAISED, DataError, InvalidInput, nearest
 from gansearch.files import Place
 from gansearch.masking import without_password
 from gansearch.study.config import TrialConfig
@@ -139,7 +139,7 @@ def _find_data(document: Document, root: Path) -> tuple[DataSet | None, Mistakes
         return load(part.name, part.options, root=root, split="train", image_size=part.image_size), []
     except DataError as error:
         return None, [(("data",), without_password(str(error)))]
-    except Exception as error:  # a loader of the user's own may raise anything
+    except RAISED as error:  # a loader of the user's own may raise anything
         if not (words := fault(error)):
             raise
         return None, [(("data",), f"the data set '{part.name}': {words.removeprefix('your code ')}")]

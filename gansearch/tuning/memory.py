@@ -24,14 +24,14 @@ OUT_OF_MEMORY = (
 """What errors say that are not of the two types for it."""
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory was short, the GPU's or the machine's."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """An error in a line, for a table; memory first, because that is mended by a smaller model."""
     if is_out_of_memory(error):
         return "out of memory"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from gansearch.errors import StudyError
+from gansearch.errors import RAISED, StudyError
 from gansearch.search import PRUNERS
 from gansearch.search.pruners import (
     GO_ON,
@@ -127,7 +127,7 @@ class Pruning:
         """Have what a pruner of the user's raises end the study, resumably."""
         try:
             yield
-        except Exception as error:
+        except RAISED as error:
             line = traceback.extract_tb(error.__traceback__)[-1]
             what = f"{type(error).__name__}: {error} ({line.filename}, line {line.lineno})"
             raise StudyError(f"the pruner '{self.name}', {asked} fails: {what}") from error

@@ -23,7 +23,7 @@ import torch
 from ray.tune import Trainable
 
 from gansearch import files
-from gansearch.errors import StorageError
+from gansearch.errors import RAISED, StorageError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
@@ -192,7 +192,7 @@ class Worker(Trainable):  # type: ignore[misc]
                 raise
             except LaneError as error:
                 told, amiss = self._amiss([self._carried[error.number]], error.__cause__), True
-            except Exception as error:
+            except RAISED as error:
                 told, amiss = self._amiss(due, error), True
         self._let_go([one.number for one in told if one.report is None or one.report.outcome])
         if amiss:  # not before: an error that is being handled holds all that the failed step did
@@ -239,7 +239,7 @@ class Worker(Trainable):  # type: ignore[misc]
         """Have trials go on after an error, where they can, or tell their ends: whatever a part of a
         user's raises ends those alone whose it is.
         """
-        if not isinstance(error, Exception):
+        if not isinstance(error, RAISED):
             raise error or AssertionError
         short = is_out_of_memory(error)
         if isinstance(error, torch.AcceleratorError) and not short:

@@ -95,7 +95,7 @@ class TrialFolder:
         with _forgiving("a sample grid"):
             write_picture(grid, self._directory.sample(self._number, step))
 
-    def write_error(self, error: Exception) -> None:
+    def write_error(self, error: BaseException) -> None:
         """Write down where an error came from."""
         trace = without_password("".join(traceback.format_exception(error)))
         with _forgiving("the traceback"):

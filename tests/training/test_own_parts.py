@@ -19,7 +19,7 @@ from gansearch.metrics import reference as measuring
 from gansearch.metrics.contract import Activations
 from gansearch.metrics.door import MetricError, statistics_of, value_of
 from gansearch.study.document import parse_document
-from gansearch.training import checkpoint
+from gansearch.training import checkpoint, settings
 from gansearch.training.dry_run import rehearse
 from gansearch.training.outputs import OutputError, check_output
 from gansearch.training.prepare import LocalPaths, prepare, reservations
@@ -134,12 +134,14 @@ RAISING = {
     "raise OSError('odd')": "OSError: odd",
     "int(None)": "TypeError",
     "raise RuntimeError('odd')": "odd",
+    "raise SystemExit('odd')": "SystemExit: odd",
 }
 
 
 @pytest.mark.parametrize(
     ("hook", "statement"),
-    [*((hook, "{}['depth']") for hook in HOOKS), *(("BUILD", s) for s in RAISING),
+    [*((hook, s) for hook in HOOKS for s in ("{}['depth']", "raise SystemExit('odd')")),
+     *(("BUILD", s) for s in RAISING),
      *(("VALUE", s) for s in RAISING)],
 )  # fmt: skip
 def test_whatever_a_part_raises_is_one_sentence_with_its_line(parts, checked, hook, statement):
@@ -559,6 +561,7 @@ def test_check_warns_of_it(checked):
 
 OWN = """
 import torch
+from torch import nn
 
 def number(*given):
     return 3
@@ -569,6 +572,25 @@ class Loss:
 
 class Uncalled:
     pass
+
+class Without(nn.Module):
+    def __init__(self, *shape):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+class Empty(nn.Module):
+    def forward(self, x):
+        return x
+    def __init__(self, *shape):
+        super().__init__()
+
+class Lazy(Empty):
+    def __init__(self, *shape):
+        super().__init__()
+        self.layer = nn.LazyLinear(1)
+
+def elsewhere(parameters):
+    return torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1)
 
 class Unreduced:
     def __call__(self, critic, real, fake):
@@ -596,6 +618,14 @@ class Few:
             "the penalty 'OWN:Unreduced' gives a tensor of shape [16]",
         ),
         ("loss: {name: hinge, penalty: 'OWN:Few'}", "penalty 'OWN:Few': TypeError"),
+        ("generator: 'OWN:Without'", "generator: 'OWN:Without' has no forward"),
+        ("generator: 'OWN:Empty'", "generator: 'OWN:Empty' has no parameters"),
+        ("generator: 'OWN:Lazy'", "generator: 'OWN:Lazy' has lazy layers"),
+        ("discriminator: 'OWN:Empty'", "discriminator: 'OWN:Empty' has no parameters"),
+        (
+            "optimizer: {generator: 'OWN:elsewhere'}",
+            "the optimizer 'OWN:elsewhere' holds none of the parameters",
+        ),
     ],
 )
 def test_what_is_no_part_of_its_kind_is_told_at_check(tmp_path, monkeypatch, checked, section, words):
@@ -608,3 +638,114 @@ def test_what_is_no_part_of_its_kind_is_told_at_check(tmp_path, monkeypatch, che
     with pytest.raises(UserError) as caught:
         checked(parse_document(text.replace("OWN", name), "s.yaml"))
     assert words.replace("OWN", name) in str(caught.value)
+
+
+# What a loss and a network are to say and to give, so that something is learnt
+
+LOSS = """
+import torch
+from torch.nn.functional import softplus
+
+class L:
+    g_uses_real, decision = False, 0.0
+    def d(self, real, fake):
+        return softplus(-real).mean(-1) + softplus(fake).mean(-1)
+    def g(self, real, fake):
+        return softplus(-fake).mean(-1)
+"""
+NO_GRADIENT = "gives a number through which no gradient reaches"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("decision = '0'", "decision is '0'"),
+        ("decision = float('nan')", "decision is nan"),
+        ("decision = True", "decision is True"),
+        ("decision = torch.zeros(())", "decision is tensor(0.)"),
+        ("g_uses_real = 'no'", "g_uses_real is 'no'"),
+        ("g = None", "g cannot be called"),
+        ("d = lambda s, r, f: r.mean(-1) * float('nan')", "d gives nan for logits from -1 to 1"),
+        ("g = lambda s, r, f: f.mean(-1) / 0", "g gives "),
+        ("d = lambda s, r, f: r.mean(-1).int()", "d gives a tensor of shape [], torch.int32"),
+        ("g = lambda s, r, f: f.mean(-1) * 1j", "g gives a tensor of shape [], torch.complex64"),
+        ("d = lambda s, r, f: r.mean(-1).detach()", f"d {NO_GRADIENT} the logits"),
+        ("g = lambda s, r, f: f.mean(-1).detach()", f"g {NO_GRADIENT} the fake logits"),
+        ("g = lambda s, r, f: torch.tensor(1.0)", f"g {NO_GRADIENT} the fake logits"),
+        ("g_uses_real = True; g = lambda s, r, f: r.mean(-1)", f"g {NO_GRADIENT} the fake logits"),
+    ],
+)
+def test_a_loss_by_which_nothing_is_learnt_is_told_at_check(
+    tmp_path, monkeypatch, checked, line, words
+):
+    with pytest.raises(UserError) as caught:
+        checked(_with_loss(tmp_path, monkeypatch, line))
+    assert "the loss 'own_" in str(caught.value)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line", ["decision = None", "import numpy; decision = numpy.float32(0.5)", "g_uses_real = True"]
+)
+def test_one_by_which_something_is_learnt_passes(tmp_path, monkeypatch, checked, line):
+    assert checked(_with_loss(tmp_path, monkeypatch, line)) == 1
+
+
+def _with_loss(folder, monkeypatch, line):
+    name = f"own_{folder.name.replace('-', '_')}"
+    (folder / f"{name}.py").write_text(f"{LOSS}    {line}\n")
+    monkeypatch.syspath_prepend(folder)
+    text = (
+        "data: digits\nevaluation: {samples: 32, metrics: [fd_raw]}\ngenerator: mlp\n"
+        f"discriminator: mlp\nbatch_size: 16\nobjective: {{metric: fd_raw}}\nloss: '{name}:L'\n"
+    )
+    return parse_document(text, "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("hook", "statement"),
+    [
+        ("RUN", "images = images.detach()"),
+        ("RUN", "torch.set_grad_enabled(False); images = images + 0"),
+        ("JUDGE", "logits = logits.detach()"),
+    ],
+)
+def test_a_network_through_which_nothing_is_learnt_is_told_at_check(parts, checked, hook, statement):
+    _, document = parts(**{hook: statement})
+    kind = KINDS[hook]
+    with pytest.raises(UserError, match=f"the {kind} '.*' gives numbers through which no gradient"):
+        checked(document)
+
+
+@pytest.mark.parametrize(
+    ("hook", "statement"),
+    [
+        ("RUN", "images = images * float('nan')"),
+        ("JUDGE", "logits = logits * float('inf')"),
+        ("JUDGE", "logits.register_hook(lambda slope: slope * float('nan'))"),
+    ],
+)
+def test_a_training_that_ends_as_it_begins_is_warned_of(parts, checked, hook, statement):
+    with pytest.warns(Doubt, match="no finite numbers are in .* after one step, with generator"):
+        checked(parts(**{hook: statement})[1])
+
+
+CALLS = ["set_default_dtype(torch.float64)", "set_grad_enabled(False)", "set_default_device('meta')"]
+
+
+@pytest.mark.parametrize(
+    ("hook", "call"),
+    [
+        *((hook, call) for hook in ("JUDGE", "LOSS") for call in CALLS),
+        *((hook, CALLS[0]) for hook in ("BUILD", "RUN")),
+    ],
+)
+def test_a_part_that_changes_torchs_settings_is_told_and_they_are_put_back(parts, checked, hook, call):
+    _, document = parts(**{hook: f"torch.{call}"})
+    try:
+        with pytest.raises(UserError, match=r"has called torch\." + call.partition("(")[0]):
+            checked(document)
+        if hook != "BUILD":  # which happens before: who reads a study does not know of torch
+            assert settings.changed() == []
+    finally:
+        settings.put_back()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gansearch.errors import RAISED
 from gansearch.networks.stacked import CannotStack
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
@@ -186,7 +187,7 @@ class FusedPack:
             due = group.lanes.train() if group.lanes else []
         except torch.AcceleratorError:
             raise
-        except Exception as error:  # whosever it is: each for itself they show it, and end by their own
+        except RAISED as error:  # whosever it is: each for itself they show it, and end by their own
             why = str(error) if isinstance(error, CannotStack) else repr(error)
             self._tell(f"not as one, but one after another: {why}")
             self._part(shape)
@@ -219,7 +220,7 @@ class FusedPack:
         try:
             with self._beside(number):
                 yield
-        except Exception as error:
+        except RAISED as error:
             raise LaneError(number) from error
 
     def _unheard(self, number: int, group: _Group) -> list[tuple[int, Report]]:
