@@ -148,6 +148,18 @@ def test_what_a_trial_prints_and_how_it_fails_show_no_secret(begin, config, tmp_
     assert "hunter2" not in error
 
 
+class Leaving(Trainer):
+    """Has a part that leaves the process, or means to."""
+
+    def advance(self):
+        sys.exit("no such option")
+
+
+def test_sys_exit_ends_the_trial_whose_it_is_and_not_its_worker(begin, config):
+    told_last = begin(config(room=16), number=7, trainer=f"{__name__}:Leaving").next()
+    assert told_last.failure == "SystemExit: no such option"
+
+
 def test_out_of_memory_from_the_start_it_trains_in_smaller_pieces(begin, config, digits, reference):
     results = run_out(begin(config(room=4), halve_batch=2))
     assert list(results) == [5, 10, 15, 20]
