@@ -66,21 +66,30 @@ def load_study(
 def check(
     study: Study | PathLike, *, data: PathLike | None = None, inception: PathLike | None = None
 ) -> int:
-    """Build every part of a study and train one tiny step of each option and each configuration that
-    its stability study names, on the CPU.
+    """Build every part of a study, ask its sampler and its pruner, and train one tiny step of each
+    option and each configuration that its stability study names, on the CPU.
 
     Returns:
         How many configurations were tried.
 
     Raises:
-        UserError: naming the parts with which a step failed.
+        UserError: naming the parts that failed.
     """
+    from gansearch.errors import UserError  # noqa: PLC0415
+    from gansearch.search.trying import try_plan  # noqa: PLC0415
     from gansearch.training.dry_run import rehearse  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
 
     if not isinstance(study, Study):
         study = load_study(study, data=data)
-    return rehearse(study.spec, study.data, LocalPaths.of_environment(data, inception))
+    mistakes = try_plan(study.spec)
+    try:
+        tried = rehearse(study.spec, study.data, LocalPaths.of_environment(data, inception))
+    except UserError as error:
+        raise UserError("\n".join([*mistakes, str(error)])) from error
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    return tried
 
 
 def parts(kind: str | None = None, name: str | None = None, *, markdown: bool = False) -> str:

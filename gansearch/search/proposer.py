@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import traceback
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from gansearch.errors import RAISED, StudyError
+from gansearch.errors import StudyError
 from gansearch.journal.facts import INSISTED
 from gansearch.journal.journal import Journal
-from gansearch.search import SAMPLERS
 from gansearch.search.beliefs import Beliefs
 from gansearch.search.feasibility import Feasibility
 from gansearch.search.learning import frozen
 from gansearch.search.stopping import Ending
+from gansearch.search.trying import drawn, make_sampler
 from gansearch.search.view import (
     AnySampler,
     View,
@@ -29,7 +27,7 @@ from gansearch.search.view import (
 from gansearch.study.axes import Choice
 from gansearch.study.config import trial_seed
 from gansearch.study.learnt import LEARNT, Learnt
-from gansearch.study.location import NotInSpace, Point, placed
+from gansearch.study.location import Point
 from gansearch.study.records import TrialRecord
 from gansearch.study.spec import StudySpec
 
@@ -106,10 +104,7 @@ class Proposer:
         Raises:
             StudyError: a sampler of the user's own fails, or proposes what is not in the space.
         """
-        search = self.spec.plan.search
-        seed = trial_seed(search.seed, number, "proposal")
-        options = search.sampler.options
-        sampler = SAMPLERS.build(search.sampler.name, options, seed, self._conditional)
+        sampler = make_sampler(self.spec, number, conditional=self._conditional)
         if (asked := self._view.ask(sampler)) != number:
             raise RuntimeError(f"expected to propose trial {number}, not {asked}")
         point, origin = self.choose_point(number, sampler)
@@ -124,7 +119,8 @@ class Proposer:
         if number < len(self.spec.start):
             start = self.spec.start[number]
             return dict(start.point), start.name
-        return self._least_risky(sampler, self._believed(self._draws(sampler, number), number)), ""
+        draws = drawn(self._view, sampler, number, self.spec)
+        return self._least_risky(sampler, self._believed(draws, number)), ""
 
     def ended(self, number: int) -> None:
         """Let the sampler see how a trial ended, or what it is worth that is paused."""
@@ -137,20 +133,6 @@ class Proposer:
         if not trial.user_attrs.get("blameless"):
             self._feasibility.add(trial.params, failed=has_failed(trial))
             self._beliefs.add(trial.number, tried(trial, self._minimize))
-
-    def _draws(self, sampler: AnySampler, number: int) -> Iterator[Point]:
-        """A sampler's points, each seen to lie in the space."""
-        space, what = self.spec.space, f"the sampler '{self.spec.plan.search.sampler.name}'"
-        try:
-            for point in self._view.draws(sampler, number, space):
-                # Optuna's samplers were asked for each value of an axis by itself.
-                yield point if isinstance(sampler, BaseSampler) else placed(point, space)
-        except NotInSpace as error:
-            raise StudyError(f"{what} proposes for trial {number} what cannot be: {error}") from error
-        except RAISED as error:  # a user's own may raise anything
-            line = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{type(error).__name__}: {error} ({line.filename}, line {line.lineno})"
-            raise StudyError(f"{what}, asked for trial {number}, fails: {where}") from error
 
     def _believed(self, draws: Iterator[Point], number: int) -> Iterator[Point]:
         """A sampler's points, or for a share of the proposals others around the axes' defaults."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,10 @@ Path_ = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2 floats (1.1 reads `1e-5` as text), and dates as text."""
+    """PyYAML's safe loader with YAML 1.2 floats (1.1 reads `1e-5` as text), dates and `=` as text."""
 
 
-_UNLIKE = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
+_UNLIKE = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("float", "timestamp", "value"))
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _UNLIKE]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -183,19 +183,49 @@ def _construct(
         ]
     if not isinstance(node, yaml.MappingNode):
         return _scalar(loader, node)
-    tree: dict[Hashable, Any] = {}
+    tree = _merged(loader, node, path, lines, problems)
+    own = set[str]()
     for key_node, child in node.value:
+        if key_node.tag == MERGE:
+            continue
         if not isinstance(key_node, yaml.ScalarNode):
             what = "a key is a list or a mapping: write it as text"
             raise yaml.constructor.ConstructorError(None, None, what, key_node.start_mark)
-        key = str(_scalar(loader, key_node))
+        _scalar(loader, key_node)  # which must be readable: as it is written, `no` is no boolean
+        key = key_node.value
         here = (*path, key)
-        if key in tree:
+        if key in own:
             line = key_node.start_mark.line + 1
             problems.append(Problem(f"line {line}, {dotted(here)}", "is given twice"))
+        own.add(key)
         tree[key] = _construct(loader, child, here, lines, problems)
         lines[here] = key_node.start_mark.line + 1
     return tree
+
+
+MERGE = "tag:yaml.org,2002:merge"
+
+
+def _merged(
+    loader: _Loader,
+    node: yaml.MappingNode,
+    path: Path_,
+    lines: dict[Path_, int],
+    problems: list[Problem],
+) -> dict[str, Any]:
+    """What `<<: *anchor` puts into a mapping, beneath its own keys: of several the first counts."""
+    merged: dict[str, Any] = {}
+    for key_node, child in node.value:
+        if key_node.tag != MERGE:
+            continue
+        several = child.value if isinstance(child, yaml.SequenceNode) else [child]
+        for each in reversed(several):
+            if not isinstance(each, yaml.MappingNode):
+                what = "`<<` takes a mapping, or a list of mappings: `<<: *anchor`"
+                raise yaml.constructor.ConstructorError(None, None, what, each.start_mark)
+            merged |= _construct(loader, each, path, lines, problems)
+    lines[path] = node.start_mark.line + 1
+    return merged
 
 
 def _scalar(loader: _Loader, node: yaml.Node) -> Any:
@@ -203,12 +233,10 @@ def _scalar(loader: _Loader, node: yaml.Node) -> Any:
     kind = node.tag.rpartition(":")[2]
     try:
         value = loader.construct_object(node)
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        ArithmeticError,
-    ) as error:  # PyYAML lets Python's own through
+        str(value)  # which Python refuses for a number of too many digits, as hexadecimal ones may have
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # PyYAML lets Python's own through
         shown = node.value if len(node.value) <= 40 else f"{node.value[:40]}..."
         what = f"'{shown}' cannot be read as {kind}"
         raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error

@@ -47,6 +47,8 @@ class Start(Section):
             raise ValueError("top goes with study")
         if (self.name is not None) != (self.point is not None):
             raise ValueError("name goes with point, and a point needs one")
+        if self.name is not None and not (self.name.strip() and self.name.isprintable()):
+            raise ValueError(f"the name is {self.name!r}: it takes some text on one line")
         return self
 
     @model_serializer(mode="plain")

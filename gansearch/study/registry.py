@@ -12,6 +12,7 @@ import functools
 import importlib
 import inspect
 import json
+import re
 import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, TypeVar, cast
@@ -125,6 +126,10 @@ class Registry(Generic[T]):
         return part(*args, **named)
 
 
+_WRITTEN = re.compile(r"[^\W\d][\w-]*(\.[^\W\d][\w-]*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+FORM = "it is written `package.module:Thing`, and the module of a file `losses.py` is `losses`"
+
+
 @functools.cache
 def _load(target: str, kind: str) -> object:
     module_name, _, attribute = target.partition(":")
@@ -134,6 +139,8 @@ def _load(target: str, kind: str) -> object:
         thing = functools.reduce(getattr, attribute.split("."), module)
     except RAISED as error:  # importing runs the user's module: it may raise anything
         what = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
+        if not _WRITTEN.fullmatch(target):
+            raise UnknownPart(f"cannot import the {kind} '{target}': {FORM}") from error
         if isinstance(error, ModuleNotFoundError):
             mend = "; a module of yours must lie in the folder you work in, or on PYTHONPATH"
         else:

@@ -8,12 +8,9 @@ whole worker, not one trial of those that it carries.
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
-from gansearch.errors import RAISED, StudyError
+from gansearch.errors import StudyError
 from gansearch.search import PRUNERS
 from gansearch.search.pruners import (
     GO_ON,
@@ -24,6 +21,7 @@ from gansearch.search.pruners import (
     Verdict,
     Wake,
 )
+from gansearch.search.trying import check_verdict, failing
 from gansearch.study.records import Outcome, Report, TrialRecord
 from gansearch.study.spec import StudySpec
 from gansearch.tuning.ledger import Ledger
@@ -72,7 +70,7 @@ class Pruning:
         """Tell the pruner of a trial that ended in an error."""
         self._shown += 1
         if isinstance(self.pruner, HearsOfErrors):
-            with self._failing(f"told that trial {number} ended in an error,"):
+            with failing(f"the pruner '{self.name}', told that trial {number} ended in an error,"):
                 self.pruner.failed(number)
 
     def wakes(self, most: int) -> list[Wake]:
@@ -101,13 +99,12 @@ class Pruning:
         shown = replace(report, time=0.0)
         before = [one for one in record.reports if one.step < report.step]
         trial = replace(record, reports=[*before, shown], outcome=Outcome.RUNNING, reason="")
-        with self._failing(f"asked about trial {trial.number} at step {trial.step},"):
+        asked = f"asked about trial {trial.number} at step {trial.step},"
+        with failing(f"the pruner '{self.name}', {asked}"):
             verdict = self.pruner.judge(trial, shown)
+        check_verdict(verdict, self.pruner, self.name)
         if report.outcome is not None or verdict.decision is Decision.GO_ON:
             return GO_ON
-        if verdict.decision is Decision.PAUSE and not isinstance(self.pruner, SecondChances):
-            why = "it has no `choose` to say who goes on, so it must answer with go on or stop"
-            raise StudyError(f"the pruner '{self.name}' answers with pause: {why}")
         did = "stopped" if verdict.decision is Decision.STOP else "paused"
         reason = verdict.reason or f"{did} by the pruner '{self.name}', at step {report.step}"
         return Verdict(verdict.decision, reason)
@@ -116,21 +113,11 @@ class Pruning:
         """Who of these goes on."""
         if not paused or not isinstance(self.pruner, SecondChances):
             return None
-        with self._failing(f"asked who of {len(paused)} paused trials goes on,"):
+        with failing(f"the pruner '{self.name}', asked who of {len(paused)} paused trials goes on,"):
             wake = self.pruner.choose(paused, fresh)
         if wake is not None and all(trial.number != wake.number for trial in paused):
             raise StudyError(f"the pruner '{self.name}' wakes trial {wake.number}, which is not paused")
         return wake
-
-    @contextmanager
-    def _failing(self, asked: str) -> Iterator[None]:
-        """Have what a pruner of the user's raises end the study, resumably."""
-        try:
-            yield
-        except RAISED as error:
-            line = traceback.extract_tb(error.__traceback__)[-1]
-            what = f"{type(error).__name__}: {error} ({line.filename}, line {line.lineno})"
-            raise StudyError(f"the pruner '{self.name}', {asked} fails: {what}") from error
 
 
 def make_pruning(spec: StudySpec, ledger: Ledger) -> Pruning:

@@ -150,6 +150,9 @@ def test_a_resolved_study_needs_neither_files_nor_studies():
         ("[broken.yaml]", "broken.yaml: "),
         ("[{study: gone, top: 2}]", "there is no study 'gone' in "),
         ("[[1]]", "needs a mapping of keys to values"),
+        (f"[{'x' * 5000}]", f"cannot look for '{'x' * 80}...': File name too long"),
+        ("[{name: '', point: {}}]", "the name is '': it takes some text on one line"),
+        ('[{name: "a\\nb", point: {}}]', "it takes some text on one line"),
     ],
 )
 def test_what_cannot_be_tried_is_refused_at_its_place(here, start, said):

@@ -125,6 +125,24 @@ def test_an_anchor_stands_for_what_it_names():
     assert document.tree == {"a": {"name": "mlp"}, "b": {"name": "mlp"}}
 
 
+def test_a_merge_puts_in_what_a_mapping_does_not_say_itself():
+    text = "n: &n {name: mlp, depth: 1}\nm: &m {depth: 2, norm: none}\n"
+    document = parse_document(
+        text + "o: {width: 8, <<: *n}\np:\n  <<: [*n, *m]\n  name: own\n", "s.yaml"
+    )
+    assert document.tree["o"] == {"name": "mlp", "depth": 1, "width": 8}
+    assert document.tree["p"] == {"name": "own", "depth": 1, "norm": "none"}
+    assert document.line(("o",)) == 3
+    assert document.line(("p", "name")) == 6
+    assert document.line(("p", "norm")) == 2
+    assert parse_document('"<<": 1', "s.yaml").tree == {"<<": 1}
+
+
+def test_a_key_is_what_is_written():
+    tree = parse_document("no: 1\n~: 2\n1e-3: 3\n2020-01-01: 4\n0x10: 5\n", "s.yaml").tree
+    assert list(tree) == ["no", "~", "1e-3", "2020-01-01", "0x10"]
+
+
 KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 LEAVES = (
     st.none()
@@ -133,7 +151,7 @@ LEAVES = (
     | st.floats(allow_nan=False)
     | st.text(st.characters(codec="utf-8"), max_size=20)
     | st.sampled_from(
-        ["1e-5", "none", "null", "true", "no", "010", ".5", "1_0", "a: b", "- x", "~", "#"]
+        ["1e-5", "none", "null", "true", "no", "=", "<<", "010", ".5", "1_0", "a: b", "- x", "~", "#"]
     )
 )
 TREES = st.recursive(
@@ -175,6 +193,12 @@ def test_dotted():
         ("? {a: b}\n: c", "a key is a list or a mapping"),
         ("a: &a [1]\nb: [*a, *b]", "is not valid YAML"),
         ("a: &a [*a]", "holds itself"),
+        ("a: !!timestamp soon", "line 1: is not valid YAML: 'soon' cannot be read as timestamp"),
+        (f"a: 0x{'f' * 5000}", "cannot be read as int"),
+        ("a: {<<: 3}", "line 1: is not valid YAML: `<<` takes a mapping"),
+        ("a: {<<: [{b: 1}, 3]}", "`<<` takes a mapping"),
+        ("a: &a {<<: *a}", "holds itself"),
+        ("a: &a {b: 1, b: 2}\nc: {<<: *a}", "line 1, a.b: is given twice"),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_line(text, message):

@@ -96,8 +96,20 @@ def test_the_signature_is_the_option_table(plugin):
         ),
         ("mine.part:Sharp", "cannot import the loss 'mine.part:Sharp': No module named 'mine.part'"),
         ("mine.parts:number", "the loss 'mine.parts:number' is not callable"),
-        ("mine.parts:", "cannot import the loss 'mine.parts:'"),
-        (":Sharp", "cannot import the loss ':Sharp'"),
+        *(
+            (name, f"cannot import the loss '{name}': it is written `package.module:Thing`, and")
+            for name in (
+                "mine.parts:",
+                ":Sharp",
+                "./parts.py:Sharp",
+                ".parts:Sharp",
+                "mine.parts: Sharp",
+                "mine.parts:Sharp:x",
+                "mine parts:Sharp",
+                "mine/parts:Sharp",
+                "mine.parts:Sharp()",
+            )
+        ),
         ("mine.broken:f", "cannot import the loss 'mine.broken:f': SyntaxError: "),
         ("mine.raises:f", "cannot import the loss 'mine.raises:f': RuntimeError: no licence"),
         ("mine.leaves:f", "cannot import the loss 'mine.leaves:f': SystemExit: 0"),

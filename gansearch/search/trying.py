@@ -1,0 +1,144 @@
+"""Trying a study's sampler and pruner out before there is a study: nothing is kept."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+
+from gansearch.errors import RAISED, GansearchError, StudyError
+from gansearch.journal.encoding import DIRECTION
+from gansearch.search import PRUNERS, SAMPLERS
+from gansearch.search.pruners import Decision, SecondChances, Verdict
+from gansearch.search.view import AnySampler, View, distribution
+from gansearch.study.config import trial_seed
+from gansearch.study.location import NotInSpace, Point, placed
+from gansearch.study.records import Outcome, Report, TrialRecord
+from gansearch.study.spec import StudySpec
+
+
+def make_sampler(spec: StudySpec, number: int, *, conditional: bool) -> AnySampler:
+    """The sampler that is to propose a trial.
+
+    Raises:
+        StudyError: one of the user's own cannot be made, or lacks what a sampler has.
+    """
+    part = spec.plan.search.sampler
+    seed = trial_seed(spec.plan.search.seed, number, "proposal")
+    with failing(f"the sampler '{part.name}', made for trial {number},"):
+        sampler: AnySampler = SAMPLERS.build(part.name, part.options, seed, conditional)
+    if not isinstance(sampler, BaseSampler):
+        lacking = [key for key in ("draws", "history", "swayed") if not hasattr(sampler, key)]
+        if lacking:
+            raise StudyError(f"the sampler '{part.name}' has no {', no '.join(lacking)}")
+    return sampler
+
+
+def drawn(view: View, sampler: AnySampler, number: int, spec: StudySpec) -> Iterator[Point]:
+    """A sampler's points for a trial, each seen to lie in the space.
+
+    Raises:
+        StudyError: one of the user's own fails, or proposes what is not in the space.
+    """
+    what = f"the sampler '{spec.plan.search.sampler.name}'"
+    try:
+        with failing(f"{what}, asked for trial {number},"):
+            for point in view.draws(sampler, number, spec.space):
+                # Optuna's samplers were asked for each value of an axis by itself.
+                yield point if isinstance(sampler, BaseSampler) else placed(point, spec.space)
+    except NotInSpace as error:
+        raise StudyError(f"{what} proposes for trial {number} what cannot be: {error}") from error
+
+
+@contextmanager
+def failing(asked: str) -> Iterator[None]:
+    """Have whatever a part of the user's raises told with its line, after what it was `asked`."""
+    try:
+        yield
+    except (GansearchError, NotInSpace):
+        raise
+    except RAISED as error:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        assert trace is not None
+        line = f"{trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}"
+        words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise StudyError(f"{asked} fails: {words} ({line})") from error
+
+
+def try_plan(spec: StudySpec) -> list[str]:
+    """What is wrong with a study's sampler and pruner: two proposals are asked for, and a trial judged.
+
+    Those of the search's trials count alone: where it has none, or all are start points, no sampler
+    is ever asked.
+    """
+    attempts: list[Callable[[StudySpec], None]] = [_try_pruner]
+    if spec.plan.search.trials > len(spec.start):
+        attempts.append(_try_sampler)
+    mistakes = []
+    for attempt in attempts:
+        try:
+            attempt(spec)
+        except GansearchError as error:
+            mistakes.append(str(error))
+    return mistakes
+
+
+def _try_sampler(spec: StudySpec) -> None:
+    """Ask for a point where nothing has been tried, and for one where something has."""
+    axes = spec.space.axes()
+    view = View(DIRECTION[spec.goal], spec.plan.search.seed)
+    for number in range(2):
+        sampler = make_sampler(spec, number, conditional=True)
+        with failing(f"the sampler '{spec.plan.search.sampler.name}', asked for trial {number},"):
+            view.ask(sampler)
+        point = next(drawn(view, sampler, number, spec), None)
+        if point is None:
+            raise StudyError(f"the sampler '{spec.plan.search.sampler.name}' proposes no point")
+        distributions = {name: distribution(axes[name]) for name in point}
+        view.enter(number, point, distributions)
+        trial = optuna.trial.create_trial(
+            state=TrialState.COMPLETE,
+            value=1.0,
+            params=point,
+            distributions=distributions,
+            intermediate_values={spec.example().budget.steps: 1.0},
+        )
+        trial.number, trial.datetime_complete = number, datetime.datetime.now(datetime.UTC)
+        view.update(trial)
+
+
+def _try_pruner(spec: StudySpec) -> None:
+    """Have a trial judged: at a report without an objective, at one with it, and at its end."""
+    part, config = spec.plan.pruner, spec.example()
+    pruner: Any = PRUNERS.build(part.name, part.options, config)
+    if not callable(getattr(pruner, "judge", None)):
+        raise StudyError(f"the pruner '{part.name}' has no judge")
+    budget, metric = config.budget, config.objective.metric
+    trial = TrialRecord(0, {}, config.plain())
+    steps = list(islice(range(budget.report_every, budget.steps, budget.report_every), 2))
+    for step, value in zip([*steps, budget.steps], [math.nan, 1.0, 1.0], strict=False):
+        outcome = Outcome.COMPLETED if step == budget.steps else None
+        report = Report(step, step * config.batch_size, 0.0, {metric: value}, 0.0, outcome)
+        trial.reports.append(report)
+        with failing(f"the pruner '{part.name}', asked about trial 0 at step {step},"):
+            verdict = pruner.judge(trial, report)
+        check_verdict(verdict, pruner, part.name)
+
+
+def check_verdict(verdict: Any, pruner: object, name: str) -> Verdict:
+    """A pruner's answer, as far as it is one; raises `StudyError`."""
+    if not isinstance(verdict, Verdict) or verdict.decision not in tuple(Decision):
+        raise StudyError(f"the pruner '{name}' answers with {verdict!r}, which is no Verdict")
+    if verdict.decision is Decision.PAUSE and not isinstance(pruner, SecondChances):
+        why = "it has no `choose` to say who goes on, so it must answer with go on or stop"
+        raise StudyError(f"the pruner '{name}' answers with pause: {why}")
+    return verdict
