@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,7 +78,7 @@ def importance(evidence: Evidence) -> pd.DataFrame:
     for target, all_known in targets.items():
         known = _evenly(all_known, TRIALS)
         used[target] = len(known)
-        reason = _unsaid(target, [number for _, number in known], len(evidence.axes))
+        reason = _unsaid(target, known, evidence.axes)
         if reason:
             words.append(reason)
             continue
@@ -92,18 +92,21 @@ def importance(evidence: Evidence) -> pd.DataFrame:
     )
 
 
-def _unsaid(target: str, numbers: Sequence[float], axes: int) -> str:
+def _unsaid(target: str, known: Sequence[tuple[TrialRecord, float]], axes: Mapping[str, Axis]) -> str:
     """Why the importance for a target cannot be said; empty if it can."""
     what = f"what mattered for {'the value' if target == 'value' else 'failure'}"
+    numbers = [number for _, number in known]
     if not axes:
         return f"{what}: the search has no axes"
     if len(numbers) < FEWEST:
         return f"{what}: too few trials to say ({len(numbers)} of at least {FEWEST})"
-    if len(set(numbers)) > 1:
-        return ""
-    if target == "value":
-        return f"{what}: all trials have the same value"
-    return f"{what}: no trial failed" if numbers[0] else f"{what}: every trial failed"
+    if len(set(numbers)) == 1:
+        if target == "value":
+            return f"{what}: all trials have the same value"
+        return f"{what}: no trial failed" if numbers[0] else f"{what}: every trial failed"
+    if not _varied(record for record, _ in known):
+        return f"{what}: all trials lie at the same point"
+    return ""
 
 
 def _shares(
@@ -121,14 +124,14 @@ def _shares(
     chance = np.random.default_rng(0)
     distributions = {name: _distribution(axis) for name, axis in axes.items()}
     logarithmic = {name for name, axis in axes.items() if isinstance(axis, Float) and axis.log}
+    varied = _varied([record for record, _ in known])
     for record, number in known:
         params = {n: math.log10(v) if n in logarithmic else v for n, v in record.params.items()}
-        present = {name: distributions[name] for name in params}
-        study.add_trial(optuna.trial.create_trial(value=number, params=params, distributions=present))
         drawn = {name: _anywhere(axis, chance) for name, axis in axes.items() if name not in params}
-        whole.add_trial(
-            optuna.trial.create_trial(value=number, params=params | drawn, distributions=distributions)
-        )
+        for one, its in ((study, params), (whole, params | drawn)):
+            its = {name: value for name, value in its.items() if name in varied}  # noqa: PLW2901
+            present = {name: distributions[name] for name in its}
+            one.add_trial(optuna.trial.create_trial(value=number, params=its, distributions=present))
     # Failure: whatever share up to theirs is asked for, the zeros tie, and are all taken.
     zeros = float(np.mean([number == 0 for _, number in known]))
     top = min(TOP, zeros) if target == "failure" else max(TOP, TOP_TRIALS / len(known))
@@ -140,8 +143,20 @@ def _shares(
         warnings.simplefilter("ignore")
         return {
             name: get_param_importances(whole if name == "fanova" else study, evaluator=evaluator)
+            | {axis: 0.0 for axis in axes if axis not in varied}
             for name, evaluator in evaluators.items()
         }
+
+
+def _varied(records: Iterable[TrialRecord]) -> set[str]:
+    """The axes that have several values in some trials. One that has not explains nothing, but
+    `ped-anova` sees a density of few trials there and a narrower one of many, and calls that a lot.
+    """
+    values: dict[str, set[Any]] = {}
+    for record in records:
+        for name, value in record.params.items():
+            values.setdefault(name, set()).add(value)
+    return {name for name, seen in values.items() if len(seen) > 1}
 
 
 def _anywhere(axis: Axis, chance: np.random.Generator) -> Any:

@@ -138,6 +138,74 @@ def test_an_axis_under_an_option_that_decides_is_found(evaluator, share):
         assert shares[MARGIN] < 0.15
 
 
+def three_axes(value, fails=lambda a, b, c: False, number=300):
+    """Trials over `a` and `b`, in [0, 1], and `c`, on or off; a failed one has no value."""
+    rng, search = np.random.default_rng(1), []
+    for at in range(number):
+        a, b, noise = (float(x) for x in rng.random(3))
+        c = ["on", "off"][rng.integers(2)]
+        params = {"a": a, "b": b, "c": c}
+        if fails(a, b, c):
+            search.append(trial(at, params, Outcome.DIVERGED, None))
+        else:
+            search.append(trial(at, params, value=value(a, b, c) + 0.01 * noise))
+    return study(search, {"a": Float(0, 1), "b": Float(0, 1), "c": Choice({"on": "on", "off": "off"})})
+
+
+def shares_of(evidence, target, evaluator):
+    table = importance(evidence)
+    mine = table[(table["target"] == target) & (table["evaluator"] == evaluator)]
+    return mine.set_index("axis")["importance"]
+
+
+@pytest.mark.parametrize("evaluator", ["ped-anova", "fanova"])
+def test_an_axis_that_matters_only_with_another_s_option_is_found(evaluator):
+    """`a` decides where `c` is on, and is of no effect, though it is there, where it is off."""
+    evidence = three_axes(lambda a, b, c: abs(a - 0.5) if c == "on" else 0.25)
+    shares = shares_of(evidence, "value", evaluator)
+    assert shares.idxmax() == "a"
+    assert shares["b"] < 0.05 < shares["c"]
+
+
+@pytest.mark.parametrize("evaluator", ["ped-anova", "fanova"])
+def test_an_axis_whose_only_effect_is_failure_is_found_there_alone(evaluator):
+    evidence = three_axes(lambda a, b, c: b, lambda a, b, c: a > 0.7)
+    failure, value = (shares_of(evidence, target, evaluator) for target in ("failure", "value"))
+    assert failure["a"] > 0.9
+    assert failure["b"] < 0.05
+    assert value["b"] > 0.9
+    assert value["a"] < 0.05
+
+
+@pytest.mark.parametrize("evaluator", ["ped-anova", "fanova"])
+def test_two_axes_that_go_together_share_what_they_do(evaluator):
+    search = [
+        trial(at, {"a": x, "b": x, "c": z}, value=x)
+        for at, (x, z) in enumerate(np.random.default_rng(0).random((300, 2)).tolist())
+    ]
+    shares = shares_of(study(search, {name: Float(0, 1) for name in "abc"}), "value", evaluator)
+    assert 0.5 < shares["a"] / shares["b"] < 2
+    assert shares["c"] < 0.05
+
+
+@pytest.mark.parametrize("evaluator", ["ped-anova", "fanova"])
+def test_what_never_varied_explains_nothing(evaluator):
+    """One axis had the same value throughout; another existed in a single trial, a third in none."""
+    axes = {name: Float(0, 1) for name in ("a", "still", "once", "never")}
+    search = [
+        trial(at, {"a": x, "still": 0.5} | ({"once": 0.5} if at == 3 else {}), value=y)
+        for at, (x, y) in enumerate(np.random.default_rng(0).random((40, 2)).tolist())
+    ]
+    shares = shares_of(study(search, axes), "value", evaluator)
+    assert shares.to_dict() == pytest.approx({"a": 1, "still": 0, "once": 0, "never": 0})
+
+
+def test_a_search_at_one_point_is_said_in_words():
+    table = importance(study([trial(at, rates(0.5, 0.5), value=float(at)) for at in range(20)]))
+    assert table.empty
+    assert "the value: all trials lie at the same point" in table.attrs["words"]
+
+
 SILENT = [
     ([], "too few trials to say (0 of at least 10)"),
     ([trial(0, rates(0, 0))], "too few trials to say (1 of at least 10)"),
