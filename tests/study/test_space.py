@@ -14,19 +14,25 @@ from gansearch.study.space import Space, axis_paths, first_end
 FLOATS = st.floats(-1e6, 1e6)
 SCALARS = st.integers(-100, 100) | st.sampled_from(["a", "b", "c"]) | st.none() | st.booleans()
 KEYS = st.sampled_from(["k", "l", "m", "n"])
-RANGES = st.lists(st.integers(1, 1000), min_size=2, max_size=2, unique=True).map(sorted)
+AXES = st.builds(
+    lambda kind, low, width: {kind: [low, low + width]},
+    st.sampled_from(["log", "uniform", "int"]),
+    st.integers(1, 500),
+    st.integers(1, 500),
+)
+LEAVES = SCALARS | AXES
 
 
 def choices(options):
-    """Options that do not look alike: 1, 1.0 and True do."""
-    return st.lists(options, min_size=1, max_size=3, unique_by=repr).map(
+    """Options that do not look alike: 1, 1.0 and True do. What is there twice is left out afterwards:
+    drawn again until it is not, as by `unique`, it takes so long on a busy machine that hypothesis
+    gives up.
+    """
+    return st.lists(options, min_size=1, max_size=3).map(
         lambda found: {"choice": [o for i, o in enumerate(found) if o not in found[:i]]}
     )
 
 
-LEAVES = SCALARS | RANGES.flatmap(
-    lambda r: st.sampled_from([{k: r} for k in ("log", "uniform", "int")])
-)
 TREES = st.recursive(
     LEAVES,
     lambda kids: (
@@ -52,7 +58,7 @@ def leaves(tree, path=()):
 @st.composite
 def tied_spaces(draw):
     """A space with ties to some of its leaves, before and after them, alone and as options."""
-    tree = draw(SPACES.filter(leaves))
+    tree = draw(SPACES) | {draw(KEYS): draw(LEAVES)}  # one leaf at least
     targets = draw(st.lists(st.sampled_from(leaves(tree)), min_size=1, max_size=3))
     ties = {f"tie{i}": {"same": ".".join(target)} for i, target in enumerate(targets)}
     if draw(st.booleans()):
