@@ -1,7 +1,8 @@
-"""Records whole curves of three search spaces, on which `benchmarks.allocation` plays policies.
+"""Records whole curves of some search spaces, on which `benchmarks.allocation` plays policies.
 
     python -m benchmarks.record_curves ring|digits|fashion FOLDER [--data DIR] [--trials 104]
                                        [--seeds 3] [--when-load-below 4]
+    python -m benchmarks.record_curves dense FOLDER --trials 800 --lanes 32
     python -m benchmarks.record_curves pack FOLDER       writes benchmarks/tables/NAME.json.gz
 
 Nothing is pruned; health rules end what they would end in a study. Every report costs what it costs in
@@ -10,6 +11,11 @@ their number: number 0 is the default, of five others three are random and two l
 with --seeds 3 the default and one in ten of the others are trained on three seeds. What is in
 FOLDER already is not trained again, so a recording may be broken off and gone on with, by
 several processes at once.
+
+With --lanes, those that differ in numbers alone are trained as one, as a study with `resources.lanes`
+does, and a report costs its share of what that took; one process. `dense` is the ring again with small
+networks, so that there can be many of them: of a hundred configurations a few are within 5 % of the
+best, and of these few a search has little to learn.
 
 By a hash of its point each configuration belongs to the half on which policies may be tuned, or to the
 half on which they are judged; the default, which every search tries first, belongs to both.
@@ -33,12 +39,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gansearch.study.config import TrialConfig
+    from gansearch.study.records import Report
     from gansearch.study.spec import StudySpec
+    from gansearch.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 TABLES = Path(__file__).parent / "tables"
 STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
     "ring": ("ring.yaml", {"budget": {"steps": 1500, "report_every": 125}, "pruner": "none"}),
+    "dense": (
+        "ring.yaml",
+        {
+            "generator.width": 64,
+            "discriminator.width": 64,
+            "batch_size": 128,
+            "budget": {"steps": 1500, "report_every": 125},
+            "evaluation.metrics": ["mode_overlap"],
+            "pruner": "none",
+        },
+    ),
     "digits": (
         "quickstart.yaml",
         {
@@ -75,6 +95,8 @@ SPREAD = 0.15
 
 Point = dict[str, Any]
 Tree = dict[str, Any]
+Job = tuple[int, int]
+"""A configuration's number, and which of its seeds."""
 
 
 def spec_of(name: str, data: Path) -> StudySpec:
@@ -135,13 +157,13 @@ def half(values: Point) -> str:
     return ("tune", "judge")[seen[0] % 2]
 
 
-def jobs(count: int, seeds: int) -> Iterator[tuple[int, int]]:
+def jobs(count: int, seeds: int) -> Iterator[Job]:
     """(number, repeat), in the order in which they are to be recorded."""
     yield from ((number, 0) for number in range(count))
     yield from ((number, repeat) for repeat in range(1, seeds) for number in range(0, count, REPEATED))
 
 
-def claim(name: str, folder: Path, job: tuple[int, int]) -> bool:
+def claim(name: str, folder: Path, job: Job) -> bool:
     """Whether a job is this process's to do: no other that lives has begun it."""
     path = folder / f"{name}-{job[0]}-{job[1]}.claim"
     try:
@@ -157,64 +179,131 @@ def claim(name: str, folder: Path, job: tuple[int, int]) -> bool:
     return True
 
 
-def record(
-    name: str, folder: Path, data_root: Path, todo: Iterable[tuple[int, int]], most: float
-) -> None:
-    """Train what is missing, and write each curve down when it has ended."""
-    import torch  # noqa: PLC0415
+class Recorder:
+    """Trains configurations of a study and writes each curve down when it has ended.
 
-    from gansearch.data.load import load  # noqa: PLC0415
-    from gansearch.study.config import TrialConfig, trial_seed  # noqa: PLC0415
-    from gansearch.training.completion import complete  # noqa: PLC0415
-    from gansearch.training.prepare import LocalPaths, prepare  # noqa: PLC0415
-    from gansearch.training.trainer import Trainer  # noqa: PLC0415
+    Args:
+        name: of the study.
+        folder: where the lines go.
+        data_root: where data are.
+    """
 
-    torch.set_num_threads(1)
-    spec, places = spec_of(name, data_root), LocalPaths.of_environment(data_root)
-    part = spec.example().data
-    data = load(part.name, part.options, root=places.data, split="train", image_size=part.image_size)
-    reference = prepare(spec.example(), data, places)
-    for number, repeat in todo:
-        job = (number, repeat)
-        while os.getloadavg()[0] >= most:
-            time.sleep(5)
-        if job in recorded(name, folder) or not claim(name, folder, job):
-            continue
-        kind, values = point(spec, number)
-        tree = spec.space.at(values)
+    def __init__(self, name: str, folder: Path, data_root: Path) -> None:
+        from gansearch.data.load import load  # noqa: PLC0415
+        from gansearch.training.prepare import LocalPaths, prepare  # noqa: PLC0415
+
+        self.name, self.folder = name, folder
+        self.spec, places = spec_of(name, data_root), LocalPaths.of_environment(data_root)
+        example = self.spec.example()
+        part, root = example.data, places.data
+        self._data = load(part.name, part.options, root=root, split="train", image_size=part.image_size)
+        self._reference = prepare(example, self._data, places)
+
+    def config(self, number: int, repeat: int) -> TrialConfig:
+        """What is trained as a configuration's number, with the seed of a repeat."""
+        from gansearch.study.config import TrialConfig, trial_seed  # noqa: PLC0415
+        from gansearch.training.completion import complete  # noqa: PLC0415
+
         seed = trial_seed(repeat, number, "recorded")
+        tree = self.spec.space.at(point(self.spec, number)[1])
         config, mistakes = complete(TrialConfig.model_validate({**tree, "seed": seed}), None)
         if mistakes:
-            raise ValueError(f"{name} {number}: {mistakes}")
-        trainer, seconds, begun = Trainer(config, data, reference), 0.0, time.perf_counter()
-        reports = []
-        while not trainer.finished:
-            before = time.process_time()
-            report = trainer.advance()
-            seconds += time.process_time() - before
-            metrics = {k: _short(v) for k, v in report.metrics.items() if k != "images_per_second"}
-            reports.append({"step": report.step, "seconds": round(seconds, 3), "metrics": metrics})
+            raise ValueError(f"{self.name} {number}: {mistakes}")
+        return config
+
+    def trainer(self, config: TrialConfig) -> Trainer:
+        """A training that has not begun."""
+        from gansearch.training.trainer import Trainer  # noqa: PLC0415
+
+        return Trainer(config, self._data, self._reference)
+
+    def each(self, todo: Iterable[Job], most: float) -> None:
+        """Train one after another, while the machine's load is below `most`."""
+        for job in todo:
+            while os.getloadavg()[0] >= most:
+                time.sleep(5)
+            if job in recorded(self.name, self.folder) or not claim(self.name, self.folder, job):
+                continue
+            trainer, timed = self.trainer(config := self.config(*job)), Timed()
+            while not trainer.finished:
+                before = time.process_time()
+                report = trainer.advance()
+                timed.add(report, time.process_time() - before)
+            self._write(job, config, timed)
+
+    def together(self, todo: Iterable[Job], lanes: int) -> None:
+        """Train those of one shape as one, so many at a time."""
+        from gansearch.training.pack import Start  # noqa: PLC0415
+        from gansearch.training.stacked.pack import FusedPack  # noqa: PLC0415
+        from gansearch.training.stacked.shape import shape_of  # noqa: PLC0415
+
+        done = recorded(self.name, self.folder)
+        configs = {job: self.config(*job) for job in todo if job not in done}
+        by_shape: dict[str, list[Job]] = {}
+        for job, config in configs.items():
+            by_shape.setdefault(shape_of(config), []).append(job)
+        packs = [
+            jobs_of_one[at : at + lanes]
+            for at in range(0, max(map(len, by_shape.values()), default=0), lanes)
+            for jobs_of_one in by_shape.values()
+        ]
+        for jobs_of_one in filter(None, packs):
+            live = dict(enumerate(jobs_of_one))
+            timed = {number: Timed() for number in live}
+            pack = FusedPack(self.trainer, most=lanes)
+            pack.begin([Start(number, configs[job]) for number, job in live.items()])
+            while live:
+                before = time.process_time()
+                told = pack.advance()
+                share = (time.process_time() - before) / max(len(told), 1)
+                for number, report in told:
+                    timed[number].add(report, share)
+                    if report.outcome is not None:
+                        job = live.pop(number)
+                        pack.stop([number])
+                        self._write(job, configs[job], timed[number])
+
+    def _write(self, job: Job, config: TrialConfig, timed: Timed) -> None:
+        number, repeat = job
+        kind, values = point(self.spec, number)
+        last = timed.reports[-1]
         line = {
             "number": number,
             "repeat": repeat,
             "kind": kind,
             "half": "both" if number == 0 else half(values),
-            "seed": seed,
+            "seed": config.seed,
             "params": values,
-            "outcome": report.outcome,
-            "reason": report.reason,
-            "reports": reports,
+            "outcome": last.outcome,
+            "reason": last.reason,
+            "reports": timed.lines,
         }
-        with (folder / f"{name}.jsonl").open("a") as file:
+        with (self.folder / f"{self.name}.jsonl").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.write(json.dumps(line) + "\n")
-        best = config.best(trainer.reports)
+        best = config.best(timed.reports)
         told = f"{best.value:.4g}" if best else "nothing"
-        took = f"{seconds:.1f} s of {time.perf_counter() - begun:.1f}"
-        print(name, number, repeat, kind, report.outcome, report.step, told, took, flush=True)
+        took = f"{timed.seconds:.1f} s of {time.perf_counter() - timed.begun:.1f}"
+        print(self.name, number, repeat, kind, last.outcome, last.step, told, took, flush=True)
 
 
-def recorded(name: str, folder: Path) -> dict[tuple[int, int], Tree]:
+class Timed:
+    """A training's reports, and the processor seconds since its beginning at each."""
+
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+        self.lines: list[Tree] = []
+        self.seconds, self.begun = 0.0, time.perf_counter()
+
+    def add(self, report: Report, seconds: float) -> None:
+        """Take down a report that took so many seconds."""
+        self.seconds += seconds
+        self.reports.append(report)
+        metrics = {k: _short(v) for k, v in report.metrics.items() if k != "images_per_second"}
+        self.lines.append({"step": report.step, "seconds": round(self.seconds, 3), "metrics": metrics})
+
+
+def recorded(name: str, folder: Path) -> dict[Job, Tree]:
     """What has been recorded, by number and repeat."""
     path = folder / f"{name}.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
@@ -274,13 +363,20 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=104)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--when-load-below", type=float, default=math.inf, help="else wait")
+    parser.add_argument("--lanes", type=int, default=1, help="trained as one")
     parser.add_argument("--version", default="", help="the commit that recorded, for `pack`")
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     args.folder.mkdir(parents=True, exist_ok=True)
     if args.what != "pack":
-        todo = jobs(args.trials, args.seeds)
-        record(args.what, args.folder, args.data, todo, args.when_load_below)
+        import torch  # noqa: PLC0415
+
+        torch.set_num_threads(1)
+        recorder, todo = Recorder(args.what, args.folder, args.data), jobs(args.trials, args.seeds)
+        if args.lanes > 1:
+            recorder.together(todo, args.lanes)
+        else:
+            recorder.each(todo, args.when_load_below)
         return
     git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     version = (
