@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -51,8 +53,45 @@ def check_metric(name: str, metric: Any) -> Metric:
         raise MetricError(f"the metric '{name}' cannot be called: it has no __call__(fake, real)")
     if metric.goal not in GOALS:
         raise MetricError(f"the metric '{name}' has the goal {metric.goal!r}, not 'min' or 'max'")
+    _check_calls(name, metric)
+    _check_attributes(name, metric)
     found: Metric = metric
     return found
+
+
+def _check_calls(name: str, metric: Any) -> None:
+    """Raises `MetricError` for a metric that cannot be asked as it will be."""
+    calls = {"__call__(fake, real)": (metric, 2), "of_real(real)": (metric.of_real, 1)}
+    family = getattr(metric, "family", None)
+    if family is not None:
+        lacking = [key for key in ("of_real", "values") if not callable(getattr(family, key, None))]
+        if lacking:
+            raise MetricError(f"the metric '{name}': its family has no {', no '.join(lacking)}")
+    for call, (method, given) in calls.items():
+        try:
+            inspect.signature(method).bind(*[None] * given)
+        except TypeError as error:
+            raise MetricError(f"the metric '{name}' cannot be asked as {call}: {error}") from error
+        except ValueError:  # one that is written in C does not say
+            continue
+
+
+def _check_attributes(name: str, metric: Any) -> None:
+    """Raises `MetricError` for attributes of a metric that are not what they say."""
+    features, least = metric.features, getattr(metric, "least_samples", 1)
+    if features is not None and not isinstance(features, str):
+        wanted = "an extractor's name, or None for the samples' own numbers"
+        raise MetricError(f"the metric '{name}': features is {features!r}, not {wanted}")
+    try:
+        features_named(features or "raw")
+    except UnknownPart as error:
+        raise MetricError(f"the metric '{name}': {error}") from error
+    if metric.compares_real not in (True, False):
+        raise MetricError(
+            f"the metric '{name}': compares_real is {metric.compares_real!r}, not True or False"
+        )
+    if isinstance(least, bool) or not isinstance(least, Integral) or least < 1:
+        raise MetricError(f"the metric '{name}': least_samples is {least!r}, not an integer above 0")
 
 
 def kind_of(metric: Metric) -> str | None:
@@ -115,6 +154,10 @@ def statistics_of(name: str, given: Any) -> dict[str, Tensor]:
             raise MetricError(
                 f"the metric '{name}': of_real gives {described(value)} as '{key}', not a tensor"
             ) from error
+        if found[str(key)].layout != torch.strided:
+            raise MetricError(
+                f"the metric '{name}': of_real gives a sparse tensor as '{key}': make it dense"
+            )
     return found
 
 

@@ -193,8 +193,8 @@ def _tie(node: Any, whole: Any) -> Any:
     if isinstance(node, Same | Multiple):
         for key in node.path:
             whole = whole.get(key) if isinstance(whole, dict) else None
-        if isinstance(whole, Same | Multiple):
-            return None
+        if isinstance(whole, Same | Multiple | dict | list):
+            return None  # which `faulty_ties` tells; a mapping may hold the tie itself
         if isinstance(node, Same):
             return whole
         number = isinstance(whole, int | float) and not isinstance(whole, bool)

@@ -224,12 +224,15 @@ def _default(space: Space, complete: Complete) -> tuple[TrialConfig, Mistakes]:
     config, mistakes = check_config(_without_axes(space.tree), complete)
     whole = config.plain()
     for place, tie in space.plain_ties().items():
+        nothing: Mistakes = [(place, "has nothing to follow")]
         try:
             followed = _at(whole, tie.path)
+            if isinstance(followed, dict | list):  # which may hold the tie itself
+                return config, nothing
             value = tie.factor * followed if isinstance(tie, Multiple) else followed
             _at(whole, place[:-1])[place[-1]] = value
         except (LookupError, TypeError):  # what is followed is of an option that is not the default
-            return config, [(place, "has nothing to follow")]
+            return config, nothing
     return (config, mistakes) if mistakes else check_config(whole, complete)
 
 

@@ -60,9 +60,10 @@ def _options_of(evaluation: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _built_metric(part: dict[str, Any]) -> Metric | None:
-    """A metric; None where it cannot be made, which is told elsewhere."""
+    """A metric; None where it cannot be made or is none, which is told elsewhere."""
+    options = {key: value for key, value in part.items() if key != "name"}
     try:
-        return METRICS.build(part["name"], {k: v for k, v in part.items() if k != "name"})
+        return check_metric(part["name"], METRICS.build(part["name"], options))
     except RAISED:  # of the user's own
         return None
 

@@ -193,6 +193,13 @@ def build_optimizer(
     if not isinstance(optimizer, torch.optim.Optimizer):
         kind = type(optimizer).__name__
         raise UserError(f"the optimizer '{side.name}' gives {kind}, not a torch.optim.Optimizer")
+    try:
+        inspect.signature(optimizer.step).bind()
+    except TypeError as error:
+        raise UserError(
+            f"the optimizer '{side.name}' takes a step by a closure, as L-BFGS does, and is given "
+            "none: take one whose `step()` asks for nothing"
+        ) from error
     own = {id(parameter) for parameter in network.parameters()}
     if not any(id(each) in own for group in optimizer.param_groups for each in group["params"]):
         raise UserError(f"the optimizer '{side.name}' holds none of the parameters that it is given")

@@ -440,6 +440,14 @@ def test_a_trial_of_a_tied_study_is_fully_resolved():
             "discriminator: {same: generator}\ngenerator: dcgan",
             ["line 1, discriminator.same: 'generator' is a mapping: a tie follows a single value"],
         ),
+        (  # which would hold itself
+            "loss: {name: hinge, penalty: {name: r1, weight: {same: loss}}}",
+            ["line 1, loss.penalty.weight.same: 'loss' is a mapping: a tie follows a single value"],
+        ),
+        (
+            "loss: {name: hinge, penalty: {same: loss}}",
+            ["line 1, loss.penalty.same: 'loss' is a mapping: a tie follows a single value"],
+        ),
         (
             "budget: {report_every: {same: latent_size}}\nlatent_size: {int: [10, 20]}",
             ["line 1, budget.report_every: cannot be an axis: 'budget' is shared by all trials"],

@@ -589,6 +589,9 @@ class Lazy(Empty):
         super().__init__()
         self.layer = nn.LazyLinear(1)
 
+def closing(parameters):
+    return torch.optim.LBFGS(parameters)
+
 def elsewhere(parameters):
     return torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1)
 
@@ -625,6 +628,10 @@ class Few:
         (
             "optimizer: {generator: 'OWN:elsewhere'}",
             "the optimizer 'OWN:elsewhere' holds none of the parameters",
+        ),
+        (
+            "optimizer: {generator: 'OWN:closing'}",
+            "optimizer 'OWN:closing' takes a step by a closure",
         ),
     ],
 )
@@ -749,3 +756,43 @@ def test_a_part_that_changes_torchs_settings_is_told_and_they_are_put_back(parts
             assert settings.changed() == []
     finally:
         settings.put_back()
+
+
+MEASURE = """
+import torch
+
+class M:
+    features, goal, compares_real = None, "min", True
+    def of_real(self, real):
+        return {"mean": real.features.float().mean(0)}
+    def __call__(self, fake, real):
+        return 1.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("features = 3", "features is 3, not an extractor's name, or None"),
+        ("features = 'nothing'", "unknown feature extractor 'nothing'"),
+        ("compares_real = 'no'", "compares_real is 'no', not True or False"),
+        ("least_samples = 'many'", "least_samples is 'many', not an integer above 0"),
+        ("least_samples = 0", "least_samples is 0, not an integer above 0"),
+        ("family = 'all'", "its family has no of_real, no values"),
+        ("__call__ = lambda self, fake: 1.0", "cannot be asked as __call__(fake, real): too many"),
+        ("of_real = lambda self: {}", "cannot be asked as of_real(real): too many"),
+        ("of_real = lambda self, real: {'a': torch.eye(3).to_sparse()}", "a sparse tensor as 'a'"),
+    ],
+)
+def test_a_metric_that_cannot_be_asked_is_told_at_check(tmp_path, monkeypatch, checked, line, words):
+    name = f"own_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(f"{MEASURE}    {line}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (
+        "data: digits\ngenerator: mlp\ndiscriminator: mlp\nbatch_size: 16\n"
+        f"evaluation: {{samples: 32, metrics: [fd_raw, '{name}:M']}}\nobjective: {{metric: fd_raw}}\n"
+    )
+    with pytest.raises(UserError) as caught:
+        checked(parse_document(text, "s.yaml"))
+    assert f"the metric '{name}:M'" in str(caught.value)
+    assert words in str(caught.value)
