@@ -16,6 +16,7 @@ from gansearch.study.records import Outcome
 from gansearch.training.pack import LaneError, Start
 from gansearch.training.stacked import step
 from gansearch.training.stacked.pack import FusedPack
+from gansearch.training.stacked.parts import Losses
 from gansearch.training.stacked.shape import shape_of, why_alone
 from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
@@ -272,6 +273,26 @@ def test_who_joins_leaves_the_others_amid_their_stretches(pack, tiny, trainer):
     assert curves[1][0].metrics["lanes"] == 3
 
 
+def test_each_has_its_own_loss_of_its_own_options(trainer):
+    """Kinds in no order, one of them asked for the real logits, two that differ in an option alone."""
+    asked = [
+        {"name": "non-saturating"},
+        {"name": "hinge"},
+        {"name": "relativistic-paired"},
+        {"name": "non-saturating", "smoothing": 0.2},
+        {"name": "non-saturating"},
+    ]
+    trainers = [trainer(loss=each, seed=seed) for seed, each in enumerate(asked)]
+    losses = Losses(trainers, torch.device("cpu"))
+    real, fake = torch.randn(2, len(asked), 6, generator=torch.Generator().manual_seed(0))
+    assert losses.g_uses_real
+    found = zip(losses.d(real, fake), losses.g(real, fake), real, fake, trainers, strict=True)
+    for d, g, own_real, own_fake, each in found:
+        loss = each.inside.loss
+        assert d == pytest.approx(loss.d(own_real, own_fake))
+        assert g == pytest.approx(loss.g(own_real if loss.g_uses_real else None, own_fake))
+
+
 def test_averages_follow_each_by_its_own_decay(trainer, lanes):
     sections = [
         plain(0.05) | {"seed": seed, "ema": decay} for seed, decay in enumerate((0.3, 0.9, 0.3))
@@ -482,6 +503,11 @@ def test_for_want_of_memory_one_is_held_at_a_time(pack, tiny):
 
 
 def test_shapes_are_of_what_must_be_alike(tiny):
+    penalty = {"name": "gradient-penalty", "weight": 10.0, "target": 1.0}
+
+    def penalised(**options):
+        return {"loss": {"name": "wasserstein", "penalty": penalty | options}}
+
     base = shape_of(tiny())
     for section in (
         {"seed": 3},
@@ -492,14 +518,42 @@ def test_shapes_are_of_what_must_be_alike(tiny):
     ):
         assert shape_of(tiny(**section)) == base
         assert not why_alone(tiny(**section))
-    for section in (
-        {"batch_size": 8},
-        {"loss": {"name": "hinge", "penalty": {"name": "r1"}}},
-        {"optimizer": {"generator": {"name": "sgd"}}},
-        {"ema": None},
-        {"discriminator": {"name": "mlp", "depth": 1, "width": 16, "norm": "batch"}},
-    ):
-        assert shape_of(tiny(**section)) != base
+    assert shape_of(tiny(**penalised(weight=1.0))) == shape_of(tiny(**penalised()))
+    shapes = [
+        shape_of(tiny(**section))
+        for section in (
+            {},
+            {"batch_size": 8},
+            {"latent_size": 4},
+            {"discriminator_steps": 2},
+            {"precision": "bfloat16"},
+            {"deterministic": True},
+            penalised(),
+            penalised(target=0.0),
+            {"loss": {"name": "wasserstein", "penalty": {"name": "dragan"}}},
+            {"loss": {"name": "wasserstein", "penalty": {"name": "r1"}}},
+            {"optimizer": {"generator": {"name": "sgd"}}},
+            {"optimizer": {"discriminator": {"name": "sgd"}}},
+            {"ema": None},
+            {"discriminator": {"name": "mlp", "depth": 1, "width": 16, "norm": "batch"}},
+            {"generator": {"name": "mlp", "depth": 1, "width": 8}},
+        )
+    ]
+    assert len(set(shapes)) == len(shapes)
+
+
+def test_each_is_kept_within_its_own_bounds(trainer, lanes):
+    judge = {"discriminator": {"name": "mlp", "depth": 1, "width": 16, "norm": "none"}}
+    sections = [
+        judge | {"loss": {"name": "wasserstein", "penalty": {"name": "clipping", "bound": bound}}}
+        for bound in (0.01, 0.1)
+    ]
+    together = lanes(*sections)
+    together.run(1)
+    for row, section in zip(together.rows, sections, strict=True):
+        alone = trainer(**section)
+        alone._train_to(1)
+        assert distance(row.trainer, alone) < 1e-6
 
 
 def test_every_key_of_a_configuration_is_known_to_the_stacked_step(tiny):

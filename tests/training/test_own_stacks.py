@@ -7,6 +7,7 @@ import torch
 
 from gansearch.networks.stacked import CannotStack
 from gansearch.study.plan import Resources
+from gansearch.study.records import Outcome
 from gansearch.training.apart import apart
 from gansearch.training.pack import Start
 from gansearch.training.stacked import proof
@@ -18,6 +19,7 @@ from gansearch.training.trainer import Trainer
 OWN = """
 import torch
 from torch import nn
+from torch.nn.functional import softplus
 
 class Judge(nn.Module):
     stacks = True
@@ -68,6 +70,68 @@ class ToldTheFirst(Told):
     def forward(self, samples, labels):
         return super().forward(samples, labels[:1].expand_as(labels) if labels.dim() > 1 else labels)
 
+class Game:
+    g_uses_real = False
+    decision = 0.0
+
+    def d(self, real, fake):
+        return (softplus(-real) + softplus(fake)).mean(-1)
+
+    def g(self, real, fake):
+        return softplus(-fake).mean(-1)
+
+class OfAll(Game):
+    def g(self, real, fake):
+        return softplus(-fake).mean()
+
+class Centres(Game):
+    def d(self, real, fake):
+        return super().d(real - fake.mean(), fake - real.mean())
+
+class Bursts(Game):
+    def g(self, real, fake):
+        return 0.0 * fake.mean(-1) + float("inf")
+
+class Flips(Game):
+    def d(self, real, fake):
+        return super().d(real * torch.randn_like(real), fake)
+
+class Doubts(Game):
+    def d(self, real, fake, *, draws=None):
+        return super().d(real, fake) if draws is None else super().d(real * draws.rand_like(real), fake)
+
+class Slope:
+    per_lane = ("weight",)
+
+    def __init__(self, *, weight: float = 2.0) -> None:
+        self.weight = weight
+
+    def __call__(self, critic, real, fake, *, draws):
+        at = (real + draws.rand_like(real) * (fake - real)).requires_grad_()
+        (slope,) = torch.autograd.grad(critic(at).sum(), at, create_graph=True)
+        return self.weight * self.of(slope)
+
+    def of(self, slope):
+        return slope.square().flatten(-3).sum(-1).mean(-1)
+
+class SlopeOfAll(Slope):
+    def of(self, slope):
+        return slope.square().mean()
+
+class FirstWeight(Slope):
+    def __call__(self, critic, real, fake, *, draws):
+        if isinstance(self.weight, torch.Tensor):
+            self.weight = float(self.weight[0])
+        return super().__call__(critic, real, fake, draws=draws)
+
+class Counts(Slope):
+    def observe(self, real, fake): ...
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state): ...
+
 class Maker(nn.Module):
     stacks = True
 
@@ -90,11 +154,29 @@ def own(tmp_path, monkeypatch):
     (tmp_path / "own_stacks.py").write_text(OWN)
 
 
+def played(name):
+    return {"loss": {"name": f"own_stacks:{name}"}}
+
+
+def penalised(name, weight=2.0):
+    penalty = {"name": f"own_stacks:{name}", "weight": weight}
+    return {"loss": {"name": "own_stacks:Game", "penalty": penalty}}
+
+
 def judged(name):
     told = {"generator": {"name": "mlp", "conditional": True}} if "Told" in name else {}
     return {"discriminator": {"name": f"own_stacks:{name}"}} | told
 
 
+MEND = r"take means over the last axis, `.mean\(-1\)`, and leave those before it"
+AT_ONCE = f"gives for 3 trainings at once not what it gives for each: {MEND}"
+WRONG_GAMES = {
+    "OfAll": (played, f"loss: 'own_stacks:OfAll': g {AT_ONCE}"),
+    "Centres": (played, f"loss: 'own_stacks:Centres': d {AT_ONCE}"),
+    "Flips": (played, "loss: 'own_stacks:Flips': d draws from torch's global generator"),
+    "SlopeOfAll": (penalised, f"loss.penalty: 'own_stacks:SlopeOfAll' {AT_ONCE}"),
+    "FirstWeight": (penalised, f"loss.penalty: 'own_stacks:FirstWeight' {AT_ONCE}"),
+}
 WRONG = {
     "SeesAll": "discriminator: 'own_stacks:SeesAll': in a stack, outputs differ from each network's "
     "alone: count axes from the last one",
@@ -118,8 +200,30 @@ def test_what_is_not_so_in_a_stack_is_named_and_not_stacked(name, tiny, trainer,
     assert apart([tiny(**judged(name))], Resources(lanes=1), digits.domain) == []
 
 
+@pytest.mark.parametrize("name", WRONG_GAMES)
+def test_so_are_losses_and_penalties(name, tiny, trainer, digits):
+    section, words = WRONG_GAMES[name]
+    (line,) = apart([tiny(**section(name))], Resources(lanes=2), digits.domain)
+    with pytest.raises(CannotStack, match=words) as told:
+        Lanes([trainer(**section(name), seed=seed) for seed in range(2)])
+    assert line == f"runs alone, because of {told.value}"
+
+
+def test_what_a_step_of_many_does_not_do_is_alone(tiny, digits):
+    """To draw for a loss, and to show a penalty the logits."""
+    found = [
+        apart([tiny(**each)], Resources(lanes=2), digits.domain)
+        for each in (played("Doubts"), penalised("Counts"))
+    ]
+    assert found == [
+        ["runs alone, because of loss: 'own_stacks:Doubts' draws random numbers"],
+        ["runs alone, because of loss.penalty: 'own_stacks:Counts' remembers something"],
+    ]
+
+
 def test_what_is_so_is_stacked(tiny, digits, trainer):
-    sections = [judged("Judge"), judged("Told"), {"generator": {"name": "own_stacks:Maker"}}]
+    maker = {"generator": {"name": "own_stacks:Maker"}}
+    sections = [judged("Judge"), judged("Told"), maker, played("Game"), penalised("Slope")]
     assert apart([tiny(**each) for each in sections], Resources(lanes=2), digits.domain) == []
     for section in sections:
         Lanes([trainer(**section, seed=seed) for seed in range(2)]).train()
@@ -149,6 +253,16 @@ def test_a_pack_trains_such_as_each_alone(tiny, digits, reference, trainer, capl
     assert "not as one, but one after another: discriminator: 'own_stacks:SeesAll'" in caplog.text
 
 
+def test_a_generator_s_loss_that_is_infinite_is_looked_at(tiny, digits, reference):
+    """The discriminator's is finite all the time."""
+    section = played("Bursts") | {"budget": {"steps": 60, "report_every": 60}}
+    pack = FusedPack(lambda config: Trainer(config, digits, reference))
+    pack.begin([Start(number, tiny(**section, seed=number)) for number in range(2)])
+    told = pack.advance()
+    assert [(report.step, report.outcome) for _, report in told] == [(50, Outcome.DIVERGED)] * 2
+    assert told[0][1].metrics["lanes"] == 2
+
+
 def test_such_are_not_chosen(tiny, digits, reference, tmp_path, monkeypatch):
     monkeypatch.setattr("gansearch.training.stacked.choice.WORTH", 0.0)
     chosen = choose([tiny(**judged("SeesAll"))], [1e6], digits, reference, cache=tmp_path)
@@ -158,10 +272,10 @@ def test_such_are_not_chosen(tiny, digits, reference, tmp_path, monkeypatch):
 def test_ours_are_not_tried_and_a_user_s_but_once(tiny, digits, trainer, monkeypatch):
     tried = []
     monkeypatch.setattr(proof, "_found", {})
-    monkeypatch.setattr(proof, "_tried", lambda *_, judges: tried.append(judges) or "")
+    monkeypatch.setattr(proof, "_tried", lambda _, name: tried.append(name) or "")
     for section in ({}, judged("Judge"), judged("Judge") | {"seed": 4}):
         assert proof.why_unlike(tiny(**section), digits.domain) == ""
-    assert tried == [True]
+    assert tried == ["own_stacks:Judge"]
     wider = {"discriminator": {"name": "own_stacks:Judge", "width": 16}}
     proof.why_unlike(tiny(**wider), digits.domain)
-    assert tried == [True, True]
+    assert tried == ["own_stacks:Judge"] * 2

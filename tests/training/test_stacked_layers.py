@@ -67,6 +67,9 @@ NETWORKS = {
             *(nn.Linear(5, 3, bias=False), nn.BatchNorm1d(3), nn.Tanh(), nn.Linear(3, 2)),
         )
     ),
+    "norm behind an activation": lambda: Given(
+        nn.Sequential(nn.Linear(6, 5), nn.LeakyReLU(0.2), nn.BatchNorm1d(5), nn.Linear(5, 2))
+    ),
     "linear": lambda: Given(nn.Linear(6, 5), nn.LeakyReLU(0.2, True), nn.Linear(5, 4, bias=False)),
     "batch norm": lambda: Given(nn.Linear(6, 5, bias=False), nn.BatchNorm1d(5), nn.ReLU(inplace=True)),
     "batch norm without weights": lambda: Given(nn.BatchNorm1d(6, affine=False), nn.Tanh()),
@@ -315,6 +318,51 @@ def test_optimizers_are_torch_s_for_each_row(name, settings):
                     assert state[key][what] is None
                 else:
                     close(state[key][what], value, 3e-6)
+
+
+@pytest.mark.parametrize(("name", "settings"), SETTINGS, ids=[name for name, _ in SETTINGS])
+def test_who_takes_a_row_has_its_own_settings(name, settings):
+    """And so have the others, also where all were alike before."""
+    networks = built(lambda: Given(nn.Linear(9, 7)), rows=4)
+    alone = copy.deepcopy(networks)
+    options = [settings[1], settings[1], settings[1], settings[2]]
+    ours, theirs = (
+        [
+            OPTIMIZERS.build(name, each, net.parameters())
+            for each, net in zip(options, nets, strict=True)
+        ]
+        for nets in (networks, alone)
+    )
+    side = Side(networks[:3], ours[:3])
+    for rows in ([0, 1, 2], [0, 3, 2]):
+        if rows[1] == 3:
+            side.take(1, networks[3], ours[3])
+        for _ in range(2):
+            for row, number in enumerate(rows):
+                known = zip(side.split(side.gradients), alone[number].parameters(), strict=True)
+                for part, parameter in known:
+                    parameter.grad = part[row].normal_().clone()
+                theirs[number].step()
+            side.optimizer.step()
+    for number in (0, 3, 2):
+        pairs = zip(networks[number].parameters(), alone[number].parameters(), strict=True)
+        for parameter, known in pairs:
+            close(parameter, known, 3e-6)
+
+
+def test_who_takes_a_row_brings_its_buffers():
+    """A norm's running statistics, and the vectors of a spectral one."""
+    networks = built(lambda: spectral(nn.Linear(5, 4), nn.BatchNorm1d(4)))
+    optimizers = [OPTIMIZERS.build("sgd", {}, network.parameters()) for network in networks]
+    known = [{k: b.clone() for k, b in network.named_buffers()} for network in networks]
+    assert len(known[0]) == 5
+    side = Side(networks[:2], optimizers[:2])
+    side.take(1, networks[2], optimizers[2])
+    ours = dict(side.network.named_buffers())
+    for row, number in enumerate((0, 2)):
+        for name, buffer in known[number].items():
+            assert torch.equal(ours[stacked_name(name)][row], buffer)
+            assert torch.equal(networks[number].get_buffer(name), buffer)
 
 
 def test_odd_options_of_optimizers_are_refused():

@@ -1,10 +1,13 @@
-"""Networks of a user's own, held to their word: those that say that they stack are tried in a stack
-before any are trained so, for numbers of one training in another's would be seen by nobody.
+"""Parts of a user's own, held to their word before trainings with them are as one.
+
+Networks that say that they stack, losses, and penalties that say what may differ are tried on three
+trainings at once and on each alone, for numbers of one in another's would be seen by nobody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,66 +15,176 @@ import torch
 from torch import Tensor, nn
 
 from gansearch.data.domain import Domain
+from gansearch.losses import LOSSES, PENALTIES
+from gansearch.losses.draws import Draws, drawing_from
+from gansearch.losses.flat import on_samples
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.networks.stacked.check import StackCheck, told
 from gansearch.study.config import TrialConfig, digest
-from gansearch.training.building import build_discriminator, build_generator, is_conditional
+from gansearch.study.sections import Part
+from gansearch.training.building import (
+    build_discriminator,
+    build_generator,
+    build_loss,
+    is_conditional,
+)
+from gansearch.training.stacked.parts import LaneDraws
+from gansearch.training.stacked.shape import is_ours
 
-NETWORKS, SAMPLES = 3, 4
-"""How many are tried as one, and on how many samples each."""
+COUNT, SAMPLES = 3, 4
+"""Trainings that are tried as one, and the samples of each."""
+
+MEND = "take means over the last axis, `.mean(-1)`, and leave those before it"
+
+Attempt = Callable[[TrialConfig, Domain], None]
 
 _found: dict[tuple[Callable[..., Any], str], str] = {}
 
 
 def why_unlike(config: TrialConfig, domain: Domain) -> str:
-    """How the first of a configuration's own networks that is in a stack not what it is alone differs
-    there, beginning with the part that it is; empty where none does.
+    """How the first of a configuration's own parts that is for trainings as one not what it is for each
+    differs, beginning with the part that it is; empty where none does.
 
     They are built and tried on the CPU, once for each kind and its options in a process; torch's random
     numbers stay as they were. Ours are not tried: the tests hold them to the same.
     """
-    for section, registry in (("generator", GENERATORS), ("discriminator", DISCRIMINATORS)):
-        part = getattr(config, section)
-        kind = registry.find(part.name)
-        if kind.__module__.partition(".")[0] == "gansearch":
+    for section, part, kind, attempt in _parts(config):
+        if is_ours(kind):
             continue
         key = kind, digest([part.model_dump(mode="json"), config.latent_size, domain.plain()])
         if key not in _found:
-            _found[key] = _tried(config, domain, judges=section == "discriminator")
+            _found[key] = _tried(partial(attempt, config, domain), part.name)
         if _found[key]:
             return f"{section}: {_found[key]}"
     return ""
 
 
-def _tried(config: TrialConfig, domain: Domain, *, judges: bool) -> str:
-    cpu = torch.device("cpu")
-    build: Callable[[], nn.Module] = (
-        partial(build_discriminator, config, domain, cpu)
-        if judges
-        else partial(build_generator, config, domain, cpu)
-    )
-    shape = domain.shape if judges else (config.latent_size,)
-    where = f"'{(config.discriminator if judges else config.generator).name}'"
+def _parts(config: TrialConfig) -> Iterator[tuple[str, Part, Callable[..., Any], Attempt]]:
+    penalty = config.loss.penalty
+    yield "generator", config.generator, GENERATORS.find(config.generator.name), _try_generator
+    judge = config.discriminator
+    yield "discriminator", judge, DISCRIMINATORS.find(judge.name), _try_discriminator
+    yield "loss", config.loss, LOSSES.find(config.loss.name), _try_loss
+    if penalty is not None:
+        yield "loss.penalty", penalty, PENALTIES.find(penalty.name), _try_penalty
+
+
+def _tried(attempt: Callable[[], None], name: str) -> str:
     with torch.random.fork_rng(devices=[]):
         try:
-            networks = [_built(build, seed) for seed in range(NETWORKS)]
-            labels = []
-            if is_conditional(networks[0]):
-                labels.append(told(NETWORKS, SAMPLES, len(domain.classes)))
-            first, second = (_drawn(shape, seed) for seed in (1, 2))
-            StackCheck(networks, [first, *labels], [second, *labels], judges=judges, where=where).run()
+            attempt()
         except AssertionError as why:
             return str(why).replace("\n", "; ")
         except Exception as error:  # whatever a part of a user's raises
-            return f"{where} fails on {SAMPLES} samples: {type(error).__name__}: {error}"
+            return f"'{name}' fails on {SAMPLES} samples: {type(error).__name__}: {error}"
     return ""
 
 
-def _built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    torch.manual_seed(seed)
-    return build().train()
+def _try_generator(config: TrialConfig, domain: Domain) -> None:
+    build = partial(build_generator, config, domain, torch.device("cpu"))
+    given = _drawn(config.latent_size, seed=1), _drawn(config.latent_size, seed=2)
+    _try_network(build, domain, given, config.generator.name, judges=False)
 
 
-def _drawn(shape: tuple[int, ...], seed: int) -> Tensor:
+def _try_discriminator(config: TrialConfig, domain: Domain) -> None:
+    build = partial(build_discriminator, config, domain, torch.device("cpu"))
+    given = _drawn(*domain.shape, seed=1), _drawn(*domain.shape, seed=2)
+    _try_network(build, domain, given, config.discriminator.name, judges=True)
+
+
+def _try_network(
+    build: Callable[[], nn.Module],
+    domain: Domain,
+    given: tuple[Tensor, Tensor],
+    name: str,
+    *,
+    judges: bool,
+) -> None:
+    networks = []
+    for seed in range(COUNT):
+        torch.manual_seed(seed)
+        networks.append(build().train())
+    conditional = is_conditional(networks[0])
+    labels = [told(COUNT, SAMPLES, len(domain.classes))] if conditional else []
+    first, second = ([each, *labels] for each in given)
+    StackCheck(networks, first, second, judges=judges, where=f"'{name}'").run()
+
+
+def _try_loss(config: TrialConfig, _: Domain) -> None:
+    loss, _penalty = build_loss(config)
+
+    def g(real: Tensor, fake: Tensor) -> Tensor:
+        return loss.g(real if loss.g_uses_real else None, fake)
+
+    real, fake = _drawn(seed=1), _drawn(seed=2)
+    for name, method in (("d", loss.d), ("g", g)):
+        alone = [method(*pair) for pair in zip(real, fake, strict=True)]
+        _compare(method, alone, real, fake, f"'{config.loss.name}': {name}")
+
+
+def _try_penalty(config: TrialConfig, domain: Domain) -> None:
+    """Each training has options of its own, and its own random numbers."""
+    assert config.loss.penalty is not None
+    _loss, made = build_loss(config)
+    part: Any = made
+    real, fake = (_drawn(*domain.shape, seed=seed) for seed in (1, 2))
+    weight = _drawn(*domain.shape, seed=3)[0, 0].requires_grad_()
+    set_: dict[str, Any] = {option: getattr(part, option) for option in part.per_lane}
+    own = [
+        {k: v / (1 + row) if isinstance(v, float) else v for k, v in set_.items()}
+        for row in range(COUNT)
+    ]
+    stacked = {
+        k: torch.tensor([each[k] for each in own]) if isinstance(v, float) else v
+        for k, v in set_.items()
+    }
+
+    def critic(samples: Tensor) -> Tensor:
+        return (weight * samples.square()).flatten(-len(domain.shape)).sum(-1)
+
+    def penalty(options: dict[str, Any], draws: Draws, leading: int) -> Callable[..., Tensor]:
+        with_them = copy.copy(part)
+        for option, value in options.items():
+            setattr(with_them, option, value)
+        drawing = drawing_from(draws, with_them)
+        flat = bool(getattr(part, "flat", False))
+        return partial(on_samples(drawing, flat=flat, leading=leading), critic)
+
+    def together(*samples: Tensor) -> Tensor:
+        return penalty(stacked, LaneDraws(_chances()), 2)(*samples)
+
+    given = zip(own, _chances(), real, fake, strict=True)
+    alone = [penalty(each, Draws(chance), 1)(*pair) for each, chance, *pair in given]
+    _compare(together, alone, real, fake, f"'{config.loss.penalty.name}'")
+
+
+def _compare(
+    method: Callable[..., Tensor], alone: Sequence[Tensor], real: Tensor, fake: Tensor, what: str
+) -> None:
+    """That numbers of K trainings at once are each one's, [K], and stay so beside one full of NaN."""
+    expected = torch.stack([torch.as_tensor(each).detach() for each in alone])
+    broken = [each.clone() for each in (real, fake)]
+    for each in broken:
+        each[1] = torch.nan
+    before = torch.get_rng_state()
+    try:
+        found, beside = (torch.as_tensor(method(*pair)).detach() for pair in ((real, fake), broken))
+    except Exception as error:
+        raise AssertionError(f"{what} fails for {COUNT} trainings at once: {error}: {MEND}") from error
+    assert torch.equal(torch.get_rng_state(), before), (
+        f"{what} draws from torch's global generator, and each training has its own"
+    )
+    same = found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert same, f"{what} gives for {COUNT} trainings at once not what it gives for each: {MEND}"
+    others = [row for row in range(COUNT) if row != 1]
+    assert torch.equal(found[others], beside[others]), f"{what}: NaN in one reaches another: {MEND}"
+
+
+def _drawn(*shape: int, seed: int) -> Tensor:
+    """Numbers [K, B, ...]."""
     chance = torch.Generator().manual_seed(seed)
-    return torch.randn(NETWORKS, SAMPLES, *shape, generator=chance).tanh()
+    return torch.randn(COUNT, SAMPLES, *shape, generator=chance).tanh()
+
+
+def _chances() -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in range(COUNT)]

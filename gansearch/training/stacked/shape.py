@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from gansearch.losses import LOSSES, PENALTIES, is_variational
+from gansearch.losses import LOSSES, PENALTIES, Observer, is_variational
 from gansearch.losses.draws import takes_draws
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.networks.stacked import why_not
@@ -43,6 +43,11 @@ def shape_of(config: TrialConfig) -> str:
     return digest(kept)
 
 
+def is_ours(part: Callable[..., Any]) -> bool:
+    """Whether a part is not the user's own."""
+    return part.__module__.partition(".")[0] == "gansearch"
+
+
 def why_alone(config: TrialConfig) -> str:
     """Why a configuration is always trained alone, in words; empty where it can be with others."""
     return next(iter(whys_alone(config)), "")
@@ -60,8 +65,13 @@ def _unstacked(config: TrialConfig) -> Iterator[str]:
         if reason := why_not(registry.find(getattr(config, section).name)):
             yield f"{section}: {reason}"
     penalty = config.loss.penalty
-    if penalty is not None and not hasattr(PENALTIES.find(penalty.name), "per_lane"):
+    if penalty is None:
+        return
+    kind = PENALTIES.find(penalty.name)
+    if not hasattr(kind, "per_lane"):
         yield f"loss.penalty: '{penalty.name}' does not say which of its options may differ (per_lane)"
+    elif isinstance(kind, type) and issubclass(kind, Observer):
+        yield f"loss.penalty: '{penalty.name}' remembers something"
 
 
 def odd_parts(config: TrialConfig) -> Iterator[str]:
@@ -81,6 +91,8 @@ def odd_parts(config: TrialConfig) -> Iterator[str]:
     loss = LOSSES.build(config.loss.name, config.loss.options)
     if takes_draws(loss.d) and config.loss.options.get("flipping"):
         yield "loss: flipping"
+    elif takes_draws(loss.d) and not is_ours(LOSSES.find(config.loss.name)):
+        yield f"loss: '{config.loss.name}' draws random numbers"
     for side in ("generator", "discriminator"):
         optimizer = getattr(config.optimizer, side)
         if optimizer.clip is not None or optimizer.schedule is not None:
