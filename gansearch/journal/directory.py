@@ -58,7 +58,12 @@ class StudyDirectory:
         places = [runs_dir / name, files.place(name)] if plain else [files.place(name)]
         for path in places:
             with files.reachable(path):
-                if (path / "study.yaml").is_file() or _restored(path):
+                try:
+                    found = (path / "study.yaml").is_file() or _restored(path)
+                except OSError as error:  # a name that is too long, a folder of somebody else's
+                    shown = name if len(name) <= 80 else f"{name[:80]}..."
+                    raise StudyError(f"cannot look for a study '{shown}': {error.strerror}") from error
+                if found:
                     return cls(path.resolve())
         known = [path.name for path in _studies(runs_dir)]
         raise StudyError(f"there is no study '{name}' in {runs_dir}{nearest(name, known)}")

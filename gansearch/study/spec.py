@@ -184,11 +184,17 @@ def _learnt(spec: StudySpec, learn: Learn | None) -> tuple[tuple[Learnt, ...], M
     """What each earlier study teaches that the search is to learn from, and why one teaches nothing."""
     learnt: list[Learnt] = []
     mistakes: Mistakes = []
+    known = set[str]()
     for index, earlier in enumerate(spec.plan.search.learn_from if learn else []):
+        here = ("search", "learn_from", index)
+        if earlier.study in known:
+            mistakes.append((here, f"'{earlier.study}' is named twice, and each trial teaches once"))
+            continue
+        known.add(earlier.study)
         try:
             learnt += [learn(earlier, spec)] if learn else []
         except UserError as error:
-            mistakes.append((("search", "learn_from", index), str(error)))
+            mistakes.append((here, str(error)))
     return tuple(learnt), mistakes
 
 

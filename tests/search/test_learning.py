@@ -193,3 +193,26 @@ def test_what_is_learnt_is_written_down_and_read_back(runs):
     launched(runs, "new", spec)
     facts = Journal.open(runs / "new", "new").facts
     assert tuple(map(Learnt.of_plain, facts[LEARNT])) == spec.learnt
+
+
+def test_a_study_that_is_named_twice_teaches_once(runs):
+    with pytest.raises(InvalidInput) as caught:
+        read(LEARNING.replace("[last-week]", "[last-week, {study: last-week}]"), runs)
+    (problem,) = caught.value.problems
+    assert problem.place.endswith("search.learn_from[1]")
+    assert "'last-week' is named twice" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("search", "place"),
+    [
+        ("{trials: 9, start: [], learn_from: [LONG]}", "search.learn_from[0]"),
+        ("{trials: 9, start: [{study: LONG}]}", "search.start[0]"),
+    ],
+)
+def test_a_name_that_no_folder_can_have_is_told(tmp_path, search, place):
+    with pytest.raises(InvalidInput) as caught:
+        read(STUDY.replace("{trials: 8}", search.replace("LONG", "x" * 3000)), tmp_path)
+    (problem,) = caught.value.problems
+    assert problem.place.endswith(place)
+    assert f"cannot look for a study '{'x' * 80}...': File name too long" in problem.message
