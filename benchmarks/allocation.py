@@ -477,7 +477,7 @@ def ranks(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["play", "show", "forecast", "ranks"])
-    parser.add_argument("table", help="ring, digits or fashion; for `show` what --save wrote")
+    parser.add_argument("table", help="ring, dense, digits or fashion; for `show` what --save wrote")
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 8])
     parser.add_argument("--repeats", type=int, help="default: 200 to play, 20 to forecast")
     parser.add_argument("--policies", nargs="+", choices=POLICIES, default=USUAL)
