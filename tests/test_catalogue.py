@@ -115,6 +115,10 @@ def test_options_without_a_schema_are_still_listed(own):
     assert options[1].default == "3"
 
 
+def test_what_has_no_code_in_python_is_described_too():
+    assert part("loss", "os:system").description.startswith("Execute the command in a subshell")
+
+
 def test_every_key_of_a_study_file_is_there_with_default_and_meaning():
     options = {option.name: option for chapter in study_keys() for option in chapter.options}
     trial, plan = TrialConfig(), Plan(stability=Stability())

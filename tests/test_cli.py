@@ -282,6 +282,10 @@ def test_a_bad_option_is_one_message_and_nothing_created(args, message, here, co
         (["stability", "axis.yaml", "--top", "2"], "--top needs a study to choose from"),
         (["stability", "done", "--name", "x"], "--name is for a new study"),
         (["stability", "default.yaml"], "default.yaml: the label 'default' is taken"),
+        (
+            ["resume", "done", "--set", "x=1", "--set", "ema=0"],
+            "--set x, ema: of a launched study only",
+        ),
         (["report", "nope"], "there is no study 'nope'"),
         (["report", "done", "--by", "luck"], "no score is called 'luck' (there are: iqm, mean"),
         (["report", "done", "--threshold", "nan"], "--threshold nan: must be a finite number"),
@@ -545,6 +549,22 @@ def test_train_and_sample(here, command):
     code, out, err = command("sample", "model", "--n", "10", "--seed", "1", "--out", "grid.png")
     assert (code, out, err) == (0, "grid.png\n", "")
     assert Path("grid.png").read_bytes()[:4] == b"\x89PNG"
+    for arguments, words in [
+        (["--out", "grid.jpg"], "--out grid.jpg: must end in .png (a picture) or .npy"),
+        (["--out", "grid"], "--out grid: must end in .png"),
+        (["--out", "model"], "model is a folder: --out must name a .png or .npy file"),
+        (["--out", "g.png", "--seed", "-1"], "the seed -1 must be a whole number from 0"),
+        (["--out", "g.npy", "--seed", str(10**20)], f"the seed {10**20} must be"),
+        (["--out", "g.png", "--n", "10001"], "10,001 images are too many for one picture"),
+        (["--out", "g.npy", "--n", str(10**13)], "images do not fit into memory, at most"),
+    ]:
+        code, out, err = command("sample", "model", *arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"error: {words}") or words in err
+        assert not list(Path().glob("g.*"))
+    code, out, err = command("train", "model", "--out", "again")
+    assert code == 2
+    assert "cannot be read: it is a folder: say model/config.yaml" in err
 
 
 def test_ui_serves_the_study_and_ends_with_its_command(here):

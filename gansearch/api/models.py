@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LARGEST_GRID = 10_000
+"""Images in one picture: a hundred a side."""
+
+
 def export(
     name: StudyLike,
     out: PathLike,
@@ -116,15 +120,15 @@ def sample(
     Args:
         folder: the exported model.
         out: a file: `.npy` gets the samples themselves (images: uint8, N x C x H x W; points: float32,
-            N x D), any other a PNG of them, a grid of images or a scatter of points.
-        count: how many.
-        seed: of their noise.
+            N x D), `.png` a picture of them, a grid of images or a scatter of points.
+        count: how many; of images in a `.png` at most 10,000.
+        seed: of their noise, from 0.
         label: of a conditional model: the class, by name or number; None: all, as often as in the data.
         trust: run the code that the folder carries, where the generator is of its maker's own.
 
     Raises:
-        UserError: the folder is not a model's, the model has no such class, or it needs code that is
-            not trusted.
+        UserError: the folder is not a model's, the model has no such class, it needs code that is
+            not trusted, or `out` is no such file.
     """
     import numpy as np  # noqa: PLC0415
 
@@ -132,14 +136,22 @@ def sample(
 
     path = _here(out)
     if path.is_dir():
-        raise UserError(f"{out} is a folder: --out must name a PNG")
+        raise UserError(f"{str(out) or '--out'} is a folder: --out must name a .png or .npy file")
+    if path.suffix.lower() not in (".png", ".npy"):
+        raise UserError(f"--out {out}: must end in .png (a picture) or .npy (the samples themselves)")
+    drawn = path.suffix.lower() == ".png"
     model = read_model(Path(folder), trust=trust)
+    if drawn and model.domain.kind == "images" and count > LARGEST_GRID:
+        raise UserError(
+            f"{count:,} images are too many for one picture, which has {LARGEST_GRID:,} at most: draw "
+            "fewer, or name a .npy file"
+        )
     samples = model.sample(count, seed, label=None if label is None else str(label))
-    if path.suffix == ".npy":
+    if drawn:
+        write_picture(model.domain.draw(samples), path)
+    else:
         with files.writing(path) as file:
             np.save(file, samples.numpy())
-    else:
-        write_picture(model.domain.draw(samples), path)
     return path
 
 

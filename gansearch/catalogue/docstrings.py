@@ -40,7 +40,10 @@ class Docstring:
         entries: dict[str, str] = {}
         kinds = thing.__mro__ if inspect.isclass(thing) else (thing,)
         for kind in reversed([k for k in kinds if k.__module__ not in _FOREIGN]):
-            for text in (kind.__doc__, getattr(vars(kind).get("__init__"), "__doc__", None)):
+            for text in (
+                kind.__doc__,
+                getattr(getattr(kind, "__dict__", {}).get("__init__"), "__doc__", None),
+            ):
                 entries |= _entries(inspect.cleandoc(text or ""))
         text = inspect.cleandoc(thing.__doc__ or "")
         return cls(re.split(rf"\n+(?={_HEADING})", text)[0].strip(), entries)

@@ -54,6 +54,7 @@ class StudyDirectory:
     @classmethod
     def find(cls, name: str, runs_dir: Place) -> StudyDirectory:
         """The study of a name under `runs_dir`, or at a path or URI; raises `StudyError` for none."""
+        name = name.rstrip("/") or name  # as shells complete the name of a folder
         plain = name not in (".", "..") and "/" not in name
         places = [runs_dir / name, files.place(name)] if plain else [files.place(name)]
         for path in places:

@@ -108,6 +108,8 @@ def read_document(path: Place) -> Document:
         text = files.read(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+        if isinstance(error, IsADirectoryError) and (path / "config.yaml").is_file():
+            reason = f"it is a folder: say {path / 'config.yaml'}"
         raise InvalidInput(str(path), [Problem("", f"cannot be read: {reason}")]) from error
     return parse_document(text, str(path))
 

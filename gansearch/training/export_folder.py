@@ -14,6 +14,8 @@ import csv
 import io
 import json
 import logging
+import math
+import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,9 +79,12 @@ class Model:
                 often as the data have them.
 
         Raises:
-            UserError: there is no such class, or the generator knows of none, or
-                it makes NaN or infinity of this noise.
+            UserError: there is no such class, or the generator knows of none, or no such seed, or
+                memory does not hold so many, or it makes NaN or infinity of this noise.
         """
+        if not 0 <= seed < 2**63:
+            raise UserError(f"the seed {seed} must be a whole number from 0 to 2^63 - 1")
+        _check_memory(count, self.domain)
         where = torch.device(device)
         network = self.generator.to(where).eval()
         labels = self._labels(count, seed, label)
@@ -101,6 +106,17 @@ class Model:
             return np.full(count, self.domain.label(label))
         except ValueError as error:
             raise UserError(str(error)) from error
+
+
+def _check_memory(count: int, domain: Domain) -> None:
+    """Raise `UserError` where so many samples, in parts and then together, do not fit into memory."""
+    each = math.prod(domain.shape) * (1 if domain.kind == "images" else 4)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if 2 * count * each > memory:
+        most = memory // (2 * each)
+        raise UserError(
+            f"{count:,} {domain.kind} do not fit into memory, at most {most:,} do: draw fewer"
+        )
 
 
 def write_model(

@@ -51,8 +51,8 @@ def wanted(overrides: Mapping[str, Any]) -> More:
     fixed = [key for key in overrides if key not in MAY_GROW]
     if fixed:
         raise UserError(
-            f"--set {fixed[0]}: of a launched study only {', '.join(MAY_GROW)} can change, or its "
-            "trials could not be compared: run it as a study of its own"
+            f"--set {', '.join(fixed)}: of a launched study only {', '.join(MAY_GROW)} can change, "
+            "or its trials could not be compared: run it as a study of its own"
         )
     trials, hours = (overrides.get(key) for key in MAY_GROW)
     if trials is not None and (not isinstance(trials, int) or isinstance(trials, bool) or trials < 1):

@@ -61,6 +61,9 @@ def test_a_study_is_found_by_name_and_by_path(tmp_path, monkeypatch):
         ("./x", tmp_path / "no"),
     ):
         assert StudyDirectory.find(name, runs).path == made.path.resolve()
+        assert StudyDirectory.find(f"{name}/", runs).path == made.path.resolve()
+    monkeypatch.chdir("/")  # a name as a shell in the runs directory completes it
+    assert StudyDirectory.find("x/", tmp_path).path == made.path.resolve()
     with pytest.raises(StudyError, match=r"no study 'y' in .* \(there are: x\)"):
         StudyDirectory.find("y", tmp_path)
     make(tmp_path, "digits")
