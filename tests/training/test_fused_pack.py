@@ -273,6 +273,16 @@ def test_who_joins_leaves_the_others_amid_their_stretches(pack, tiny, trainer):
     assert curves[1][0].metrics["lanes"] == 3
 
 
+def test_each_of_the_discriminators_steps_counts(pack, tiny, trainer):
+    sections = [{"discriminator_steps": 2, "seed": seed} for seed in range(2)]
+    pack.begin([Start(number, tiny(**section)) for number, section in enumerate(sections)])
+    curves = play(pack, {})
+    for number, section in enumerate(sections):
+        alone = trainer(**section)
+        alike(curves[number], alone)
+        assert [r.images for r in curves[number]] == [r.images for r in alone.reports]
+
+
 def test_each_has_its_own_loss_of_its_own_options(trainer):
     """Kinds in no order, one of them asked for the real logits, two that differ in an option alone."""
     asked = [

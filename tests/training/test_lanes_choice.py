@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+import torch
 
 from gansearch.training.stacked import choice
 from gansearch.training.stacked.choice import choose, fastest, measure
@@ -106,6 +107,29 @@ def test_after_a_while_no_further_shape_is_measured(tiny, digits, reference, tmp
     assert choose(configs, [MANY] * 2, digits, reference, cache=tmp_path / "a") == {first: 4, second: 4}
     monkeypatch.setattr(choice, "MOST", 0.0)
     assert choose(configs, [MANY] * 2, digits, reference, cache=tmp_path / "b") == {first: 1, second: 1}
+
+
+def test_it_is_kept_for_so_many_threads_of_this_machine(tiny, digits, reference, tmp_path, monkeypatch):
+    """And torch has as many as before, when all is done."""
+    before, used = torch.get_num_threads(), []
+
+    def measured(*_, **__):
+        used.append(torch.get_num_threads())
+        return {1: 1.0, 4: 4.0}
+
+    monkeypatch.setattr(choice, "measure", measured)
+
+    def ask(threads):
+        choose([tiny()], [MANY], digits, reference, cache=tmp_path, threads=threads)
+        assert torch.get_num_threads() == before
+
+    more = before + 1
+    for threads in (more, before, more, before):
+        ask(threads)
+    assert used == [more, before]
+    monkeypatch.setattr(choice, "_processor", lambda: "another")
+    ask(before)
+    assert used == [more, before, before]
 
 
 @pytest.mark.parametrize(
