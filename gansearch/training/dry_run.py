@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gansearch.augmentation import AUGMENTATIONS
 from gansearch.data import DataSet
 from gansearch.errors import RAISED, DataError, Doubt, GansearchError, UserError
 from gansearch.losses import is_variational
@@ -30,7 +31,12 @@ from gansearch.training import checkpoint, settings
 from gansearch.training.blame import fault, own_parts
 from gansearch.training.building import build_loss, is_conditional
 from gansearch.training.lifecycle import Training
-from gansearch.training.outputs import check_gradient, check_loss_output, doubts_about_images
+from gansearch.training.outputs import (
+    check_augmentation_output,
+    check_gradient,
+    check_loss_output,
+    doubts_about_images,
+)
 from gansearch.training.prepare import (
     LocalPaths,
     load_real,
@@ -102,6 +108,9 @@ def _try(trainer: Training) -> list[str]:
     config = trainer.config
     if not is_variational(config.loss.name):
         check_loss_output(build_loss(config)[0], config)
+    if (augment := config.discriminator.augment) is not None:
+        made = AUGMENTATIONS.build(augment.name, augment.options)
+        check_augmentation_output(made, config, trainer.domain.shape)
     for kind in ("generator", "discriminator"):
         check_gradient(getattr(trainer, kind), f"the {kind} '{getattr(config, kind).name}'")
     report = trainer.advance()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gansearch.errors import UserError
 from gansearch.losses import Loss
+from gansearch.losses.draws import Draws
 from gansearch.metrics.door import described
 from gansearch.study.config import TrialConfig
 
@@ -133,6 +134,25 @@ def check_gradient(network: nn.Module, name: str) -> None:
 
     beginning = network.register_forward_pre_hook(begin)
     looking = network.register_forward_hook(look)
+
+
+def check_augmentation_output(augment: Any, config: TrialConfig, shape: Sequence[int]) -> None:
+    """Raise `OutputError` where an augmentation does not give samples like those that it is given, of
+    `shape`, through which a generator can learn.
+    """
+    assert config.discriminator.augment is not None
+    name = f"the augmentation '{config.discriminator.augment.name}'"
+    if not callable(augment):
+        raise OutputError(f"{name} has no __call__(images, *, draws)")
+    count = 4 * torch.Size(shape).numel()
+    samples = torch.linspace(-1, 1, count, requires_grad=True)
+    seen = samples.view(4, *shape)
+    given = augment(seen, draws=Draws(torch.Generator().manual_seed(0)))
+    if not isinstance(given, Tensor) or given.shape != seen.shape or given.dtype != seen.dtype:
+        wanted = f"a tensor of shape {[*seen.shape]}, {seen.dtype} is wanted, as it is given"
+        raise OutputError(f"{name} gives {described(given)}; {wanted}")
+    if not _learns_from(given.sum(), [samples]):
+        raise OutputError(f"{name} gives samples through which no gradient reaches the generator")
 
 
 def check_penalty_output(value: Any, config: TrialConfig) -> None:

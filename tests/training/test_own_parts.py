@@ -796,3 +796,34 @@ def test_a_metric_that_cannot_be_asked_is_told_at_check(tmp_path, monkeypatch, c
         checked(parse_document(text, "s.yaml"))
     assert f"the metric '{name}:M'" in str(caught.value)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("pass", "has no __call__(images, *, draws)"),
+        ("__call__ = lambda s, x, draws: None", "gives None; a tensor of shape [4, 1, 8, 8]"),
+        ("__call__ = lambda s, x, draws: x[:, :, :4]", "gives a tensor of shape [4, 1, 4, 8]"),
+        ("__call__ = lambda s, x, draws: x.double()", "torch.float64; a tensor of shape [4, 1, 8, 8]"),
+        ("__call__ = lambda s, x, draws: x.detach()", "no gradient reaches the generator"),
+        ("__call__ = lambda s, x, draws: x * 0.5", ""),
+    ],
+)
+def test_an_augmentation_that_gives_something_else_is_told_at_check(
+    tmp_path, monkeypatch, checked, line, words
+):
+    name = f"own_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(f"class A:\n    {line}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    document = parse_document(
+        "data: digits\nevaluation: {samples: 32, metrics: [fd_raw]}\ngenerator: mlp\nbatch_size: 16\n"
+        f"objective: {{metric: fd_raw}}\ndiscriminator: {{name: mlp, augment: '{name}:A'}}\n",
+        "s.yaml",
+    )
+    if not words:
+        assert checked(document) == 1
+        return
+    with pytest.raises(UserError) as caught:
+        checked(document)
+    assert f"the augmentation '{name}:A'" in str(caught.value)
+    assert words in str(caught.value)
