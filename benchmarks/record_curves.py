@@ -14,8 +14,7 @@ several processes at once.
 
 With --lanes, those that differ in numbers alone are trained as one, as a study with `resources.lanes`
 does, and a report costs its share of what that took; one process. `dense` is the ring again with small
-networks, so that there can be many of them: of a hundred configurations a few are within 5 % of the
-best, and of these few a search has little to learn.
+networks, so that there can be many of them, from which a search has more to learn.
 
 By a hash of its point each configuration belongs to the half on which policies may be tuned, or to the
 half on which they are judged; the default, which every search tries first, belongs to both.
