@@ -67,6 +67,14 @@ _CUT_URI = re.compile(rf"({'|'.join(_DRIVERS)}):/(?!/)")
 _T = TypeVar("_T")
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with `~` and `~user` as they are meant; where there is no such user, as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def place(text: str | Place) -> Place:
     """The place that a text names: a path, or a URI.
 

@@ -286,6 +286,7 @@ def test_a_bad_option_is_one_message_and_nothing_created(args, message, here, co
             ["resume", "done", "--set", "x=1", "--set", "ema=0"],
             "--set x, ema: of a launched study only",
         ),
+        (["check", "axis.yaml", "--data", "~nobody-of-that-name"], "axis.yaml: "),
         (["report", "nope"], "there is no study 'nope'"),
         (["report", "done", "--by", "luck"], "no score is called 'luck' (there are: iqm, mean"),
         (["report", "done", "--threshold", "nan"], "--threshold nan: must be a finite number"),

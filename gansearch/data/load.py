@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from gansearch import files
 from gansearch.data import DATASETS, DataSet, ImageData, PointData
 from gansearch.errors import DataError
 
@@ -39,7 +40,7 @@ def load(
         ValueError: an option that the loader does not have, or a value it does not take.
     """
     try:
-        data = DATASETS.build(name, options, Path(root).expanduser(), split, image_size)
+        data = DATASETS.build(name, options, files.expanded(root), split, image_size)
     except MemoryError as error:
         mend = " (data.image_size may be too large)" if image_size else ""
         raise DataError(f"data set '{name}': memory does not hold it: {error}{mend}") from error

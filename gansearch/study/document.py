@@ -61,6 +61,11 @@ class Document:
 
     def override(self, key: str, value: Any) -> None:
         """Put a value in the place of the file's, by its dotted key; raises `UserError`."""
+        if "[" in key:
+            whole = key.partition("[")[0]
+            raise UserError(
+                f"--set {key}: reaches into a list: set {whole} as a whole, or change {self.source}"
+            )
         *above, last = path = tuple(key.split("."))
         node = self.tree
         for i, part in enumerate(above):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import functools
-from pathlib import Path
 from typing import Any, TypeVar
 
+from gansearch import files
 from gansearch.data import DATASETS
 from gansearch.data.domain import Domain
 from gansearch.errors import RAISED, UnknownPart, UserError, nearest
@@ -42,7 +42,7 @@ def complete(
     tree: dict[str, Any] = config.model_dump()  # not as JSON, in which NaN would pass for null
     for side in (tree["generator"], tree["discriminator"]):
         if side.get("weights") is not None:  # which are the same from whatever folder a worker runs in
-            side["weights"] = str(Path(side["weights"]).expanduser().absolute())
+            side["weights"] = str(files.expanded(side["weights"]).absolute())
     mistakes: Mistakes = []
     for path, registry in PARTS.items():
         part = part_at(path, tree)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gansearch import files
 from gansearch.data import DataSet
 from gansearch.data.load import load
 from gansearch.errors import DataError
@@ -44,7 +45,7 @@ class LocalPaths:
         cls, data: str | Path | None = None, inception: str | Path | None = None
     ) -> LocalPaths:
         """As said, else by GANSEARCH_DATA, GANSEARCH_CACHE and GANSEARCH_INCEPTION, else at home."""
-        cache = Path(os.environ.get("GANSEARCH_CACHE", "~/.cache/gansearch")).expanduser()
+        cache = files.expanded(os.environ.get("GANSEARCH_CACHE", "~/.cache/gansearch"))
         data = data or os.environ.get("GANSEARCH_DATA") or cache / "data"
         inception = inception or os.environ.get("GANSEARCH_INCEPTION") or None
         weights = _absolute(inception) if inception else None
@@ -53,7 +54,7 @@ class LocalPaths:
 
 def _absolute(path: str | Path) -> Path:
     """A path that means the same in a worker, whose working directory is another."""
-    return Path(path).expanduser().absolute()
+    return files.expanded(path).absolute()
 
 
 def prepare(

@@ -10,6 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
+from gansearch import files
+
 log = logging.getLogger(__name__)
 
 
@@ -20,7 +22,7 @@ def weights_file(source: str, kind: str) -> Path:
         source: the folder, or the file.
         kind: "generator" or "discriminator".
     """
-    path = Path(source).expanduser()
+    path = files.expanded(source)
     return path / f"{kind}.safetensors" if path.is_dir() else path
 
 
@@ -75,12 +77,15 @@ def freeze(network: nn.Module, names: Sequence[str]) -> None:
         ValueError: a name is of nothing, or nothing is left to be trained.
     """
     parameters = dict(network.named_parameters())
-    for name in names:
-        held = [key for key in parameters if key == name or key.startswith(f"{name}.")]
-        if not held:
-            layers = sorted({key.rpartition(".")[0] for key in parameters})
-            raise ValueError(f"freeze: '{name}' is no layer (they are: {', '.join(layers)})")
-        for key in held:
+    held = {
+        name: [key for key in parameters if key == name or key.startswith(f"{name}.")] for name in names
+    }
+    if unknown := [f"'{name}'" for name, keys in held.items() if not keys]:
+        layers = sorted({key.rpartition(".")[0] for key in parameters})
+        words = "is no layer" if len(unknown) == 1 else "are no layers"
+        raise ValueError(f"freeze: {', '.join(unknown)} {words} (they are: {', '.join(layers)})")
+    for keys in held.values():
+        for key in keys:
             parameters[key].requires_grad_(False)
     if names and not any(parameter.requires_grad for parameter in parameters.values()):
         raise ValueError("freeze: nothing is left to be trained")

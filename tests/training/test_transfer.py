@@ -87,6 +87,8 @@ def test_what_does_not_fit_is_told_before_anything_is_trained(export, tmp_path):
     assert "it has no layers.7.weight" in deeper
     none = mistakes(generator=BARE | {"weights": str(tmp_path / "none")})["generator"]
     assert "cannot be read" in none
+    nobody = mistakes(generator=BARE | {"weights": "~nobody-of-that-name/x"})["generator"]
+    assert "/~nobody-of-that-name/x cannot be read: No such file" in nobody
     other = tmp_path / "other.safetensors"
     known = export[1].generator.state_dict()
     save_file({**known, "a": torch.zeros(2)}, other)
@@ -96,6 +98,8 @@ def test_what_does_not_fit_is_told_before_anything_is_trained(export, tmp_path):
 def test_what_cannot_be_frozen_is_told():
     found = mistakes(generator=BARE | {"freeze": ["layer.0"]})["generator"]
     assert "'layer.0' is no layer (they are: layers.0, layers.2, layers.4)" in found
+    several = mistakes(generator=BARE | {"freeze": ["layers.0", "a", "b"]})["generator"]
+    assert "'a', 'b' are no layers (they are:" in several
     whole = mistakes(discriminator=BARE | {"freeze": ["layers"]})["discriminator"]
     assert "nothing is left to be trained" in whole
 
