@@ -102,6 +102,10 @@ class Rung:
         """A trial's place, from 1; of equal ones that of the lesser number comes first."""
         return bisect_left(self._order, (-self._scores[number], number)) + 1
 
+    def has_waiting(self, among: int) -> bool:
+        """Whether one of so many best has not reported from beyond it."""
+        return any(number not in self.gone for _, number in self._order[:among])
+
     def best_of(self, numbers: Container[int], among: int) -> int | None:
         """The best of some trials, if it is among the best of all."""
         return next((number for _, number in self._order[:among] if number in numbers), None)
@@ -228,6 +232,8 @@ class Asha:
 
     def choose(self, paused: Sequence[TrialRecord], fresh: bool) -> Wake | None:
         """The best one that has moved into its rung's best; without a new trial, more of them."""
+        if fresh and not self.may_wake():
+            return None
         return self.choose_of({trial.number: trial for trial in paused}, fresh)
 
     def choose_of(self, trials: Mapping[int, TrialRecord], fresh: bool) -> Wake | None:
@@ -243,6 +249,17 @@ class Asha:
         shares = [(rung.rank(best) / len(rung), rung, best) for rung, best in bests if best is not None]
         _, rung, number = min(shares, key=lambda at: at[0])
         return Wake(number, f"{place(rung, trials[number])}, with no new trial left and steps to spare")
+
+    def may_wake(self) -> bool:
+        """Whether a paused trial could go on though a new one can be begun, whoever is paused.
+
+        Nobody is paused at a rung from beyond which it has reported. So to say that nobody goes on, as
+        is so most times, the thousands that are paused need not be looked at.
+        """
+        return any(
+            self._has_room(rung, SPARE_WITH_NEW) and rung.has_waiting(self._share(rung))
+            for rung in self.rungs.values()
+        )
 
     def _share(self, rung: Rung) -> int:
         """How many are the best 1/`reduction_factor` of those that have come to a rung."""
@@ -390,10 +407,13 @@ class Hyperband:
 
     def choose(self, paused: Sequence[TrialRecord], fresh: bool) -> Wake | None:
         """Of those whom the brackets choose, the one that has come farthest."""
+        asked = {at for at, bracket in enumerate(self.brackets) if not fresh or bracket.may_wake()}
+        if not asked:
+            return None
         dealt: list[dict[int, TrialRecord]] = [{} for _ in self.brackets]
         for trial in paused:
             at = self._dealt.get(trial.number)
-            if at is not None:
+            if at in asked:
                 dealt[at][trial.number] = trial
         wakes = [
             (own[wake.number].step, wake)

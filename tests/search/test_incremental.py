@@ -11,6 +11,7 @@ from hypothesis import strategies as some
 
 from gansearch.search.forecast import KERNELS, Forecast, _Stage
 from gansearch.search.halving import Account, Asha, Hyperband, Rung
+from gansearch.search.pruners import Decision
 from gansearch.study.config import TrialConfig
 from gansearch.study.evaluation import Budget, Objective
 from gansearch.study.records import Outcome, Report, TrialRecord
@@ -142,6 +143,41 @@ def test_what_brackets_know_is_what_all_trials_have_shown(seed):
         number = chance.choice([n for n in numbers if curves[n]])
         alone.learn(TrialRecord(number, params[number], {}), curves[number].pop(0))
     assert pruner._forecast.ends(numbers) == pytest.approx(alone.ends(numbers), rel=1e-9)
+
+
+@settings(deadline=None, max_examples=20)
+@given(some.integers(0, 10**9), some.sampled_from([Asha, Hyperband]))
+def test_that_nobody_goes_on_is_said_without_looking_at_the_paused_and_is_the_same(seed, kind):
+    chance, pruner = random.Random(seed), kind(config(), min_steps=EVERY, second_chances=True)
+    brackets = pruner.brackets if kind is Hyperband else [pruner]
+    curves = {number: list(trial(chance, number)) for number in range(30)}
+    records, live, fresh = {}, [], sorted(curves, reverse=True)
+
+    def looked_at(paused):
+        for bracket in brackets:
+            bracket.may_wake = lambda: True
+        wake = pruner.choose(paused, True)
+        for bracket in brackets:
+            del bracket.may_wake
+        return wake
+
+    while live or fresh:
+        while len(live) < 3 and fresh:
+            paused = [r for r in records.values() if r.outcome is Outcome.PAUSED]
+            wake = pruner.choose(paused, True)
+            assert wake == looked_at(paused)
+            if wake is not None:
+                records[wake.number].outcome = Outcome.RUNNING
+            live.append(wake.number if wake else fresh.pop())
+        number, params, report = curves[at := chance.choice(live)].pop(0)
+        before = records[at].reports if at in records else []
+        records[at] = TrialRecord(number, params, {}, reports=[*before, report])
+        verdict = pruner.judge(records[at], report)
+        if report.outcome is not None or verdict.decision is not Decision.GO_ON:
+            live.remove(at)
+            records[at].outcome = report.outcome or Outcome.PAUSED
+            if verdict.decision is Decision.STOP:
+                records[at].outcome = Outcome.PRUNED
 
 
 def test_one_bracket_alone_is_asha():
