@@ -318,7 +318,7 @@ def test_averages_follow_each_by_its_own_decay(trainer, lanes):
 
 def test_a_training_s_seconds_are_its_share(trainer, lanes, monkeypatch):
     now = [0.0]
-    together = lanes(*({"seed": seed} for seed in range(3)))
+    together = lanes(*({"seed": seed, "discriminator_steps": 2} for seed in range(3)))
     train = together._train
     monkeypatch.setattr(
         together, "_train", lambda steps: now.__setitem__(0, now[0] + 6.0) or train(steps)
