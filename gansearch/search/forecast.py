@@ -274,10 +274,12 @@ class Forecast:
         known.costs.append(min(least, cost(value, self._goal)) if math.isfinite(value) else least)
         known.ended = report.outcome is not None
         begins = math.isinf(least) and math.isfinite(known.costs[-1])
-        self._news += known.ended or begins or column in self._columns
+        tells = known.ended or begins or column in self._columns
+        self._news += tells
         self._best = min(self._best, known.costs[-1])
         beyond = max(self._fitted - ALWAYS, 0)
-        if self._news - self._fitted < max(1, NEWS * beyond):
+        without_log = tells and self._log and known.costs[-1] <= 0
+        if self._news - self._fitted < max(1, NEWS * beyond) and not without_log:
             return False
         self._fit()
         return True
@@ -312,7 +314,8 @@ class Forecast:
         level, middle = levels[0], levels[0] - gains[0]
         deviation = WIDENED * math.sqrt(variances[0])
         low, value, high = (self._value(min(middle + z * deviation, level)) for z in (-Z80, 0.0, Z80))
-        best = float(self._modelled(np.array(self._best)))
+        beyond_it = self._log and self._best <= 0  # this model knows nothing that is as low
+        best = -math.inf if beyond_it else float(self._modelled(np.array(self._best)))
         chance = 0.5 * math.erfc((middle - best) / (deviation * math.sqrt(2)))
         step, whole = self._steps[self._end], self._end + 1 == len(self._steps)
         return Prediction(value, low, high, step, whole, chance, cost(self._best, self._goal))

@@ -216,3 +216,32 @@ def test_alike_configurations_and_alike_curves_end_alike(law):
     for record in trials[32:]:
         end = record.reports[-1].metrics[METRIC]
         assert forecast.of(record.number).value == pytest.approx(end, rel=0.2)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("values", [[5.0, -1.0, -2.0], [5.0, 0.5, 0.0], [-1.0], [5.0, 4.0, 3.0, -1.0]])
+def test_the_first_cost_that_has_no_logarithm_is_forecast_at_once(values):
+    """Of many trials it is not learnt from each report, and all costs were positive so far."""
+    config = TrialConfig(
+        budget=Budget(steps=90, report_every=10), objective=Objective(metric="m", goal="min")
+    )
+    forecast, chance = Forecast(config, [10, 30]), random.Random(0)
+
+    def show(number, curve):
+        params = {"lr": 10 ** chance.uniform(-4, -2)}
+        for i, value in enumerate(curve, 1):
+            outcome = Outcome.COMPLETED if i == 9 else None
+            report = Report(10 * i, 0, 0.0, {"m": value}, 0.0, outcome)
+            forecast.learn(TrialRecord(number, params, {}), report)
+
+    for number in range(3 * ALWAYS):
+        show(number, [chance.uniform(1, 9) * 0.9**i for i in range(9)])
+    show(5000, values)
+    show(5001, [5.0])
+    ends = forecast.ends([0, 5000, 5001])
+    assert all(map(math.isfinite, ends.values())), "NaN has no rank"
+    assert ends[5000] <= values[2 if len(values) > 2 else 0], "its best so far, at the last rung"
+    for number in (5000, 5001):
+        told = forecast.of(number)
+        assert math.isfinite(told.value)
+        assert 0 <= told.chance <= 1
