@@ -103,7 +103,7 @@ def test_a_frozen_discriminator_has_stalled(real: float, fake: float, words: str
     at, outcome, why = judged(healthy + [frozen] * 13) or (None, None, "")
     assert (at, outcome) == (8, Outcome.STALLED)
     assert words in why
-    moving = frozen | {"d_grad_norm": 0.1}  # such answers of a batch alone are no fault
+    moving = frozen | {"d_grad_norm": 0.1, "d_doubt": 0.9}  # such answers of a batch alone are no fault
     assert judged(healthy + [moving] * 13) is None
 
 
