@@ -109,6 +109,6 @@ def catch_up(directory: StudyDirectory, journal: Journal, same: Callable[[str, s
     """Have the study file say what the journal says, where a driver was killed between the two."""
     before = journal.facts.get(BEFORE)
     with files.reachable(directory.path):
-        now = files.read(directory.study_file).decode()
+        now = files.read(directory.study_file).decode(errors="replace")
     if before is not None and same(now, before) and not same(now, journal.facts["study"]):
         files.write(directory.study_file, journal.facts["study"])

@@ -353,7 +353,7 @@ def _check_unchanged(study: StoredStudy, journal: Journal) -> None:
     """The file must say what it said; how it is written, and the machine's resources, are free."""
     file, launched = study.directory.study_file, journal.facts["study"]
     with files.reachable(file):
-        now = files.read(file).decode()
+        now = files.read(file).decode(errors="replace")
     if _same_study(now, launched):
         return
     lines = difflib.unified_diff(
