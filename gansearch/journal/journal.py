@@ -135,6 +135,11 @@ class Journal:
         try:
             study = optuna.load_study(study_name=name, storage=backend)
         except KeyError as error:
+            if storage is None:
+                raise StudyError(
+                    f"{file} holds no study: bring it back from a copy, or remove {directory} and run "
+                    "the study again"
+                ) from error
             raise StudyError(f"the storage has no study named '{name}'") from error
         if writer and isinstance(backend, DatabaseStorage):
             backend.patience = patience()
@@ -175,6 +180,8 @@ class Journal:
                 optuna.delete_study(study_name=name, storage=self.storage)
             return Journal._create(self.storage, name, known)
         file = journal_file(directory)
+        if file.parent.exists() and not file.parent.is_dir():
+            raise StudyError(f"{file.parent} is no folder: remove it, the stability study lies there")
         file.parent.mkdir(exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=".part-", dir=file.parent))
         Journal.create(part, name, known)

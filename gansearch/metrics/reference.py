@@ -183,6 +183,8 @@ def load_reference(path: Place) -> Reference:
                 facts = json.loads(file.metadata()["facts"])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 arrays |= {key: arrays[first] for key, first in facts.get("same", {}).items()}
+        except FileNotFoundError as error:
+            raise WeightsError(f"{path} is missing: bring it back from a copy of the study") from error
         except (SafetensorError, OSError, KeyError, TypeError) as error:
             raise WeightsError(f"{path} is damaged: {error}") from error
 

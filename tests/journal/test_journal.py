@@ -281,6 +281,9 @@ def test_what_is_not_there_says_so(tmp_path):
         Journal.open(tmp_path, "s")
     with pytest.raises(StudyError, match="the storage has no study named 's'"):
         Journal.open(tmp_path, "s", f"sqlite:///{tmp_path}/team.db")
+    (tmp_path / JOURNAL_FILE).touch()
+    with pytest.raises(StudyError, match=r"journal\.log holds no study: bring it back from a copy"):
+        Journal.open(tmp_path, "s")
 
 
 @pytest.mark.parametrize(
@@ -429,6 +432,11 @@ def test_a_stability_journal_is_whole_or_not_there(tmp_path, monkeypatch, storag
 
         return write
 
+    if not url:
+        folder.touch()
+        with pytest.raises(StudyError, match="stability is no folder: remove it"):
+            search.create_stability(folder, roster, {})
+        folder.unlink()
     for lives in (0, 1, 5, 9):
         monkeypatch.setattr(optuna.Study, "set_user_attr", dying(lives))
         with pytest.raises(KeyboardInterrupt):

@@ -227,6 +227,9 @@ def test_a_reference_comes_back_from_its_file(tmp_path, digits_like_reference):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(WeightsError, match="damaged"):
         load_reference(path)
+    path.unlink()
+    with pytest.raises(WeightsError, match="is missing: bring it back from a copy"):
+        load_reference(path)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from gansearch.journal.stored import StoredStudy
 from gansearch.study.document import read_document
 from gansearch.tuning.creation import create
 from gansearch.tuning.extension import More, catch_up, extend, wanted
+from gansearch.tuning.launch import _check_unchanged
 from gansearch.tuning.launch import _same_study as same
 
 
@@ -53,6 +54,16 @@ def test_a_driver_killed_between_journal_and_file_is_caught_up_with(study):
     study.study_file.write_text(before.replace("batch_size: 16", "batch_size: 8"))
     catch_up(study, opened(study), same)
     assert asked(study) == 8, "another change is the user's own, and refused elsewhere"
+
+
+def test_a_study_file_of_other_bytes_is_told(study):
+    extend(study, opened(study), More(12))  # so that it is looked at, whether it is from before
+    study.study_file.write_bytes(b"\xff\x00")
+    with pytest.raises(UserError, match=r"study\.yaml"):
+        catch_up(study, opened(study), same)
+    study.study_file.write_text("search: {trials: 8}\nquestion: caf\u00e9", encoding="latin-1")
+    with pytest.raises(StudyError, match="has changed since the study was launched"):
+        _check_unchanged(StoredStudy(study), opened(study))
 
 
 def test_only_what_no_number_depends_on_may_change():
