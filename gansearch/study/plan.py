@@ -240,7 +240,7 @@ class Stability(Section):
 
     top: Annotated[int, Field(ge=0)] = 5
     per: Literal["study", "loss"] = "study"
-    seeds: Positive = 10
+    seeds: Annotated[int, Field(ge=1, le=10_000)] = 10
     default: bool = True
     configurations: dict[str, dict[str, Any]] = Field(default={})
 

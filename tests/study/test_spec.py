@@ -510,6 +510,10 @@ def test_mistakes_in_given_configurations_are_told_at_their_place():
         "line 14, published.values.minimax.mean: is required",
         "line 14, published.values.minimax.maen: not a key of this section",
     ]
+    many = STABILITY.replace("seeds: 4", "seeds: 100000000000000000000")
+    assert mistakes(many) == [
+        "line 7, stability.seeds: must be at most 10000, not 100000000000000000000"
+    ]
 
 
 def test_a_default_that_cannot_be_built_is_none():
