@@ -19,7 +19,8 @@ from gansearch.metrics.diversity import Diversity
 from gansearch.metrics.frechet import ClassifierDistance
 from gansearch.metrics.score import ClassifierScore
 from gansearch.search import PRUNERS, SAMPLERS
-from gansearch.search.halving import Asha, Hyperband
+from gansearch.search.halving import Asha
+from gansearch.search.hyperband import Hyperband
 from gansearch.search.pruners import GO_ON, Decision, Median, Verdict, Wake
 from gansearch.study.axes import Choice
 from gansearch.study.records import Outcome

@@ -30,7 +30,7 @@ PRUNERS: Registry[Pruner] = Registry(
     "pruner",
     {
         "asha": "gansearch.search.halving:Asha",
-        "hyperband": "gansearch.search.halving:Hyperband",
+        "hyperband": "gansearch.search.hyperband:Hyperband",
         "median": "gansearch.search.pruners:Median",
         "none": "gansearch.search.pruners:Never",
     },

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from gansearch.search.forecast import KERNELS, Forecast, _Stage
-from gansearch.search.halving import Account, Asha, Hyperband, Rung
+from gansearch.search.halving import Account, Asha, Rung
+from gansearch.search.hyperband import Hyperband
 from gansearch.search.pruners import Decision
 from gansearch.study.config import TrialConfig
 from gansearch.study.evaluation import Budget, Objective
