@@ -222,6 +222,6 @@ def test_no_file_of_weights_is_read_with_the_code_in_it():
                 found.append((path.name, {k.arg: ast.unparse(k.value) for k in call.keywords}))
     files = {name for name, _ in found}
     weights = {"checkpoint.py", "export_folder.py", "inception.py", "optimizers.py"}
-    assert files == weights | {"arrays.py"}
+    assert files == weights | {"array_file.py"}
     safe = {"weights_only": "True"}, {"allow_pickle": "False"}
     assert all(any(each.items() <= options.items() for each in safe) for _, options in found)
