@@ -229,6 +229,23 @@ def test_a_rule_can_be_switched_off(rule, columns):
     assert judge(config(health={rule: False}), curve(**columns)) is None
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"d_doubt": math.nan},
+        {"d_doubt": math.nan, "d_error_fake": 1.0},
+        {"d_doubt": math.inf, "d_error_fake": 1.0},
+        {"d_error_real": 0.5, "d_error_fake": 0.5, "d_grad_norm": math.nan},
+        {"d_error_real": 0.5, "d_error_fake": 0.5, "d_grad_norm": [math.inf] + [1.0] * 9},
+        {"diversity": math.nan, "reach": math.nan},
+        {"diversity": late(math.nan, 4, 0.8), "reach": late(math.nan, 4, 0.9)},
+        {"diversity": late(math.nan, 8, 0.8)},
+    ],
+)
+def test_what_is_not_finite_has_neither_collapsed_nor_stalled(columns):
+    assert judge(config(health={"diverged": False}), curve(**columns)) is None
+
+
 def test_an_untrained_generator_s_variance_is_nothing_to_lose():
     noise = {"diversity": [0.8, 0.8] + [0.01] * 8, "reach": math.nan}
     assert judge(config(), curve(**noise))[1] is Outcome.COLLAPSED

@@ -97,7 +97,7 @@ class Collapse:
         if math.isfinite(reach) and self.most_reach < REACHED:
             symptoms = [""] * len(symptoms)
         return first(
-            self.deaf.judge(report, self._never_differed()),
+            self.deaf.judge(report, self._never_differed(diversity)),
             self.same.judge(report, self._hardly_differs(diversity)),
             *(loss.judge(report, why) for loss, why in zip(self.losses, symptoms, strict=True)),
         )
@@ -130,11 +130,13 @@ class Collapse:
             self.best = value
             self.noise = median(self.rises) if self.rises else 0.0
 
-    def _never_differed(self) -> str:
-        return f"no two {self.noun}s have ever differed" if self.ever <= EQUAL else ""
+    def _never_differed(self, diversity: float) -> str:
+        if math.isnan(diversity) or self.ever > EQUAL:
+            return ""
+        return f"no two {self.noun}s have ever differed"
 
     def _hardly_differs(self, diversity: float) -> str:
-        if diversity >= self.options.deaf:
+        if not diversity < self.options.deaf:  # NaN is no small variance
             return ""
         return f"the samples hardly differ: {diversity:.2g} of the real {self.noun}s' variance"
 

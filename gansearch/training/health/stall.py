@@ -24,6 +24,7 @@ class Stall:
 
     Whatever the discriminator's loss says, a generator whose objective improves has not stalled: the
     symptom must hold, and the objective not improve, for `patience` reports and a share of the budget.
+    A number that is not finite shows no symptom: where `diverged` is off, none of these names is its.
     """
 
     def __init__(
@@ -63,19 +64,22 @@ class Stall:
 
     def _gradient_share(self, report: Report) -> float:
         norm = report.metrics["d_grad_norm"]
+        if not math.isfinite(norm):
+            return math.nan
         self.steepest = max(self.steepest, norm)
         return norm / self.steepest if self.steepest > 0 else 0.0
 
     def _knows_all(self, report: Report) -> str:
         doubt = report.metrics["d_doubt"]
-        if doubt > self.options.min_doubt:
+        if not doubt <= self.options.min_doubt:  # NaN is sure of nothing
             return ""
         return f"the discriminator is sure of every {self.noun}: its loss is {doubt:.2g} of a guess's"
 
     def _worse_than_a_guess(self, report: Report) -> str:
         # A discriminator that learns has by then learnt to guess at least.
         doubt, fooled = report.metrics["d_doubt"], report.metrics["d_error_fake"]
-        if doubt <= 1 or fooled < 1 - self.options.min_error:
+        worse = math.isfinite(doubt) and doubt > 1
+        if not worse or fooled < 1 - self.options.min_error:
             return ""
         return (
             f"the discriminator takes every generated {self.noun} for a real one and does not learn "
