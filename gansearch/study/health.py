@@ -55,7 +55,8 @@ class Stalled(Section):
     """When one network has won and the other no longer learns.
 
     While the objective improves by a twentieth nothing is called stalled, and what is must have
-    lasted over 10 % of the budget, or over 5 % where the discriminator has no gradient left.
+    lasted over 10 % of the budget; over 5 % where the discriminator has no gradient left, and over a
+    third where it is worse than a guess.
 
     Attributes:
         min_doubt: the discriminator has won where its `d_doubt`, its loss as a share of an undecided

@@ -168,14 +168,14 @@ TABLE = {
     ),
     "the discriminator takes all for real, and is worse than a guess": (
         {"d_doubt": 1.4, "d_error_fake": 1.0},
-        (2, "stalled", "takes every generated image for a real one and does not learn better"),
+        (5, "stalled", "takes every generated image for a real one and does not learn better"),
     ),
     "it does so, and the generator still learns": (
         {"d_doubt": 1.4, "d_error_fake": 1.0, "fd_classifier": [100.0 * 0.9**i for i in range(10)]},
         None,
     ),
-    "it does so for a report only": (
-        {"d_doubt": [0.8, 0.8, 1.4, 0.8] * 3, "d_error_fake": [0.3, 0.3, 1.0, 0.3] * 3},
+    "it does so at first, and learns late": (
+        {"d_doubt": [1.4] * 4 + [0.8] * 6, "d_error_fake": [1.0] * 4 + [0.3] * 6},
         None,
     ),
     "it takes nearly all for real": ({"d_doubt": 1.4, "d_error_fake": 0.9}, None),

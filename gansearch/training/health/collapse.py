@@ -7,12 +7,7 @@ from statistics import median
 
 from gansearch.study.health import Collapsed
 from gansearch.study.records import Goal, Outcome, Report, better, worse_by
-from gansearch.training.health.rule import Patience, Verdict, first
-
-LASTING = 1 / 3
-"""Share of the budget over which what is lost must stay so before a training is ended early for it: of
-trainings that lose half their modes many have them back after a fifth of their budget. At its end a
-training is judged by its last reports."""
+from gansearch.training.health.rule import LASTING, Patience, Verdict, first
 
 EQUAL = 1e-7
 """A variance, as a share of the real samples', that is none but for rounding to whole grey levels."""

@@ -6,11 +6,11 @@ import math
 
 from gansearch.study.health import Stalled
 from gansearch.study.records import Goal, Outcome, Report, better
-from gansearch.training.health.rule import Patience, Verdict, first
+from gansearch.training.health.rule import LASTING, Patience, Verdict, first
 
-WON = 0.1
-"""Share of the budget over which one network must have won, besides `patience` reports in a row: doubt
-comes back."""
+SURE = 0.1
+"""Share of the budget over which the discriminator must have been sure of all, besides `patience`
+reports in a row: doubt comes back."""
 
 FROZEN = 0.05
 """The same, where it tells nothing and has no gradient to learn by."""
@@ -34,8 +34,8 @@ class Stall:
         self.metric = metric
         self.goal = goal
         of = (Outcome.STALLED, options.patience, options.warmup * budget)
-        self.sure, self.fooled = (Patience(*of, WON * budget) for _ in range(2))
-        self.frozen = Patience(*of, FROZEN * budget)
+        self.sure, self.frozen = Patience(*of, SURE * budget), Patience(*of, FROZEN * budget)
+        self.fooled = Patience(*of, LASTING * budget)
         self.steepest = 0.0
         self.level: float | None = None
 
@@ -76,7 +76,7 @@ class Stall:
         return f"the discriminator is sure of every {self.noun}: its loss is {doubt:.2g} of a guess's"
 
     def _worse_than_a_guess(self, report: Report) -> str:
-        # A discriminator that learns has by then learnt to guess at least.
+        # A discriminator that learns has learnt to guess at least, if late (see `LASTING`).
         doubt, fooled = report.metrics["d_doubt"], report.metrics["d_error_fake"]
         worse = math.isfinite(doubt) and doubt > 1
         if not worse or fooled < 1 - self.options.min_error:
