@@ -1,6 +1,7 @@
 """Does the rule for a collapse name the trainings that turn, and leave the others alone?
 
     python -m benchmarks.collapse [--half judge] [--worsening 1.5]
+    python -m benchmarks.collapse --tables    the trials of `benchmarks/tables` that have `stalled`
 
 Replays `benchmarks/material/curves.json.gz`, recorded by `benchmarks.curves` without health rules. The
 rule's form and thresholds were chosen on the half `tune`; the half `judge` (other configurations) was
@@ -20,10 +21,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from gansearch.study.document import parse_document
 from gansearch.study.health import Collapsed, Stalled
 from gansearch.study.records import Report
 from gansearch.training.health import Collapse, Rule, Stall
 
+TABLES = Path(__file__).parent / "tables"
 MATERIAL = Path(__file__).parent / "material" / "curves.json.gz"
 TURNED = 1.5
 METRICS = {"fd_classifier": "1,000 samples", "fd_few": "100 samples"}
@@ -50,6 +53,37 @@ def stop(curve: Curve, rule: Rule) -> int | None:
         if rule.observe(Report(step, 0, 0.0, metrics, 0.0)).outcome:
             return i
     return None
+
+
+def by_tables() -> None:
+    """Print the trials of the recorded tables that have stalled; all were looked at for that rule."""
+    print("| table | trials | trial | ended at | reason | objective there | at the end | best of all |")
+    print("|---|---|---|---|---|---|---|---|")
+    for path in sorted(TABLES.glob("*.json.gz")):
+        with gzip.open(path, "rt") as file:
+            table: dict[str, Any] = json.load(file)
+        objective = parse_document(table["study"], path.name).tree["objective"]
+        metric, goal = objective["metric"], objective["goal"]
+        budget = max(trial["steps"][-1] for trial in table["trials"])
+        best = (min if goal == "min" else max)(
+            value
+            for trial in table["trials"]
+            for value in trial["metrics"][metric]
+            if value is not None
+        )
+        for trial in table["trials"]:
+            rule = Stall(Stalled(), metric, goal, budget)
+            values = trial["metrics"][metric]
+            for i, step in enumerate(trial["steps"]):
+                metrics = {
+                    key: math.nan if v[i] is None else v[i] for key, v in trial["metrics"].items()
+                }
+                found = rule.observe(Report(step, 0, 0.0, metrics, 0.0))
+                if found.outcome:
+                    cells = [path.name.partition(".")[0], len(table["trials"]), trial["number"]]
+                    cells += [f"{step} of {budget}", found.reason, values[i], values[-1], best]
+                    print(f"| {' | '.join(map(str, cells))} |")
+                    break
 
 
 def early(values: list[float], at: int | None) -> bool:
@@ -97,8 +131,12 @@ def main() -> None:
     parser.add_argument(
         "--worsening", type=float, nargs="*", help="factors [the default, and 0.1.0's 5]"
     )
+    parser.add_argument("--tables", action="store_true", help="of the recorded tables")
     parser.add_argument("--curves", type=Path, default=MATERIAL)
     args = parser.parse_args()
+    if args.tables:
+        by_tables()
+        return
     curves = read(args.curves)
     factors = args.worsening or [Collapsed().worsening or math.inf, 5.0]
     print("| half | metric of | worsening | turned, and named | healthy, and stopped | stopped early |")

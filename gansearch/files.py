@@ -214,6 +214,23 @@ def reachable(path: Place) -> Iterator[None]:
         raise StorageError(f"cannot use {path}: {_first_line(error)}") from error
 
 
+@contextmanager
+def findable(name: str, what: str, kind: type[UserError] = UserError) -> Iterator[None]:
+    """Have told what no file can be called, and what may not be looked into.
+
+    Args:
+        name: as the user wrote it.
+        what: is looked for, before its name: "" or "a study ".
+        kind: of the error.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        shown = name if len(name) <= 80 else f"{name[:80]}..."
+        why = getattr(error, "strerror", error)
+        raise kind(f"cannot look for {what}'{shown}': {why}") from error
+
+
 def check_writable(folder: Place, option: str = "--runs-dir") -> None:
     """Raise `UserError` where a folder cannot be written in, or could not be made.
 

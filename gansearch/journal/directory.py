@@ -58,13 +58,8 @@ class StudyDirectory:
         plain = name not in (".", "..") and "/" not in name
         places = [runs_dir / name, files.place(name)] if plain else [files.place(name)]
         for path in places:
-            with files.reachable(path):
-                try:
-                    found = (path / "study.yaml").is_file() or _restored(path)
-                except OSError as error:  # a name that is too long, a folder of somebody else's
-                    shown = name if len(name) <= 80 else f"{name[:80]}..."
-                    raise StudyError(f"cannot look for a study '{shown}': {error.strerror}") from error
-                if found:
+            with files.reachable(path), files.findable(name, "a study ", StudyError):
+                if (path / "study.yaml").is_file() or _restored(path):
                     return cls(path.resolve())
         known = [path.name for path in _studies(runs_dir)]
         raise StudyError(f"there is no study '{name}' in {runs_dir}{nearest(name, known)}")
@@ -152,6 +147,11 @@ class StudyDirectory:
     def study_file(self) -> Place:
         """The study as it was resolved when it was launched."""
         return self.path / "study.yaml"
+
+    def written(self) -> str:
+        """What the study file says now, in whatever bytes somebody has saved it."""
+        with files.reachable(self.study_file):
+            return files.read(self.study_file).decode(errors="replace")
 
     @property
     def table(self) -> Place:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,23 +54,13 @@ class Known:
         here = files.place(name)
         found = [here] if "://" in name or Path(name).is_absolute() else [here, self.beside / name]
         for path in found:
-            with files.reachable(path), _usable(name):
+            with files.reachable(path), files.findable(name, ""):
                 if path.is_file():
                     return path
                 if (path / "config.yaml").is_file():
                     return path / "config.yaml"
         mend = f"; the best trials of a study are {{study: {name}, top: 1}}" if "/" not in name else ""
         raise UserError(f"there is no file '{name}', and no export{mend}")
-
-
-@contextmanager
-def _usable(name: str) -> Iterator[None]:
-    """Have told what no file can be called, and what may not be looked into."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        shown = name if len(name) <= 80 else f"{name[:80]}..."
-        raise UserError(f"cannot look for '{shown}': {getattr(error, 'strerror', error)}") from error
 
 
 def _read(path: Place) -> Mapping[str, Any]:

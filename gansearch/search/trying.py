@@ -21,6 +21,7 @@ from gansearch.search.view import AnySampler, View, distribution
 from gansearch.study.config import trial_seed
 from gansearch.study.location import NotInSpace, Point, placed
 from gansearch.study.records import Outcome, Report, TrialRecord
+from gansearch.study.registry import is_own
 from gansearch.study.spec import StudySpec
 
 
@@ -81,8 +82,7 @@ def try_plan(spec: StudySpec) -> list[str]:
     is ever asked. A sampler of ours is not tried: the tests do that, and it takes a second to load.
     """
     attempts: list[Callable[[StudySpec], None]] = [_try_pruner]
-    own = ":" in spec.plan.search.sampler.name
-    if own and spec.plan.search.trials > len(spec.start):
+    if is_own(spec.plan.search.sampler.name) and spec.plan.search.trials > len(spec.start):
         attempts.append(_try_sampler)
     mistakes = []
     for attempt in attempts:

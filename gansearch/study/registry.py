@@ -45,7 +45,7 @@ class Registry(Generic[T]):
 
     def find(self, name: str) -> Callable[..., T]:
         """The callable behind a short name or `package.module:Thing`; raises `UnknownPart`."""
-        if name not in self._parts and ":" not in name:
+        if name not in self._parts and not is_own(name):
             raise UnknownPart(f"unknown {self.kind} '{name}'{nearest(name, self._parts)}")
         return cast("Callable[..., T]", _load(self._parts.get(name, name), self.kind))
 
@@ -124,6 +124,11 @@ class Registry(Generic[T]):
                 f"another: {error} (see `gansearch parts`)"
             ) from error
         return part(*args, **named)
+
+
+def is_own(name: str) -> bool:
+    """Whether a part's name is written as one of the user's own, `package.module:Thing`."""
+    return ":" in name
 
 
 _WRITTEN = re.compile(r"[^\W\d][\w-]*(\.[^\W\d][\w-]*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")

@@ -19,7 +19,7 @@ from gansearch.metrics import METRICS
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.study.config import TrialConfig
 from gansearch.study.networks import Data, Discriminator, Generator, Loss, Optimizer, Penalty
-from gansearch.study.registry import Registry
+from gansearch.study.registry import Registry, is_own
 from gansearch.study.sections import Part
 from gansearch.training.optimizers import OPTIMIZERS
 
@@ -91,7 +91,7 @@ def own_parts(config: TrialConfig) -> list[OwnPart]:
     named += [(METRICS, part.model_dump()) for parts in measured for part in parts]
     own = []
     for registry, part in named:
-        if part and ":" in part["name"]:
+        if part and is_own(part["name"]):
             try:
                 own.append(OwnPart(registry.kind, part["name"], registry.find(part["name"])))
             except UnknownPart:

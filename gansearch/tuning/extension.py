@@ -108,7 +108,6 @@ def extend(directory: StudyDirectory, journal: Journal, more: More) -> None:
 def catch_up(directory: StudyDirectory, journal: Journal, same: Callable[[str, str], bool]) -> None:
     """Have the study file say what the journal says, where a driver was killed between the two."""
     before = journal.facts.get(BEFORE)
-    with files.reachable(directory.path):
-        now = files.read(directory.study_file).decode(errors="replace")
+    now = directory.written()
     if before is not None and same(now, before) and not same(now, journal.facts["study"]):
         files.write(directory.study_file, journal.facts["study"])

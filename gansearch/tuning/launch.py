@@ -351,16 +351,14 @@ def _send_unsent(study: StoredStudy, search: Journal, where: Where, console: Con
 
 def _check_unchanged(study: StoredStudy, journal: Journal) -> None:
     """The file must say what it said; how it is written, and the machine's resources, are free."""
-    file, launched = study.directory.study_file, journal.facts["study"]
-    with files.reachable(file):
-        now = files.read(file).decode(errors="replace")
+    now, launched = study.directory.written(), journal.facts["study"]
     if _same_study(now, launched):
         return
     lines = difflib.unified_diff(
         launched.splitlines(), now.splitlines(), "as launched", "now", lineterm="", n=1
     )
     raise StudyError(
-        f"{file} has changed since the study was launched:\n"
+        f"{study.directory.study_file} has changed since the study was launched:\n"
         + "\n".join(lines)
         + "\nTake the change back to resume, or run it as a study of its own."
     )

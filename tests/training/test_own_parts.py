@@ -83,6 +83,14 @@ budget: {steps: 2, report_every: 1}
 HOOKS = ("BUILD", "RUN", "JUDGE", "LOSS", "MAKE", "REAL", "VALUE")
 
 
+def module_of(folder, monkeypatch, source):
+    """The name of a module of the user's own that can be imported, another one in each test."""
+    name = f"own_{folder.name.replace('-', '_')}"
+    (folder / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(folder)
+    return name
+
+
 @pytest.fixture
 def parts(tmp_path, monkeypatch):
     """A module of parts, with statements put into their methods; and the study that names them."""
@@ -636,9 +644,7 @@ class Few:
     ],
 )
 def test_what_is_no_part_of_its_kind_is_told_at_check(tmp_path, monkeypatch, checked, section, words):
-    name = f"own_{tmp_path.name.replace('-', '_')}"
-    (tmp_path / f"{name}.py").write_text(OWN)
-    monkeypatch.syspath_prepend(tmp_path)
+    name = module_of(tmp_path, monkeypatch, OWN)
     base = ["generator: mlp", "discriminator: mlp", "batch_size: 16", "objective: {metric: fd_raw}"]
     kept = [line for line in base if line.partition(":")[0] != section.partition(":")[0]]
     text = "\n".join(["data: digits", "evaluation: {samples: 32, metrics: [fd_raw]}", *kept, section])
@@ -699,9 +705,7 @@ def test_one_by_which_something_is_learnt_passes(tmp_path, monkeypatch, checked,
 
 
 def _with_loss(folder, monkeypatch, line):
-    name = f"own_{folder.name.replace('-', '_')}"
-    (folder / f"{name}.py").write_text(f"{LOSS}    {line}\n")
-    monkeypatch.syspath_prepend(folder)
+    name = module_of(folder, monkeypatch, f"{LOSS}    {line}\n")
     text = (
         "data: digits\nevaluation: {samples: 32, metrics: [fd_raw]}\ngenerator: mlp\n"
         f"discriminator: mlp\nbatch_size: 16\nobjective: {{metric: fd_raw}}\nloss: '{name}:L'\n"
@@ -785,9 +789,7 @@ class M:
     ],
 )
 def test_a_metric_that_cannot_be_asked_is_told_at_check(tmp_path, monkeypatch, checked, line, words):
-    name = f"own_{tmp_path.name.replace('-', '_')}"
-    (tmp_path / f"{name}.py").write_text(f"{MEASURE}    {line}\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    name = module_of(tmp_path, monkeypatch, f"{MEASURE}    {line}\n")
     text = (
         "data: digits\ngenerator: mlp\ndiscriminator: mlp\nbatch_size: 16\n"
         f"evaluation: {{samples: 32, metrics: [fd_raw, '{name}:M']}}\nobjective: {{metric: fd_raw}}\n"
@@ -812,9 +814,7 @@ def test_a_metric_that_cannot_be_asked_is_told_at_check(tmp_path, monkeypatch, c
 def test_an_augmentation_that_gives_something_else_is_told_at_check(
     tmp_path, monkeypatch, checked, line, words
 ):
-    name = f"own_{tmp_path.name.replace('-', '_')}"
-    (tmp_path / f"{name}.py").write_text(f"class A:\n    {line}\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    name = module_of(tmp_path, monkeypatch, f"class A:\n    {line}\n")
     document = parse_document(
         "data: digits\nevaluation: {samples: 32, metrics: [fd_raw]}\ngenerator: mlp\nbatch_size: 16\n"
         f"objective: {{metric: fd_raw}}\ndiscriminator: {{name: mlp, augment: '{name}:A'}}\n",
