@@ -1,31 +1,25 @@
 """The command line: one function per command, each a few lines over `gansearch.api`.
 
-All in one file, in the order in which `gansearch --help` lists them.
+All in one file, in the order in which `gansearch --help` lists them. How their process begins and ends
+stands in `gansearch.process`.
 """
 
 from __future__ import annotations
 
-import atexit
-import errno
-import gc
 import json
-import os
 import shlex
 import signal
 import sys
-import traceback
-import warnings
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from gansearch import __version__, api, terminal
-from gansearch.errors import Doubt, GansearchError, Interrupted, UserError
+from gansearch import __version__, api, process, terminal
+from gansearch.errors import UserError
 from gansearch.masking import without_password
 from gansearch.options import (
     By,
@@ -43,6 +37,7 @@ from gansearch.options import (
     takes,
 )
 from gansearch.study.records import strict_json
+from gansearch.tuning.saying import say
 from gansearch.tuning.where import RUNS, JobOptions, Where
 
 app = typer.Typer(
@@ -62,7 +57,7 @@ LOOPBACK = "127.0.0.1"
 
 def _print_version(asked: bool) -> None:
     if asked:
-        out.print(__version__, highlight=False)
+        say(out, __version__)
         raise typer.Exit
 
 
@@ -86,10 +81,9 @@ def check(study: StudyFile, where: Where, set_: Set = None) -> None:
     configurations = "1 configuration" if tried == 1 else f"{tried} configurations"
     out.print(f"[green]ok[/]: {configurations} built and trained for a step")
     for line in api.apart(loaded):
-        out.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+        say(out, line, "dim")
     for line in api.lacking(loaded):
-        words = f"not on this machine, only on a cluster: {line}"
-        err.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        say(err, f"not on this machine, only on a cluster: {line}", "yellow")
 
 
 @app.command()
@@ -134,7 +128,7 @@ def submit(
 ) -> None:
     """Run a study on a remote cluster, as a Ray job that outlives this terminal."""
     job = api.submit(study, address, name=name, overrides=overrides(set_, trials), where=where)
-    out.print(f"{job.study}: job {job.id}", highlight=False)
+    say(out, f"{job.study}: job {job.id}")
     there = f"{shlex.quote(job.study)} --address {shlex.quote(address)}"
     _say_next(f"gansearch logs {there} --follow", f"gansearch status {there}")
 
@@ -183,7 +177,7 @@ def resume(
     more = wanted(overrides(set_, trials))
     if where.address and where.address.startswith("http"):
         job = api.submit_resume(name, where.address, where=as_said(ctx, where), **vars(more))
-        out.print(f"{job.study}: job {job.id}", highlight=False)
+        say(out, f"{job.study}: job {job.id}")
         return
     _import_from(where.modules)
     _finish(api.resume(name, console=err, where=where, **vars(more)))
@@ -257,9 +251,9 @@ def report(
 ) -> None:
     """Write a study's report: one HTML page, its tables as CSV, its figures for a paper."""
     written = api.report(name, out=target, by=by, threshold=threshold, where=where)
-    out.print(f"{written.html}", highlight=False, soft_wrap=True)
+    say(out, written.html)
     if written.unsent:
-        err.print(f"MLflow does not have it: {written.unsent}", markup=False, soft_wrap=True)
+        say(err, f"MLflow does not have it: {written.unsent}")
 
 
 @app.command()
@@ -285,7 +279,7 @@ def compare(
     terminal.show_comparison(out, table)
     if target is not None:
         write_comparison(table, target)
-        out.print(f"{target}", highlight=False)
+        say(out, target)
 
 
 @app.command()
@@ -330,7 +324,7 @@ def replay(
     if target is not None:
         from gansearch.reporting.regret import write_regret  # noqa: PLC0415
 
-        out.print(f"{write_regret(replay, target)}", highlight=False)
+        say(out, write_regret(replay, target))
 
 
 @app.command()
@@ -380,15 +374,15 @@ def ui(
     """Start MLflow's server on the studies' store and print the address of the comparison view."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the server ends with us
     with api.ui(name, host=host, port=port, where=where) as view:
-        out.print(f"MLflow: {view.server}", highlight=False)
-        out.print(f"compare trials: {view.comparison}", soft_wrap=True, highlight=False)
+        say(out, f"MLflow: {view.server}")
+        say(out, f"compare trials: {view.comparison}")
         if view.seeds:
-            out.print(f"compare seeds: {view.seeds}", soft_wrap=True, highlight=False)
+            say(out, f"compare seeds: {view.seeds}")
         if view.process:
             if not view.process.private:
                 words = f"whoever reaches {host} can read and change everything in this store"
-                err.print(words, style="yellow", highlight=False)
-            out.print("Ctrl-C ends the server.")
+                say(err, words, "yellow")
+            say(out, "Ctrl-C ends the server.")
             view.process.wait()
 
 
@@ -399,7 +393,7 @@ def sync(name: Name, where: Where) -> None:
     unsent = api.sync(name, console=err, where=where)
     if unsent:
         raise UserError(f"MLflow still lacks {unsent} trials")
-    out.print("MLflow has everything.")
+    say(out, "MLflow has everything.")
 
 
 @app.command()
@@ -433,7 +427,7 @@ def export(
     """Export the best configurations, by confirmed rank if there is one: weights, samples, evidence."""
     folders = api.export(name, target, top=top, by=by, searched=searched, where=where)
     for folder in folders:
-        out.print(f"{folder}", highlight=False)
+        say(out, folder)
     first = shlex.quote(str(folders[0]))
     _say_next(
         f"gansearch sample {first} --out grid.png",
@@ -459,7 +453,7 @@ def train(
 
     def show(report: Any) -> None:
         shown = "  ".join(f"{key} {value:.4g}" for key, value in report.metrics.items())
-        err.print(f"step {report.step}: {shown}", markup=False, highlight=False, soft_wrap=True)
+        say(err, f"step {report.step}: {shown}")
 
     curve = api.train(
         config,
@@ -472,7 +466,7 @@ def train(
         on_report=show,
     )
     outcome, reason = curve["outcome"].iloc[-1], curve["reason"].iloc[-1]
-    out.print(f"{target}: {outcome}{f' ({reason})' if reason else ''}", highlight=False)
+    say(out, f"{target}: {outcome}{f' ({reason})' if reason else ''}")
     _say_next(f"gansearch sample {shlex.quote(target)} --out grid.png")
 
 
@@ -489,87 +483,13 @@ def sample(
 ) -> None:
     """Draw samples from an exported generator."""
     written = api.sample(folder, target, count=n, seed=seed, label=label, trust=trust)
-    out.print(f"{written}", highlight=False)
-
-
-OF_THE_MACHINE = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-    errno.EIO,
-}
-"""What a disk or its owner refuses: the user's to mend, and no mistake of ours."""
+    say(out, written)
 
 
 def main() -> None:
     """Run the command line; a user's mistake is one message and exit code 2."""
-    _seldom_collect_garbage()
-    here = os.getcwd()  # noqa: PTH109
-    if here not in sys.path:  # so that `package.module:Thing` finds the user's own parts
-        sys.path.insert(0, here)
-    warnings.showwarning = partial(_show_warning, warnings.showwarning)
-    try:
+    with process.of_a_command(err):
         app()
-    except Interrupted as interruption:
-        err.print(str(interruption), markup=False, highlight=False, soft_wrap=True, style="yellow")
-        sys.exit(interruption.exit_code)
-    except GansearchError as error:
-        _refuse(str(error))
-    except Exception as error:
-        if words := _fault_of_a_part(error):
-            _refuse(words)
-        if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
-            where = f"cannot use {error.filename}: " if error.filename else ""
-            _refuse(f"{where}{error.strerror}")
-        # Else a bug of ours, whose trace may quote a secret, to be read in a job's log.
-        sys.stderr.write(without_password(traceback.format_exc()))
-        sys.exit(1)
-
-
-GARBAGE = (100_000, 20, 100)
-"""Thresholds of `gc` for processes that load torch, Ray or MLflow."""
-
-
-def _seldom_collect_garbage() -> None:
-    """Look through all objects less often, and not at the end.
-
-    Loading torch, Ray and MLflow makes a million objects that stay. To look for garbage among them took
-    a fifth of a command's start, and at its end as long again.
-    """
-    gc.set_threshold(*GARBAGE)
-    atexit.register(_leave_garbage)
-
-
-def _leave_garbage() -> None:
-    if "triton" not in sys.modules:  # it would tell of each object that it finds left, for pages
-        gc.freeze()
-
-
-def _refuse(words: str) -> NoReturn:
-    message = escape(without_password(words))
-    err.print(f"[bold red]error[/]: {message}", highlight=False, soft_wrap=True)
-    sys.exit(2)
-
-
-def _fault_of_a_part(error: Exception) -> str:
-    """What a part of the user's raised, in words; empty where it was none of them."""
-    from gansearch.training.blame import fault  # noqa: PLC0415
-
-    return fault(error)
-
-
-def _show_warning(otherwise: Callable[..., None], message: Warning | str, *where: Any) -> None:
-    """Show a doubt in words, and any other warning as Python does."""
-    if isinstance(message, Doubt):
-        err.print(str(message), style="yellow", markup=False, highlight=False, soft_wrap=True)
-    else:
-        otherwise(message, *where)
 
 
 def _ask_cluster(address: str, arguments: list[str], where: Where) -> None:
@@ -605,6 +525,6 @@ def _finish(result: api.StudyResult) -> None:
 
 
 def _say_next(*commands: str) -> None:
-    out.print("next:", style="dim")
+    say(out, "next:", "dim")
     for command in commands:
-        out.print(f"  {command}", highlight=False, soft_wrap=True, markup=False)
+        say(out, f"  {command}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from gansearch import api
 from gansearch.study.records import cost
+from gansearch.tuning.saying import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def show_study(out: Console, study: api.Study) -> None:
     """What a study file asks, before it is run."""
     spec, config = study.spec, study.spec.example()
-    out.print(spec.question or "(no question)", style="bold", highlight=False)
+    out.print(spec.question or "(no question)", style="bold", highlight=False, markup=False)
     table = Table("axis", "range", box=None, padding=(0, 2), header_style="dim")
     for axis, described in spec.space.describe():
         table.add_row(axis, escape(described))
@@ -87,19 +87,19 @@ def show_status(out: Console, status: dict[str, Any], top: int) -> None:
     counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(status["counts"].items()))
     out.print(f"[bold]{status['study']}[/] {status['state']}: {counts or none}")
     if status["dashboard"]:
-        out.print(f"Ray's dashboard: {status['dashboard']}", highlight=False, soft_wrap=True)
+        say(out, f"Ray's dashboard: {status['dashboard']}")
     if status["over"]:
-        out.print(f"the search is over: {status['over']}", highlight=False, markup=False)
+        say(out, f"the search is over: {status['over']}")
     if again:
         ended = ", ".join(f"{n} {outcome}" for outcome, n in sorted(again["counts"].items()))
         whom = f"{len(again['configurations'])} configurations, {again['planned']} seeds in all"
-        out.print(f"trained again: {whom}: {ended or 'none yet'}", highlight=False)
+        say(out, f"trained again: {whom}: {ended or 'none yet'}")
     if status["costs"]["words"]:
-        out.print(status["costs"]["words"], style="dim", highlight=False)
+        say(out, status["costs"]["words"], "dim")
     for line in filter(None, [status["lanes"]["words"], *status["lanes"]["apart"]]):
-        out.print(line, style="dim", highlight=False, markup=False)
+        say(out, line, "dim")
     if status["second_chances"]:
-        out.print(status["second_chances"]["words"], style="dim", highlight=False)
+        say(out, status["second_chances"]["words"], "dim")
     valued = [trial for trial in status["trials"] if trial["best"]]
     valued.sort(key=lambda trial: cost(trial["best"]["value"], goal))
     _show_failures(out, status["trials"])
@@ -125,16 +125,14 @@ def _show_failures(out: Console, trials: list[dict[str, Any]]) -> None:
     for (outcome, reason), numbers in sorted(reasons.items(), key=lambda item: -len(item[1]))[:6]:
         shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
         trace = "; see its error.txt" if outcome == "failed" else ""
-        line = f"  {outcome}, {len(numbers)}: {reason} (trial {shown}{trace})"
-        out.print(line, style="dim", highlight=False, markup=False)
+        say(out, f"  {outcome}, {len(numbers)}: {reason} (trial {shown}{trace})", "dim")
 
 
 def _show_paused(out: Console, trials: list[dict[str, Any]]) -> None:
     """Why the best of those wait that are paused."""
     paused = [trial for trial in trials if trial["outcome"] == "paused"]
     for trial in paused[:6]:
-        line = f"  paused: trial {trial['number']}, {trial['reason']}"
-        out.print(line, style="dim", highlight=False, markup=False)
+        say(out, f"  paused: trial {trial['number']}, {trial['reason']}", "dim")
 
 
 def _status_row(trial: dict[str, Any], metric: str, axes: list[str]) -> list[str]:
@@ -174,7 +172,7 @@ def show_configurations(out: Console, configurations: pd.DataFrame) -> None:
     out.print("trained again on fresh seeds, unpruned [95 % interval]:")
     out.print(table)
     if neighbours.any():
-        out.print(f"and {neighbours.sum()} neighbours: the report tells what is borne", style="dim")
+        say(out, f"and {neighbours.sum()} neighbours: the report tells what is borne", "dim")
 
 
 def show_comparison(out: Console, table: pd.DataFrame) -> None:
@@ -190,7 +188,7 @@ def show_comparison(out: Console, table: pd.DataFrame) -> None:
         side_by_side.add_row(f"[dim]{what}[/]", *(escape(cell) for cell in readable[what]))
     out.print(side_by_side)
     for warning in table.attrs.get("warnings", []):
-        out.print(warning, style="yellow", highlight=False, markup=False)
+        say(out, warning, "yellow")
 
 
 def show_replay(out: Console, replay: Replay) -> None:
@@ -225,23 +223,23 @@ def show_replay(out: Console, replay: Replay) -> None:
     out.print(ranks)
     out.print("best kept: of the trials that end best, those in the best third here", style="dim")
     for note in replay.notes:
-        out.print(note, style="dim", highlight=False)
-    out.print(escape(replay.advice), style="bold", highlight=False)
+        out.print(note, style="dim", highlight=False, markup=False)
+    out.print(replay.advice, style="bold", highlight=False, markup=False)
 
 
 def show_repairs(console: Console, repairs: Mapping[str, Repair]) -> None:
     """What was damaged in a study's journals, what is lost by it, and where the damaged files are."""
     for which, done in repairs.items():
-        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
         if not done.damages:
-            say(f"{which}: all {done.kept:,} records can be read")
+            say(console, f"{which}: all {done.kept:,} records can be read")
             continue
         for damage in done.damages:
-            say(f"{which}: {damage}", style="yellow")
+            say(console, f"{which}: {damage}", "yellow")
         lost = sum(damage.lost for damage in done.damages)
-        say(f"{which}: {done.kept:,} records kept, {lost} lines lost in whole or in part")
+        say(console, f"{which}: {done.kept:,} records kept, {lost} lines lost in whole or in part")
         if done.lost_trials:
             numbers = ", ".join(map(str, done.lost_trials))
-            say(f"{which}: the beginning of trial {numbers} is lost: it counts as failed, blamelessly")
+            words = f"the beginning of trial {numbers} is lost: it counts as failed, blamelessly"
+            say(console, f"{which}: {words}")
         if done.original:
-            say(f"{which}: the journal as it was: {done.original}")
+            say(console, f"{which}: the journal as it was: {done.original}")

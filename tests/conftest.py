@@ -19,7 +19,7 @@ from longest_first import (  # noqa: F401
     pytest_xdist_make_scheduler,
 )
 
-from gansearch.cli import GARBAGE
+from gansearch.process import GARBAGE
 
 gc.set_threshold(*GARBAGE)  # as the command line's own
 

@@ -550,6 +550,10 @@ def test_train_and_sample(here, command):
     code, out, err = command("sample", "model", "--n", "10", "--seed", "1", "--out", "grid.png")
     assert (code, out, err) == (0, "grid.png\n", "")
     assert Path("grid.png").read_bytes()[:4] == b"\x89PNG"
+    long = Path("[lab]", "x" * 200, "grid.png")  # in brackets stands markup, and 160 columns are a line
+    long.parent.mkdir(parents=True)
+    code, out, err = command("sample", "model", "--n", "1", "--out", str(long))
+    assert (code, out, err) == (0, f"{long}\n", "")
     for arguments, words in [
         (["--out", "grid.jpg"], "--out grid.jpg: must end in .png (a picture) or .npy"),
         (["--out", "grid"], "--out grid: must end in .png"),

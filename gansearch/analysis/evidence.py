@@ -89,15 +89,12 @@ def gather(study: StoredStudy) -> Evidence:
         running=running,
         wants_stability=journal.wants_stability,
         experiment=journal.study.study_name,
-        apart=list(
-            dict.fromkeys(
-                line for each in (journal, again) if each for line in each.facts.get(APART, [])
-            )
-        ),
+        apart=_apart(journal, again),
     )
 
 
 def _apart(*journals: Journal | None) -> list[str]:
+    """Why trials run alone, or uncompiled: each reason once, though search and seeds may share it."""
     lines = [line for journal in journals if journal for line in journal.facts.get(APART, [])]
     return list(dict.fromkeys(lines))
 

@@ -3,12 +3,12 @@
 A coordinate is read from a trial's axes where it has them, and else from its configuration, so that
 the seeds of a stability study, which have no axes, and axes under an option are found too.
 
-What counts as success is said once, here. A trial that **completed** with a finite value of the
-objective is one success; one that **diverged**, **collapsed**, **stalled** or **failed** is one
-failure, and so is one that completed without ever having a finite value. A **pruned** or **paused**
-trial was healthy until it was stopped: it counts as a part of a success, its share of the budget,
-because that is what it survived. A running or an interrupted trial does not count yet, and one that
-its machine ended does not count at all.
+What is a success or a failure is told by `TrialRecord.standing`; here, how much each trial counts.
+One that completed with a finite value of the objective is one success; one that diverged, collapsed,
+stalled or failed is one failure, and so is one that completed without ever having a finite value. A
+**pruned** or **paused** trial was healthy until it was stopped: it counts as a part of a success, its
+share of the budget, because that is what it survived. A running or an interrupted trial does not count
+yet, and one that its machine ended does not count at all.
 """
 
 from __future__ import annotations

@@ -32,7 +32,12 @@ def image_array(root: Path, split: str, _image_size: int | None, *, path: str) -
     own = read_arrays("image-array", root, path, "images", _pixels)
     samples, labels = own.part(split)
     return ImageData(
-        "image-array", split, np.ascontiguousarray(samples), labels, own.classes(labels), own.notes
+        "image-array",
+        split,
+        np.ascontiguousarray(samples),
+        labels,
+        own.classes(labels),
+        notes=own.notes,
     )
 
 

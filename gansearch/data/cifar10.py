@@ -28,7 +28,7 @@ def cifar10(root: Path, split: str, _image_size: int | None) -> ImageData:
         images, labels = _read_binary(binary, batches)
     else:
         images, labels = _read_python(root, split)
-    return ImageData("cifar10", split, images, labels, 10, NAMES)
+    return ImageData("cifar10", split, images, labels, 10, names=NAMES)
 
 
 def _read_binary(folder: Path, batches: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:

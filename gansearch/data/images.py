@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class ImageData:
     images: np.ndarray
     labels: np.ndarray | None
     classes: int
+    _: KW_ONLY
     notes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 

@@ -42,4 +42,4 @@ def _load(name: str, kind: type[datasets.MNIST], root: Path, split: str) -> Imag
     with reading(name, root / folder):
         found = kind(root, train=split == "train")
     names = tuple(found.classes) if name == "fashion-mnist" else ()
-    return ImageData(name, split, found.data[:, None].numpy(), found.targets.numpy(), 10, names)
+    return ImageData(name, split, found.data[:, None].numpy(), found.targets.numpy(), 10, names=names)

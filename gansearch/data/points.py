@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -52,6 +52,7 @@ class PointData:
     points: np.ndarray
     labels: np.ndarray | None = None
     classes: int = 0
+    _: KW_ONLY
     names: tuple[str, ...] = ()
     scale: float = 1.0
     mixture: Mixture | None = None
@@ -103,7 +104,6 @@ def of_points(loader: Loader) -> Loader:
 
 
 Count = Annotated[int, Field(ge=2, le=10_000_000)]
-Dimensions = Annotated[int, Field(ge=1, le=10_000)]
 Deviation = Annotated[float, Field(gt=0)]
 
 
@@ -180,4 +180,12 @@ def _drawn(
     labels = chance.integers(0, len(centres), count)
     points = centres[labels] + deviation * chance.standard_normal((count, centres.shape[1]))
     mixture = Mixture(centres, deviation, np.full(len(centres), 1 / len(centres)))
-    return PointData(name, split, points.astype(np.float32), labels, len(centres), (), scale, mixture)
+    return PointData(
+        name,
+        split,
+        points.astype(np.float32),
+        labels,
+        len(centres),
+        scale=scale,
+        mixture=mixture,
+    )

@@ -1,12 +1,4 @@
-"""Where a journal's trials are written: Optuna storages that take all that an event changes at once.
-
-Optuna's storages write one value a call, each of which is a transaction of its own: a trial of twenty
-reports is 46 of them. Here a report is one change, and an end another.
-
-Both kinds can be read by all of Optuna, and by optuna-dashboard, at any time, and are written by one
-process only: the one that holds the study. (Where another one appends to a journal file all the same,
-such as a note made in optuna-dashboard, it is seen.)
-"""
+"""A journal in a team's database, laid out as Optuna does: what an event changes is one transaction."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ class Activations(NamedTuple):
     """What a network sees in N samples.
 
     Attributes:
-        features: N x d, float32; for metrics of the raw numbers as
-            they are stored: uint8 pixels, d = C * H * W, or a point's d float32.
+        features: N x d, float32; for metrics of the raw numbers these as they are stored: uint8 pixels,
+            d = C * H * W, or a point's d float32.
         probabilities: N x k, float32, rows sum to 1; None where the network has no classes.
         labels: N, int64, the classes that the samples are of: that were asked for, of generated ones;
             None where there are none.

@@ -47,7 +47,7 @@ def extrapolate(features: Tensor, real: Gaussian) -> Extrapolated:
     """The distance of N x d features from `real`, for N to infinity; NaN where they are not finite.
 
     Raises:
-        ValueError: for no more than 4 d samples.
+        ValueError: for fewer than 4 (d + 1) samples.
     """
     count, width = features.shape
     if count < PARTS * (width + 1):

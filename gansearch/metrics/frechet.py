@@ -152,15 +152,11 @@ def frechet_distance(features: Tensor, real: Gaussian) -> float:
     mean = _mean(features)
     if not torch.isfinite(features).all():
         return math.nan
-    samples, rank = len(features), real.factor.shape[1]
-    if samples <= rank:
-        centred = (features.double() - mean) / math.sqrt(samples - 1)
-        trace = centred.square().sum()
-        projected = centred @ real.factor
-        gram = projected @ projected.T
-    else:
+    if len(features) > real.factor.shape[1]:
         return distance_of_moments(*moments(features), real)
-    return _distance(mean, trace, gram, real)
+    centred = (features.double() - mean) / math.sqrt(len(features) - 1)
+    projected = centred @ real.factor
+    return _distance(mean, centred.square().sum(), projected @ projected.T, real)
 
 
 def distance_of_moments(mean: Tensor, covariance: Tensor, real: Gaussian) -> float:

@@ -64,6 +64,7 @@ class Prediction:
         value: the median of the best objective.
         low, high: the better and the worse end of an interval that holds it four times of five.
         step: the step of which it is said.
+        whole: whether that is the end of the budget.
         chance: probability of ending better than the best trial so far.
         best: what that one has.
     """

@@ -96,7 +96,10 @@ class Rung:
 
     def cutoff(self, reduction_factor: int) -> float | None:
         """The least reward among the best 1/`reduction_factor`; None where no trial counts yet."""
-        return quantile(self.rewards, (1 - 1 / reduction_factor) * 100 / 100) if self.rewards else None
+        if not self.rewards:
+            return None
+        share = (1 - 1 / reduction_factor) * 100 / 100  # by way of a percentile, and rounded, as Ray's
+        return quantile(self.rewards, share)
 
     def rank(self, number: int) -> int:
         """A trial's place, from 1; of equal ones that of the lesser number comes first."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -23,8 +24,26 @@ from gansearch.training.building import (
     build_loss,
     is_conditional,
 )
+from gansearch.training.transfer import weights_file
 
 T = TypeVar("T")
+
+
+class _Relevant(NamedTuple):
+    """What networks and losses are built from; what building shows is remembered by it.
+
+    Attributes:
+        config: those sections, as JSON.
+        files: of weights that they name, each with its state: a user may mend one and ask again in the
+            same notebook.
+    """
+
+    config: str
+    files: tuple[tuple[str, int, int], ...]
+
+    def parsed(self) -> TrialConfig:
+        """The configuration, all other sections at their defaults."""
+        return TrialConfig.model_validate_json(self.config)
 
 
 def network_mistakes(config: TrialConfig, domain: Domain | None, wrong: set[Any]) -> Mistakes:
@@ -38,9 +57,20 @@ def network_mistakes(config: TrialConfig, domain: Domain | None, wrong: set[Any]
     return mistakes
 
 
-def _relevant(config: TrialConfig) -> str:
-    """What networks and losses are built from."""
-    return config.model_dump_json(include={"generator", "discriminator", "loss", "latent_size"})
+def _relevant(config: TrialConfig) -> _Relevant:
+    text = config.model_dump_json(include={"generator", "discriminator", "loss", "latent_size"})
+    named = {"generator": config.generator.weights, "discriminator": config.discriminator.weights}
+    files = [weights_file(source, kind) for kind, source in named.items() if source is not None]
+    return _Relevant(text, tuple(map(_state, files)))
+
+
+def _state(file: Path) -> tuple[str, int, int]:
+    """A file with its time of change in nanoseconds and its size in bytes, 0 where it is missing."""
+    try:
+        found = file.stat()
+    except OSError:
+        return str(file), 0, 0
+    return str(file), found.st_mtime_ns, found.st_size
 
 
 def discriminator_of(config: TrialConfig, domain: Domain | None) -> nn.Module | None:
@@ -49,10 +79,10 @@ def discriminator_of(config: TrialConfig, domain: Domain | None) -> nn.Module | 
 
 
 @functools.lru_cache(maxsize=256)
-def _judging(relevant: str, domain: Domain | None) -> nn.Module | None:
+def _judging(relevant: _Relevant, domain: Domain | None) -> nn.Module | None:
     if domain is None:
         return None
-    config = TrialConfig.model_validate_json(relevant)
+    config = relevant.parsed()
     try:
         return _build_somewhere(functools.partial(build_discriminator, config, domain))
     except RAISED:  # which is told elsewhere
@@ -60,9 +90,9 @@ def _judging(relevant: str, domain: Domain | None) -> nn.Module | None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _one_sided(relevant: str, domain: Domain) -> Mistakes:
+def _one_sided(relevant: _Relevant, domain: Domain) -> Mistakes:
     """That only one of the two networks is told the classes."""
-    config = TrialConfig.model_validate_json(relevant)
+    config = relevant.parsed()
     told, judging = (
         is_conditional(_build_somewhere(functools.partial(build, config, domain)))
         for build in (build_generator, build_discriminator)
@@ -74,9 +104,9 @@ def _one_sided(relevant: str, domain: Domain) -> Mistakes:
 
 
 @functools.lru_cache(maxsize=4096)  # the corners of a search space repeat most of their parts
-def _failure(section: str, relevant: str, domain: Domain | None) -> str:
+def _failure(section: str, relevant: _Relevant, domain: Domain | None) -> str:
     """Why a section cannot be built, or nothing."""
-    config = TrialConfig.model_validate_json(relevant)
+    config = relevant.parsed()
     try:
         if section == "loss":
             build_loss(config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ NICENESS = "RAY_worker_niceness"
 def connected(
     address: str | None, modules: Sequence[Path] = (), nice: int | None = None
 ) -> Iterator[Any]:
-    """Ray, joined at an address or started here on loopback; left as it was found.
+    """Ray, joined at an address or started here on loopback; it, and what the environment says to
+    workers, are left as they were found.
 
     Args:
         address: of a cluster; None takes RAY_ADDRESS if that is set (as in a Ray job), else starts a
@@ -70,17 +71,33 @@ def connected(
         raise ClusterError(
             "Ray Client (ray://) cannot hold a driver: run on the head, with --address auto"
         )
+    with environment({} if address else _for_workers(modules, nice)):
+        try:
+            _join(ray, address, modules) if address else _start(ray)
+        except ray.exceptions.AuthenticationError as error:
+            raise ClusterError(wants_token(f"'{address}'", error)) from error
+        except Exception as error:  # Ray raises a bare one where a node does not start in time
+            where = f"the Ray cluster at '{address}'" if address else "a local Ray"
+            raise ClusterError(f"cannot connect to {where}: {error}") from error
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have environment variables say something while it is open, and then again what they said."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
-        _join(ray, address, modules) if address else _start(ray, modules, nice)
-    except ray.exceptions.AuthenticationError as error:
-        raise ClusterError(wants_token(f"'{address}'", error)) from error
-    except Exception as error:  # Ray raises a bare one where a node does not start in time
-        where = f"the Ray cluster at '{address}'" if address else "a local Ray"
-        raise ClusterError(f"cannot connect to {where}: {error}") from error
-    try:
-        yield ray
+        yield
     finally:
-        ray.shutdown()
+        for name, said in before.items():
+            if said is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = said
 
 
 def dashboard(ray: Any) -> str:
@@ -129,14 +146,17 @@ def _check_token(address: str) -> None:
         GcsClient(address=place)
 
 
-def _start(ray: Any, modules: Sequence[Path], nice: int | None) -> None:
-    # Workers must find the parts that a study names in the user's own folder.
+def _for_workers(modules: Sequence[Path], nice: int | None) -> dict[str, str]:
+    """What the environment is to say to the workers of a local Ray."""
+    # They must find the parts that a study names in the user's own folder.
     paths = [os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]  # noqa: PTH109
     paths += [str(path.parent) for path in modules]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))
-    # Ray's own workers run at niceness 15, and would stand still beside any other job on the machine.
-    if nice is not None or NICENESS not in os.environ:
-        os.environ[NICENESS] = str(nice or 0)
+    # Ray's own would run at niceness 15, and stand still beside any other job on the machine.
+    niceness = os.environ.get(NICENESS, "0") if nice is None else str(nice)
+    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(filter(None, paths))), NICENESS: niceness}
+
+
+def _start(ray: Any) -> None:
     ray.init(
         address="local",
         include_dashboard=False,

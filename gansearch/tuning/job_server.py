@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 
 from gansearch.errors import ClusterError, UserError
 from gansearch.masking import without_password
-from gansearch.tuning.connection import wants_token
+from gansearch.tuning.connection import environment, wants_token
 
 _TALKATIVE = (
     "ray.dashboard.modules.dashboard_sdk",
@@ -52,15 +51,8 @@ def open_client(address: str) -> Any:
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     variable = "RAY_API_SERVER_ADDRESS"  # with RAY_ADDRESS it would win over what the user said
-    before = os.environ.get(variable)
-    os.environ[variable] = address
-    try:
+    with environment({variable: address}):
         return JobSubmissionClient(address)
-    finally:
-        if before is None:
-            del os.environ[variable]
-        else:
-            os.environ[variable] = before
 
 
 def _first_line(error: BaseException) -> str:

@@ -47,6 +47,7 @@ from gansearch.tuning.connection import connected, dashboard
 from gansearch.tuning.creation import created, versions_in_use
 from gansearch.tuning.extension import NO_MORE, More, catch_up, extend
 from gansearch.tuning.nodes import Nodes
+from gansearch.tuning.saying import say
 from gansearch.tuning.stage import Stage, run_trials
 from gansearch.tuning.tracker import is_sent, send_missing
 from gansearch.tuning.where import Where
@@ -69,10 +70,10 @@ def run(
     with _interrupted_in_words(study), connected(where.address, modules, where.nice) as ray:
         nodes = _nodes(ray, spec, where, console)
         nodes.check_shared(study.runs_dir)
-        console.print(f"study '{study.name}' in {directory.path}", highlight=False)
+        say(console, f"study '{study.name}' in {directory.path}")
         data_ref = ray.put(data)
         for note in spec.notes:
-            console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
+            say(console, note, "dim")
         reference = _measure(ray, spec, data, data_ref, where, console)
         for learnt in spec.learnt:
             check_origin(learnt, reference.origin.get(spec.example().objective.metric, {}))
@@ -145,7 +146,7 @@ def confirm(study: StoredStudy, request: Request, where: Where, console: Console
         journal = study.journal(writer=True)
         _check_unchanged(study, journal)
         if not journal.finished:
-            console.print("the search is not finished: `resume` goes on with it", style="yellow")
+            say(console, "the search is not finished: `resume` goes on with it", "yellow")
         with _staged(study, journal, where, console) as stage:
             candidates = _candidates(stage, journal, request)
             if not _confirm(stage, journal, candidates, request.wanted.seeds):
@@ -221,7 +222,7 @@ def _staged(study: StoredStudy, journal: Journal, where: Where, console: Console
         modules = _modules(spec, where, there)
         for path in differing(modules, there):
             words = f"{path} is used, and is not what the study began with ({directory.modules})"
-            console.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            say(console, words, "yellow")
         with connected(where.address, modules, where.nice) as ray:
             nodes = _nodes(ray, spec, where, console)
             nodes.check_shared(directory.path)
@@ -250,7 +251,7 @@ def _note_dashboard(ray: Any, journal: Journal, console: Console) -> None:
     """Tell where Ray's dashboard shows this driver, now and to whoever asks for the study's status."""
     page = dashboard(ray)
     if page:
-        console.print(f"Ray's dashboard: {page}", highlight=False, soft_wrap=True)
+        say(console, f"Ray's dashboard: {page}")
     if page != journal.facts.get(DASHBOARD, ""):
         journal.study.set_user_attr(DASHBOARD, page)
 
@@ -264,8 +265,7 @@ def _modules(spec: StudySpec, where: Where, there: Sequence[Path] = ()) -> list[
 def _nodes(ray: Any, spec: StudySpec, where: Where, console: Console) -> Nodes:
     """What a study runs on; raises `StudyError` where that is not enough for one trial."""
     joined = bool(where.address or os.environ.get("RAY_ADDRESS"))
-    say = partial(console.print, style="yellow", markup=False, highlight=False, soft_wrap=True)
-    nodes = Nodes(ray, spec.plan.resources, elastic=joined, say=say)
+    nodes = Nodes(ray, spec.plan.resources, elastic=joined, say=partial(say, console, style="yellow"))
     nodes.check_resources()
     return nodes
 
@@ -295,7 +295,7 @@ def _candidates(stage: Stage, journal: Journal, request: Request) -> list[Candid
     centre = find_centre(around, roster, records, request.best)
     found, left_out = neighbours(stage.spec, centre, around, stage.complete)
     for words in left_out:
-        stage.console.print(f"left out, for it cannot be built: {words}", markup=False, highlight=False)
+        say(stage.console, f"left out, for it cannot be built: {words}")
     return [centre, *found]
 
 
@@ -328,7 +328,7 @@ def _confirm(
     if journal.finished:
         return True
     words = f"{len(wider.candidates)} configurations, {len(wider.entries)} trials"
-    stage.console.print(f"training again, unpruned: {words}", highlight=False)
+    say(stage.console, f"training again, unpruned: {words}")
     return run_trials(stage, study.directory.stability, journal, Repeats, pruned=False, keep=1)
 
 
@@ -391,7 +391,7 @@ def _measure(
     """
     config, resources = spec.example(), spec.plan.resources
     metrics = ", ".join(part.name for part in config.evaluation.metrics)
-    console.print(f"measuring the real images of {data.name} for {metrics}", style="dim")
+    say(console, f"measuring the real images of {data.name} for {metrics}", "dim")
     real = load_real(config, data, where.paths)
     known = ray.put(load_weights(config, where.paths))
     real_ref = data_ref if real is data else ray.put(real)

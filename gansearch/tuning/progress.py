@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gansearch.study.records import Outcome, TrialRecord, better
+from gansearch.tuning.saying import say
 
 if TYPE_CHECKING:  # it loads torch, and `gansearch status` takes the styles below
     from gansearch.tuning.ledger import Ledger
@@ -72,7 +73,7 @@ class Progress:
         if self._live:
             return
         if record.outcome is Outcome.RUNNING:
-            self._say(f"trial {number} goes on: {record.chances[-1].woken}")
+            say(self.console, f"trial {number} goes on: {record.chances[-1].woken}")
             return
         best = record.best(self.ledger.metric, self.ledger.goal)
         value = f"{self.ledger.metric} {best.value:.4g} at step {best.step}" if best else "no value"
@@ -80,7 +81,7 @@ class Progress:
         what = record.label
         if record.configuration:
             what = f"{record.configuration}, seed {record.config['seed']}:"
-        self._say(f"{what} {record.outcome}{reason}: {value}, {record.seconds:.0f} s")
+        say(self.console, f"{what} {record.outcome}{reason}: {value}, {record.seconds:.0f} s")
 
     def tick(self) -> None:
         """Called often; refreshes now and then."""
@@ -91,10 +92,8 @@ class Progress:
             self._live.update(self._table(), refresh=True)
         elif not self._live and now - self._last_line > LINE_EVERY:
             self._last_line = now
-            self._say(", ".join(f"{what} {value}" for what, value in self._figures().items()))
-
-    def _say(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            figures = self._figures().items()
+            say(self.console, ", ".join(f"{what} {value}" for what, value in figures))
 
     def _note_best(self, record: TrialRecord) -> None:
         best = record.best(self.ledger.metric, self.ledger.goal)

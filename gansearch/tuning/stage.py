@@ -25,6 +25,7 @@ from gansearch.training.completion import complete
 from gansearch.tuning.ledger import Ledger, Source
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.progress import Progress
+from gansearch.tuning.saying import say
 from gansearch.tuning.together import together
 from gansearch.tuning.tracker import close_tracker, note_sent, open_tracker
 from gansearch.tuning.where import TRAINER, Where
@@ -86,7 +87,7 @@ def run_trials(
     if lines := apart(_configurations(stage.spec, journal), resources, stage.domain):
         journal.set_facts({APART: lines})
         for line in lines:
-            stage.console.print(line, style="dim", highlight=False, markup=False)
+            say(stage.console, line, "dim")
     lanes, shapes = together(
         resources,
         journal.roster,
@@ -174,7 +175,7 @@ def _interruptible(console: Console) -> Iterator[threading.Event]:
 
     def note(*_: object) -> None:
         stop.set()
-        console.print("stopping, resumably; once more to stop at once", style="yellow")
+        say(console, "stopping, resumably; once more to stop at once", "yellow")
         for number, handler in before.items():
             signal.signal(number, handler)
 

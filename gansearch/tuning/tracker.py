@@ -15,6 +15,7 @@ from gansearch.journal.journal import Journal
 from gansearch.journal.table import write_table
 from gansearch.study.records import table_row
 from gansearch.tracking import Status, Tracker, store_of, sync
+from gansearch.tuning.saying import say
 
 IMAGES_SHOWN = 8
 """Sample grids that MLflow is sent of a trial."""
@@ -130,7 +131,7 @@ def is_sent(journal: Journal) -> bool:
 
 def _tell_waiting(console: Console, name: str, unsent: int) -> None:
     words = f"MLflow is being sent {_trials(unsent, 'more ')}; Ctrl-C leaves them to {_command(name)}"
-    console.print(words, style="dim", markup=False, highlight=False, soft_wrap=True)
+    say(console, words, "dim")
 
 
 def _tell(tracker: Tracker, unsent: int, console: Console, name: str) -> None:
@@ -139,7 +140,7 @@ def _tell(tracker: Tracker, unsent: int, console: Console, name: str) -> None:
         why = next(iter(tracker.unsent().values()), "its parent run could not be ended")
         lacks = f"MLflow does not have {_trials(unsent)} yet ({why})"
         words = f"{lacks}: {_command(name)} sends what is missing"
-        console.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        say(console, words, "yellow")
 
 
 def _trials(count: int, kind: str = "") -> str:

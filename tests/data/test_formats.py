@@ -31,6 +31,9 @@ def test_idx_files_without_their_archives(idx_root, name, kind, split):
     np.testing.assert_array_equal(data.images, images[:, None])
     np.testing.assert_array_equal(data.labels, labels)
     assert (data.name, data.split, data.classes, data.shape) == (name, split, 10, (1, 28, 28))
+    assert data.notes == ()
+    last = {"mnist": "9", "fashion-mnist": "Ankle boot"}
+    assert data.domain.classes[9] == last[name], "so that a sample of it can be asked for by name"
 
 
 def test_a_cut_idx_file(idx_root):
@@ -56,6 +59,8 @@ def test_binary_cifar(cifar_root):
     np.testing.assert_array_equal(test.images, written["test_batch"][0])
     np.testing.assert_array_equal(test.labels, written["test_batch"][1])
     assert (train.classes, train.shape) == (10, (3, 32, 32))
+    assert train.domain.classes[3] == "cat"
+    assert train.notes == ()
 
 
 def test_a_cut_cifar_file(cifar_root):

@@ -95,6 +95,23 @@ def test_what_does_not_fit_is_told_before_anything_is_trained(export, tmp_path):
     assert "this one has no a" in mistakes(generator=BARE | {"weights": str(other)})["generator"]
 
 
+def test_weights_that_are_mended_are_read_again(export, tmp_path):
+    given = tmp_path / "given"
+    given.mkdir()
+    file = given / "generator.safetensors"
+
+    def told():
+        return mistakes(generator=BARE | {"weights": str(given)}).get("generator", "")
+
+    assert "cannot be read" in told()
+    file.write_bytes(b"no weights")
+    assert "cannot be read: Error while deserializing" in told()
+    save_file({"a": torch.zeros(2)}, file)
+    assert "is of another network" in told()
+    file.write_bytes((export[0] / file.name).read_bytes())
+    assert told() == ""
+
+
 def test_what_cannot_be_frozen_is_told():
     found = mistakes(generator=BARE | {"freeze": ["layer.0"]})["generator"]
     assert "'layer.0' is no layer (they are: layers.0, layers.2, layers.4)" in found

@@ -1,0 +1,49 @@
+"""What the environment says to the workers of a local Ray, and for how long."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from gansearch.tuning.connection import NICENESS, _for_workers, connected, environment
+
+
+def test_variables_say_what_they_said_before(monkeypatch):
+    monkeypatch.setenv("SAID", "before")
+    monkeypatch.delenv("UNSAID", raising=False)
+    with pytest.raises(RuntimeError), environment({"SAID": "now", "UNSAID": "now"}):  # noqa: PT012
+        assert (os.environ["SAID"], os.environ["UNSAID"]) == ("now", "now")
+        raise RuntimeError
+    assert os.environ["SAID"] == "before"
+    assert "UNSAID" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "is_so"),
+    [(None, None, "0"), (None, 0, "0"), (None, 10, "10"), ("5", None, "5"), ("5", 0, "0")],
+)
+def test_how_nice_workers_are(monkeypatch, said, asked, is_so):
+    monkeypatch.delenv(NICENESS, raising=False)
+    if said is not None:
+        monkeypatch.setenv(NICENESS, said)
+    assert _for_workers([], asked)[NICENESS] == is_so
+
+
+def test_workers_find_the_folder_one_works_in_and_modules(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}/known")
+    module = tmp_path / "lib" / "parts.py"
+    expected = os.pathsep.join([str(tmp_path), "/known", str(tmp_path / "lib")])
+    assert _for_workers([module], None)["PYTHONPATH"] == expected
+
+
+def test_a_second_study_of_a_notebook_is_not_as_nice_as_the_first(monkeypatch):
+    """With a real Ray: what one study asked for said on how nice the next one was."""
+    monkeypatch.delenv(NICENESS, raising=False)
+    before = os.environ.get("PYTHONPATH")
+    with connected(None, nice=10) as ray:
+        asked = ray.remote(num_cpus=1)(lambda: os.nice(0))
+        assert ray.get(asked.remote()) == 10
+    assert NICENESS not in os.environ
+    assert os.environ.get("PYTHONPATH") == before
