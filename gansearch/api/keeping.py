@@ -70,16 +70,17 @@ def report(
     if threshold is not None and not math.isfinite(threshold):
         raise UserError(f"--threshold {threshold}: must be a finite number")
     where = combined(where, options, TrackedOptions)
+    wanted = tracking.address(where.tracking) != tracking.OFF
     study = find(name, where=where)
     gathered = evidence(study)
 
     def send(paths: Sequence[Path], numbers: Mapping[str, Mapping[str, float]]) -> None:
-        uri, _ = tracking.store_of(study.runs_dir, where.tracking)
-        tracking.log_report(uri, gathered.experiment, paths, numbers, identity=gathered.facts["id"])
+        if store := tracking.store_of(study.runs_dir, where.tracking):
+            name, identity = gathered.experiment, gathered.facts["id"]
+            tracking.log_report(store.uri, name, paths, numbers, identity=identity)
 
     folder = None if out is None else files.place(out)
-    told = None if where.tracking == "off" else send
-    return publish(study, gathered, folder, by=by, threshold=threshold, send=told)
+    return publish(study, gathered, folder, by=by, threshold=threshold, send=send if wanted else None)
 
 
 @contextmanager
@@ -107,7 +108,10 @@ def ui(
     where = combined(where, options, TrackedOptions)
     study = find(name, where=where)
     gathered = evidence(study)
-    uri, artifacts = tracking.store_of(study.runs_dir, where.tracking)
+    store = tracking.store_of(study.runs_dir, where.tracking)
+    if store is None:
+        raise UserError("there is nothing to look at: tracking is off")
+    uri, artifacts = store
 
     def view(base: str, process: Server | None = None) -> View:
         name, identity = gathered.experiment, gathered.facts["id"]

@@ -11,16 +11,20 @@ thread.
 
 from __future__ import annotations
 
+from gansearch.tracking.address import OFF, Store, address, default_store, store_of
 from gansearch.tracking.report import log_report
-from gansearch.tracking.server import Server, comparison_url, default_store, store_of, ui
+from gansearch.tracking.server import Server, comparison_url, ui
 from gansearch.tracking.tracker import Tracker, sync
 from gansearch.tracking.translate import Phase, Status
 
 __all__ = [
+    "OFF",
     "Phase",
     "Server",
     "Status",
+    "Store",
     "Tracker",
+    "address",
     "comparison_url",
     "default_store",
     "log_report",

@@ -18,35 +18,14 @@ from types import TracebackType
 import psutil
 
 from gansearch.errors import StorageError, UserError
-from gansearch.files import Place, on_disk
 from gansearch.masking import without_password
 from gansearch.tracking.client import one_line, open_client, prepare
-from gansearch.tracking.store import ARTIFACTS
 from gansearch.tracking.translate import Phase
 from gansearch.tracking.views import VIEW, view_key
 
 LOOPBACK = ("127.0.0.1", "localhost")
 EVERY = ("0.0.0.0",)
 """All addresses of a machine; MLflow's server and we know only those of IPv4."""
-
-
-def default_store(runs_dir: Place) -> tuple[str, str]:
-    """The tracking URI and the artifacts' location under a directory of runs, both absolute.
-
-    Raises `UserError` for an object store.
-    """
-    instead = "say --tracking http://SERVER:5000, or MLFLOW_TRACKING_URI, or --tracking off"
-    root = on_disk(runs_dir, "MLflow's database", instead).resolve()
-    return f"sqlite:///{root / 'mlflow.db'}", (root / ARTIFACTS).as_uri()
-
-
-def store_of(runs_dir: Place, uri: str | None = None) -> tuple[str, str | None]:
-    """The tracking URI that applies, and where artifacts go if the store is not to say.
-
-    As said, else by MLFLOW_TRACKING_URI, else the default store of the runs directory.
-    """
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return (uri, None) if uri else default_store(runs_dir)
 
 
 class Server:

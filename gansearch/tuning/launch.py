@@ -107,8 +107,7 @@ def resume(study: StoredStudy, where: Where, console: Console, more: More = NO_M
         _check_unchanged(study, journal)
         extend(study.directory, journal, more)
         if is_finished(study, journal):
-            if where.tracking != "off":
-                _send_missing(study, journal, where, console)
+            _send_missing(study, journal, where, console)
             return True
         over = journal.finished
         with _staged(study, journal, where, console) as stage:
@@ -156,7 +155,13 @@ def confirm(study: StoredStudy, request: Request, where: Where, console: Console
 
 
 def sync(study: StoredStudy, where: Where, console: Console) -> int:
-    """Send to MLflow what it lacks of a study; returns how many trials could not be sent."""
+    """Send to MLflow what it lacks of a study; returns how many trials could not be sent.
+
+    Raises:
+        StudyError: it is being run, or tracking is off.
+    """
+    if store_of(study.runs_dir, where.tracking) is None:
+        raise StudyError("there is nothing to send to: tracking is off")
     with _held(study, where):
         return _send_missing(study, study.journal(writer=True), where, console)
 
@@ -198,9 +203,10 @@ def _interrupted_in_words(study: StoredStudy) -> Iterator[None]:
 
 def _check_storable(study: StoredStudy, where: Where) -> None:
     """Raise `StudyError` if the journal or MLflow's store would lie where it cannot."""
-    checks: list[Callable[[], object]] = [study.check_holdable]
-    if where.tracking != "off":
-        checks.append(partial(store_of, study.runs_dir, where.tracking))
+    checks: list[Callable[[], object]] = [
+        study.check_holdable,
+        partial(store_of, study.runs_dir, where.tracking),
+    ]
     wrong = []
     for check in checks:
         try:
@@ -345,7 +351,7 @@ def _send_missing(study: StoredStudy, search: Journal, where: Where, console: Co
 
 def _send_unsent(study: StoredStudy, search: Journal, where: Where, console: Console) -> None:
     """Send what MLflow lacks of a search that an earlier driver ended, killed before all was sent."""
-    if where.tracking != "off" and search.finished and not is_sent(search):
+    if search.finished and not is_sent(search):
         _send_missing(study, search, where, console)
 
 

@@ -7,7 +7,6 @@ from shlex import quote
 
 from rich.console import Console
 
-from gansearch.errors import StudyError
 from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.facts import SENT
@@ -35,9 +34,9 @@ def open_tracker(
         runs_dir: where MLflow's own store is by default.
         tracking: an MLflow tracking URI, None or "off", see `Where`.
     """
-    if tracking == "off":
+    store = store_of(runs_dir, tracking)
+    if store is None:
         return None
-    uri, artifacts = store_of(runs_dir, tracking)
     facts = journal.facts
 
     def sample(number: int, step: int) -> Place | None:
@@ -46,12 +45,12 @@ def open_tracker(
         return path if shown and path.exists() else None
 
     return Tracker(
-        uri,
+        store.uri,
         facts.get("experiment", journal.study.study_name),  # also where the folder has been renamed
         phase=facts.get("part", "search"),
         metric=journal.metric,
         goal=journal.goal,
-        artifacts=artifacts,
+        artifacts=store.artifacts,
         study_tags={"gansearch.question": facts["question"], "gansearch.digest": facts["digest"]},
         study_file=facts["study"],
         samples=sample,
@@ -91,20 +90,18 @@ def send_missing(
     console: Console,
     name: str,
 ) -> int:
-    """Send what MLflow lacks of a study that is not running; returns how many trials it did not take.
+    """Send what MLflow lacks of a study that is not running; returns how many trials it did not take, 0
+    where tracking is off.
 
     The journal and the table learn of the runs.
 
     Args:
         directory, journal, runs_dir, tracking: as for `open_tracker`.
         console, name: as for `close_tracker`.
-
-    Raises:
-        StudyError: tracking is off.
     """
     tracker = open_tracker(directory, journal, runs_dir, tracking)
     if tracker is None:
-        raise StudyError("there is nothing to send to: tracking is off")
+        return 0
     status: Status = "FINISHED" if journal.finished else "KILLED"
     waiting = partial(_tell_waiting, console, name)
     unsent = sync(tracker, journal.trials(), status, waiting=waiting)

@@ -101,7 +101,7 @@ class Where:
         inception: a file of Inception weights; None: GANSEARCH_INCEPTION.
         storage: an Optuna storage URL; None: the journal file in the study's directory.
         tracking: an MLflow tracking URI; None: MLFLOW_TRACKING_URI, else SQLite in the runs directory;
-            "off": none.
+            "off" (or "none"): nowhere.
         modules: packages and .py files of the user's own that can be imported here and that the study
             needs besides those that it names: kept with it, and sent to the nodes of a cluster.
         trainer: `module:Class` that trains a trial.
