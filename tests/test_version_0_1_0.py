@@ -142,8 +142,7 @@ def test_a_study_in_postgresql_goes_on(here, database):
     found = plain(gansearch.status("in_postgresql", storage=database))
     assert found["state"] == "interrupted"
     assert list(map(known, found["trials"])) == list(map(known, EXPECTED["in_postgresql"]["trials"]))
-    where = ("--storage", database, "--tracking", "off")
-    command("resume", "in_postgresql", "--concurrency", "1", *where)
+    assert gansearch.resume("in_postgresql", storage=database, tracking="off", concurrency=1).finished
     check_gone_on("in_postgresql", before, checkpoint, database)
     html = gansearch.report("in_postgresql", storage=database, tracking="off").html
     assert "Does a study of 0.1.0 go on?" in Path(html).read_text()

@@ -10,7 +10,7 @@ from processes import finish
 from processes import launch as start
 
 import gansearch
-from gansearch import cli, files, tracking
+from gansearch import files, tracking
 from gansearch.errors import StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
@@ -84,19 +84,6 @@ def exact(place, **where):
             (metrics or {}).pop("images_per_second", None)
         del trial["seconds"], trial["usage"], trial["mlflow_run_id"]
     return found["counts"], found["trials"]
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """The command line in this process: exit code, standard output, standard error."""
-
-    def run(*args):
-        monkeypatch.setattr("sys.argv", ["gansearch", *args])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

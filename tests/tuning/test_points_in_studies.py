@@ -54,7 +54,7 @@ def test_a_study_of_points_from_the_file_to_the_samples(
     text = text.replace("DATA, samples: 2000", data if data == "dirac" else f"{data}, samples: 2000")
     (tmp_path / "points.yaml").write_text(text)
     assert gansearch.check("points.yaml") > 0
-    result = gansearch.run("points.yaml", concurrency=2)
+    result = gansearch.run("points.yaml", concurrency=1)
 
     outcomes = {r.config["optimizer"]["generator"]["lr"]: r.outcome for r in result.evidence.search}
     assert outcomes == {1e-3: Outcome.COMPLETED, 1e6: Outcome.DIVERGED}, "health rules judge points"
