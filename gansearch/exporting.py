@@ -192,7 +192,7 @@ def _interval(row: dict[str, Any], name: str, ends: str) -> dict[str, Any]:
 
 def _export(pick: Pick, evidence: Evidence, rank: int, folder: Path, modules: Sequence[Path]) -> Path:
     record, best = pick.record, pick.best(evidence)
-    state = checkpoint.load(pick.weights(evidence))
+    state = checkpoint.load(file := pick.weights(evidence))
     facts: dict[str, Any] = {
         "study": evidence.name,
         "study_digest": evidence.facts["digest"],
@@ -211,4 +211,4 @@ def _export(pick: Pick, evidence: Evidence, rank: int, folder: Path, modules: Se
         "mlflow_run_id": record.mlflow_run_id,
         **pick.facts,
     }
-    return write_model(folder, state, record.reports, facts, modules)
+    return write_model(folder, state, record.reports, facts, modules, str(file))

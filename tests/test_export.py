@@ -6,27 +6,30 @@ import csv
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from optuna.distributions import FloatDistribution
 from safetensors.torch import load_file
 
 import gansearch
+from gansearch.data.domain import Points
 from gansearch.data.load import load
-from gansearch.errors import Doubt, StudyError, UserError, WeightsError
+from gansearch.errors import DataError, Doubt, StudyError, UserError, WeightsError
 from gansearch.exporting import export
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome
 from gansearch.training import checkpoint
-from gansearch.training.export_folder import read_model
+from gansearch.training.export_folder import read_model, with_real
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
 from gansearch.training.validation import load_config
@@ -216,16 +219,21 @@ def test_a_damaged_model_is_refused(copied, trained, tmp_path):
     with pytest.raises(WeightsError, match=r"does not fit its config\.yaml"):
         gansearch.sample(copied, tmp_path / "x.png")
     restore("generator.safetensors")
-    for name, text in (
-        ("model.json", "{"),
-        ("model.json", "{}"),
-        ("model.json", '{"image_shape": 3}'),
-        ("config.yaml", "latent_size: none\n"),
-        ("config.yaml", "generator: {name: nonsense}\n"),
+    for name, text, words in (
+        ("model.json", "{", "is not JSON: Expecting property name"),
+        ("model.json", "[" * 100_000, "is not JSON: "),
+        ("model.json", "[]", "must be a mapping"),
+        ("model.json", "{}", "domain: is required"),
+        ("model.json", '{"image_shape": 3}', "image_shape: needs a list, not 3"),
+        ("config.yaml", "latent_size: none\n", "latent_size: needs an integer, not 'none'"),
+        ("config.yaml", "- 1\n", "must be a mapping"),
+        ("config.yaml", "generator: {name: nonsense}\n", "unknown generator 'nonsense'"),
     ):
         (copied / name).write_text(text)
-        with pytest.raises(UserError):
+        with pytest.raises(UserError, match=re.escape(words)) as caught:
             gansearch.sample(copied, tmp_path / "x.png")
+        if words != "unknown generator 'nonsense'":
+            assert str(caught.value).startswith(f"{copied / name}: 1 mistake")
         restore(name)
     assert not (tmp_path / "x.png").exists()
     (copied / "model.json").unlink()
@@ -233,6 +241,17 @@ def test_a_damaged_model_is_refused(copied, trained, tmp_path):
         gansearch.sample(copied, tmp_path / "x.png")
     with pytest.raises(UserError, match="is a folder"):
         gansearch.sample(trained, tmp_path)
+
+
+@pytest.mark.parametrize("real", [b"", b"junk", np.zeros((3, 2)), np.zeros(2), np.array([["a"]])])
+def test_real_points_that_are_none_are_told(tmp_path, real):
+    domain = Points((1,), scale=2.0)
+    file = tmp_path / "real.npy"
+    file.write_bytes(real) if isinstance(real, bytes) else np.save(file, real)
+    with pytest.raises(DataError, match=r"real\.npy is not points of 1 numbers each"):
+        with_real(domain, file)
+    np.save(file, np.ones((3, 1), np.float32))
+    assert with_real(domain, file).shown == ((1.0,),) * 3
 
 
 # Export
@@ -304,6 +323,31 @@ def test_the_best_is_exported_with_its_evidence(study, tmp_path):
     weights = load_file(tmp_path / "best" / "generator.safetensors")
     assert all(torch.equal(weights[name], state["averaged"][name]) for name in weights)
     gansearch.sample(tmp_path / "best", tmp_path / "grid.png", count=4)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ([1], "is no checkpoint: it holds a list"),
+        ({"weight": torch.zeros(2)}, "is no training's: it has no config, step, generator, discrim"),
+        (
+            {"config": {"ema": "x"}, "step": 1, "generator": {}, "discriminator": {}},
+            "ema: needs a number",
+        ),
+        ({"config": {}, "step": 1, "generator": {}, "discriminator": {}}, "domain: is required"),
+    ],
+)
+def test_what_lies_in_a_checkpoint_s_place_is_told_and_nothing_is_exported(
+    study, tmp_path, state, words
+):
+    directory, journal = study
+    _, number, step = best_of(journal)[0]
+    file = checkpoint.path_of(directory.trial(number), step)
+    torch.save(state, file)
+    with pytest.raises(UserError, match=re.escape(words)) as caught:
+        gansearch.export("s", tmp_path / "best", runs_dir=tmp_path / "runs")
+    assert str(file) in str(caught.value)
+    assert not (tmp_path / "best").exists()
 
 
 def test_the_best_few_are_exported_in_their_order(study, tmp_path):

@@ -7,11 +7,17 @@ there are, and how samples are drawn in a picture. Importing this module does no
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gansearch.errors import InvalidInput, Problem
+from gansearch.study.document import dotted
+from gansearch.study.mistakes import explained
+from gansearch.study.sections import Positive, Section
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -153,22 +159,54 @@ class Points(Domain):
         return super().plain() | {"scale": self.scale, "modes": self.modes, "shown": shown}
 
 
-def domain_of(facts: Mapping[str, Any]) -> Domain:
-    """The domain that a checkpoint or an exported model holds; version 0.1.0 wrote `image_shape` alone.
+class _Stored(Section):
+    """A domain as `Domain.plain` gives it."""
 
-    Raises `KeyError`, `TypeError` or `ValueError` for what is none.
+    kind: Kind
+    shape: list[Positive]
+    classes: list[str] = Field(default_factory=list)
+    counts: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    modes: Annotated[int, Field(ge=0)] = 0
+    shown: list[list[float]] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        axes, says = (3, "C, H, W") if self.kind == "images" else (1, "D")
+        if len(self.shape) != axes:
+            raise ValueError(f"the shape of {self.kind} is [{says}], not {self.shape}")
+        if len(self.counts) != len(self.classes):
+            raise ValueError(f"{len(self.counts)} counts of {len(self.classes)} classes")
+        return self
+
+
+class _Facts(BaseModel):
+    """What a checkpoint or a model says of its domain; version 0.1.0 wrote `image_shape` alone."""
+
+    model_config = ConfigDict(strict=True)
+
+    domain: _Stored | None = None
+    image_shape: Annotated[list[Positive], Field(min_length=3, max_length=3)] | None = None
+
+
+def domain_of(facts: Any, source: str) -> Domain:
+    """The domain that a checkpoint or an exported model holds; `source` names it in messages.
+
+    Raises `InvalidInput`.
     """
-    if "domain" not in facts:
-        channels, height, width = facts["image_shape"]
-        return Images((channels, height, width))
-    known = dict(facts["domain"])
-    kind = known.pop("kind")
-    for key in ("shape", "classes", "counts"):
-        known[key] = tuple(known[key])
-    if "shown" in known:
-        known["shown"] = tuple(tuple(point) for point in known["shown"])
-    kinds: dict[str, type[Domain]] = {"images": Images, "points": Points}
-    return kinds[kind](**known)
+    try:
+        found = _Facts.model_validate(facts)
+    except ValidationError as error:
+        told = explained(_Facts, facts, error)
+        raise InvalidInput(source, [Problem(dotted(path), why) for path, why in told]) from error
+    if (known := found.domain) is None:
+        if found.image_shape is None:
+            raise InvalidInput(source, [Problem("domain", "is required")])
+        return Images(tuple(found.image_shape))
+    common = tuple(known.shape), tuple(known.classes), tuple(known.counts)
+    if known.kind == "images":
+        return Images(*common)
+    return Points(*common, known.scale, known.modes, tuple(map(tuple, known.shown)))
 
 
 def as_domain(described: Domain | tuple[int, ...]) -> Domain:

@@ -182,12 +182,22 @@ def load_reference(path: Place) -> Reference:
             with safe_open(copy, framework="np") as file:
                 facts = json.loads(file.metadata()["facts"])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                arrays |= {key: arrays[first] for key, first in facts.get("same", {}).items()}
+            arrays |= {key: arrays[first] for key, first in facts.get("same", {}).items()}
+            whole = _whole_of_file(facts, arrays)
         except FileNotFoundError as error:
             raise WeightsError(f"{path} is missing: bring it back from a copy of the study") from error
-        except (SafetensorError, OSError, KeyError, TypeError) as error:
+        except (SafetensorError, OSError) as error:
             raise WeightsError(f"{path} is damaged: {error}") from error
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            words = "it is not what a study's reference holds; bring it back from a copy of the study"
+            raise WeightsError(
+                f"{path} is damaged: {words} ({type(error).__name__}: {error})"
+            ) from error
+    return whole
 
+
+def _whole_of_file(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Reference:
+    """A reference with that of the last report and what was held out."""
     final = _of_file(facts["final"], _below(arrays, "final/")) if "final" in facts else None
     held = _below(arrays, "held_out/")
     held_out = HeldOut(held["samples"], held.get("labels")) if held else None

@@ -69,6 +69,8 @@ class Document:
         *above, last = path = tuple(key.split("."))
         node = self.tree
         for i, part in enumerate(above):
+            if part not in node:
+                self.lines[path[: i + 1]] = 0
             node = node.setdefault(part, {})
             if not isinstance(node, dict):
                 raise UserError(

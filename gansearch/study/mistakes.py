@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from gansearch.errors import Problem, nearest
 from gansearch.study.document import AXIS_KEYS, Document, Path_
@@ -37,7 +37,7 @@ def validate(model: type[S], tree: Mapping[str, Any], mistakes: Mistakes) -> S:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        here = _mistakes(model, tree, error)
+        here = explained(model, tree, error)
     mistakes += here
     rest = dict(tree)
     for path, _ in here:
@@ -45,7 +45,7 @@ def validate(model: type[S], tree: Mapping[str, Any], mistakes: Mistakes) -> S:
     return validate(model, rest, [])
 
 
-def _mistakes(model: type[S], tree: Mapping[str, Any], error: ValidationError) -> Mistakes:
+def explained(model: type[BaseModel], tree: Any, error: ValidationError) -> Mistakes:
     """Pydantic's errors in words, each at its place in the tree."""
     told: Mistakes = []
     errors = error.errors()

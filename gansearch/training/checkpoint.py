@@ -114,6 +114,8 @@ def load(path: Place) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is cut or foreign
         raise WeightsError(f"{path} is not a readable checkpoint: {error}") from error
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path} is no checkpoint: it holds a {type(state).__name__}")
     if damaged:
         raise WeightsError(f"{path} is damaged: {damaged} in it is not what was written")
     return state

@@ -33,11 +33,12 @@ from torch import Tensor, nn
 from gansearch import files
 from gansearch.data import drawing
 from gansearch.data.domain import Domain, Points, domain_of
-from gansearch.errors import UserError, WeightsError
+from gansearch.errors import DataError, InvalidInput, Problem, UserError, WeightsError
 from gansearch.files import Place
 from gansearch.modules import CARRIED, carried, keep
 from gansearch.study.config import TrialConfig
-from gansearch.study.document import read_document, write_document
+from gansearch.study.document import dotted, read_document, write_document
+from gansearch.study.mistakes import Mistakes, validate
 from gansearch.study.records import Report, strict_json
 from gansearch.training.blame import blaming
 from gansearch.training.building import build_generator, is_conditional
@@ -125,6 +126,7 @@ def write_model(
     reports: Iterable[Report],
     facts: Mapping[str, Any],
     modules: Sequence[Path] = (),
+    source: str = "the training's state",
 ) -> Path:
     """Write a model's folder from a checkpoint.
 
@@ -134,16 +136,22 @@ def write_model(
         reports: the whole curve.
         facts: what `model.json` is to say besides.
         modules: of the user's, that its parts are in: they go along.
+        source: the checkpoint's name in messages.
+
+    Raises:
+        UserError: it is no checkpoint of a training; nothing is written then.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    config = TrialConfig.model_validate(state["config"])
+    if lacking := [key for key in ("config", "step", "generator", "discriminator") if key not in state]:
+        raise WeightsError(f"{source} is no training's: it has no {', '.join(lacking)}")
+    config = _config_of(state["config"], f"the configuration in {source}")
+    domain = domain_of(state, source)
     averaged = config.ema is not None
     weights = state["averaged"] if averaged else state["generator"]
+    folder.mkdir(parents=True, exist_ok=True)
     save_file(_contiguous(weights), folder / "generator.safetensors")
     save_file(_contiguous(state["discriminator"]), folder / "discriminator.safetensors")
     (folder / "config.yaml").write_text(write_document(config.plain()), encoding="utf-8")
     write_reports(folder / "reports.csv", reports)
-    domain = domain_of(state)
     known = {"domain": domain.plain(), "step": state["step"], "averaged": averaged}
     known["domain"].pop("shown", None)
     if domain.kind == "images":  # as version 0.1.0 reads it
@@ -180,22 +188,56 @@ def read_model(folder: Path, *, trust: bool = False) -> Model:
             f"{folder} is not a model's folder: it has no {', '.join(missing)} "
             "(`gansearch export` and `gansearch train` make such folders)"
         )
+    config = _config_of(read_document(needed[0]).tree, str(needed[0]))
+    facts = _json(needed[1])
+    domain = with_real(domain_of(facts, str(needed[1])), folder / REAL)
     try:
-        config = TrialConfig.model_validate(read_document(needed[0]).tree)
-        facts = json.loads(needed[1].read_text(encoding="utf-8"))
-        domain = domain_of(facts)
-        if isinstance(domain, Points) and (folder / REAL).is_file():
-            shown = np.load(folder / REAL, allow_pickle=False)
-            domain = replace(domain, shown=tuple(map(tuple, shown.tolist())))
         with carried(folder, config.generator.model_dump(), trust=trust), blaming(config):
             generator = build_generator(config, domain, torch.device("cpu"))
-    except (ValueError, KeyError, TypeError) as error:  # pydantic's and json's are ValueErrors
-        raise UserError(f"{folder} is not as it was written: {error}") from error
+    except (ValueError, TypeError) as error:  # what no other part of the file has told
+        raise UserError(f"{needed[0]} makes no generator here: {error}") from error
     try:
         generator.load_state_dict(load_file(needed[2]))
     except (SafetensorError, RuntimeError) as error:
         raise WeightsError(f"{needed[2]} does not fit its config.yaml: {error}") from error
     return Model(generator.eval(), config, facts, domain)
+
+
+def _config_of(tree: Any, source: str) -> TrialConfig:
+    """A configuration as it was written; raises `InvalidInput`."""
+    mistakes: Mistakes = []
+    config = validate(TrialConfig, tree if isinstance(tree, Mapping) else {"": tree}, mistakes)
+    if mistakes:
+        raise InvalidInput(source, [Problem(dotted(path), message) for path, message in mistakes])
+    return config
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """What a JSON file says; raises `InvalidInput` where it is none, or no mapping."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        problem = "" if isinstance(facts, dict) else "must be a mapping of keys to values"
+    except (ValueError, RecursionError) as error:
+        problem = f"is not JSON: {error}"
+    if problem:
+        raise InvalidInput(str(path), [Problem("", problem)])
+    return facts  # type: ignore[no-any-return]
+
+
+def with_real(domain: Domain, path: Path) -> Domain:
+    """A domain of points with the real ones that lie in an export; raises `DataError`."""
+    if not isinstance(domain, Points) or not path.is_file():
+        return domain
+    try:
+        shown = np.load(path, allow_pickle=False)
+        if shown.ndim != 2 or shown.shape[1:] != domain.shape or shown.dtype.kind != "f":
+            raise ValueError(f"it has {shown.dtype} of shape {[*shown.shape]}")
+    except (ValueError, EOFError) as error:
+        wanted = (
+            f"points of {domain.shape[0]} numbers each, which pictures have beside the generated ones"
+        )
+        raise DataError(f"{path} is not {wanted}: {error}; without the file all else works") from error
+    return replace(domain, shown=tuple(map(tuple, shown.tolist())))
 
 
 def write_reports(path: Path, reports: Iterable[Report]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from gansearch.data import DATASETS
 from gansearch.data.domain import Images, Points, domain_of
 from gansearch.data.load import load, validate
 from gansearch.data.points import PointData, dirac, grid, ring
-from gansearch.errors import DataError
+from gansearch.errors import DataError, InvalidInput
 from gansearch.testing import check_dataset
 
 
@@ -79,11 +80,44 @@ def test_points_are_not_resized():
     ],
 )
 def test_a_domain_survives_as_plain_values(domain):
-    assert domain_of({"domain": domain.plain()}) == domain
+    assert domain_of({"domain": domain.plain()}, "x") == domain
 
 
 def test_a_domain_of_version_0_1_0_is_a_shape():
-    assert domain_of({"image_shape": [1, 8, 8]}) == Images((1, 8, 8))
+    assert domain_of({"image_shape": [1, 8, 8]}, "x") == Images((1, 8, 8))
+
+
+SAID = {"kind": "images", "shape": [1, 8, 8], "classes": ["a", "b"], "counts": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({}, "domain: is required"),
+        ({"image_shape": 3}, "image_shape: needs a list, not 3"),
+        ({"image_shape": [1, "8", 8]}, "image_shape[1]: needs an integer, not '8'"),
+        ({"image_shape": [8, 8]}, "image_shape: "),
+        ({"domain": [1]}, "domain: needs a mapping"),
+        ([], "needs a mapping"),
+        ({"domain": {**SAID, "kind": "sounds"}}, "domain.kind: must be 'images' or 'points'"),
+        ({"domain": {**SAID, "shape": [0, 8, 8]}}, "domain.shape[0]: must be at least 1, not 0"),
+        ({"domain": {**SAID, "shape": [64]}}, "domain: the shape of images is [C, H, W], not [64]"),
+        ({"domain": {**SAID, "counts": [3]}}, "domain: 1 counts of 2 classes"),
+        ({"domain": {**SAID, "classes": [0, 1]}}, "domain.classes[0]: needs text, not 0"),
+        ({"domain": {**SAID, "scale": "1"}}, "domain.scale: needs a number, not '1'"),
+        ({"domain": {**SAID, "scael": 1}}, "domain.scael: not a key of this section"),
+        ({"domain": {"shape": [2]}}, "domain.kind: is required"),
+    ],
+)
+def test_what_is_no_domain_is_told_with_its_place(facts, words):
+    with pytest.raises(InvalidInput, match=re.escape(words)) as caught:
+        domain_of(facts, "model.json")
+    assert str(caught.value).startswith("model.json: ")
+
+
+def test_all_that_is_wrong_with_a_domain_is_told_at_once():
+    with pytest.raises(InvalidInput, match="2 mistakes"):
+        domain_of({"domain": {**SAID, "scale": 0, "modes": -1}}, "model.json")
 
 
 def test_labels():

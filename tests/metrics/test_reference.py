@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import pickle
 import warnings
@@ -215,6 +216,9 @@ def test_wrong_requests_are_refused(
 
 
 def test_a_reference_comes_back_from_its_file(tmp_path, digits_like_reference):
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save_file
+
     from gansearch.errors import WeightsError
     from gansearch.metrics.reference import Evaluator, load_reference, save_reference
 
@@ -224,6 +228,18 @@ def test_a_reference_comes_back_from_its_file(tmp_path, digits_like_reference):
     loaded = load_reference(path)
     assert Evaluator(loaded).evaluate(images) == Evaluator(reference).evaluate(images)
     assert loaded.origin == reference.origin
+    arrays, facts = load_file(path), json.loads(safe_open(path, "np").metadata()["facts"])
+    broken = [[], *({k: v for k, v in facts.items() if k != key} for key in facts.keys() - {"same"})]
+    for each in [*broken, facts | {"shape": 3}, facts | {"metrics": [1]}, facts | {"weights": [1]}]:
+        save_file(arrays, path, {"facts": json.dumps(each)})
+        with pytest.raises(WeightsError, match="is damaged: it is not what a study's reference holds"):
+            load_reference(path)
+    save_file(arrays, path, {"facts": "{"})
+    with pytest.raises(WeightsError, match="is damaged"):
+        load_reference(path)
+    save_file(arrays, path)
+    with pytest.raises(WeightsError, match="is damaged"):
+        load_reference(path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(WeightsError, match="damaged"):
         load_reference(path)
