@@ -269,7 +269,7 @@ class _Renumbering:
             "outcome": Outcome.FAILED.value,
         }
         if "configuration" in template["user_attrs"]:
-            attributes["configuration"] = facts["roster"]["entries"][number][0]
+            attributes["configuration"] = (_entry(facts, number) or ("", None))[0]
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         return {
             "op_code": int(JournalOperation.CREATE_TRIAL),
@@ -301,10 +301,21 @@ def _facts(lines: Sequence[tuple[list[Log], Damage | None]]) -> dict[str, Any]:
 
 def _seed(facts: Mapping[str, Any], number: int) -> int | None:
     """The seed that the trial of a number must have; None where it is not known."""
-    if "roster" in facts:
-        entries = facts["roster"]["entries"]
-        return int(entries[number][1]) if number < len(entries) else None
+    if _of_seeds(facts):
+        entry = _entry(facts, number)
+        return entry[1] if entry else None
     return trial_seed(facts["seed"], number) if "seed" in facts else None
+
+
+def _of_seeds(facts: Mapping[str, Any]) -> bool:
+    """Whether it is a stability study, whose trials are those of its roster."""
+    return facts.get("part") == "stability"
+
+
+def _entry(facts: Mapping[str, Any], number: int) -> tuple[str, int] | None:
+    """Label and seed that the roster has for the trial of a number; None where that is not known."""
+    entries = facts.get("roster", {}).get("entries", ())
+    return (str(entries[number][0]), int(entries[number][1])) if number < len(entries) else None
 
 
 def _number_of(log: Log, facts: Mapping[str, Any], least: int) -> int:
@@ -326,6 +337,19 @@ def _check_whole(path: Path, logs: Sequence[Log]) -> None:
         raise StudyError(
             f"{path} cannot be repaired: what it knew of the study itself is lost ({what}); run "
             f"{path.with_name('study.yaml')} as a new study, or put a copy of the journal back"
+        )
+    if _of_seeds(facts):
+        _check_roster(path, facts, begun=sum(map(_begins, logs)))
+
+
+def _check_roster(path: Path, facts: Mapping[str, Any], begun: int) -> None:
+    """Refuse a stability study that no longer knows which configurations its trials are of."""
+    known = sum(_entry(facts, number) is not None for number in range(begun))
+    if known < max(begun, 1):
+        raise StudyError(
+            f"{path} cannot be repaired: which configurations it trains is lost (known of {known} of "
+            f"its {begun} trials); remove {path.parent} and ask for the seeds again with `gansearch "
+            "stability`, or put a copy of the journal back"
         )
 
 

@@ -164,7 +164,9 @@ def test_a_journal_that_no_longer_knows_its_study_cannot_be_repaired(path):
         assert path.read_bytes() == b"".join(damaged)
 
 
-def test_of_a_stability_study_the_roster_tells_the_numbers(path):
+@pytest.fixture
+def seeds(path):
+    """The search's journal, and the journal of a stability study of three trials."""
     search = Journal.open(path.parent, "s", writer=True)
     config = {"loss": {"name": "hinge"}}
     candidates = tuple(Candidate(label, config, "search") for label in ("a", "b"))
@@ -172,17 +174,47 @@ def test_of_a_stability_study_the_roster_tells_the_numbers(path):
     journal = search.create_stability(path.parent / "stability", roster, {})
     for number, (label, seed) in enumerate(roster.entries):
         journal.begin(number, {}, {}, config | {"seed": seed}, label)
-    file = path.parent / "stability" / JOURNAL_FILE
+    journal.flush()
+    return search, path.parent / "stability" / JOURNAL_FILE
+
+
+def lose(file, *lost):
+    """Have these lines of a journal be lost, by what they hold."""
     lines = lines_of(file)
-    begins = [
-        i
-        for i, line in enumerate(lines)
-        if json.loads(line)["op_code"] == JournalOperation.CREATE_TRIAL
-    ]
-    put(file, [b"lost\n" if i == begins[1] else line for i, line in enumerate(lines)])
+    put(file, [b"lost\n" if any(each in line for each in lost) else line for line in lines])
+
+
+def test_of_a_stability_study_the_roster_tells_the_numbers(seeds):
+    search, file = seeds
+    lose(file, b'"seed":12')
     assert repair(file).lost_trials == [1]
-    trials = search.open_stability(path.parent / "stability").trials()
+    trials = search.open_stability(file.parent).trials()
     assert [(t.configuration, t.config["seed"]) for t in trials] == [("a", 11), ("b", 12), ("a", 13)]
+
+
+@pytest.mark.parametrize("lost", [[b'"roster"'], [b'"roster"', b'"seed":12']])
+def test_a_stability_study_without_its_roster_cannot_be_repaired(seeds, lost):
+    _, file = seeds
+    lose(file, *lost)
+    before = file.read_bytes()
+    with pytest.raises(StudyError, match=r"which configurations.*known of 0 of its [23] trials"):
+        repair(file)
+    assert file.read_bytes() == before
+
+
+def test_a_seed_that_only_a_lost_roster_knew_cannot_be_repaired(seeds):
+    search, file = seeds
+    journal = search.open_stability(file.parent, writer=True)
+    config = {"loss": {"name": "hinge"}}
+    grown = Roster(journal.roster.candidates, (*journal.roster.entries, ("b", 14), ("a", 15)))
+    journal.extend(grown)
+    for number, (label, seed) in list(enumerate(grown.entries))[3:]:
+        journal.begin(number, {}, {}, config | {"seed": seed}, label)
+    journal.report(4, Report(10, 10, 1.0, {"fd": 1.0}, 1.7e9))
+    journal.flush()
+    lose(file, b'["b",14]', b'"seed":14', b'"seed":15')
+    with pytest.raises(StudyError, match="known of 3 of its 5 trials"):
+        repair(file)
 
 
 def test_the_command_shows_what_is_lost_and_the_study_goes_on(path, capsys, monkeypatch):
