@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from gansearch import __version__, api, process, terminal
+from gansearch import __version__, api, files, process, terminal
 from gansearch.errors import UserError
 from gansearch.masking import without_password
 from gansearch.options import (
@@ -273,8 +273,8 @@ def compare(
     """Compare studies side by side; numbers that were made differently are refused."""
     from gansearch.reporting.comparison import write_comparison  # noqa: PLC0415
 
-    if target is not None and target.suffix not in (".csv", ".html"):
-        raise UserError(f"--out {target}: must end in .csv or .html")
+    if target is not None:
+        files.check_output(target, ".csv", ".html")
     table = api.compare(*names, anyway=anyway, by=by, where=where)
     terminal.show_comparison(out, table)
     if target is not None:
@@ -308,8 +308,8 @@ def replay(
     ] = None,
 ) -> None:
     """Replay a study's recorded curves under other samplers and pruners, on a simulated clock."""
-    if target is not None and target.suffix not in (".svg", ".pdf"):
-        raise UserError(f"--out {target}: must end in .svg or .pdf")
+    if target is not None:
+        files.check_output(target, ".svg", ".pdf")
     with err.status("") as shown:
         replay = api.replay(
             name,

@@ -257,6 +257,22 @@ def check_writable(folder: Place, option: str = "--runs-dir") -> None:
         raise UserError(words) from error
 
 
+def check_output(out: Path, *endings: str, option: str = "--out") -> None:
+    """Raise `UserError` where a file could not be written, before anything is done for it.
+
+    Args:
+        out: the file; its folder need not exist.
+        endings: that its name may have, each with what it means: `.png (a picture)`.
+        option: how the user said it.
+    """
+    if out.is_dir():
+        kinds = " or ".join(ending.split()[0] for ending in endings)
+        raise UserError(f"{out} is a folder: {option} must name a {kinds} file")
+    if out.suffix.lower() not in [ending.split()[0] for ending in endings]:
+        raise UserError(f"{option} {out}: must end in {' or '.join(endings)}")
+    check_writable(out.absolute().parent, option)
+
+
 def patiently(path: Place, action: Callable[[], _T]) -> _T:
     """Ask a disk or an object store again for as long as it may be full or away; raises `OSError`."""
     deadline, pause = time.monotonic() + seconds_of("GANSEARCH_PATIENCE", PATIENCE), 1.0

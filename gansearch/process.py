@@ -83,7 +83,7 @@ def _seldom_collect_garbage() -> None:
 
 
 def _leave_garbage() -> None:
-    if "triton" not in sys.modules:  # it would tell of each object that it finds left, for pages
+    if "triton" not in sys.modules:  # which would print pages about the objects that are left
         gc.freeze()
 
 

@@ -295,6 +295,12 @@ def test_a_bad_option_is_one_message_and_nothing_created(args, message, here, co
         (["report", "done", "--out", "."], "holds"),
         (["compare", "done"], "name two studies or more"),
         (["compare", "done", "done", "--out", "x.txt"], "--out x.txt: must end in .csv or .html"),
+        (
+            ["compare", "done", "done", "--out", "axis.yaml/x.csv"],
+            "axis.yaml is a file: take another --out",
+        ),
+        (["replay", "done", "--out", "runs"], "runs is a folder: --out must name a .svg or .pdf file"),
+        (["replay", "done", "--out", "axis.yaml/x.svg"], "axis.yaml is a file: take another --out"),
         (["logs", "done"], "say which trial: --trial N"),
         (["logs", "done", "--trial", "7"], "there is nothing of trial 7"),
         (["submit", "none.yaml", "--address", "http://127.0.0.1:9"], "cannot be read"),

@@ -61,8 +61,7 @@ def seconds_curves(evidence: Evidence) -> pd.DataFrame:
 
     One trial after the other, in random order, as long as the seconds suffice to end it: the mean over
     400 orders (seeded). Seconds are those of training and evaluation, times the share of a GPU, or the
-    CPUs, that a trial had.
-    The curve begins at the mean trial's seconds and ends at the sum of all.
+    CPUs, that a trial had. The curve begins at the mean trial's seconds and ends at the sum of all.
 
     The band is that of `budget_curves` at the number of trials that these seconds hold on average, laid
     around the curve: orders of every resample would add their own noise to it.

@@ -161,11 +161,11 @@ def safe_rates(evidence: Evidence, level: float = 0.9, *, seeds: bool = True) ->
     """The largest learning rate at which training is safe: it succeeds with probability `level`.
 
     For each family and each learning rate by itself, over the other axes as the counted trials have
-    them: the search's, and (`seeds`) those of the stability study. Too
-    small a rate can fail as well as too large a one (a network that hardly learns loses), so nothing
-    is assumed to be monotone: the safe range is the widest run of rates at each of which the
-    probability is, more likely than not, at least `level` (the posterior's median is). The largest
-    safe rate is its upper end, `safe_from` its lower one.
+    them: the search's, and (`seeds`) those of the stability study. Too small a rate can fail as well as
+    too large a one (a network that hardly learns loses), so nothing is assumed to be monotone: the safe
+    range is the widest run of rates at each of which the probability is, more likely than not, at least
+    `level` (the posterior's median is). The largest safe rate is its upper end, `safe_from` its lower
+    one.
 
     The interval asks the same posterior for more and for less: up to `low` the probability is at least
     `level` almost surely (97.5 %), and beyond `high` almost surely not. By simulation it holds the

@@ -135,10 +135,7 @@ def sample(
     from gansearch.training.export_folder import read_model, write_picture  # noqa: PLC0415
 
     path = _here(out)
-    if path.is_dir():
-        raise UserError(f"{str(out) or '--out'} is a folder: --out must name a .png or .npy file")
-    if path.suffix.lower() not in (".png", ".npy"):
-        raise UserError(f"--out {out}: must end in .png (a picture) or .npy (the samples themselves)")
+    files.check_output(path, ".png (a picture)", ".npy (the samples themselves)")
     drawn = path.suffix.lower() == ".png"
     model = read_model(Path(folder), trust=trust)
     if drawn and model.domain.kind == "images" and count > LARGEST_GRID:

@@ -52,7 +52,8 @@ class ADA:
         self.target, self.images, self.fixed = target, images, probability
         self.color, self.geometry = color, geometry
         self.probability = 0.0 if probability is None else probability
-        self._signs, self._seen, self._updates = 0.0, 0, 0
+        self._signs: Tensor | float = 0.0  # a device's, which is waited for once in `INTERVAL` updates
+        self._seen, self._updates = 0, 0
 
     @property
     def needs_decision(self) -> bool:
@@ -74,18 +75,18 @@ class ADA:
         """Move the probability by the signs of the real images' logits [B], every few updates."""
         if self.fixed is not None:
             return
-        self._signs += real.detach().sign().sum().item()
+        self._signs = self._signs + real.detach().sign().sum(dtype=torch.float32)
         self._seen += real.numel()
         self._updates += 1
         if self._updates % INTERVAL:
             return
-        towards = math.copysign(1.0, self._signs / self._seen - self.target)
+        towards = math.copysign(1.0, float(self._signs) / self._seen - self.target)
         self.probability = min(max(self.probability + towards * self._seen / self.images, 0.0), 1.0)
         self._signs, self._seen = 0.0, 0
 
     def state_dict(self) -> dict[str, Tensor]:
         """The probability and what is counted for its next change."""
-        known = (self.probability, self._signs, self._seen, self._updates)
+        known = (self.probability, float(self._signs), self._seen, self._updates)
         return {"known": torch.tensor(known, dtype=torch.float64)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

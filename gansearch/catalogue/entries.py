@@ -2,8 +2,8 @@
 
 The options of a part are the keyword-only parameters of its callable, their meaning stands in its
 docstring (`Args:`), its ranges in its annotations; the keys of a study file are the fields of pydantic
-models, with their meaning under `Attributes:`. So the reference cannot
-lag behind the code: `gansearch parts` prints it, and docs/reference holds the same text.
+models, with their meaning under `Attributes:`. So the reference cannot lag behind the code: `gansearch
+parts` prints it, and docs/reference holds the same text.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ class _DatabaseHold:
         return True
 
     def _end_earlier(self) -> None:
-        """End our session of before: PostgreSQL may not know that it is cut, and keep the name."""
+        """End our earlier session: PostgreSQL may keep the lock for one that is cut off."""
         from sqlalchemy import text  # noqa: PLC0415
 
         earlier = "application_name = :session AND pid <> pg_backend_pid()"

@@ -1,10 +1,10 @@
 """Precision and recall, density and coverage: two sets of features by their neighbourhoods.
 
 Kynkaanniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models" (arXiv
-1904.06991), and Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative
-Models" (arXiv 2002.09797). A sample's ball reaches to the k-th nearest other sample
-of its own side. Conventions differ: precision and recall take what lies on the sphere for inside (`<=`,
-as their authors and torch-fidelity do), density and coverage for outside (`<`, as their authors' prdc).
+1904.06991), and Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models" (arXiv
+2002.09797). A sample's ball reaches to the k-th nearest other sample of its own side. Conventions
+differ: precision and recall take what lies on the sphere for inside (`<=`, as their authors and
+torch-fidelity do), density and coverage for outside (`<`, as their authors' prdc).
 
 All four are made in one pass: the neighbours of each side are searched once, the distances between the
 sides computed once (`gansearch.metrics.distances`).
@@ -136,7 +136,7 @@ class Precision(OfNeighbours):
 
     Args:
         features: in whose activations, or `raw`: the samples' own numbers.
-        neighbours: k, to the how manieth nearest other real sample a ball reaches.
+        neighbours: k: a ball reaches to the k-th nearest other real sample.
     """
 
     closed = True
@@ -158,7 +158,7 @@ class Recall(OfNeighbours):
 
     Args:
         features: in whose activations, or `raw`: the samples' own numbers.
-        neighbours: k, to the how manieth nearest other generated sample a ball reaches.
+        neighbours: k: a ball reaches to the k-th nearest other generated sample.
     """
 
     closed = True
@@ -182,7 +182,7 @@ class Density(OfNeighbours):
 
     Args:
         features: in whose activations, or `raw`: the samples' own numbers.
-        neighbours: k, to the how manieth nearest other real sample a ball reaches.
+        neighbours: k: a ball reaches to the k-th nearest other real sample.
     """
 
     closed = False
@@ -204,7 +204,7 @@ class Coverage(OfNeighbours):
 
     Args:
         features: in whose activations, or `raw`: the samples' own numbers.
-        neighbours: k, to the how manieth nearest other real sample a ball reaches.
+        neighbours: k: a ball reaches to the k-th nearest other real sample.
     """
 
     closed = False

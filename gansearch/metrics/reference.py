@@ -303,11 +303,10 @@ class Evaluator:
     def provenance(self, fake_samples: int, *, ema: bool) -> dict[str, dict[str, Any]]:
         """Per metric, what its value was made of.
 
-        Keys: features ("inception", "classifier", "mixture", "pixels", "coordinates"),
-        features_hash (None for the last two),
-        features_file or features_accuracy, options, real_samples (0 where none are compared with),
-        fake_samples, split, dataset, dataset_hash, ema (whether the samples are of averaged
-        weights), floor (what real samples themselves get, see `gansearch.metrics.floors`).
+        Keys: features ("inception", "classifier", "mixture", "pixels", "coordinates"), features_hash
+        (None for the last two), features_file or features_accuracy, options, real_samples (0 where none
+        are compared with), fake_samples, split, dataset, dataset_hash, ema (whether the samples are of
+        averaged weights), floor (what real samples themselves get, see `gansearch.metrics.floors`).
         """
         return provenance_of(self._reference, fake_samples, ema=ema)
 

@@ -145,7 +145,7 @@ class ResidualUp(nn.Module):
 
     def forward(self, maps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Maps [B, before, H, W] -> [B, after, 2 H, 2 W]."""
-        # A convolution of one pixel and nearest neighbours may change places: a quarter of the work.
+        # A 1x1 convolution commutes with nearest-neighbour upsampling; before it, a quarter the work.
         added: Tensor = self.long(maps, labels) + self.up(self.short(maps))
         return added
 
@@ -174,7 +174,7 @@ class ResidualDown(nn.Module):
             nn.Conv2d(after, after, 3, padding=1),
             *([nn.AvgPool2d(2)] if down else []),
         )
-        # The mean of pixels and a convolution of one pixel may change places: a quarter of the work.
+        # A 1x1 convolution commutes with average pooling: behind it, a quarter of the work.
         pooled = [nn.AvgPool2d(2)] if down else []
         needed = down or before != after
         self.short = nn.Sequential(*pooled, *([nn.Conv2d(before, after, 1)] if needed else []))

@@ -88,7 +88,7 @@ class Resample(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps [B, before, H, W] -> [B, after, 2 H, 2 W], or half as large."""
-        # The channels are turned where the map is small: the two may change places.
+        # Mixing channels commutes with resampling, and costs less where the map is small.
         if self.up:
             maps = self.turn(maps)
         kernel = self.filter.to(maps.dtype).expand(maps.shape[1], 1, 4, 4)

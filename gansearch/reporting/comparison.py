@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gansearch import files
 from gansearch.analysis import configurations
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.rows import Row, rows_of
@@ -109,13 +110,8 @@ def profiles(evidences: Sequence[Evidence], *, by: str = "iqm") -> pd.DataFrame:
 
 def write_comparison(table: pd.DataFrame, out: Path) -> Path:
     """Write what `compare` gave as CSV in full precision, or, by the name's ending, as an HTML page."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.part")
-    if out.suffix in (".html", ".htm"):
-        part.write_text(_page(table), encoding="utf-8")
-    else:
-        table.to_csv(part, index=False)
-    part.replace(out)
+    html = out.suffix.lower() == ".html"
+    files.write(out, _page(table) if html else table.to_csv(index=False))
     return out
 
 

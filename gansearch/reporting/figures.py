@@ -1,7 +1,7 @@
 """The figures of a stability study, for papers and for phones: one small panel each.
 
-Every function takes tables of `gansearch.analysis`, as plain numbers,
-and gives a matplotlib figure. They are to be called within `style.styled()`.
+Every function takes tables of `gansearch.analysis`, as plain numbers, and gives a matplotlib figure.
+They are to be called within `style.styled()`.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gansearch import files
 from gansearch.reporting.style import FAMILY_COLOURS, HEIGHT, as_pdf, as_svg, legend, panel, styled
 from gansearch.search.replay import NEAR, Replay, regret
 
@@ -44,8 +45,5 @@ def write_regret(found: Replay, out: Path) -> Path:
     """Write the figure as SVG, or as PDF where the name ends so."""
     with styled():
         figure = regret_curves(found)
-    if out.suffix == ".pdf":
-        out.write_bytes(as_pdf(figure))
-    else:
-        out.write_text(as_svg(figure))
+    files.write(out, as_pdf(figure) if out.suffix.lower() == ".pdf" else as_svg(figure))
     return out

@@ -160,7 +160,7 @@ def _first(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]])
 
 
 def budget(findings: Findings, palette: Palette) -> Section | None:
-    """What a larger search would have findings."""
+    """What a larger search would have found."""
     pictures = [
         *_budget(findings, palette, findings.budget_curves, "trials", "trials in the search"),
         *_budget(findings, palette, findings.seconds_curves, "seconds", "device-seconds of training"),

@@ -108,7 +108,7 @@ _STYLE: Any = {
     "svg.fonttype": "path",  # text as outlines: it looks the same everywhere
     "svg.hashsalt": "gansearch",
     "pdf.fonttype": 42,  # TrueType: many journals take no Type 3
-    "savefig.dpi": 150,  # of what is drawn as an image
+    "savefig.dpi": 150,  # of the parts of a figure that are drawn as pixels
 }
 
 

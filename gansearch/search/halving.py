@@ -98,7 +98,7 @@ class Rung:
         """The least reward among the best 1/`reduction_factor`; None where no trial counts yet."""
         if not self.rewards:
             return None
-        share = (1 - 1 / reduction_factor) * 100 / 100  # by way of a percentile, and rounded, as Ray's
+        share = (1 - 1 / reduction_factor) * 100 / 100  # Ray's ASHA rounds so: it asks for a percentile
         return quantile(self.rewards, share)
 
     def rank(self, number: int) -> int:

@@ -39,7 +39,7 @@ class Qmc:
 
         axes = space.axes()
         sequence = Sobol(min(len(axes), DIMENSIONS), scramble=True, rng=past.seed)
-        if past.number:  # to go on by 0 is an error of SciPy's
+        if past.number:  # SciPy refuses to go on by 0
             sequence.fast_forward(past.number)
         units = dict(zip(axes, sequence.random(1)[0], strict=False))
 

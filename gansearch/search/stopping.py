@@ -143,5 +143,5 @@ def chance_of_better(costs: Sequence[float] | Array, than: float, more: int) -> 
     far = float(ordered[0]) - than
     scale = float(np.mean(np.arange(1, SPACINGS + 1) * np.diff(ordered)))
     if far <= 0:
-        return better  # rather more: it would not even have to be the best
+        return better  # at least that: to be better than `than` it need not become the best
     return better * (1 + far / (SPACINGS * scale)) ** -SPACINGS if scale else 0.0

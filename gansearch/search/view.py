@@ -46,7 +46,7 @@ class View:
         now: Callable[[int], FrozenTrial] | None = None,
     ) -> None:
         self._seed, self._now = seed, now
-        self._told: dict[int, tuple[Any, Tried]] = {}  # as samplers see them, and of when, by number
+        self._told: dict[int, tuple[Any, Tried]] = {}  # what samplers are told, and of when
         self._before = 0  # trials of earlier studies
         self._minimize = direction == StudyDirection.MINIMIZE
         self._history = History(direction)

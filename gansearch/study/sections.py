@@ -18,8 +18,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def later(default: Any) -> Any:
-    """Mark an option of a part that was added later: where it is not said and has its default,
-    configurations are written without it, so that they are those of before, with their digests.
+    """The default of an option that was added to a part later.
+
+    A configuration in which it has that default is written without it, so that configurations from
+    before the option keep their digests.
     """
     return Field(exclude_if=lambda value: value == default)
 

@@ -163,7 +163,7 @@ def build_study(
     given, more = find_all(plan.search.start, find)
     mistakes += more
     filled = {} if mistakes else _fill(space, complete)
-    mistakes += faulty_ties(filled)  # a part by its name alone has become a mapping
+    mistakes += faulty_ties(filled)  # which has mappings where the file names a part alone
     if mistakes:
         raise InvalidInput(document.source, place_all(document, mistakes))
     spec = _settled(StudySpec(plan, Space(filled), None if amiss else default))

@@ -61,8 +61,9 @@ def judged_shape(config: TrialConfig) -> tuple[int, ...]:
 
 
 def _begun(network: nn.Module, part: Generator | Discriminator, kind: str) -> nn.Module:
-    """A network with the weights that it starts from, and what of it stays; raises `ValueError` for
-    what is no network.
+    """The network, given the weights that it starts from, with the layers frozen that are to stay.
+
+    Raises `ValueError` for what is no network.
     """
     if not isinstance(network, nn.Module):
         raise ValueError(f"'{part.name}' gives {type(network).__name__}, not a torch.nn.Module")
@@ -82,15 +83,16 @@ def _begun(network: nn.Module, part: Generator | Discriminator, kind: str) -> nn
 
 
 def packed(domain: Domain, pack: int) -> Domain:
-    """What so many samples that are judged as one are: channels, or numbers, behind one another."""
+    """The domain of `pack` samples that are judged as one: channels, or numbers, one after another."""
     first, *rest = domain.shape
     return domain if pack == 1 else replace(domain, shape=(pack * first, *rest))
 
 
 def described(network: Callable[..., nn.Module], name: str, domain: Domain) -> Domain | tuple[int, ...]:
-    """What a network is told of the samples: all, where its first parameter is called `domain`.
+    """What a network is built from: the whole domain, where its first parameter is called `domain`.
 
-    One of before there were other samples than images takes their shape (C, H, W) there.
+    A network written when images were the only samples takes their shape (C, H, W) there; raises
+    `ValueError` where such a one is to make other samples.
     """
     first = next(iter(inspect.signature(network).parameters), "")
     if first.strip("_") == "domain":
@@ -116,8 +118,8 @@ def _birthplace(device: torch.device) -> torch.device:
 def same_training(one: TrialConfig, other: TrialConfig) -> bool:
     """Whether what was trained under a configuration may go on under another.
 
-    Health rules may differ: they judge a training, and do not change it. An option that a part has got
-    since one of them was written means its default.
+    Health rules may differ: they judge a training, and do not change it. An option that a part did not
+    have when one of them was written means its default.
     """
     other = other.model_copy(update={"health": one.health})
     return one == other or _with_defaults(one) == _with_defaults(other)

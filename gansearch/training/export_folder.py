@@ -4,8 +4,7 @@ A model's folder holds `config.yaml` (trains it again), `generator.safetensors` 
 `discriminator.safetensors`, `samples.png`, `reports.csv` (its curve) and `model.json` (what it is, how
 good, how that was measured, and with which versions); of points also `samples.npy` and `real.npy`, a
 few real ones; and `modules`, where parts of it are the user's own. The weights are those of the best
-report; the generator's are the averaged ones where the
-configuration averages.
+report; the generator's are the averaged ones where the configuration averages.
 """
 
 from __future__ import annotations

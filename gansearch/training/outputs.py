@@ -81,7 +81,7 @@ def check_loss_output(loss: Loss, config: TrialConfig) -> None:
     """
     name = f"the loss '{config.loss.name}'"
     real, fake = (torch.linspace(end, -end, 4, requires_grad=True) for end in (1, -1))
-    seen = real.clone(), fake.clone()  # no leaves, as a network's logits are none
+    seen = real.clone(), fake.clone()  # a network's logits are no leaves either
     given = {"d": loss.d(*seen), "g": loss.g(seen[0] if loss.g_uses_real else None, seen[1])}
     for method, value in given.items():
         gives = f"{name}: {method} gives {described(value)} for logits"

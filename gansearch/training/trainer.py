@@ -301,7 +301,7 @@ class Trainer(Training):
         }
 
     def _load_own(self, state: Mapping[str, Any]) -> None:
-        if "penalty" in state:  # once penalties drew from the global generators
+        if "penalty" in state:  # none, where penalties still drew from the global generators
             self._chance.set_state(state["penalty"].cpu())
         if "labels" in state:
             self._flips.set_state(state["labels"].cpu())

@@ -49,7 +49,8 @@ class TrialLog(io.TextIOBase):
         self._sink = _AppendedFile(path) if isinstance(path, Path) else _PutObject(path)
         self._printed: list[str] = []
         self._flushing = threading.Lock()
-        # A function of C's, which `print` calls for each of its words: nothing in Python is as quick.
+        # `print` calls `write` for each of its words, so it is a list's own `append`: nothing in Python
+        # is as quick.
         self.write = self._printed.append  # type: ignore[assignment, method-assign]
         _open_logs.add(self)
         _start_flushing()

@@ -263,7 +263,7 @@ class Worker(Trainable):  # type: ignore[misc]
         """Decide on micro-batches half as large, if there may be such."""
         number, config = one.start.number, one.start.config
         trainer: object = self._pack.trainer(number)
-        if not isinstance(trainer, Divisible):  # or there is none: not even its networks fitted
+        if not isinstance(trainer, Divisible):  # None, where not even its networks fitted
             return False
         wanted = 2 * max(trainer.microbatches, one.start.pieces)
         if wanted > min(2**self._halvings, config.batch_size // 2):

@@ -351,7 +351,7 @@ def test_by_its_name(stored, tmp_path):
     stored()
     found = api.replay("study", repeats=1, runs_dir=tmp_path / "runs")
     assert [result.policy.label for result in found.results] == ["as recorded + none"]
-    picture = tmp_path / "regret.svg"
+    picture = tmp_path / "a folder that is not there" / "regret.svg"
     words = ["replay", "study", "--runs-dir", str(tmp_path / "runs"), "--repeats", "2"]
     words += ["--sampler", "random", "--sampler", "recorded", "--out", str(picture)]
     words += ["--pruner", "{name: asha, second_chances: true}", "--pruner", "none"]

@@ -171,7 +171,7 @@ def _by_inductor(step: Callable[..., list[Tensor]], count: int, device: torch.de
 
     from gansearch.training.compiled.whole import Given  # noqa: PLC0415
 
-    # It warns of every CPU that it is no GPU.
+    # On a machine without a GPU it warns each time that there is none.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     graphs: list[int] = []
 
