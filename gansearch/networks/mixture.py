@@ -13,8 +13,7 @@ class Mixture(nn.Module):
     """So many generators of one kind, each of which makes an equal share of the samples (MGAN).
 
     Hoang et al. 2018 (arXiv 1708.02556). Which generator's turn it is follows from the first of the
-    latent
-    numbers: its quantile, in as many equal parts as there are generators. Within its part the
+    latent numbers: its quantile, in as many equal parts as there are generators. Within its part the
     quantile is stretched back over all of them, so that each generator sees latents as normal as any
     other's, and a sample follows from its latents alone. All generators are computed for all latents.
 
