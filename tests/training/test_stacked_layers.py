@@ -365,6 +365,42 @@ def test_who_takes_a_row_brings_its_buffers():
             assert torch.equal(networks[number].get_buffer(name), buffer)
 
 
+@pytest.mark.filterwarnings("ignore:grad and param do not obey")
+@pytest.mark.parametrize("way", ["once", "twice as much", "both", "by autograd", "never"])
+@pytest.mark.parametrize(
+    "name", ["two ways", "spectral, two ways", "in a row", "layer norm", "batch norm"]
+)
+def test_gradients_are_of_one_step(name, way):
+    """Whatever stood there before, which is NaN in a row whose training diverged."""
+    networks = built(NETWORKS[name])
+    fresh = stack(networks)
+    side = Side(networks, [OPTIMIZERS.build("sgd", {}, network.parameters()) for network in networks])
+
+    def backward(stacked):
+        passes = {
+            "once": [stacked],
+            "twice as much": [stacked, stacked],
+            "both": [stacked, stacked.differentiable_twice, stacked],
+            "by autograd": [stacked.differentiable_twice],
+            "never": [],
+        }
+        torch.manual_seed(0)
+        outputs = [each(torch.randn(ROWS, BATCH, 6)).square().sum() for each in passes[way]]
+        if outputs:
+            sum(outputs).backward()
+
+    for stacked in (fresh, side.stacked):
+        for gradient in side.split(side.gradients):
+            gradient.fill_(torch.nan)
+        side.clear()
+        backward(stacked)
+        side.settle()
+    known = dict(fresh.network.named_parameters())
+    for key, ours in zip(side.names, side.split(side.gradients), strict=True):
+        theirs = known[key].grad
+        close(ours, torch.zeros_like(ours) if theirs is None else theirs)
+
+
 def test_odd_options_of_optimizers_are_refused():
     def side(make):
         networks = built(lambda: Given(nn.Linear(2, 2)), rows=2)

@@ -119,7 +119,8 @@ class BatchNorm(OwnLayer):
             return of_inputs, [None, None]
         assert self.weight is not None
         assert self.bias is not None
-        return of_inputs, [into(self.weight, of_weight), into(self.bias, of_bias)]
+        stale = self.stale
+        return of_inputs, [into(self.weight, of_weight, stale), into(self.bias, of_bias, stale)]
 
     def _weight_of_this_batch(self) -> float:
         if self.momentum is not None:

@@ -14,6 +14,7 @@ from gansearch.networks.stacked.row import (
     OwnLayer,
     activated,
     before_activation,
+    by_inputs,
     into,
     product_into,
 )
@@ -60,10 +61,10 @@ class Linear(OwnLayer):
             gradient = before_activation(gradient, outputs[0], self.slope, asked.ours)
         own: list[Tensor | None] = [None] * (1 if self.bias is None else 2)
         if asked.parameters:
-            own[0] = product_into(self.weight, gradient, inputs)
+            own[0] = product_into(self.weight, gradient, inputs, self.stale)
             if self.bias is not None:
-                own[1] = into(self.bias, gradient.sum(1))
-        return torch.bmm(gradient, self.weight) if asked.inputs else None, own
+                own[1] = into(self.bias, gradient.sum(1), self.stale)
+        return by_inputs(gradient, self.weight) if asked.inputs else None, own
 
 
 class SpectralLinear(Linear):
@@ -133,36 +134,36 @@ class SpectralLinear(Linear):
         inner = inner.mul_(share) if ours else inner * share
         gradient = inner.view(outputs.shape)
         if asked.parameters:
-            own[0] = product_into(self.weight, gradient, inputs)
+            own[0] = product_into(self.weight, gradient, inputs, self.stale)
             if self.bias is not None:
                 summed = inner.sum(2)
                 slope -= (summed * self.bias.unsqueeze(1)).sum(-1)
-                own[1] = into(self.bias, (summed * sigma.unsqueeze(-1)).sum(1))
+                own[1] = into(self.bias, (summed * sigma.unsqueeze(-1)).sum(1), self.stale)
             there = self.weight.grad if own[0] is None else own[0]
             assert there is not None
             there.baddbmm_((u * slope.unsqueeze(-1)).mT, v, alpha=-1)
-        return torch.bmm(gradient, self.weight) if asked.inputs else None, own
+        return by_inputs(gradient, self.weight) if asked.inputs else None, own
 
     @torch.no_grad()
     def _singular(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of each pass: vectors [K, P, out] and [K, P, in], and the singular values [K, P]."""
-        weight, (count, wide, narrow) = self.weight, self.weight.shape
-        u, v = self.u.unsqueeze(1), self.v.unsqueeze(1)
+        weight, turned = self.weight, self.weight.mT
+        held = u, v = self.u.unsqueeze(1), self.v.unsqueeze(1)
         if not self.training:
-            return u, v, (u * torch.bmm(v, weight.mT)).sum(-1)
-        us, vs = (weight.new_empty(self.passes, count, 1, size) for size in (wide, narrow))
-        sigmas = []
-        for u_now, v_now in zip(us, vs, strict=True):
+            return u, v, (u * torch.bmm(v, turned)).sum(-1)
+        us, vs, sigmas = [], [], []
+        for _ in range(self.passes):
             # Rows from the left, [K, 1, n] x [K, n, m]: many times as fast as columns from the right.
-            rows = torch.bmm(u, weight, out=v_now)
-            v = rows.div_(length(rows, self.eps))
-            rows = torch.bmm(v, weight.mT, out=u_now)
-            sigmas.append(length(rows, self.eps))  # u W v is the length of W v
-            u = rows.div_(sigmas[-1])
-        self.u.copy_(u.squeeze(1))
-        self.v.copy_(v.squeeze(1))
-        sigma = sigmas[0] if self.passes == 1 else torch.cat(sigmas, 1)
-        return us.transpose(0, 1).squeeze(2), vs.transpose(0, 1).squeeze(2), sigma.squeeze(-1)
+            v = torch.bmm(u, weight)
+            vs.append(v.div_(length(v, self.eps)))
+            u = torch.bmm(v, turned)
+            sigmas.append(length(u, self.eps))  # u W v is the length of W v
+            us.append(u.div_(sigmas[-1]))
+        held[0].copy_(u)
+        held[1].copy_(v)
+        if self.passes > 1:
+            u, v = torch.cat(us, 1), torch.cat(vs, 1)
+        return u, v, (sigmas[0] if self.passes == 1 else torch.cat(sigmas, 1)).squeeze(-1)
 
 
 def length(rows: Tensor, eps: float) -> Tensor:

@@ -43,18 +43,30 @@ class OwnLayer(nn.Module):
         slope: of the leaky ReLU behind it, which it does too; None: there is none.
         own_backward: whether gradients are computed by the layer's own rule, which is faster and can be
             differentiated but once.
+        stale: whether its parameters' gradients are those of a step before, to be overwritten.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.own_backward = True
         self.slope: float | None = None
+        self.stale = False
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs [K, B, ...] -> outputs [K, B, ...]."""
         if self.ready(inputs):
             return through([self], inputs)
+        self.settle()  # autograd adds to what is there
         return self.plain(inputs)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Have gradients that nothing has taken the place of be 0."""
+        if self.stale:
+            for parameter in self.parameters(recurse=False):
+                if parameter.grad is not None:
+                    parameter.grad.zero_()
+            self.stale = False
 
     def ready(self, inputs: Tensor) -> bool:
         """Whether the layer's own rule is for such inputs."""
@@ -145,26 +157,43 @@ class _Through(torch.autograd.Function):
             assert passed is not None
             asked = Asked(number < last, number > 0 or first, any(by_parameters))
             passed, own = layer.pull(kept, passed, asked)
+            if asked.parameters:
+                layer.stale = False
             found[:0] = own
         return None, passed, *found
 
 
-def into(parameter: Tensor, gradient: Tensor) -> Tensor | None:
-    """Add to the gradient that is there; give it back where there is none."""
+def into(parameter: Tensor, gradient: Tensor, stale: bool) -> Tensor | None:
+    """Add to the gradient that is there, or overwrite it if it is stale; give it back where there is
+    none.
+    """
     if parameter.grad is None:
         return gradient
-    parameter.grad.add_(gradient)
+    if stale:
+        parameter.grad.copy_(gradient)
+    else:
+        parameter.grad.add_(gradient)
     return None
 
 
-def product_into(weight: Tensor, gradient: Tensor, inputs: Tensor) -> Tensor | None:
-    """Add h^T x to the gradient that is there; give it back where there is none. The product itself
-    adds, which saves two passes through memory.
+def product_into(weight: Tensor, gradient: Tensor, inputs: Tensor, stale: bool) -> Tensor | None:
+    """Do with h^T x what `into` does. The product itself adds or overwrites, which saves two passes
+    through memory.
     """
     if weight.grad is None:
         return torch.bmm(gradient.mT, inputs)
-    weight.grad.baddbmm_(gradient.mT, inputs)
+    if stale:
+        torch.bmm(gradient.mT, inputs, out=weight.grad)
+    else:
+        weight.grad.baddbmm_(gradient.mT, inputs)
     return None
+
+
+def by_inputs(gradient: Tensor, weight: Tensor) -> Tensor:
+    """Gradients dy W by the inputs. Of a single output they are no sums, and a product of matrices takes
+    three times as long.
+    """
+    return gradient * weight if weight.shape[1] == 1 else torch.bmm(gradient, weight)
 
 
 def activated(outputs: Tensor, slope: float | None) -> Tensor:

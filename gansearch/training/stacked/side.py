@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn, optim
 
-from gansearch.networks.stacked import CannotStack, stack, stacked_name
+from gansearch.networks.stacked import CannotStack, OwnLayer, stack, stacked_name
 from gansearch.training.stacked.optimizers import by_parameter, places, rule_of
 
 
@@ -50,6 +50,9 @@ class Side:
         ):
             part.copy_(parameter.detach())
             parameter.data, parameter.grad = part, gradient
+        self._own = [layer for layer in self.network.modules() if isinstance(layer, OwnLayer)]
+        own = {id(parameter) for layer in self._own for parameter in layer.parameters()}
+        self._added_to = [p.grad for p in self.parameters if p.grad is not None and id(p) not in own]
         self.optimizer = rule_of(optimizers[0])(optimizers, self.weights, self.gradients, self.places)
         for row in range(len(networks)):
             self._lend(row)
@@ -78,6 +81,21 @@ class Side:
         ours = dict(self.network.named_buffers())
         for name, buffer in network.named_buffers():
             buffer.data = ours[stacked_name(name)][row]
+
+    @torch.no_grad()
+    def clear(self) -> None:
+        """Forget all gradients, before the passes from which new ones come. Those that a layer computes
+        itself are overwritten, which saves writing and reading them once more; see `settle`.
+        """
+        for layer in self._own:
+            layer.stale = True
+        if self._added_to:
+            torch._foreach_zero_(self._added_to)
+
+    def settle(self) -> None:
+        """Have those be 0 that have not come since `clear`: no pass went through their layers."""
+        for layer in self._own:
+            layer.settle()
 
     def norms(self) -> Tensor:
         """Euclidean norm over all the gradients of each network, [K]."""

@@ -234,6 +234,7 @@ class Lanes:
         """The discriminators' updates and then one of the generators (`Trainer._step`)."""
         size, turns = self.config.batch_size, self.config.discriminator_steps
         generator, discriminator = self._generator, self._discriminator
+        generator.clear()
 
         # The discriminators learn to tell real samples from generated ones.
         for turn in range(turns):
@@ -242,7 +243,7 @@ class Lanes:
             with torch.set_grad_enabled(turn + 1 == turns):
                 fakes = self._pass(generator, latents, labels)
             seen = fakes.detach()
-            discriminator.gradients.zero_()
+            discriminator.clear()
             if discriminator.stacked.takes_turns:
                 real_logits = self._pass(discriminator, real, labels)
                 fake_logits = self._pass(discriminator, seen, labels)
@@ -250,11 +251,12 @@ class Lanes:
                 both = None if labels is None else torch.cat([labels, labels], 1)
                 with discriminator.stacked.in_turn(2):
                     logits = self._pass(discriminator, torch.cat([real, seen], 1), both)
-                real_logits, fake_logits = logits[:, :size], logits[:, size:]
+                real_logits, fake_logits = logits.unflatten(1, (2, size)).unbind(1)
             loss = self._loss.d(real_logits, fake_logits)
             if self._penalty is not None:
                 loss = loss + self._penalty(self._critic(labels), real, seen)
             self._backward(loss)
+            discriminator.settle()
             self._d_loss += loss.detach()
             judged = real_logits.detach(), fake_logits.detach()
             self._logits = [*self._logits[1 - JUDGED_BATCHES :], judged]
@@ -268,11 +270,11 @@ class Lanes:
 
         # The generators answer the discriminators as they are now, on the last of these batches.
         with frozen(discriminator.parameters):
-            generator.gradients.zero_()
             fake_logits = self._pass(discriminator, fakes, labels)
             compared = self._pass(discriminator, real, labels) if self._loss.g_uses_real else None
             loss = self._loss.g(compared, fake_logits)
             self._backward(loss)
+            generator.settle()
             self._g_loss += loss.detach()
             if measure:
                 self._norms = d_norms, generator.norms()
@@ -283,7 +285,7 @@ class Lanes:
         size = (len(self.rows), self.config.batch_size, self.config.latent_size)
         latents = torch.empty(size, device=self.device)
         for row, own in zip(self.rows, latents, strict=True):
-            torch.randn(size[1:], generator=row.noise, out=own)
+            own.normal_(generator=row.noise)
         return latents
 
     def _batch(self) -> tuple[Tensor, Tensor | None]:
