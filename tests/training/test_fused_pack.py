@@ -333,7 +333,7 @@ def test_a_training_s_seconds_are_its_share(trainer, lanes, monkeypatch):
 
 
 MEMORY = """
-import resource, torch
+import resource, sys, torch
 from benchmarks.gpu_checks import trainer
 from gansearch.training.stacked.step import Lanes
 
@@ -346,14 +346,19 @@ lanes.run(5)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 lanes.run(5)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 5)
+print("sympy" in sys.modules, "torch._dynamo" in sys.modules)
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library does otherwise")
-def test_a_step_asks_the_system_for_no_memory_anew():
-    """In a process of its own, as a worker is: 700 pages a step otherwise, each cleared first."""
+def test_a_step_asks_the_system_for_no_memory_anew_and_loads_no_compiler():
+    """In a process of its own, as a worker is: 700 pages a step otherwise, each cleared first, and
+    half a second in each process.
+    """
     told = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
-    assert float(told.stdout) < 200
+    pages, loaded = told.stdout.splitlines()
+    assert float(pages) < 200
+    assert loaded == "False False"
 
 
 def test_a_convolution_of_nan_leaves_the_others_as_they_are_to_the_bit(lanes):

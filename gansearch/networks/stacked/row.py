@@ -190,7 +190,7 @@ def product_into(weight: Tensor, gradient: Tensor, inputs: Tensor, stale: bool) 
 
 
 def by_inputs(gradient: Tensor, weight: Tensor) -> Tensor:
-    """Gradients dy W by the inputs. Of a single output they are no sums, and a product of matrices takes
+    """Gradients dy W by the inputs: of a single output no sums, for which a product of matrices takes
     three times as long.
     """
     return gradient * weight if weight.shape[1] == 1 else torch.bmm(gradient, weight)

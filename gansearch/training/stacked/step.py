@@ -97,7 +97,6 @@ class Lanes:
         self._g_loss = torch.zeros_like(self._d_loss)
         self._norms: tuple[Tensor, Tensor] | None = None
         self._logits: list[tuple[Tensor, Tensor]] = []
-        self._each_one = torch.ones_like(self._d_loss)
         self._settle_parts()
         if before is not None:
             self._go_on_from(before)
@@ -310,7 +309,7 @@ class Lanes:
         return network if labels is None else lambda samples: network(samples, labels)
 
     def _backward(self, loss: Tensor) -> None:
-        torch.autograd.backward(loss, self._each_one)
+        loss.sum().backward()  # given ones for each, torch would load its compiler to compare shapes
 
     @torch.no_grad()
     def _average(self) -> None:
