@@ -61,7 +61,9 @@ def of_a_command(err: Console) -> Iterator[None]:
         sys.exit(interruption.exit_code)
     except GansearchError as error:
         _refuse(err, str(error))
-    except Exception as error:
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a part of the user's may raise any
         if words := _fault_of_a_part(error):
             _refuse(err, words)
         if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
@@ -93,7 +95,7 @@ def _refuse(err: Console, words: str) -> NoReturn:
     sys.exit(2)
 
 
-def _fault_of_a_part(error: Exception) -> str:
+def _fault_of_a_part(error: BaseException) -> str:
     """What a part of the user's raised, in words; empty where it was none of them."""
     from gansearch.training.blame import fault  # noqa: PLC0415
 

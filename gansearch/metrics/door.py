@@ -166,6 +166,19 @@ def finite(seen: Activations) -> bool:
     return all(part is None or bool(torch.isfinite(part).all()) for part in seen)
 
 
+def versions(*given: Any) -> list[int]:
+    """How often the tensors among what is given have been changed in place: two answers differ where a
+    part has done so in between.
+    """
+    return [each._version for each in given if isinstance(each, Tensor) and not each.is_inference()]
+
+
+def told_in_place(name: str) -> str:
+    """What is wrong with a part that has changed what it was given, in words."""
+    mend = "make a new tensor (`x * 2` for `x.mul_(2)`, `inplace=False` in a first layer)"
+    return f"{name} changes in place what it is given, which others use after it: {mend}"
+
+
 def described(value: Any) -> str:
     """A value in words: its type, and its shape or what it is where that is short."""
     if isinstance(value, Tensor | np.ndarray):

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from gansearch.errors import DataError
+from gansearch.errors import DataError, Doubt
 from gansearch.metrics.contract import Activations, Metric, RealStatistics
-from gansearch.metrics.door import MetricError, check_some, finite, statistics_of, value_of
+from gansearch.metrics.door import (
+    MetricError,
+    check_some,
+    finite,
+    statistics_of,
+    told_in_place,
+    value_of,
+    versions,
+)
 
 
 def passes(metrics: Mapping[str, Metric]) -> list[dict[str, Metric]]:
@@ -32,10 +41,12 @@ def of_real(group: Mapping[str, Metric], real: Activations) -> dict[str, Tensor]
     family = getattr(metric, "family", None)
     if not finite(real):
         raise DataError(f"the metric '{name}': the real images' activations are not finite")
+    before = versions(*real)
     try:
         given = family.of_real(list(group.values()), real) if family else metric.of_real(real)
     except ValueError as error:  # as one that cannot do with so few images raises it
         raise DataError(f"the metric '{name}' cannot use these images: {error}") from error
+    _doubt_changes(name, before, *real)
     return statistics_of(name, given)
 
 
@@ -52,7 +63,15 @@ def values_of(group: Mapping[str, Metric], fake: Activations, real: RealStatisti
         return dict.fromkeys(group, math.nan)
     name, metric = next(iter(group.items()))
     family = getattr(metric, "family", None)
+    before = versions(*fake, *real.values())
     given = family.values(list(group.values()), fake, real) if family else [metric(fake, real)]
+    _doubt_changes(name, before, *fake, *real.values())
     if len(given) != len(group):
         raise MetricError(f"the family of '{name}' gives {len(given)} values for {len(group)} metrics")
     return {each: value_of(each, value) for each, value in zip(group, given, strict=True)}
+
+
+def _doubt_changes(name: str, before: list[int], *given: object) -> None:
+    """Warn of a metric that has changed what it was given: a study that has begun goes on with it."""
+    if versions(*given) != before:
+        warnings.warn(told_in_place(f"the metric '{name}'"), Doubt, stacklevel=2)

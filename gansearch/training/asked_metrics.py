@@ -12,6 +12,7 @@ from gansearch.metrics.door import check_metric, kind_of, least_samples
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import Path_
 from gansearch.study.mistakes import Mistakes
+from gansearch.training import settings
 from gansearch.training.buildable import discriminator_of, words_of
 from gansearch.training.building import is_conditional
 
@@ -23,7 +24,9 @@ def complete_metrics(
     metrics, mistakes = measured["metrics"], list[tuple[Path_, str]]()
     for i, metric in enumerate(metrics):
         place = (*here, "metrics", i)
-        more = [((*place, *below), told) for below, told in METRICS.complete(metric)]
+        words = settings.changed_by_import(metric["name"])
+        wrong = [(("name",), words)] if words else METRICS.complete(metric)
+        more = [((*place, *below), told) for below, told in wrong]
         mistakes += more or _wrong_metric(metric, place)
     amiss = [*_repeated(metrics), *_misplaced(metrics, domain, kind), *_too_few_samples(measured)]
     return mistakes + [((*here, *below), message) for below, message in amiss]
@@ -31,12 +34,18 @@ def complete_metrics(
 
 def _wrong_metric(metric: dict[str, Any], path: Path_) -> Mistakes:
     """What only making a metric shows."""
-    options = {key: value for key, value in metric.items() if key != "name"}
     try:
-        check_metric(metric["name"], METRICS.build(metric["name"], options))
+        _made(metric)
     except RAISED as error:  # one of the user's own may raise anything
         return [(path, words_of(error))]
     return []
+
+
+def _made(part: dict[str, Any]) -> Metric:
+    """A metric; raises whatever making it raises."""
+    options = {key: value for key, value in part.items() if key != "name"}
+    with settings.left_alone(f"the metric '{part['name']}', as it is made,"):
+        return check_metric(part["name"], METRICS.build(part["name"], options))
 
 
 def _too_few_samples(evaluation: dict[str, Any]) -> Mistakes:
@@ -61,9 +70,8 @@ def _options_of(evaluation: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _built_metric(part: dict[str, Any]) -> Metric | None:
     """A metric; None where it cannot be made or is none, which is told elsewhere."""
-    options = {key: value for key, value in part.items() if key != "name"}
     try:
-        return check_metric(part["name"], METRICS.build(part["name"], options))
+        return _made(part)
     except RAISED:  # of the user's own
         return None
 

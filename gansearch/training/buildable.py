@@ -17,6 +17,7 @@ from gansearch.data.domain import Domain
 from gansearch.errors import RAISED, UserError
 from gansearch.study.config import TrialConfig
 from gansearch.study.mistakes import Mistakes
+from gansearch.training import settings
 from gansearch.training.blame import whereabouts
 from gansearch.training.building import (
     build_discriminator,
@@ -84,7 +85,8 @@ def _judging(relevant: _Relevant, domain: Domain | None) -> nn.Module | None:
         return None
     config = relevant.parsed()
     try:
-        return _build_somewhere(functools.partial(build_discriminator, config, domain))
+        with settings.left_alone("it"):
+            return _build_somewhere(functools.partial(build_discriminator, config, domain))
     except RAISED:  # which is told elsewhere
         return None
 
@@ -108,11 +110,12 @@ def _failure(section: str, relevant: _Relevant, domain: Domain | None) -> str:
     """Why a section cannot be built, or nothing."""
     config = relevant.parsed()
     try:
-        if section == "loss":
-            build_loss(config)
-        elif domain is not None:
-            build = build_generator if section == "generator" else build_discriminator
-            _build_somewhere(functools.partial(build, config, domain))
+        with settings.left_alone(f"'{getattr(config, section).name}', as it is made,"):
+            if section == "loss":
+                build_loss(config)
+            elif domain is not None:
+                build = build_generator if section == "generator" else build_discriminator
+                _build_somewhere(functools.partial(build, config, domain))
     except RAISED as error:  # a constructor of the user's own may raise anything
         return words_of(error)
     return ""

@@ -12,6 +12,7 @@ from gansearch.errors import RAISED, UnknownPart
 from gansearch.losses import LOSSES, PENALTIES, is_variational
 from gansearch.study.config import TrialConfig
 from gansearch.study.mistakes import Mistakes
+from gansearch.training import settings
 from gansearch.training.telling import last_layer
 
 ALL_THE_SAME = "; `unsound: allow` trains it all the same"
@@ -89,8 +90,9 @@ def _of_view(config: TrialConfig, kind: str) -> Iterator[tuple[tuple[str | int, 
         return
     here, name = ("discriminator", "augment"), shown.augment.name
     try:
-        augmentation = AUGMENTATIONS.build(name, shown.augment.options)
-        loss = LOSSES.build(config.loss.name, config.loss.options)
+        with settings.left_alone("it"):
+            augmentation = AUGMENTATIONS.build(name, shown.augment.options)
+            loss = LOSSES.build(config.loss.name, config.loss.options)
     except RAISED:  # which is told elsewhere
         return
     wanted = getattr(augmentation, "kind", None)

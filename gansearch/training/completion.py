@@ -18,6 +18,7 @@ from gansearch.study.mistakes import Mistakes
 from gansearch.study.plan import Plan
 from gansearch.study.registry import Registry
 from gansearch.study.sections import Part
+from gansearch.training import settings
 from gansearch.training.asked_metrics import complete_metrics, unconditional
 from gansearch.training.blame import PARTS, part_at, section_at
 from gansearch.training.buildable import discriminator_of, network_mistakes, words_of
@@ -47,7 +48,8 @@ def complete(
     for path, registry in PARTS.items():
         part = part_at(path, tree)
         if part:
-            wrong = registry.complete(part, section_at(path).model_fields)
+            wrong = _of_module(part["name"])
+            wrong = wrong or registry.complete(part, section_at(path).model_fields)
             mistakes += [((*path, *below), message) for below, message in wrong]
     mistakes += complete_metrics(tree["evaluation"], ("evaluation",), domain, _kind(config, domain))
     if final := tree["evaluation"].get("final"):
@@ -63,6 +65,12 @@ def complete(
         judging = functools.partial(discriminator_of, completed, domain)
         mistakes += unsound(completed, _kind(completed, domain), judging)
     return completed, mistakes
+
+
+def _of_module(name: str) -> list[tuple[tuple[str, ...], str]]:
+    """What is wrong with the module of a part, below the part; to be asked before it is imported."""
+    words = settings.changed_by_import(name)
+    return [(("name",), words)] if words else []
 
 
 def _complete_objective(tree: dict[str, Any]) -> Mistakes:
@@ -147,7 +155,7 @@ def complete_plan(plan: Plan, config: TrialConfig | None) -> tuple[Plan, Mistake
 
 
 def _completed(part: P, registry: Registry[Any]) -> tuple[P, Mistakes]:
-    mistakes = registry.check(part.name, part.options)
+    mistakes = _of_module(part.name) or registry.check(part.name, part.options)
     if mistakes:
         return part, list(mistakes)
     options = registry.options(part.name).model_validate(part.options)
@@ -158,7 +166,8 @@ def _completed(part: P, registry: Registry[Any]) -> tuple[P, Mistakes]:
 def _refusal(pruner: Part, config: TrialConfig) -> Mistakes:
     """Why a pruner cannot be made for a study; at one of its options if it names it first."""
     try:
-        PRUNERS.build(pruner.name, pruner.options, config)
+        with settings.left_alone(f"'{pruner.name}', as it is made,"):
+            PRUNERS.build(pruner.name, pruner.options, config)
     except (ValueError, UserError) as error:
         option, colon, why = str(error).partition(": ")
         return [((option,), why)] if colon and option in pruner.options else [((), str(error))]

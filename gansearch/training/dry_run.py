@@ -33,8 +33,8 @@ from gansearch.training.building import build_loss, is_conditional
 from gansearch.training.lifecycle import Training
 from gansearch.training.outputs import (
     check_augmentation_output,
-    check_gradient,
     check_loss_output,
+    check_passes,
     doubts_about_images,
 )
 from gansearch.training.prepare import (
@@ -45,6 +45,7 @@ from gansearch.training.prepare import (
     repeats,
     reservations,
 )
+from gansearch.training.trainer import Trainer
 from gansearch.training.variational import build_trainer
 
 FEW = 256
@@ -69,7 +70,7 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
         UserError: naming each part that failed, or the configuration in which one did.
     """
     if calls := settings.changed():
-        raise UserError(settings.told(calls, "a module that was imported"))
+        raise UserError(settings.told(calls, "something that was imported or made before"))
     torch.set_num_threads(1)  # steps this small only lose by more
     config = spec.example()
     real = load_real(config, data, places)
@@ -112,7 +113,9 @@ def _try(trainer: Training) -> list[str]:
         made = AUGMENTATIONS.build(augment.name, augment.options)
         check_augmentation_output(made, config, trainer.domain.shape)
     for kind in ("generator", "discriminator"):
-        check_gradient(getattr(trainer, kind), f"the {kind} '{getattr(config, kind).name}'")
+        check_passes(getattr(trainer, kind), f"the {kind} '{getattr(config, kind).name}'")
+    if isinstance(trainer, Trainer):
+        trainer.try_penalty()
     report = trainer.advance()
     checkpoint.plain(trainer.state())
     if lost := _lost(report, trainer):

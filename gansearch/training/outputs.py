@@ -4,16 +4,17 @@ logits of [B, 1] in place of [B] train another loss without a sound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gansearch.errors import UserError
-from gansearch.losses import Loss
+from gansearch.losses import Loss, Penalty
 from gansearch.losses.draws import Draws
-from gansearch.metrics.door import described
+from gansearch.metrics.door import described, told_in_place, versions
 from gansearch.study.config import TrialConfig
 
 SLACK = 1e-3
@@ -82,7 +83,8 @@ def check_loss_output(loss: Loss, config: TrialConfig) -> None:
     name = f"the loss '{config.loss.name}'"
     real, fake = (torch.linspace(end, -end, 4, requires_grad=True) for end in (1, -1))
     seen = real.clone(), fake.clone()  # a network's logits are no leaves either
-    given = {"d": loss.d(*seen), "g": loss.g(seen[0] if loss.g_uses_real else None, seen[1])}
+    with _untouched(name, *seen):
+        given = {"d": loss.d(*seen), "g": loss.g(seen[0] if loss.g_uses_real else None, seen[1])}
     for method, value in given.items():
         gives = f"{name}: {method} gives {described(value)} for logits"
         if not isinstance(value, Tensor) or value.shape != ():
@@ -100,29 +102,41 @@ def check_loss_output(loss: Loss, config: TrialConfig) -> None:
             )
 
 
-def _learns_from(value: Tensor, logits: list[Tensor]) -> bool:
-    """Whether a loss has a gradient by any of these logits."""
+def _learns_from(value: Tensor, sources: Sequence[Tensor]) -> bool:
+    """Whether a number has a gradient by any of what it may have been computed of."""
     if not value.requires_grad:
         return False
-    slopes = torch.autograd.grad(value, logits, allow_unused=True)
+    slopes = torch.autograd.grad(value, sources, allow_unused=True)
     return any(slope is not None for slope in slopes)
 
 
-def check_gradient(network: nn.Module, name: str) -> None:
-    """Have the first thing that a network returns in a step of training looked at: whether anything can
-    be learnt through it.
+@contextmanager
+def _untouched(name: str, *given: Any) -> Iterator[None]:
+    """Raise `OutputError` where a part changes in place what it is given, while it is open."""
+    before = versions(*given)
+    yield
+    if versions(*given) != before:
+        raise OutputError(told_in_place(name))
+
+
+def check_passes(network: nn.Module, name: str) -> None:
+    """Have what a network is given and returns looked at, up to its first pass in a step of training:
+    whether it leaves that as it is, and whether anything can be learnt through it.
 
     Raises:
-        OutputError: by that pass, not here.
+        OutputError: by such a pass, not here.
     """
 
-    learning: list[bool] = []
+    learning: list[tuple[bool, list[int]]] = []
 
-    def begin(_: nn.Module, __: tuple[Any, ...]) -> None:
-        learning.append(torch.is_grad_enabled())  # which a network may change
+    def begin(_: nn.Module, given: tuple[Any, ...]) -> None:
+        learning.append((torch.is_grad_enabled(), versions(*given)))  # both may a network change
 
-    def look(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
-        if not learning.pop():
+    def look(_: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
+        learns, before = learning.pop()
+        if versions(*given) != before:
+            raise OutputError(told_in_place(name))
+        if not learns:
             return
         beginning.remove()
         looking.remove()
@@ -147,7 +161,8 @@ def check_augmentation_output(augment: Any, config: TrialConfig, shape: Sequence
     count = 4 * torch.Size(shape).numel()
     samples = torch.linspace(-1, 1, count, requires_grad=True)
     seen = samples.view(4, *shape)
-    given = augment(seen, draws=Draws(torch.Generator().manual_seed(0)))
+    with _untouched(name, seen):
+        given = augment(seen, draws=Draws(torch.Generator().manual_seed(0)))
     if not isinstance(given, Tensor) or given.shape != seen.shape or given.dtype != seen.dtype:
         wanted = f"a tensor of shape {[*seen.shape]}, {seen.dtype} is wanted, as it is given"
         raise OutputError(f"{name} gives {described(given)}; {wanted}")
@@ -163,6 +178,39 @@ def check_penalty_output(value: Any, config: TrialConfig) -> None:
     raise OutputError(
         f"the penalty '{config.loss.penalty.name}' gives {described(value)} for a batch; a tensor of "
         "shape [] is wanted: the mean over the last axis of the critic's logits"
+    )
+
+
+def check_penalty_gradient(
+    penalty: Penalty,
+    critic: Callable[[Tensor], Tensor],
+    samples: tuple[Tensor, Tensor],
+    weights: Sequence[Tensor],
+    config: TrialConfig,
+) -> None:
+    """Raise `OutputError` where a penalty gives a number by which a discriminator does not learn, or
+    changes the samples that it is given.
+
+    Args:
+        penalty: as it is called in a training.
+        critic: what it is given of the discriminator.
+        samples: real and fake ones.
+        weights: those that are trained.
+        config: in which it is named.
+    """
+    assert config.loss.penalty is not None
+    name = f"the penalty '{config.loss.penalty.name}'"
+    real, fake = samples
+    with _untouched(name, real, fake):
+        given: Any = penalty(critic, real, fake)
+    check_penalty_output(given, config)
+    value = torch.as_tensor(given)
+    if bool(value == 0) or _learns_from(value, weights):
+        return
+    raise OutputError(
+        f"{name} gives a number through which no gradient reaches the discriminator's weights: compute "
+        "it of what the critic gives, without `detach`, `item` or `no_grad`; a slope by the samples "
+        "needs `create_graph=True`"
     )
 
 

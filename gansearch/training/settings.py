@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import torch
+
+from gansearch.errors import RAISED, UserError
 
 
 class Setting(NamedTuple):
@@ -43,7 +48,32 @@ def put_back() -> list[str]:
     return found
 
 
-def told(calls: list[str], whose: str) -> str:
+def changed_by_import(name: str) -> str:
+    """What is wrong with the module of a part of the user's that changes settings as it is imported, in
+    words; they are put back. To be asked before anything else has the module imported.
+    """
+    module, own, _ = name.partition(":")
+    calls = _calls_of(module) if own else ()
+    return told(calls, f"the module '{module}', imported,") if calls else ""
+
+
+@functools.cache
+def _calls_of(module: str) -> tuple[str, ...]:
+    """The settings that importing a module changes, which happens once in a process."""
+    with suppress(*RAISED):  # which is told elsewhere
+        importlib.import_module(module)
+    return tuple(put_back())
+
+
+@contextmanager
+def left_alone(whose: str) -> Iterator[None]:
+    """Have what changes settings while it is open be a `UserError`; they are put back."""
+    yield
+    if calls := put_back():
+        raise UserError(told(calls, whose))
+
+
+def told(calls: Sequence[str], whose: str) -> str:
     """What is wrong with such calls, in words."""
     mend = "parts of one process share these settings: say the type or device of each tensor instead"
     return f"{whose} has called {' and '.join(calls)}: {mend}"

@@ -28,7 +28,7 @@ from gansearch.training.measuring import (
     gradient_norm,
 )
 from gansearch.training.order import DataOrder
-from gansearch.training.outputs import check_penalty_output
+from gansearch.training.outputs import check_penalty_gradient, check_penalty_output
 from gansearch.training.overfitting import HELD_OUT, Exam
 from gansearch.training.sampling import update_average
 from gansearch.training.telling import Telling
@@ -254,6 +254,17 @@ class Trainer(Training):
         if self._weight is not None:
             factor *= self._weight.factor(self.step, self.config.budget.steps)
         return penalty if factor == 1 else penalty * factor
+
+    def try_penalty(self) -> None:
+        """Raise `OutputError` for a penalty by which nothing is learnt, of real samples alone."""
+        if self._penalty is None or self._constraint is not None:
+            return
+        rows = slice(self.config.batch_size)
+        labels = None if self._labels is None else self._labels[rows]
+        seen = self._show(self.domain.encode(self._samples[rows]))
+        check_penalty_gradient(
+            self._penalty, self._critic(labels), (seen, seen.flip(0)), self._d_parameters, self.config
+        )
 
     def _penalise_lazily(
         self, pieces: Iterable[tuple[float, Tensor, Tensor, Tensor | None]], window: Window

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from gansearch import files
 from gansearch.data import DATASETS, DataSet
 from gansearch.data.load import load
-from gansearch.errors import RAISED, DataError, InvalidInput, nearest
+from gansearch.errors import RAISED, InvalidInput, UserError, nearest
 from gansearch.files import Place
 from gansearch.masking import without_password
 from gansearch.study.config import TrialConfig
@@ -23,6 +23,7 @@ from gansearch.study.mistakes import Mistakes, place_all, validate
 from gansearch.study.plan import Plan
 from gansearch.study.spec import Complete, Learn, StudySpec, build_study, check_config
 from gansearch.study.starting import Find, find_nothing
+from gansearch.training import settings
 from gansearch.training.blame import fault
 from gansearch.training.completion import complete, complete_plan
 
@@ -133,11 +134,16 @@ def _find_data(document: Document, root: Path) -> tuple[DataSet | None, Mistakes
     """The data of a file, or why not; what is wrong with the section itself is told elsewhere."""
     mistakes: Mistakes = []
     part = validate(TrialConfig, {"data": document.tree.get("data", {})}, mistakes).data
+    if settings.changed_by_import(part.name):  # as the section's completion tells
+        return None, []
     if mistakes or DATASETS.check(part.name, part.options):
         return None, []
     try:
-        return load(part.name, part.options, root=root, split="train", image_size=part.image_size), []
-    except DataError as error:
+        with settings.left_alone(f"the data set '{part.name}'"):
+            return load(
+                part.name, part.options, root=root, split="train", image_size=part.image_size
+            ), []
+    except UserError as error:
         return None, [(("data",), without_password(str(error)))]
     except RAISED as error:  # a loader of the user's own may raise anything
         if not (words := fault(error)):

@@ -15,6 +15,7 @@ from torch import nn
 
 from gansearch.data.images import ImageData
 from gansearch.errors import Doubt, InvalidInput, UserError
+from gansearch.losses import PENALTIES
 from gansearch.metrics import reference as measuring
 from gansearch.metrics.contract import Activations
 from gansearch.metrics.door import MetricError, statistics_of, value_of
@@ -756,10 +757,124 @@ def test_a_part_that_changes_torchs_settings_is_told_and_they_are_put_back(parts
     try:
         with pytest.raises(UserError, match=r"has called torch\." + call.partition("(")[0]):
             checked(document)
-        if hook != "BUILD":  # which happens before: who reads a study does not know of torch
+        assert settings.changed() == []
+    finally:
+        settings.put_back()
+
+
+@pytest.mark.parametrize(
+    ("hook", "words"),
+    [
+        ("BUILD", "line 3, generator: '.*:G', as it is made, has called"),
+        ("MAKE", "line 7, evaluation.metrics.0.: the metric '.*:M', as it is made, has called"),
+    ],
+)
+def test_one_that_does_so_as_it_is_made_is_named_at_its_place(parts, checked, hook, words):
+    _, document = parts(**{hook: "torch.set_default_dtype(torch.float64)"})
+    try:
+        with pytest.raises(InvalidInput, match=words):
+            checked(document)
+        assert settings.changed() == []
+    finally:
+        settings.put_back()
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("kind", ["data", "generator", "loss", "penalty", "metrics", "sampler"])
+def test_a_module_that_does_so_when_it_is_imported_is_named(tmp_path, monkeypatch, checked, kind, call):
+    name = module_of(tmp_path, monkeypatch, f"import torch\ntorch.{call}\n")
+    part = f"'{name}:Thing'"
+    lines = {
+        "data": f"data: {part}",
+        "generator": f"generator: {part}",
+        "loss": f"loss: {part}",
+        "penalty": f"loss: {{name: hinge, penalty: {part}}}",
+        "metrics": f"evaluation: {{metrics: [{part}]}}",
+        "sampler": f"search: {{sampler: {part}}}",
+    }
+    try:
+        for _ in range(2):  # a module is imported once, and told of each time
+            with pytest.raises(InvalidInput, match=rf"line 1, {kind}|line 1, .*{kind}") as caught:
+                checked(parse_document(lines[kind], "s.yaml"))
+            assert f"the module '{name}', imported, has called torch.{call.partition('(')[0]}" in str(
+                caught.value
+            )
             assert settings.changed() == []
     finally:
         settings.put_back()
+
+
+@pytest.mark.parametrize(
+    ("hook", "statement", "whose"),
+    [
+        ("RUN", "latents.mul_(2)", "the generator"),
+        ("JUDGE", "images.clamp_(-1, 1)", "the discriminator"),
+        ("LOSS", "real.sub_(fake)", "the loss"),
+    ],
+)
+def test_a_part_that_changes_what_it_is_given_is_told(parts, checked, hook, statement, whose):
+    _, document = parts(**{hook: statement})
+    with pytest.raises(UserError, match=f"{whose} '.*' changes in place what it is given"):
+        checked(document)
+
+
+@pytest.mark.parametrize(
+    ("hook", "statement"), [("REAL", "real.features.mul_(2)"), ("VALUE", "fake.features.add_(1)")]
+)
+def test_a_metric_that_does_so_is_warned_of(parts, checked, hook, statement):
+    with pytest.warns(Doubt, match="the metric '.*:M' changes in place what it is given"):
+        checked(parts(**{hook: statement})[1])
+
+
+PENALTY = """
+import torch
+class P:
+    def __call__(self, critic, real, fake):
+        BODY
+"""
+
+
+def _with_penalty(penalty):
+    return parse_document(
+        "data: digits\nevaluation: {samples: 32, metrics: [fd_raw]}\ngenerator: mlp\n"
+        "discriminator: {name: mlp, norm: none}\nbatch_size: 16\nobjective: {metric: fd_raw}\n"
+        f"loss: {{name: hinge, penalty: {penalty}}}\n",
+        "s.yaml",
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("return critic(real).detach().square().mean(-1)", "no gradient reaches the discriminator's"),
+        ("return critic(real).square().mean(-1).item()", "no gradient reaches"),
+        ("return 0.5", "no gradient reaches"),
+        (
+            "x = real.detach().requires_grad_(); return torch.autograd.grad("
+            "critic(x).sum(), x)[0].square().mean()",
+            "no gradient reaches",
+        ),
+        ("return critic(real.mul_(2)).mean(-1)", "the penalty '.*:P' changes in place"),
+        ("return critic(real).square().mean(-1)", None),
+        ("return 0.0", None),
+        ("return torch.zeros(())", None),
+    ],
+)
+def test_a_penalty_by_which_nothing_is_learnt_is_told_at_check(
+    tmp_path, monkeypatch, checked, body, words
+):
+    name = module_of(tmp_path, monkeypatch, PENALTY.replace("BODY", body))
+    document = _with_penalty(f"'{name}:P'")
+    if words is None:
+        assert checked(document) == 1
+    else:
+        with pytest.raises(UserError, match=words):
+            checked(document)
+
+
+@pytest.mark.parametrize("penalty", [name for name in PENALTIES.names if name != "none"])
+def test_the_penalties_there_are_pass(checked, penalty):
+    assert checked(_with_penalty(penalty)) == 1
 
 
 MEASURE = """
