@@ -87,9 +87,12 @@ def _write_files(folder: Path, findings: Findings, content: Sequence[Section]) -
 
 
 def _put(folder: Path, out: Place) -> None:
-    """Put a finished report in the place of an older one, the HTML file last."""
+    """Put a finished report in the place of an older one, the HTML file last.
+
+    The page of trials comes first: by it a report that was cut short is known for one.
+    """
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    for name in sorted(names, key=lambda name: (name == REPORT_FILE, name)):
+    for name in sorted(names, key=lambda name: (name == REPORT_FILE, name != TRIALS_FILE, name)):
         files.write(out / name, (folder / name).read_bytes())
     for pattern, prefix in (("*.csv", ""), (f"{FIGURES}/*", f"{FIGURES}/")):
         for path in files.find(out, pattern):
@@ -98,18 +101,16 @@ def _put(folder: Path, out: Place) -> None:
 
 
 def _check_replaceable(out: Place) -> None:
-    """An older report may be replaced, anything else may not."""
+    """An older report may be replaced, anything else may not: tables alone are somebody's data."""
     with files.reachable(out):
         if not out.exists():
             return
         if not out.is_dir():
             raise UserError(f"{out} is not a folder: take another one")
         names = sorted(path.name for path in out.iterdir())
-    strange = [
-        name
-        for name in names
-        if name not in (REPORT_FILE, TRIALS_FILE, FIGURES) and not name.endswith(".csv")
-    ]
+    pages = {REPORT_FILE, TRIALS_FILE}
+    known = {FIGURES, *(name for name in names if name.endswith(".csv"))} if pages & {*names} else set()
+    strange = [name for name in names if name not in pages | known]
     if strange:
         raise UserError(f"{out} holds '{strange[0]}', which is not a report's: take another folder")
 

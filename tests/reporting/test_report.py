@@ -191,6 +191,16 @@ def test_an_older_report_is_replaced_and_nothing_else(tmp_path, monkeypatch):
     assert [path.name for path in out.parent.iterdir()] == ["report"]
 
 
+@pytest.mark.parametrize("names", [["measured.csv"], ["figures/one.svg", "measured.csv"]])
+def test_a_folder_of_somebody_s_tables_is_no_older_report(names, tmp_path):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("precious")
+    with pytest.raises(UserError, match="which is not a report's: take another folder"):
+        write_report(replace(evidence(**SMALL), search=[], stability=[], roster=Roster()), tmp_path)
+    assert [(tmp_path / name).read_text() for name in names] == ["precious"] * len(names)
+
+
 def test_an_older_report_stays_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
     empty = replace(evidence(**SMALL), search=[], stability=[], roster=Roster())
     write_report(empty, tmp_path / "report")
