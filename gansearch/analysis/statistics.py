@@ -98,11 +98,6 @@ def interval(values: ArrayLike, name: str) -> Interval:
     return Interval.of(value[0], low[0], high[0])
 
 
-def describe(values: ArrayLike) -> dict[str, Interval]:
-    """Every one of `STATISTICS` of finite values, with its interval."""
-    return {name: interval(values, name) for name in STATISTICS}
-
-
 def intervals(samples: Array, name: str) -> tuple[Array, Array, Array]:
     """A statistic of each of many samples of one size, and its bounds; NaN where it cannot be said.
 
