@@ -232,6 +232,26 @@ def test_a_network_that_draws_by_itself_is_not_compiled(trainer, tmp_path):
         CompiledLanes([drawing], cache=tmp_path)
 
 
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, 2.0])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_code_whose_numbers_are_others_is_refused(place, wrong, tmp_path, monkeypatch):
+    def step_of_three(changing, argument, *, draws):  # noqa: ARG001
+        return [changing.mul_(1), 1 * argument, 3 * argument]
+
+    def miscompiled(step, count, device):  # noqa: ARG001
+        def run(changing, *given):
+            found = [changing, *step(changing, *given, draws=None)[1:]]
+            found[place].fill_(wrong)
+            return found
+
+        return run
+
+    monkeypatch.setattr(code, "_by_inductor", miscompiled)
+    ones = torch.ones(2)
+    with pytest.raises(CannotCompile, match="from those of the step as it is"):
+        code.code_of(f"{place} {wrong}", step_of_three, [ones], [ones], 1e-3, tmp_path)
+
+
 def test_a_pack_trains_what_is_not_compiled_as_before(tiny, digits, reference, tmp_path, caplog):
     def curves(**options):
         pack = FusedPack(lambda config: Trainer(config, digits, reference), **options)

@@ -146,19 +146,20 @@ def code_of(
             words = str(error).strip().splitlines() or [""]
             raise CannotCompile(f"{type(error).__name__}: {words[0][:300]}") from error
     seconds = time.perf_counter() - begun
-    apart = max(_apart(one, other) for one, other in zip([*ours, *found], [*truth, *told], strict=True))
-    if not apart <= close:
+    pairs = zip([*ours, *found], [*truth, *told], strict=True)
+    apart = torch.stack([_apart(one, other) for one, other in pairs]).max().item()
+    if not apart <= close:  # nor where it is NaN, which Python's `max` would lose
         raise CannotCompile(f"its numbers are {apart:.1e} from those of the step as it is")
     log.info("a step is compiled, in %.0f s", seconds)
     return Code(run, recorder.drawn, seconds)
 
 
-def _apart(one: Tensor, other: Tensor) -> float:
+def _apart(one: Tensor, other: Tensor) -> Tensor:
     """How far one lies from another, relative to its size; 0 where neither is finite in one place."""
     one, other = one.detach().double(), other.detach().double()
     both = one.isfinite() | other.isfinite()
     off = torch.where(both, one - other, 0).norm()
-    return float(off / torch.where(both, other, 0).norm().clamp_min(1e-6))
+    return off / torch.where(both, other, 0).norm().clamp_min(1e-6)
 
 
 def _by_inductor(step: Callable[..., list[Tensor]], count: int, device: torch.device) -> Function:
