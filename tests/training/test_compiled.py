@@ -235,10 +235,10 @@ def test_a_network_that_draws_by_itself_is_not_compiled(trainer, tmp_path):
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, 2.0])
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_code_whose_numbers_are_others_is_refused(place, wrong, tmp_path, monkeypatch):
-    def step_of_three(changing, argument, *, draws):  # noqa: ARG001
+    def step_of_three(changing, argument, *, draws):
         return [changing.mul_(1), 1 * argument, 3 * argument]
 
-    def miscompiled(step, count, device):  # noqa: ARG001
+    def miscompiled(step, count, device):
         def run(changing, *given):
             found = [changing, *step(changing, *given, draws=None)[1:]]
             found[place].fill_(wrong)

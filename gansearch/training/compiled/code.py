@@ -158,8 +158,9 @@ def _apart(one: Tensor, other: Tensor) -> Tensor:
     """How far one lies from another, relative to its size; 0 where neither is finite in one place."""
     one, other = one.detach().double(), other.detach().double()
     both = one.isfinite() | other.isfinite()
-    off = torch.where(both, one - other, 0).norm()
-    return off / torch.where(both, other, 0).norm().clamp_min(1e-6)
+    off, size = (torch.where(both, each, 0).norm() for each in (one - other, other))
+    apart: Tensor = off / size.clamp_min(1e-6)
+    return apart
 
 
 def _by_inductor(step: Callable[..., list[Tensor]], count: int, device: torch.device) -> Function:
