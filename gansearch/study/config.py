@@ -13,7 +13,7 @@ from gansearch.study.evaluation import Budget, Evaluation, Objective
 from gansearch.study.health import Health
 from gansearch.study.networks import Data, Discriminator, Generator, Loss, Optimizers
 from gansearch.study.records import Best, Report, best_report
-from gansearch.study.sections import LATER, Positive, Section
+from gansearch.study.sections import LATER, Section
 
 
 class TrialConfig(Section):
@@ -42,9 +42,9 @@ class TrialConfig(Section):
     discriminator: Discriminator = Discriminator(name="dcgan")
     loss: Loss = Loss(name="non-saturating")
     optimizer: Optimizers = Optimizers()
-    latent_size: Positive = 64
-    batch_size: Annotated[int, Field(ge=2)] = 64
-    discriminator_steps: Positive = 1
+    latent_size: Annotated[int, Field(ge=1, le=2**20)] = 64
+    batch_size: Annotated[int, Field(ge=2, le=2**20)] = 64
+    discriminator_steps: Annotated[int, Field(ge=1, le=1000)] = 1
     ema: Annotated[float, Field(ge=0, lt=1)] | None = 0.999
     precision: Literal["float32", "bfloat16"] = "float32"
     budget: Budget = Budget()

@@ -45,7 +45,7 @@ class Final(Section):
     """
 
     metrics: list[Part] = []
-    samples: Annotated[int, Field(ge=10)] = 10_000
+    samples: Annotated[int, Field(ge=10, le=10_000_000)] = 10_000
     real_samples: Annotated[int, Field(ge=2)] | None = None
 
 
@@ -64,7 +64,7 @@ class Evaluation(Section):
     """
 
     metrics: list[Part] = [Part(name="fd_classifier"), Part(name="is_classifier")]
-    samples: Annotated[int, Field(ge=10)] = 1000
+    samples: Annotated[int, Field(ge=10, le=10_000_000)] = 1000
     real_samples: Annotated[int, Field(ge=2)] | None = None
     split: Literal["train", "test"] = "train"
     held_out: Annotated[int | None, Field(ge=2), LATER] = None

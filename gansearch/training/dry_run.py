@@ -31,6 +31,7 @@ from gansearch.training import checkpoint, settings
 from gansearch.training.blame import fault, own_parts
 from gansearch.training.building import build_loss, is_conditional
 from gansearch.training.lifecycle import Training
+from gansearch.training.memory import is_out_of_memory
 from gansearch.training.outputs import (
     check_augmentation_output,
     check_loss_output,
@@ -151,6 +152,8 @@ def _words(error: BaseException, config: TrialConfig) -> str:
     """Whose error it is, if that can be told, and else in which configuration it came."""
     if isinstance(error, GansearchError):
         return str(error)
+    if is_out_of_memory(error):
+        return f"memory does not hold a step with {_named(config)}, batch_size {config.batch_size:,}"
     if words := fault(error, config):
         return words
     return f"a step failed with {_named(config)}: {type(error).__name__}: {error}"

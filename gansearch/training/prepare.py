@@ -23,6 +23,7 @@ from gansearch.metrics.reference import HeldOut, Reference, read_weights
 from gansearch.metrics.reference import prepare as prepare_metrics
 from gansearch.study.config import TrialConfig
 from gansearch.training.blame import blaming
+from gansearch.training.health import silent
 from gansearch.training.measuring import JUDGED
 
 
@@ -235,4 +236,4 @@ def reservations(config: TrialConfig) -> list[str]:
                 f"of which a score is {most}, whatever the images are: ask for samples: "
                 f"{splits * FEWEST_IN_A_SPLIT} or more{mend}"
             )
-    return reasons
+    return [*reasons, *silent(config)]

@@ -27,6 +27,7 @@ from gansearch.errors import RAISED, StorageError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
+from gansearch.training.memory import describe, give_back, is_out_of_memory, keep_to_share
 from gansearch.training.pack import (
     Divisible,
     LaneError,
@@ -37,7 +38,6 @@ from gansearch.training.pack import (
 )
 from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.usage import Meter
-from gansearch.tuning.memory import describe, give_back, is_out_of_memory, keep_to_share
 from gansearch.tuning.nodes import sees
 from gansearch.tuning.trial_folder import TrialFolder
 

@@ -6,7 +6,7 @@ import pytest
 
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Outcome, Report
-from gansearch.training.health import Health
+from gansearch.training.health import Health, silent
 from gansearch.training.measuring import doubt
 
 HEALTHY = {
@@ -354,3 +354,42 @@ def test_doubt_is_one_for_a_guess_and_nothing_for_certainty():
         assert doubt(loss, *sure, loss.decision) == pytest.approx(0.0, abs=1e-6)
     critic = LOSSES.build("wasserstein", {})
     assert doubt(critic, torch.full((8,), 30.0), torch.full((8,), -30.0), 0.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("budget", "health", "words"),
+    [
+        ({}, {}, []),
+        ({}, {"collapsed": {"patience": 10, "warmup": 0.0}}, []),
+        ({}, {"collapsed": {"patience": 11}}, ["collapsed can end no trial: it waits for 11 reports"]),
+        ({}, {"collapsed": {"warmup": 1.0, "patience": 1}}, []),
+        ({}, {"collapsed": {"warmup": 1.0}}, ["step 1,000 on, and 1 of the 10 come then"]),
+        ({}, {"stalled": {"warmup": 1.0, "patience": 1}}, ["stalled can end no trial"]),
+        ({}, {"stalled": {"patience": 50}, "collapsed": {"patience": 50}}, ["collapsed", "stalled"]),
+        ({}, {"stalled": False, "collapsed": False}, []),
+        ({"steps": 60, "report_every": 60}, {}, ["collapsed", "stalled"]),
+        ({"steps": 60, "report_every": 20}, {}, []),
+        ({"steps": 70, "report_every": 20}, {"collapsed": {"patience": 4}, "stalled": False}, []),
+        (
+            {"steps": 10**12, "report_every": 1},
+            {"stalled": {"patience": 10**13}},
+            ["10,000,000,000,000 re"],
+        ),
+    ],
+)
+def test_rules_that_can_end_no_trial_are_told(budget, health, words):
+    told = silent(config(health=health, budget={"steps": 1000, "report_every": 100} | budget))
+    assert len(told) == len(words)
+    assert all(word in line for word, line in zip(words, told, strict=True))
+
+
+@pytest.mark.parametrize("patience", [1, 2, 5, 9, 10, 11])
+@pytest.mark.parametrize("warmup", [0.0, 0.3, 0.95, 1.0])
+def test_what_is_told_of_them_is_so(patience, warmup):
+    """A generator that has never heard its noise, beside a discriminator that is sure of all."""
+    rule = {"patience": patience, "warmup": warmup}
+    ill = {"diversity": [0.0] * 10, "d_doubt": 0.0, "fd_classifier": 20.0}
+    for name, other in (("collapsed", "stalled"), ("stalled", "collapsed")):
+        asked = config(health={name: rule, other: False})
+        ended = judge(asked, curve(**ill)) is not None
+        assert ended == (not silent(asked)), name

@@ -819,6 +819,29 @@ def test_a_part_that_changes_what_it_is_given_is_told(parts, checked, hook, stat
 
 
 @pytest.mark.parametrize(
+    "statement", ["raise MemoryError", "torch.empty(2**60)", "raise torch.OutOfMemoryError('CUDA')"]
+)
+def test_a_step_that_memory_does_not_hold_is_told_in_words(parts, checked, statement):
+    with pytest.raises(UserError, match=r"^memory does not hold a step with .*, batch_size 16$"):
+        checked(parts(RUN=statement)[1])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "batch_size: 1048577",
+        "latent_size: 1048577",
+        "discriminator_steps: 1001",
+        "evaluation: {samples: 10000001}",
+        "evaluation: {final: {samples: 10000001}}",
+    ],
+)
+def test_what_no_machine_can_do_is_refused_before_anything_is_made(checked, line):
+    with pytest.raises(InvalidInput, match=r"line 1, [\w.]+: must be at most "):
+        checked(parse_document(line, "s.yaml"))
+
+
+@pytest.mark.parametrize(
     ("hook", "statement"), [("REAL", "real.features.mul_(2)"), ("VALUE", "fake.features.add_(1)")]
 )
 def test_a_metric_that_does_so_is_warned_of(parts, checked, hook, statement):

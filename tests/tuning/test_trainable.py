@@ -20,9 +20,9 @@ from gansearch.study.config import TrialConfig
 from gansearch.study.records import Outcome, Report
 from gansearch.training import checkpoint, pack
 from gansearch.training.completion import complete
+from gansearch.training.memory import CONTEXT, describe, is_out_of_memory
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
-from gansearch.tuning.memory import CONTEXT, describe, is_out_of_memory
 from gansearch.tuning.trainable import Begin, Told, Worker
 from gansearch.tuning.where import TRAINER
 

@@ -6,6 +6,7 @@ reports told it, so a restored trial gets its rules back by showing them its cur
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from gansearch.losses import is_variational
@@ -16,7 +17,7 @@ from gansearch.training.health.divergence import CODERS, NETWORKS, Divergence
 from gansearch.training.health.rule import Rule, Verdict, first
 from gansearch.training.health.stall import Stall
 
-__all__ = ["Collapse", "Divergence", "Health", "Rule", "Stall", "Verdict"]
+__all__ = ["Collapse", "Divergence", "Health", "Rule", "Stall", "Verdict", "silent"]
 
 
 class Health:
@@ -31,7 +32,7 @@ class Health:
     def __init__(self, config: TrialConfig, noun: str = "image", scale: float = 0.0) -> None:
         health, steps = config.health, config.budget.steps
         goal = config.objective.towards
-        self.rules: list[Rule] = []
+        self.rules: list[Divergence | Collapse | Stall] = []
         self.collapse: Collapse | None = None
         variational = is_variational(config.loss.name)
         if health.diverged:
@@ -56,3 +57,25 @@ class Health:
         """Show the rules a curve from before, as when a trial is restored."""
         for report in reports:
             self.observe(report)
+
+
+def silent(config: TrialConfig) -> list[str]:
+    """The rules of a configuration that can end no trial, however ill it is, in words with the mend."""
+    every, steps = config.budget.report_every, config.budget.steps
+    reports = math.ceil(steps / every)
+    told = []
+    for rule in Health(config).rules:
+        if isinstance(rule, Divergence):  # the first report may show it
+            continue
+        warmup = rule.patiences[0].warmup_steps
+        before = min(max(math.ceil(warmup / every) - 1, 0), reports - 1)
+        counted, since = reports - before, min((before + 1) * every, steps)
+        if any(each.speaks(counted, since, steps) for each in rule.patiences):
+            continue
+        name, wanted = rule.patiences[0].outcome, rule.patiences[0].reports
+        told.append(
+            f"health.{name} can end no trial: it waits for {wanted:,} reports in a row from step "
+            f"{math.ceil(warmup):,} on, and {counted:,} of the {reports:,} come then: lower its "
+            f"patience or warmup, or budget.report_every, or say `{name}: false`"
+        )
+    return told

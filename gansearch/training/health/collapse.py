@@ -75,6 +75,11 @@ class Collapse:
         self.noise = 0.0  # the median rise up to the best report: what recovered
         self.last = math.nan
 
+    @property
+    def patiences(self) -> list[Patience]:
+        """What waits for a verdict."""
+        return [self.deaf, self.same, *self.losses]
+
     def observe(self, report: Report) -> Verdict:
         """Stops where modes are lost for good, after the warm-up."""
         diversity = report.metrics["diversity"]

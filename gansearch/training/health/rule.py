@@ -74,6 +74,12 @@ class Patience:
         brief = report.step - self.since < self.lasting and report.step < self.end
         return CONTINUE if brief else self.at_end(report)
 
+    def speaks(self, reports: int, since: int, last: int) -> bool:
+        """Whether it comes to a verdict where so many reports in a row show a symptom, at steps from
+        `since` to the training's `last`.
+        """
+        return reports >= self.reports and (last - since >= self.lasting or last >= self.end)
+
     def at_end(self, report: Report) -> Verdict:
         """The verdict where the training ends with the report that was judged last."""
         if self.bad < self.reports:

@@ -39,6 +39,11 @@ class Stall:
         self.steepest = 0.0
         self.level: float | None = None
 
+    @property
+    def patiences(self) -> list[Patience]:
+        """What waits for a verdict."""
+        return [self.sure, self.fooled, self.frozen]
+
     def observe(self, report: Report) -> Verdict:
         """Stops at the `patience`-th report in a row that shows it, after the warm-up."""
         share, learns = self._gradient_share(report), self._learns(report)
