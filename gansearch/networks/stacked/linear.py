@@ -125,24 +125,25 @@ class SpectralLinear(Linear):
     def pull(self, kept: Sequence[Tensor], gradient: Tensor, asked: Asked) -> Gradients:
         """See `OwnLayer`."""
         inputs, outputs, u, v, sigma, share = kept
-        own: list[Tensor | None] = [None] * (1 if self.bias is None else 2)
+        weight, bias = self.weight, self.bias
+        own: list[Tensor | None] = [None] * (1 if bias is None else 2)
         if asked.parameters:
-            slope = (_by_pass(gradient, sigma) * _by_pass(outputs, sigma)).sum((-2, -1)).div_(sigma)
+            slope = (gradient * outputs).reshape(*sigma.shape, -1).sum(-1).div_(sigma)
         ours = asked.ours or self.slope is not None
         gradient = before_activation(gradient, outputs, self.slope, asked.ours)
         inner = _by_pass(gradient, sigma)
         inner = inner.mul_(share) if ours else inner * share
         gradient = inner.view(outputs.shape)
         if asked.parameters:
-            own[0] = product_into(self.weight, gradient, inputs, self.stale)
-            if self.bias is not None:
+            own[0] = product_into(weight, gradient, inputs, self.stale)
+            if bias is not None:
                 summed = inner.sum(2)
-                slope -= (summed * self.bias.unsqueeze(1)).sum(-1)
-                own[1] = into(self.bias, (summed * sigma.unsqueeze(-1)).sum(1), self.stale)
-            there = self.weight.grad if own[0] is None else own[0]
+                slope -= (summed * bias.unsqueeze(1)).sum(-1)
+                own[1] = into(bias, (summed * sigma.unsqueeze(-1)).sum(1), self.stale)
+            there = weight.grad if own[0] is None else own[0]
             assert there is not None
             there.baddbmm_((u * slope.unsqueeze(-1)).mT, v, alpha=-1)
-        return by_inputs(gradient, self.weight) if asked.inputs else None, own
+        return by_inputs(gradient, weight) if asked.inputs else None, own
 
     @torch.no_grad()
     def _singular(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -174,8 +175,7 @@ def length(rows: Tensor, eps: float) -> Tensor:
 
 def _by_pass(rows: Tensor, sigma: Tensor) -> Tensor:
     """[K, P * B, n] as [K, P, B, n]."""
-    count, turns = sigma.shape
-    return rows.reshape(count, turns, -1, rows.shape[-1])
+    return rows.reshape(*sigma.shape, -1, rows.shape[-1])
 
 
 def stacked_parameter(alone: Sequence[Tensor]) -> nn.Parameter:

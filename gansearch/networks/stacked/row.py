@@ -201,10 +201,13 @@ def activated(outputs: Tensor, slope: float | None) -> Tensor:
     return outputs if slope is None else nn.functional.leaky_relu(outputs, slope)
 
 
+_leaky_relu_backward = torch.ops.aten.leaky_relu_backward.grad_input
+
+
 def before_activation(gradient: Tensor, outputs: Tensor, slope: float | None, ours: bool) -> Tensor:
     """The gradient in front of a leaky ReLU, by its outputs; in place where it is ours."""
     if slope is None:
         return gradient
     there = gradient if ours else torch.empty_like(gradient)
-    torch.ops.aten.leaky_relu_backward.grad_input(gradient, outputs, slope, True, grad_input=there)
+    _leaky_relu_backward(gradient, outputs, slope, True, grad_input=there)
     return there
