@@ -11,6 +11,7 @@ all readers at once. Here is what that makes different.
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -136,7 +137,11 @@ def writing(path: Place) -> Iterator[BinaryIO]:
         yield buffer
         patiently(path, lambda: path.fs.pipe_file(path.path, buffer.getvalue()))
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # a file lies in a folder's place
+        words = os.strerror(errno.ENOTDIR)
+        raise NotADirectoryError(errno.ENOTDIR, words, error.filename) from error
     part = path.with_suffix(f".part-{uuid.uuid4().hex}")
     try:
         with part.open("wb") as file:
@@ -144,8 +149,10 @@ def writing(path: Place) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)  # on a full disk every byte is wanted
+        if isinstance(error, OSError) and error.filename == str(part):
+            error.filename, error.filename2 = str(path), None  # the name that a user knows
         raise
 
 
@@ -228,6 +235,8 @@ def findable(name: str, what: str, kind: type[UserError] = UserError) -> Iterato
     except (OSError, ValueError) as error:
         shown = name if len(name) <= 80 else f"{name[:80]}..."
         why = getattr(error, "strerror", error)
+        if (at := getattr(error, "filename", None)) and Path(at).name != Path(name).name:
+            why = f"{at}: {why}"
         raise kind(f"cannot look for {what}'{shown}': {why}") from error
 
 

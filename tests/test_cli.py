@@ -293,6 +293,7 @@ def test_a_bad_option_is_one_message_and_nothing_created(args, message, here, co
         (["report", "done", "--by", "luck"], "no score is called 'luck' (there are: iqm, mean"),
         (["report", "done", "--threshold", "nan"], "--threshold nan: must be a finite number"),
         (["report", "done", "--out", "."], "holds"),
+        (["report", "done", "--out", "axis.yaml/x"], "axis.yaml is a file: take another --out"),
         (["compare", "done"], "name two studies or more"),
         (["compare", "done", "done", "--out", "x.txt"], "--out x.txt: must end in .csv or .html"),
         (

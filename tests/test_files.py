@@ -15,7 +15,8 @@ import pytest
 from upath import UPath
 
 from gansearch import files
-from gansearch.errors import UserError
+from gansearch.errors import StudyError, UserError
+from gansearch.journal.directory import StudyDirectory
 
 
 @pytest.fixture(params=["disk", "object store"])
@@ -222,3 +223,22 @@ def test_a_full_disk_is_told_and_the_part_is_gone(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         files.write(tmp_path / "x", b"1")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_lies_in_the_way_of_a_file_is_told_by_its_name(tmp_path):
+    (tmp_path / "trials.csv").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(IsADirectoryError) as caught:
+        files.write(tmp_path / "trials.csv", "x")
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "trials.csv"), None)
+    with pytest.raises(NotADirectoryError) as caught:
+        files.write(tmp_path / "file" / "x.csv", "x")
+    assert caught.value.filename == str(tmp_path / "file")
+    assert {path.name for path in tmp_path.iterdir()} == {"trials.csv", "file"}
+
+
+def test_what_may_not_be_looked_into_is_told_by_its_name(tmp_path):
+    (tmp_path / "s" / "study.yaml").mkdir(parents=True)
+    (tmp_path / "s" / "journal.log").write_text('{"user_attr": {"study": "question: x"}}\n')
+    with pytest.raises(StudyError, match=r"cannot look for a study 's': .*study\.yaml: Is a directory"):
+        StudyDirectory.find("s", tmp_path)

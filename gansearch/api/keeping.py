@@ -80,6 +80,8 @@ def report(
             tracking.log_report(store.uri, name, paths, numbers, identity=identity)
 
     folder = None if out is None else files.place(out)
+    if isinstance(folder, Path):
+        files.check_writable(folder.absolute().parent, "--out")
     return publish(study, gathered, folder, by=by, threshold=threshold, send=send if wanted else None)
 
 
