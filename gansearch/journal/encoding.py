@@ -74,7 +74,20 @@ def own_copy(trial: FrozenTrial) -> FrozenTrial:
 
 
 def record_of(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
-    """A trial as it is known, and the MLflow run that shows it; raises `StudyError` for another's."""
+    """A trial as it is known, and the MLflow run that shows it; raises `StudyError` for another's, and
+    for what this version cannot read.
+    """
+    try:
+        return _record_of(trial, run_id)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise StudyError(
+            f"trial {trial.number} in the journal is not as this version writes them "
+            f"({type(error).__name__}: {error}): read it with the version that wrote it, or put a copy "
+            "of the journal back"
+        ) from error
+
+
+def _record_of(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
     attributes = trial.user_attrs
     reports = [
         Report.of_plain({"step": int(key.partition(":")[2]), **content})
