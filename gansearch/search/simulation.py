@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
@@ -19,10 +19,11 @@ from gansearch.journal.opening import Storage
 from gansearch.search import PRUNERS
 from gansearch.search.contract import Point
 from gansearch.search.proposer import Proposer
-from gansearch.search.pruners import Decision, Pruner, SecondChances, Verdict
+from gansearch.search.pruners import Decision, Pruner, SecondChances, Verdict, Wake
 from gansearch.search.recording import Recording
 from gansearch.search.stopping import Ending
 from gansearch.search.view import AnySampler
+from gansearch.search.worker import Coming, Lanes, Worker
 from gansearch.study.learnt import LEARNT
 from gansearch.study.records import Outcome, Report, TrialRecord, better, cost
 from gansearch.study.spec import StudySpec
@@ -187,15 +188,17 @@ class _Nowhere:
 class Simulation:
     """One search: its trials, its workers, and the time.
 
-    A free worker takes the paused trial that the pruner chooses, else a new one, else waits for the
-    next event. Seconds are those of the recorded reports; a worker loses none between trials. When the
-    study's budget ends the search, those that are trained come to their end, as in a study.
+    A worker with room takes the paused trial that the pruner chooses, else a new one, else trains what
+    it has; one without any waits for the next event. Seconds are those of the recorded reports, less
+    what is won where trials are trained as one; a worker loses none between trials. When the study's
+    budget ends the search, those that are trained come to their end, as in a study.
 
     Args:
         spec: the study, with the pruner that is played.
         source: where trials come from.
         recording: where they come from in the end.
-        workers: trials at once.
+        workers: how many there are.
+        lanes: how each trains several trials as one.
         trials: how many there are to be at most.
         pruner: in place of the study's.
     """
@@ -207,6 +210,7 @@ class Simulation:
         recording: Recording,
         *,
         workers: int = 1,
+        lanes: Lanes | None = None,
         trials: int | None = None,
         pruner: Pruner | None = None,
     ) -> None:
@@ -214,14 +218,15 @@ class Simulation:
         self.pruner = pruner or PRUNERS.build(part.name, part.options, spec.example())
         metric, goal = recording.metric, recording.goal
         self._ending = Ending(spec.plan.search, spec.plan.resources, metric, goal)
-        self._source, self._recording, self._workers = source, recording, workers
+        self._source, self._recording = source, recording
+        self._lanes = lanes or Lanes()
+        self._workers = [Worker(self._lanes) for _ in range(workers)]
         self._fresh = min(trials or math.inf, len(recording.curves))
         self._records: dict[int, TrialRecord] = {}
-        self._coming: dict[int, Iterator[Report]] = {}
+        self._coming: dict[int, Coming] = {}
         self._paused: dict[int, str] = {}  # why, by number
-        self._events: list[tuple[float, int, int, Report]] = []
+        self._events: list[tuple[float, int, Worker]] = []
         self._turn = itertools.count()
-        self._busy = 0
         self.played = Played(workers=workers)
 
     def run(self, until: Callable[[float], bool] = lambda _: False) -> Played:
@@ -233,10 +238,12 @@ class Simulation:
         played = self.played
         self._fill(0.0)
         while self._events:
-            now, _, number, report = heapq.heappop(self._events)
+            now, _, worker = heapq.heappop(self._events)
             played.seconds = now
-            if self._hear(number, report, now) and until(played.best[-1][1]):
+            improved = [self._hear(worker, *told, now) for told in worker.end()]
+            if any(improved) and until(played.best[-1][1]):
                 break
+            self._occupy(worker, now)
             self._fill(now)
         for number, why in self._paused.items():
             self._end(number, Outcome.PRUNED, why)
@@ -244,42 +251,65 @@ class Simulation:
         return played
 
     def _fill(self, now: float) -> None:
-        """Have free workers take what there is to do."""
-        while self._busy < self._workers and (number := self._next()) is not None:
-            self._busy += 1
-            self._train(number, now)
+        """Have workers without a trial take what there is to do."""
+        for worker in self._workers:
+            if not worker.load:
+                self._occupy(worker, now)
+
+    def _occupy(self, worker: Worker, now: float) -> None:
+        """Give a worker what it has room for, and have it train to the next report."""
+        while worker.load < self._share() and (number := self._next()) is not None:
+            self._train(worker, number)
+        if worker.load:
+            heapq.heappush(self._events, (now + worker.begin(), next(self._turn), worker))
+
+    def _share(self) -> int:
+        """How many trials a worker is given: where few are left they are spread over all workers."""
+        most, workers = self._lanes.most, len(self._workers)
+        if most == 1:
+            return 1
+        live = sum(worker.load for worker in self._workers)
+        return min(most, math.ceil((live + self._startable(most * workers)) / workers))
+
+    def _startable(self, most: int) -> int:
+        """How many trials could be begun now, counted up to a number."""
+        if self.played.over:
+            return 0
+        paused, count = sorted(self._paused), int(min(self._fresh, most))
+        while count < most and (wake := self._wake(paused)):
+            paused.remove(wake.number)
+            count += 1
+        return count
+
+    def _wake(self, paused: Collection[int]) -> Wake | None:
+        """Which of some paused trials goes on in a free place."""
+        if not paused or not isinstance(self.pruner, SecondChances):
+            return None
+        return self.pruner.choose([self._records[number] for number in paused], self._fresh > 0)
 
     def _next(self) -> int | None:
         if self.played.over:
             return None
-        if self._paused and isinstance(self.pruner, SecondChances):
-            paused = [self._records[number] for number in sorted(self._paused)]
-            wake = self.pruner.choose(paused, self._fresh > 0)
-            if wake is not None:
-                del self._paused[wake.number]
-                record = self._records[wake.number]
-                self._records[wake.number] = self._source.wake(record, wake.reason)
-                return wake.number
+        if wake := self._wake(sorted(self._paused)):
+            del self._paused[wake.number]
+            record = self._records[wake.number]
+            self._records[wake.number] = self._source.wake(record, wake.reason)
+            return wake.number
         if self._fresh <= 0:
             return None
         self._fresh -= 1
         record, reports = self._source.begin()
-        self._records[record.number], self._coming[record.number] = record, iter(reports)
+        self._records[record.number], self._coming[record.number] = record, Coming(iter(reports))
         return record.number
 
-    def _train(self, number: int, now: float) -> None:
-        """Have a trial's worker come to the next report."""
-        record, report = self._records[number], next(self._coming[number], None)
-        if report is None:
+    def _train(self, worker: Worker, number: int) -> None:
+        """Have a worker train a trial to its next report."""
+        record = self._records[number]
+        if not worker.carry(record, self._coming[number]):
             self.played.cut += 1
-            self._busy -= 1
             self._end(number, Outcome.PRUNED, f"recorded to step {record.step} only")
-            self._fill(now)
-            return
-        took = report.seconds - record.seconds
-        heapq.heappush(self._events, (now + took, next(self._turn), number, report))
 
-    def _hear(self, number: int, report: Report, now: float) -> bool:
+    def _hear(self, worker: Worker, number: int, report: Report, now: float) -> bool:
         """Take a report down and judge it; returns whether it is the best so far."""
         record = self._records[number]
         report = replace(report, time=now)
@@ -289,17 +319,14 @@ class Simulation:
         improved = self._note_best(report, now)
         shown = replace(report, time=0.0)
         trial = replace(record, reports=[*record.reports[:-1], shown], outcome=Outcome.RUNNING)
-        verdict = self.pruner.judge(trial, shown)
-        self._obey(number, report, verdict, now)
+        self._obey(worker, number, report, self.pruner.judge(trial, shown))
         return improved
 
-    def _obey(self, number: int, report: Report, verdict: Verdict, now: float) -> None:
-        if report.outcome is None and verdict.decision is Decision.GO_ON:
-            self._train(number, now)
-            return
-        self._busy -= 1
+    def _obey(self, worker: Worker, number: int, report: Report, verdict: Verdict) -> None:
         if report.outcome is not None:
             self._end(number, report.outcome, report.reason)
+        elif verdict.decision is Decision.GO_ON:
+            self._train(worker, number)
         elif verdict.decision is Decision.PAUSE:
             self._records[number] = self._source.pause(self._records[number], verdict.reason)
             self._paused[number] = verdict.reason

@@ -41,7 +41,7 @@ SECOND_CHANCES = Pruner.model_validate({"name": "asha", "second_chances": True})
 
 def curve_of(number, point, values, *, seconds=1.0, outcome=Outcome.COMPLETED):
     reports = [
-        Report(10 * i, 160 * i, seconds * i, {METRIC: value}, 0.0)
+        Report(10 * i, 160 * i, float(seconds * i), {METRIC: value}, 0.0)
         for i, value in enumerate(values, start=1)
     ]
     return Curve(number, point, (*reports[:-1], replace(reports[-1], outcome=outcome)))
