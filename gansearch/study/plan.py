@@ -190,9 +190,10 @@ class Resources(Section):
         gpus: GPUs of a worker; below 1, its share of one GPU's memory too.
         lanes: trials that a worker carries at a time; fewer where few are left for all workers. Those
             of one architecture train as one, several times as fast where networks are small, all others
-            in turn; each is, up to rounding, what it would be alone. `auto`: one in the search; in the
-            repetitions on fresh seeds as many as are measured to be fastest, on this machine, if any,
-            and one where the configuration is `deterministic`.
+            in turn; each is, up to rounding, what it would be alone. `auto`: as many as are measured to
+            be fastest on this machine, if any, in the repetitions on fresh seeds; fewer in a search,
+            where a worker is to have five times as many trials as it carries and none is to take much
+            longer than alone; and one where the configuration is `deterministic`.
         compile: have the step of each training compiled, on a GPU as one graph of kernels: several
             times as fast where networks are small, with the same numbers up to rounding. It takes half
             a minute for each architecture, once, and on a CPU a C++ compiler.

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
+import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -141,6 +143,22 @@ class Space:
 def first_end(_: str, axis: Axis) -> Any:
     """The simplest `Suggest`: the first end of every axis."""
     return axis.ends()[0]
+
+
+def at_random(chance: random.Random) -> Suggest:
+    """A `Suggest` that draws every axis evenly on its own scale."""
+
+    def draw(_: str, axis: Axis) -> Any:
+        if isinstance(axis, Choice):
+            return chance.choice(list(axis.options))
+        if isinstance(axis, Int):
+            return chance.randint(axis.low, axis.high)
+        if not axis.log:
+            return chance.uniform(axis.low, axis.high)
+        value = math.exp(chance.uniform(math.log(axis.low), math.log(axis.high)))
+        return min(max(value, axis.low), axis.high)
+
+    return draw
 
 
 def steering(name: str, end: Any) -> Suggest:

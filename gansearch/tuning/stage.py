@@ -61,6 +61,11 @@ class Stage:
         """A configuration with its parts' defaults, and why it cannot be built on these images."""
         return complete(config, self.domain)
 
+    def trainable(self, config: TrialConfig) -> TrialConfig | None:
+        """The same; None where it cannot be built."""
+        completed, mistakes = self.complete(config)
+        return None if mistakes else completed
+
 
 def run_trials(
     stage: Stage,
@@ -89,13 +94,15 @@ def run_trials(
         for line in lines:
             say(stage.console, line, "dim")
     lanes, shapes = together(
-        resources,
+        stage.spec,
         journal.roster,
+        stage.trainable,
         stage.data,
         stage.reference,
         where.paths.cache,
         _slots(stage)(),
         stage.console,
+        at_once=where.concurrency,
         own=where.trainer == TRAINER,
     )
     resources = resources.model_copy(update={"lanes": lanes})

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from gansearch.study.config import TrialConfig
-from gansearch.study.plan import Resources
+from gansearch.study.plan import Plan, Resources
 from gansearch.study.roster import Roster
+from gansearch.study.space import at_random
+from gansearch.study.spec import StudySpec
 
 AT_ONCE, PATIENCE = 4, 60.0
 """Processes that measure at once, at most, and seconds that they are waited for."""
@@ -22,48 +26,81 @@ FEWEST = 500
 so long that a processor has enough to do with one training's.
 """
 
+TURNS = 5
+"""Trials of a search to each that a worker carries, at least: what is tried next depends on those
+before. With fewer a search took longer on the tuning halves of `benchmarks/tables` (`python -m
+benchmarks.search_lanes`).
+"""
+
+DRAWN, COMMON, ALIKE = 64, 8, 1 / 8
+"""Points of a search space by which its shapes are known, those of them that are looked at, and how
+often two of its trials must be of one shape for it to be worth while.
+"""
+
+PRUNED = 0.3
+"""Share of their budget that trials are trained, about, where a pruner may stop them."""
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What the workers are to train.
+
+    Attributes:
+        configs: or some that stand for all.
+        steps: of each, to a worker.
+        most: how many trials a worker may carry.
+        longest: how many times as long as alone a trial may take.
+        searching: whether what comes next is not known yet.
+    """
+
+    configs: Sequence[TrialConfig]
+    steps: Sequence[float]
+    most: int
+    longest: float = math.inf
+    searching: bool = False
+
 
 def together(
-    resources: Resources,
+    spec: StudySpec,
     roster: Roster,
+    complete: Callable[[TrialConfig], TrialConfig | None],
     data: Any,
     reference: Any,
     cache: Path,
     workers: int,
     console: Console,
     *,
+    at_once: int | None = None,
     own: bool = True,
 ) -> tuple[int, dict[str, int] | None]:
     """Trials to a worker at most; and shape -> in how many lanes it is fastest, None: not measured.
 
-    With `auto` the trials of a search are carried one at a time, for what is proposed next depends on
-    those before. Those of a stability study are known: they are carried as is fastest, which on a CPU
-    is one at a time where it is compiled.
+    With `auto` the trials of a stability study, which are known beforehand, are carried as is fastest;
+    those of a search so that none takes much longer than alone, and so few at a time that
+    most are proposed after others have ended. On a CPU it is one at a time where it is compiled.
 
     Args:
-        resources: of a worker.
+        spec: the study.
         roster: what is trained on fresh seeds; empty for a search.
+        complete: a configuration with the defaults of its parts; None where it cannot be trained.
         data: reference to the training samples in the object store.
         reference: to the real side of the metrics there.
         cache: where what is measured is kept, on the node that measures.
         workers: how many there may be.
         console: where it is told.
+        at_once: trials at a time over all workers, at most; None: as many as they carry.
         own: whether trials are trained by `Trainer`: of others' trainers nothing can be measured.
     """
+    resources, workers = spec.plan.resources, max(workers, 1)
     if resources.lanes != "auto":
         return resources.lanes, None
-    if not own or not roster.entries or (resources.compile and not resources.gpus):
+    if not own or (resources.compile and not resources.gpus):
         return 1, {}
-    configs = [TrialConfig.model_validate(candidate.config) for candidate in roster.candidates]
-    entries = Counter(label for label, _ in roster.entries)
-    steps = [
-        config.budget.steps * entries[candidate.label] / max(workers, 1)
-        for config, candidate in zip(configs, roster.candidates, strict=True)
-    ]
-    if sum(steps) < FEWEST:
+    ahead = _repetitions(roster, workers) if roster.entries else _search(spec, complete, workers)
+    most = min(ahead.most, math.ceil(at_once / workers)) if at_once else ahead.most
+    if most < 2 or sum(ahead.steps) < FEWEST:
         return 1, {}
-    chosen = _measured(resources, configs, steps, data, reference, cache, workers)
-    most = math.ceil(len(roster.entries) / max(workers, 1))
+    chosen = _measured(resources, ahead, data, reference, cache, workers)
     lanes = min(max(chosen.values(), default=1), most)
     if lanes > 1:
         text = f"up to {lanes} trials of one architecture are trained as one (resources.lanes: auto)"
@@ -71,28 +108,66 @@ def together(
     return lanes, chosen
 
 
+def _repetitions(roster: Roster, workers: int) -> Ahead:
+    """A stability study."""
+    configs = [TrialConfig.model_validate(candidate.config) for candidate in roster.candidates]
+    entries = Counter(label for label, _ in roster.entries)
+    steps = [
+        config.budget.steps * entries[candidate.label] / workers
+        for config, candidate in zip(configs, roster.candidates, strict=True)
+    ]
+    return Ahead(configs, steps, math.ceil(len(roster.entries) / workers))
+
+
+def _search(
+    spec: StudySpec, complete: Callable[[TrialConfig], TrialConfig | None], workers: int
+) -> Ahead:
+    """A search: points of its space, drawn at random, stand for the trials that will be proposed."""
+    from gansearch.training.stacked.choice import LONGEST  # noqa: PLC0415  loads torch
+    from gansearch.training.stacked.shape import shape_of  # noqa: PLC0415
+
+    plan, blind = spec.plan, _is_blind(spec.plan)
+    trials = plan.search.trials
+    most = math.ceil(trials / workers) if blind else trials // (TURNS * workers)
+    if most < 2:
+        return Ahead([], [], most)
+    chance = random.Random(0)
+    drawn = [complete(spec.trial(number, at_random(chance))) for number in range(DRAWN)]
+    configs = {shape_of(config): config for config in drawn if config is not None}
+    counts = Counter(shape_of(config) for config in drawn if config is not None)
+    if sum(count**2 for count in counts.values()) < ALIKE * counts.total() ** 2:
+        return Ahead([], [], 1)
+    common = [shape for shape, _ in counts.most_common(COMMON)]
+    each = trials / workers / DRAWN * (1.0 if plan.pruner.name == "none" else PRUNED)
+    steps = [each * counts[shape] * configs[shape].budget.steps for shape in common]
+    longest = math.inf if blind else LONGEST
+    return Ahead([configs[shape] for shape in common], steps, most, longest, searching=True)
+
+
+def _is_blind(plan: Plan) -> bool:
+    """Whether no trial of a search depends on another."""
+    return plan.search.sampler.name in ("random", "qmc") and plan.pruner.name == "none"
+
+
 def _measured(
-    resources: Resources,
-    configs: Sequence[TrialConfig],
-    steps: Sequence[float],
-    data: Any,
-    reference: Any,
-    cache: Path,
-    workers: int,
+    resources: Resources, ahead: Ahead, data: Any, reference: Any, cache: Path, workers: int
 ) -> dict[str, int]:
-    """What `choose` finds where as many processes as there are workers ask at once: they share caches
-    and memory, as the workers will. The least that any of them finds is taken.
+    """What is found where as many processes as there are workers ask at once: they share caches and
+    memory, as the workers will. The least that any of them finds is taken.
     """
     import ray  # noqa: PLC0415  only where there is something to measure
 
-    from gansearch.training.stacked.choice import choose  # noqa: PLC0415  loads torch
+    from gansearch.training.stacked.choice import choose, choose_for_search  # noqa: PLC0415
 
     device = "cuda" if resources.gpus else "cpu"
-    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(choose)
-    threads = resources.cpus
+    held, more = {"num_cpus": resources.cpus, "num_gpus": resources.gpus}, dict[str, Any]()
+    task = ray.remote(**held)(choose)
+    if ahead.searching:
+        task, more = ray.remote(**held)(choose_for_search), {"longest": ahead.longest}
+    settings = {"cache": cache, "device": device, "threads": resources.cpus, **more}
     asked = [
-        task.remote(configs, steps, data, reference, cache=cache, device=device, threads=threads)
-        for _ in range(min(max(workers, 1), AT_ONCE))
+        task.remote(ahead.configs, ahead.steps, data, reference, **settings)
+        for _ in range(min(workers, AT_ONCE))
     ]
     told, late = ray.wait(asked, num_returns=len(asked), timeout=PATIENCE)
     for one in late:

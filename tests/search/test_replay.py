@@ -29,6 +29,7 @@ from gansearch.search.replay import (
 )
 from gansearch.search.simulation import Recorded, Simulation, StandIns, within
 from gansearch.search.view import distribution, tried
+from gansearch.search.worker import Lanes
 from gansearch.study.learnt import Learnt, Lesson
 from gansearch.study.plan import Pruner, Sampler, SearchBudget
 from gansearch.study.records import Outcome, Report, TrialRecord
@@ -101,6 +102,21 @@ def test_workers_share_the_trials_and_lose_none(study, recording, workers, prune
         assert repr(told) == repr(list(curve.reports[: len(told)])), "reports are those recorded"
     if workers == 1:
         assert played.busy == pytest.approx(played.seconds), "one worker is never idle"
+
+
+@pytest.mark.parametrize("pruner", [NONE, SECOND_CHANCES])
+def test_workers_of_several_lanes_lose_none_either(study, recording, pruner):
+    spec = replace(study, plan=study.plan.model_copy(update={"pruner": pruner}))
+    lanes = Lanes(4, lambda trial: str(trial.number % 2), lambda lanes: lanes**0.5)
+    source = Recorded(spec, recording)
+    played = Simulation(spec, source, recording, workers=3, lanes=lanes).run()
+    assert [trial.number for trial in played.trials] == list(range(40))
+    assert all(trial.outcome.ended for trial in played.trials)
+    assert played.busy <= played.seconds * 3 + 1e-9, "each has its share of the time"
+    alone = play(study, recording, Policy(None, pruner), 3, 0)
+    if pruner is NONE:
+        assert played.seconds < alone.seconds
+        assert [len(t.reports) for t in played.trials] == [len(t.reports) for t in alone.trials]
 
 
 class Watched(StandIns):

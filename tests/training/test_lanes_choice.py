@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gansearch.training.stacked import choice
-from gansearch.training.stacked.choice import choose, fastest, measure
+from gansearch.training.stacked.choice import choose, choose_for_search, fastest, measure
 from gansearch.training.stacked.shape import shape_of
 
 
@@ -24,6 +24,12 @@ from gansearch.training.stacked.shape import shape_of
 )
 def test_the_fastest_and_one_where_little_is_won(speeds, lanes):
     assert fastest(speeds) == lanes
+
+
+@pytest.mark.parametrize(("longest", "lanes"), [(1.0, 1), (1.9, 1), (2.0, 4), (4.0, 16)])
+def test_where_others_wait_a_trial_may_take_so_much_longer(longest, lanes):
+    speeds = {1: 100.0, 4: 200.0, 8: 250.0, 16: 400.0}  # of 8 each takes 3.2 times as long as alone
+    assert fastest(speeds, longest) == lanes
 
 
 MANY = 1e9  # steps
@@ -145,3 +151,54 @@ def test_small_networks_are_faster_together(tiny, digits, reference):
     """On a machine that does something else besides, at one of three looks."""
     looks = (measure(tiny(), digits, reference) for _ in range(3))
     assert any(max(speeds.values()) > 1.2 * speeds[1] for speeds in looks)
+
+
+@pytest.fixture
+def shapes(tiny, digits, reference, tmp_path, monkeypatch):
+    """Three shapes, the later the slower alone; a call asks for a search of them, and tells what was
+    measured by the way.
+    """
+    configs = [tiny(batch_size=8 * n) for n in (1, 2, 3)]
+    asked = []
+
+    def choose_among(speeds, steps=MANY, **more):
+        monkeypatch.setattr(choice, "_glance", lambda config, *_: 800.0 / config.batch_size)
+
+        def measured(config, *_, **__):
+            asked.append(config.batch_size)
+            return speeds[config.batch_size]
+
+        monkeypatch.setattr(choice, "measure", measured)
+        asked.clear()
+        found = choose_for_search(configs, [steps] * 3, digits, reference, cache=tmp_path, **more)
+        return [found[shape_of(config)] for config in configs]
+
+    choose_among.asked = asked
+    return choose_among
+
+
+WINS, LOSES = {1: 100.0, 4: 200.0, 8: 210.0}, {1: 100.0, 4: 90.0}
+
+
+def test_of_a_search_the_slowest_shape_is_measured_for_all(shapes):
+    assert shapes({24: WINS}) == [4, 4, 4], "8 would take 3.8 times as long"
+    assert shapes.asked == [24]
+    assert shapes({}) == [4, 4, 4], "and it is known from then on"
+    assert shapes({}, longest=math.inf) == [8, 8, 8]
+
+
+def test_where_the_slowest_wins_nothing_the_next_is_measured(shapes):
+    assert shapes({24: LOSES, 16: WINS}) == [4, 4, 1]
+    assert shapes.asked == [24, 16]
+
+
+def test_none_wins(shapes):
+    assert shapes({24: LOSES, 16: LOSES, 8: LOSES}) == [1, 1, 1]
+
+
+def test_a_search_that_is_soon_over_is_not_measured(shapes):
+    assert shapes({}, steps=100.0) == [1, 1, 1]  # 100 steps at 100, 50 and 33 a second
+
+
+def test_a_glance_is_a_speed(tiny, digits, reference):
+    assert 1 < choice._glance(tiny(), digits, reference, "cpu") < 1e5

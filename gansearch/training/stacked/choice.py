@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -39,6 +40,12 @@ WORTH = 30.0
 MOST = 12.0
 """Seconds after which nothing further is measured: 2 % of ten minutes."""
 
+LONGEST = 2.5
+"""How many times as long as alone a trial may take of which others wait to learn: those of a search."""
+
+GLANCE = 0.03
+"""Seconds in which it is seen which of several shapes is slowest."""
+
 
 def choose(
     configs: Sequence[TrialConfig],
@@ -65,33 +72,112 @@ def choose(
         device: where trainings are to run.
         threads: of torch, that a worker has.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        until, chosen, work = time.monotonic() + MOST, {}, dict[str, float]()
-        for config, asked in zip(configs, steps, strict=True):
-            work[shape_of(config)] = work.get(shape_of(config), 0.0) + asked
-        for shape, config in {shape_of(config): config for config in configs}.items():
-            chosen[shape] = 1
-            if why_alone(config) or config.deterministic:
-                continue
-            known = _Known(shape, cache, device, threads)
-            speeds = known.speeds
-            if not speeds and time.monotonic() < until:
-                speeds = _measured(config, data, reference, device, work[shape], until)
-                if len(speeds) > 1:
-                    known.keep(speeds)
+    with _threads(threads):
+        until, work = time.monotonic() + MOST, _by_shape(configs, steps)
+        chosen = dict.fromkeys(work, 1)
+        for shape, config in _stackable(configs).items():
+            speeds = _speeds(shape, config, data, reference, cache, device, work[shape], until)
             if speeds and work[shape] / speeds[1] >= WORTH:
                 chosen[shape] = fastest(speeds)
         return chosen
+
+
+def choose_for_search(
+    configs: Sequence[TrialConfig],
+    steps: Sequence[float],
+    data: DataSet,
+    reference: Reference,
+    *,
+    cache: Path,
+    device: str = "cpu",
+    threads: int = 1,
+    longest: float = LONGEST,
+) -> dict[str, int]:
+    """The same of configurations that stand for a search's, whose shapes may be many.
+
+    The shape that is slowest alone is measured, and the next slowest where that one wins nothing, and
+    so on: those that are faster alone than one that wins have less arithmetic to a step, and win too.
+
+    Args:
+        longest: how many times as long as alone a trial may take.
+    """
+    with _threads(threads):
+        until, work = time.monotonic() + MOST, _by_shape(configs, steps)
+        chosen, total = dict.fromkeys(work, 1), sum(work.values())
+        alone = {
+            shape: (_glance(config, data, reference, device), config)
+            for shape, config in _stackable(configs).items()
+        }
+        slowest_first = sorted(alone, key=lambda shape: alone[shape][0])
+        if sum(work[shape] / max(alone[shape][0], 1e-9) for shape in alone) < WORTH:
+            return chosen
+        for at, shape in enumerate(slowest_first):
+            config = alone[shape][1]
+            speeds = _speeds(shape, config, data, reference, cache, device, total, until)
+            if (lanes := fastest(speeds, longest)) > 1:
+                return chosen | dict.fromkeys(slowest_first[at:], lanes)
+        return chosen
+
+
+def fastest(speeds: Mapping[int, float], longest: float = math.inf) -> int:
+    """The number of lanes of most speed; 1 where it is not clearly more than alone.
+
+    Args:
+        speeds: trainings x steps a second, by lanes, 1 among them; empty where nothing is known.
+        longest: how many times as long as alone a training may take.
+    """
+    bearable = [lanes for lanes in speeds if lanes * speeds[1] <= longest * speeds[lanes]]
+    best = max(bearable, key=lambda lanes: speeds[lanes], default=1)
+    return best if speeds and speeds[best] > GAIN * speeds[1] else 1
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """While it is open, torch has so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
     finally:
         torch.set_num_threads(before)
 
 
-def fastest(speeds: Mapping[int, float]) -> int:
-    """The number of lanes of most speed; 1 where it is not clearly more than alone."""
-    best = max(speeds, key=lambda lanes: speeds[lanes], default=1)
-    return best if speeds and speeds[best] > GAIN * speeds[1] else 1
+def _by_shape(configs: Sequence[TrialConfig], steps: Sequence[float]) -> dict[str, float]:
+    """Steps that are to be trained of each shape."""
+    work: dict[str, float] = {}
+    for config, asked in zip(configs, steps, strict=True):
+        work[shape_of(config)] = work.get(shape_of(config), 0.0) + asked
+    return work
+
+
+def _stackable(configs: Sequence[TrialConfig]) -> dict[str, TrialConfig]:
+    """A configuration of each shape that may be trained as one."""
+    by_shape = {shape_of(config): config for config in configs}
+    return {
+        shape: config
+        for shape, config in by_shape.items()
+        if not why_alone(config) and not config.deterministic
+    }
+
+
+def _speeds(
+    shape: str,
+    config: TrialConfig,
+    data: DataSet,
+    reference: Reference,
+    cache: Path,
+    device: str,
+    steps: float,
+    until: float,
+) -> dict[int, float]:
+    """A shape's speeds as they are known, or measured now if there is time; else empty."""
+    known = _Known(shape, cache, device, torch.get_num_threads())
+    speeds = known.speeds
+    if not speeds and time.monotonic() < until:
+        speeds = _measured(config, data, reference, device, steps, until)
+        if len(speeds) > 1:
+            known.keep(speeds)
+    return speeds
 
 
 class _Known:
@@ -144,19 +230,8 @@ def measure(
     Each width takes turns with one training alone. A wider one is tried while it is better than the one
     before; none where so many `steps` are not worth it, and none from the time `until` on.
     """
-    endless = config.budget.model_copy(update={"steps": 2**31, "report_every": 2**31})
-
-    def trainer(seed: int) -> Trainer:
-        return Trainer(
-            config.model_copy(update={"seed": seed, "budget": endless}), data, reference, device
-        )
-
-    alone = trainer(0)
-
-    def one(steps: int) -> object:
-        return alone._train_to(alone.step + steps)
-
-    one(1)  # the first step has torch load what it has not needed before
+    trainer = _endless(config, data, reference, device)
+    one = _steps_of(trainer(0))
     best = {1: _rate(one, device)}
     if steps / best[1] < WORTH:
         return best
@@ -179,18 +254,47 @@ def measure(
     return best
 
 
-def _rate(run: Callable[[int], object], device: str) -> float:
+def _endless(
+    config: TrialConfig, data: DataSet, reference: Reference, device: str
+) -> Callable[[int], Trainer]:
+    """Builds the trainer of a seed, which never comes to a report."""
+    endless = config.budget.model_copy(update={"steps": 2**31, "report_every": 2**31})
+
+    def trainer(seed: int) -> Trainer:
+        return Trainer(
+            config.model_copy(update={"seed": seed, "budget": endless}), data, reference, device
+        )
+
+    return trainer
+
+
+def _steps_of(trainer: Trainer) -> Callable[[int], object]:
+    """Trains so many steps further; the first, in which torch loads what it needs, is behind it."""
+    trainer._train_to(1)
+    return lambda steps: trainer._train_to(trainer.step + steps)
+
+
+def _glance(config: TrialConfig, data: DataSet, reference: Reference, device: str) -> float:
+    """Steps a second of one training, about; infinite where it cannot be trained."""
+    try:
+        return _rate(_steps_of(_endless(config, data, reference, device)(0)), device, GLANCE)
+    except RuntimeError:
+        return math.inf
+
+
+def _rate(run: Callable[[int], object], device: str, at_least: float | None = None) -> float:
     """Steps a second; of the processor on one thread, for what else a machine does is no step's."""
+    at_least = at_least or AT_LEAST
     alone = device == "cpu" and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter
     steps, taken = 1, 0.0
-    while taken < AT_LEAST:
+    while taken < at_least:
         begun = clock()
         run(steps)
         if device != "cpu":
             torch.cuda.synchronize()
         taken = clock() - begun
-        rate, steps = steps / taken, max(steps + 1, round(1.2 * AT_LEAST * steps / max(taken, 1e-6)))
+        rate, steps = steps / taken, max(steps + 1, round(1.2 * at_least * steps / max(taken, 1e-6)))
     return rate
 
 
