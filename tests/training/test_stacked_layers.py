@@ -57,7 +57,14 @@ def spectral_two_ways():
     return network
 
 
+def one_activation(act):
+    """A network that uses one module twice, as is common for what has no weights."""
+    return Given(nn.Sequential(nn.Linear(6, 5), act, nn.Linear(5, 5), act, nn.Linear(5, 4)))
+
+
 NETWORKS = {
+    "one tanh, twice": lambda: one_activation(nn.Tanh()),
+    "one leaky relu, twice": lambda: one_activation(nn.LeakyReLU(0.2)),
     "two ways": TwoWays,
     "spectral, two ways": spectral_two_ways,
     "in a row": lambda: Given(

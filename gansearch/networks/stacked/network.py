@@ -114,7 +114,7 @@ def _join_activations(network: nn.Module) -> None:
     for row in network.modules():
         if type(row).forward not in (nn.Sequential.forward, Layers.forward):
             continue
-        for (_, layer), (name, behind) in pairwise(list(row.named_children())):
+        for (_, layer), (name, behind) in pairwise(_places(row)):
             slope = 0.0 if isinstance(behind, nn.ReLU) else getattr(behind, "negative_slope", None)
             if hasattr(layer, "slope") and slope is not None and slope >= 0:
                 layer.slope = slope  # type: ignore[assignment]
@@ -126,7 +126,12 @@ def _join_rows(network: nn.Module) -> None:
     for above in list(network.modules()):
         for name, row in above.named_children():
             if type(row) in (nn.Sequential, Layers):
-                above._modules[name] = Row(OrderedDict(row.named_children()))
+                above._modules[name] = Row(OrderedDict(_places(row)))
+
+
+def _places(row: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules of a row by name; one that stands in it twice, twice, as `named_children` has not."""
+    return [(name, module) for name, module in row._modules.items() if module is not None]
 
 
 def _above(name: str) -> Iterator[str]:
