@@ -17,6 +17,7 @@ from gansearch.study.plan import Plan, Resources
 from gansearch.study.roster import Roster
 from gansearch.study.space import at_random
 from gansearch.study.spec import StudySpec
+from gansearch.tuning.saying import say
 
 AT_ONCE, PATIENCE = 4, 60.0
 """Processes that measure at once, at most, and seconds that they are waited for."""
@@ -104,7 +105,7 @@ def together(
     lanes = min(max(chosen.values(), default=1), most)
     if lanes > 1:
         text = f"up to {lanes} trials of one architecture are trained as one (resources.lanes: auto)"
-        console.print(text, style="dim", highlight=False)
+        say(console, text, "dim")
     return lanes, chosen
 
 
