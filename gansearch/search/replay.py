@@ -173,8 +173,9 @@ def replay(
     results = []
     for policy in policies:
         note(policy.label)
-        plays = [play(spec, recording, policy, workers, seed) for seed in range(repeats)]
-        results.append(judged(policy, plays[: None if policy.sampler else 1], recording))
+        seeds = range(repeats if policy.sampler else 1)
+        plays = [play(spec, recording, policy, workers, seed) for seed in seeds]
+        results.append(judged(policy, plays, recording))
     ranks = tuple(ranks_of(recording))
     found = Replay(journal.metric, recording, workers, tuple(results), ranks)
     return replace(found, notes=tuple(_notes(found, spec)), advice=_advice(found))
