@@ -235,7 +235,8 @@ def findable(name: str, what: str, kind: type[UserError] = UserError) -> Iterato
     except (OSError, ValueError) as error:
         shown = name if len(name) <= 80 else f"{name[:80]}..."
         why = getattr(error, "strerror", error)
-        if (at := getattr(error, "filename", None)) and Path(at).name != Path(name).name:
+        at = getattr(error, "filename", None)
+        if at and shown == name and Path(at).name != Path(name).name:
             why = f"{at}: {why}"
         raise kind(f"cannot look for {what}'{shown}': {why}") from error
 

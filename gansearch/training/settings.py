@@ -39,13 +39,22 @@ def changed() -> list[str]:
     return [str(each) for each in SETTINGS if each.read() != each.usual]
 
 
-def put_back() -> list[str]:
-    """Have every setting as usual again; returns those that were not."""
-    found = changed()
-    for each in SETTINGS:
-        if each.read() != each.usual:
-            each.write(each.usual)
+USUAL = tuple(each.usual for each in SETTINGS)
+
+
+def put_back(before: Sequence[Any] = USUAL) -> list[str]:
+    """Have every setting as it was before, or as usual, again; returns those that were not."""
+    found = []
+    for each, value in zip(SETTINGS, before, strict=True):
+        if each.read() != value:
+            found.append(str(each))
+            each.write(value)
     return found
+
+
+def _now() -> tuple[Any, ...]:
+    """What every setting is: a caller may have switched gradients off, with which no part has to do."""
+    return tuple(each.read() for each in SETTINGS)
 
 
 def changed_by_import(name: str) -> str:
@@ -60,16 +69,18 @@ def changed_by_import(name: str) -> str:
 @functools.cache
 def _calls_of(module: str) -> tuple[str, ...]:
     """The settings that importing a module changes, which happens once in a process."""
+    before = _now()
     with suppress(*RAISED):  # which is told elsewhere
         importlib.import_module(module)
-    return tuple(put_back())
+    return tuple(put_back(before))
 
 
 @contextmanager
 def left_alone(whose: str) -> Iterator[None]:
     """Have what changes settings while it is open be a `UserError`; they are put back."""
+    before = _now()
     yield
-    if calls := put_back():
+    if calls := put_back(before):
         raise UserError(told(calls, whose))
 
 
