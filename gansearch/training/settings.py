@@ -34,20 +34,19 @@ SETTINGS = (
 )
 
 
-def changed() -> list[str]:
-    """The settings that are not as usual, as the calls that made them so."""
-    return [str(each) for each in SETTINGS if each.read() != each.usual]
-
-
 USUAL = tuple(each.usual for each in SETTINGS)
+
+
+def changed(before: Sequence[Any] = USUAL) -> list[str]:
+    """The settings that are not as before, or as usual, as the calls that made them so."""
+    return [str(each) for each, value in zip(SETTINGS, before, strict=True) if each.read() != value]
 
 
 def put_back(before: Sequence[Any] = USUAL) -> list[str]:
     """Have every setting as it was before, or as usual, again; returns those that were not."""
-    found = []
+    found = changed(before)
     for each, value in zip(SETTINGS, before, strict=True):
         if each.read() != value:
-            found.append(str(each))
             each.write(value)
     return found
 

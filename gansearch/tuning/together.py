@@ -50,15 +50,13 @@ class Ahead:
         configs: or some that stand for all.
         steps: of each, to a worker.
         most: how many trials a worker may carry.
-        longest: how many times as long as alone a trial may take.
-        searching: whether what comes next is not known yet.
+        longest: of a search, how many times as long as alone a trial may take; None: it is none.
     """
 
     configs: Sequence[TrialConfig]
     steps: Sequence[float]
     most: int
-    longest: float = math.inf
-    searching: bool = False
+    longest: float | None = None
 
 
 def together(
@@ -142,7 +140,7 @@ def _search(
     each = trials / workers / DRAWN * (1.0 if plan.pruner.name == "none" else PRUNED)
     steps = [each * counts[shape] * configs[shape].budget.steps for shape in common]
     longest = math.inf if blind else LONGEST
-    return Ahead([configs[shape] for shape in common], steps, most, longest, searching=True)
+    return Ahead([configs[shape] for shape in common], steps, most, longest)
 
 
 def _is_blind(plan: Plan) -> bool:
@@ -158,14 +156,11 @@ def _measured(
     """
     import ray  # noqa: PLC0415  only where there is something to measure
 
-    from gansearch.training.stacked.choice import choose, choose_for_search  # noqa: PLC0415
+    from gansearch.training.stacked.choice import choose  # noqa: PLC0415  loads torch
 
+    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(choose)
     device = "cuda" if resources.gpus else "cpu"
-    held, more = {"num_cpus": resources.cpus, "num_gpus": resources.gpus}, dict[str, Any]()
-    task = ray.remote(**held)(choose)
-    if ahead.searching:
-        task, more = ray.remote(**held)(choose_for_search), {"longest": ahead.longest}
-    settings = {"cache": cache, "device": device, "threads": resources.cpus, **more}
+    settings = {"cache": cache, "device": device, "threads": resources.cpus, "longest": ahead.longest}
     asked = [
         task.remote(ahead.configs, ahead.steps, data, reference, **settings)
         for _ in range(min(workers, AT_ONCE))

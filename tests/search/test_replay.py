@@ -33,6 +33,7 @@ from gansearch.search.worker import Lanes
 from gansearch.study.learnt import Learnt, Lesson
 from gansearch.study.plan import Pruner, Sampler, SearchBudget
 from gansearch.study.records import Outcome, Report, TrialRecord
+from gansearch.study.space import at_random
 from gansearch.tuning.creation import create
 
 METRIC = "fd_classifier"
@@ -65,20 +66,12 @@ def recording(study):
     """Forty configurations at random; every eighth diverges on its way."""
     chance, axes, curves = random.Random(0), study.space.axes(), []
     for number in range(40):
-        point = study.space.point(lambda _, axis: _draw(chance, axis))
+        point = study.space.point(at_random(chance))
         values, outcome = values_at(point), Outcome.COMPLETED
         if number % 8 == 7:
             values, outcome = [*values[:3], math.nan], Outcome.DIVERGED
         curves.append(curve_of(number, point, values, seconds=1 + number % 3, outcome=outcome))
     return Recording(axes, METRIC, "min", curves)
-
-
-def _draw(chance, axis):
-    if hasattr(axis, "options"):
-        return chance.choice(list(axis.options))
-    if isinstance(axis.low, int):
-        return chance.randint(axis.low, axis.high)
-    return math.exp(chance.uniform(math.log(axis.low), math.log(axis.high)))
 
 
 def test_without_a_pruner_every_trial_is_trained_to_its_end(study, recording):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gansearch.training.stacked import choice
-from gansearch.training.stacked.choice import choose, choose_for_search, fastest, measure
+from gansearch.training.stacked.choice import LONGEST, choose, fastest, measure
 from gansearch.training.stacked.shape import shape_of
 
 
@@ -170,7 +170,8 @@ def shapes(tiny, digits, reference, tmp_path, monkeypatch):
 
         monkeypatch.setattr(choice, "measure", measured)
         asked.clear()
-        found = choose_for_search(configs, [steps] * 3, digits, reference, cache=tmp_path, **more)
+        asking = {"cache": tmp_path, "longest": LONGEST, **more}
+        found = choose(configs, [steps] * 3, digits, reference, **asking)
         return [found[shape_of(config)] for config in configs]
 
     choose_among.asked = asked

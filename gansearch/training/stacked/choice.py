@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -56,12 +56,17 @@ def choose(
     cache: Path,
     device: str = "cpu",
     threads: int = 1,
+    longest: float | None = None,
 ) -> dict[str, int]:
     """Shape -> in how many lanes its trainings are fastest on this machine; 1: they are not together.
 
     A few steps of each, some two seconds for a shape, fewer where one at a time is clearly faster; kept
     in `cache` for the next study. What is to be `deterministic` is trained alone: what is fastest is
     not the same on every day.
+
+    Of configurations that stand for a search's the shapes may be many. There the one that is slowest
+    alone is measured, and the next slowest where that one wins nothing, and so on: those that are
+    faster alone than one that wins have less arithmetic to a step, and win too.
 
     Args:
         configs: whose shapes are asked for.
@@ -71,52 +76,55 @@ def choose(
         cache: a folder of this machine.
         device: where trainings are to run.
         threads: of torch, that a worker has.
+        longest: of a search, how many times as long as alone a trial may take; None: it is none.
     """
-    with _threads(threads):
-        until, work = time.monotonic() + MOST, _by_shape(configs, steps)
-        chosen = dict.fromkeys(work, 1)
-        for shape, config in _stackable(configs).items():
-            speeds = _speeds(shape, config, data, reference, cache, device, work[shape], until)
-            if speeds and work[shape] / speeds[1] >= WORTH:
-                chosen[shape] = fastest(speeds)
-        return chosen
-
-
-def choose_for_search(
-    configs: Sequence[TrialConfig],
-    steps: Sequence[float],
-    data: DataSet,
-    reference: Reference,
-    *,
-    cache: Path,
-    device: str = "cpu",
-    threads: int = 1,
-    longest: float = LONGEST,
-) -> dict[str, int]:
-    """The same of configurations that stand for a search's, whose shapes may be many.
-
-    The shape that is slowest alone is measured, and the next slowest where that one wins nothing, and
-    so on: those that are faster alone than one that wins have less arithmetic to a step, and win too.
-
-    Args:
-        longest: how many times as long as alone a trial may take.
-    """
-    with _threads(threads):
-        until, work = time.monotonic() + MOST, _by_shape(configs, steps)
-        chosen, total = dict.fromkeys(work, 1), sum(work.values())
-        alone = {
-            shape: (_glance(config, data, reference, device), config)
-            for shape, config in _stackable(configs).items()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        work = dict[str, float]()
+        for config, asked in zip(configs, steps, strict=True):
+            work[shape_of(config)] = work.get(shape_of(config), 0.0) + asked
+        stackable = {
+            shape: config
+            for shape, config in {shape_of(config): config for config in configs}.items()
+            if not why_alone(config) and not config.deterministic
         }
-        slowest_first = sorted(alone, key=lambda shape: alone[shape][0])
-        if sum(work[shape] / max(alone[shape][0], 1e-9) for shape in alone) < WORTH:
-            return chosen
-        for at, shape in enumerate(slowest_first):
-            config = alone[shape][1]
-            speeds = _speeds(shape, config, data, reference, cache, device, total, until)
-            if (lanes := fastest(speeds, longest)) > 1:
-                return chosen | dict.fromkeys(slowest_first[at:], lanes)
-        return chosen
+        bench = _Bench(data, reference, cache, device, threads, time.monotonic() + MOST)
+        chosen = (
+            _each(stackable, work, bench)
+            if longest is None
+            else _for_all(stackable, work, bench, longest)
+        )
+        return dict.fromkeys(work, 1) | chosen
+    finally:
+        torch.set_num_threads(before)
+
+
+def _each(
+    stackable: Mapping[str, TrialConfig], work: Mapping[str, float], bench: _Bench
+) -> dict[str, int]:
+    """What is fastest for each shape that has work enough."""
+    chosen = {}
+    for shape, config in stackable.items():
+        speeds = bench.speeds(shape, config, work[shape])
+        if speeds and work[shape] / speeds[1] >= WORTH:
+            chosen[shape] = fastest(speeds)
+    return chosen
+
+
+def _for_all(
+    stackable: Mapping[str, TrialConfig], work: Mapping[str, float], bench: _Bench, longest: float
+) -> dict[str, int]:
+    """What is fastest for the slowest shape that wins, and so for all that are faster."""
+    alone = {shape: bench.glance(config) for shape, config in stackable.items()}
+    if sum(work[shape] / max(speed, 1e-9) for shape, speed in alone.items()) < WORTH:
+        return {}
+    slowest_first = sorted(alone, key=lambda shape: alone[shape])
+    for at, shape in enumerate(slowest_first):
+        speeds = bench.speeds(shape, stackable[shape], sum(work.values()))
+        if (lanes := fastest(speeds, longest)) > 1:
+            return dict.fromkeys(slowest_first[at:], lanes)
+    return {}
 
 
 def fastest(speeds: Mapping[int, float], longest: float = math.inf) -> int:
@@ -131,53 +139,30 @@ def fastest(speeds: Mapping[int, float], longest: float = math.inf) -> int:
     return best if speeds and speeds[best] > GAIN * speeds[1] else 1
 
 
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """While it is open, torch has so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+@dataclass(frozen=True)
+class _Bench:
+    """Where speeds are measured, and until when."""
 
+    data: DataSet
+    reference: Reference
+    cache: Path
+    device: str
+    threads: int
+    until: float
 
-def _by_shape(configs: Sequence[TrialConfig], steps: Sequence[float]) -> dict[str, float]:
-    """Steps that are to be trained of each shape."""
-    work: dict[str, float] = {}
-    for config, asked in zip(configs, steps, strict=True):
-        work[shape_of(config)] = work.get(shape_of(config), 0.0) + asked
-    return work
+    def speeds(self, shape: str, config: TrialConfig, steps: float) -> dict[int, float]:
+        """A shape's speeds as they are known, or measured now if there is time; else empty."""
+        known = _Known(shape, self.cache, self.device, self.threads)
+        speeds = known.speeds
+        if not speeds and time.monotonic() < self.until:
+            speeds = _measured(config, self.data, self.reference, self.device, steps, self.until)
+            if len(speeds) > 1:
+                known.keep(speeds)
+        return speeds
 
-
-def _stackable(configs: Sequence[TrialConfig]) -> dict[str, TrialConfig]:
-    """A configuration of each shape that may be trained as one."""
-    by_shape = {shape_of(config): config for config in configs}
-    return {
-        shape: config
-        for shape, config in by_shape.items()
-        if not why_alone(config) and not config.deterministic
-    }
-
-
-def _speeds(
-    shape: str,
-    config: TrialConfig,
-    data: DataSet,
-    reference: Reference,
-    cache: Path,
-    device: str,
-    steps: float,
-    until: float,
-) -> dict[int, float]:
-    """A shape's speeds as they are known, or measured now if there is time; else empty."""
-    known = _Known(shape, cache, device, torch.get_num_threads())
-    speeds = known.speeds
-    if not speeds and time.monotonic() < until:
-        speeds = _measured(config, data, reference, device, steps, until)
-        if len(speeds) > 1:
-            known.keep(speeds)
-    return speeds
+    def glance(self, config: TrialConfig) -> float:
+        """Steps a second of one training, about; infinite where it cannot be trained."""
+        return _glance(config, self.data, self.reference, self.device)
 
 
 class _Known:
