@@ -24,8 +24,7 @@ def complete_metrics(
     metrics, mistakes = measured["metrics"], list[tuple[Path_, str]]()
     for i, metric in enumerate(metrics):
         place = (*here, "metrics", i)
-        words = settings.changed_by_import(metric["name"])
-        wrong = [(("name",), words)] if words else METRICS.complete(metric)
+        wrong = settings.changed_by_import(metric["name"]) or METRICS.complete(metric)
         more = [((*place, *below), told) for below, told in wrong]
         mistakes += more or _wrong_metric(metric, place)
     amiss = [*_repeated(metrics), *_misplaced(metrics, domain, kind), *_too_few_samples(measured)]

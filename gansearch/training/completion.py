@@ -48,8 +48,9 @@ def complete(
     for path, registry in PARTS.items():
         part = part_at(path, tree)
         if part:
-            wrong = _of_module(part["name"])
-            wrong = wrong or registry.complete(part, section_at(path).model_fields)
+            wrong = settings.changed_by_import(part["name"]) or registry.complete(
+                part, section_at(path).model_fields
+            )
             mistakes += [((*path, *below), message) for below, message in wrong]
     mistakes += complete_metrics(tree["evaluation"], ("evaluation",), domain, _kind(config, domain))
     if final := tree["evaluation"].get("final"):
@@ -65,12 +66,6 @@ def complete(
         judging = functools.partial(discriminator_of, completed, domain)
         mistakes += unsound(completed, _kind(completed, domain), judging)
     return completed, mistakes
-
-
-def _of_module(name: str) -> list[tuple[tuple[str, ...], str]]:
-    """What is wrong with the module of a part, below the part; to be asked before it is imported."""
-    words = settings.changed_by_import(name)
-    return [(("name",), words)] if words else []
 
 
 def _complete_objective(tree: dict[str, Any]) -> Mistakes:
@@ -155,7 +150,7 @@ def complete_plan(plan: Plan, config: TrialConfig | None) -> tuple[Plan, Mistake
 
 
 def _completed(part: P, registry: Registry[Any]) -> tuple[P, Mistakes]:
-    mistakes = _of_module(part.name) or registry.check(part.name, part.options)
+    mistakes = settings.changed_by_import(part.name) or registry.check(part.name, part.options)
     if mistakes:
         return part, list(mistakes)
     options = registry.options(part.name).model_validate(part.options)

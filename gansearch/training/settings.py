@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gansearch.errors import RAISED, UserError
+from gansearch.study.mistakes import Mistakes
 
 
 class Setting(NamedTuple):
@@ -56,13 +57,13 @@ def _now() -> tuple[Any, ...]:
     return tuple(each.read() for each in SETTINGS)
 
 
-def changed_by_import(name: str) -> str:
-    """What is wrong with the module of a part of the user's that changes settings as it is imported, in
-    words; they are put back. To be asked before anything else has the module imported.
+def changed_by_import(name: str) -> Mistakes:
+    """What is wrong, below a part of the user's, with its module where that changes settings as it is
+    imported; they are put back. To be asked before anything else has the module imported.
     """
     module, own, _ = name.partition(":")
     calls = _calls_of(module) if own else ()
-    return told(calls, f"the module '{module}', imported,") if calls else ""
+    return [(("name",), told(calls, f"the module '{module}', imported,"))] if calls else []
 
 
 @functools.cache
