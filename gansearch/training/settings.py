@@ -57,6 +57,17 @@ def _now() -> tuple[Any, ...]:
     return tuple(each.read() for each in SETTINGS)
 
 
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Have torch take so many threads while it is open."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def changed_by_import(name: str) -> Mistakes:
     """What is wrong, below a part of the user's, with its module where that changes settings as it is
     imported; they are put back. To be asked before anything else has the module imported.

@@ -42,6 +42,7 @@ from gansearch.study.spec import StudySpec
 from gansearch.tracking import store_of
 from gansearch.training.export_folder import write_real_grid
 from gansearch.training.prepare import load_real, load_weights, prepare
+from gansearch.training.settings import torch_threads
 from gansearch.training.validation import load_study
 from gansearch.tuning.connection import connected, dashboard
 from gansearch.tuning.creation import created, versions_in_use
@@ -74,7 +75,7 @@ def run(
         data_ref = ray.put(data)
         for note in spec.notes:
             say(console, note, "dim")
-        reference = _measure(ray, spec, data, data_ref, where, console)
+        reference = _measure(nodes, ray, spec, data, data_ref, where, console)
         for learnt in spec.learnt:
             check_origin(learnt, reference.origin.get(spec.example().objective.metric, {}))
         with created(spec, study, reference):
@@ -389,22 +390,31 @@ def _check_same_images(reference: Reference, real: DataSet) -> None:
 
 
 def _measure(
-    ray: Any, spec: StudySpec, data: DataSet, data_ref: Any, where: Where, console: Console
+    nodes: Nodes,
+    ray: Any,
+    spec: StudySpec,
+    data: DataSet,
+    data_ref: Any,
+    where: Where,
+    console: Console,
 ) -> Reference:
-    """Measure the real images, on whichever node has what a trial needs.
+    """Measure the real images, on whichever node has what a trial needs: here, where that is the only
+    one and no GPU is asked for, so that no process need start for it.
 
-    What lies in files is read here: that node need not have the data set, nor Inception's weights.
+    What lies in files is read here: another node need not have the data set, nor Inception's weights.
     """
     config, resources = spec.example(), spec.plan.resources
     metrics = ", ".join(part.name for part in config.evaluation.metrics)
     say(console, f"measuring the real images of {data.name} for {metrics}", "dim")
-    real = load_real(config, data, where.paths)
-    known = ray.put(load_weights(config, where.paths))
-    real_ref = data_ref if real is data else ray.put(real)
+    real, known = load_real(config, data, where.paths), load_weights(config, where.paths)
+    if nodes.alone and not resources.gpus:
+        with torch_threads(resources.cpus):
+            return prepare(config, data, where.paths, real=real, known=known)
     device = "cuda" if resources.gpus else "cpu"
+    real_ref = data_ref if real is data else ray.put(real)
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(prepare)
     try:
-        measured = task.remote(config, data_ref, where.paths, device, real_ref, known)
+        measured = task.remote(config, data_ref, where.paths, device, real_ref, ray.put(known))
         import gansearch.tuning.engine  # noqa: F401, PLC0415  a second of loading Tune, meanwhile
 
         reference: Reference = ray.get(measured)

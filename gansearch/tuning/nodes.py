@@ -94,6 +94,11 @@ class Nodes:
             self._say(none if self._starved else "a node takes trials again")
         return max(fitting, 1) + self._elastic
 
+    @property
+    def alone(self) -> bool:
+        """Whether the node of this process is the only one on which trials could run."""
+        return [id_ for id_ in self._alive if self._could_run(id_)] == [self._own]
+
     def avoided(self) -> list[str]:
         """The nodes on which no trial is to be started; from those that leave Ray itself keeps away."""
         return sorted(self._blind.keys() | self._unfit.keys())

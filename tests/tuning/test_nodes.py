@@ -320,6 +320,7 @@ def test_whose_fault_the_death_of_a_worker_is(machines, ray):
     said = []
     nodes = Nodes(ray, Resources(), elastic=True, say=said.append)
     assert nodes.slots() == 4
+    assert not nodes.alone
     actors = [start_actor(ray, Resources())[0] for _ in range(3)]
     where = [node for node, _ in ray.get([actor.where.remote() for actor in actors])]
     killed, lost = [actor for actor, node in zip(actors, where, strict=True) if node == first.node_id]

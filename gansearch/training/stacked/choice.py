@@ -18,6 +18,7 @@ from gansearch.data import DataSet
 from gansearch.metrics.reference import Reference
 from gansearch.networks.stacked import CannotStack
 from gansearch.study.config import TrialConfig, digest
+from gansearch.training.settings import torch_threads
 from gansearch.training.stacked.shape import shape_of, why_alone
 from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
@@ -78,9 +79,7 @@ def choose(
         threads: of torch, that a worker has.
         longest: of a search, how many times as long as alone a trial may take; None: it is none.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         work = dict[str, float]()
         for config, asked in zip(configs, steps, strict=True):
             work[shape_of(config)] = work.get(shape_of(config), 0.0) + asked
@@ -96,8 +95,6 @@ def choose(
             else _for_all(stackable, work, bench, longest)
         )
         return dict.fromkeys(work, 1) | chosen
-    finally:
-        torch.set_num_threads(before)
 
 
 def _each(
