@@ -458,7 +458,9 @@ def test_check_warns_of_what_only_a_cluster_has(here, command):
 def test_status_says_who_is_paused_and_why(here, command):
     directory = finished_study(here / "runs")
     journal = Journal.open(directory, "done", writer=True)
-    journal.begin(3, {"lr": 0.2}, {"lr": FloatDistribution(0, 1)}, {"seed": 3})
+    journal.begin(
+        3, {"lr": 0.2}, {"lr": FloatDistribution(0, 1)}, {"loss": {"name": "hinge"}, "seed": 3}
+    )
     journal.report(3, Report(2, 32, 0.5, {"d_loss": 1.5}, 0.0))
     journal.pause(journal.trials()[3], "3rd of [4] at step 2")
     _, out, _ = command("status", "done")

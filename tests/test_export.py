@@ -265,7 +265,7 @@ def study_made(tmp_path_factory, config):
     directory.path.mkdir()
     directory.study_file.write_text("question: by hand\n")
     facts = {"metric": "d_loss", "goal": "min", "steps": 1500, "trials": 4, "digest": "abc"}
-    facts |= {"question": "by hand", "study": "question: by hand"}
+    facts |= {"question": "by hand", "study": "question: by hand", "id": "0", "report_every": 500}
     journal = Journal.create(directory.path, "s", facts)
     checked, data = load_config(config, tmp)
     reference = prepare(checked, data, LocalPaths(tmp, tmp))
@@ -403,7 +403,7 @@ def test_an_export_takes_no_folder_of_others(study, tmp_path):
 def test_a_study_without_a_value_has_nothing_to_export(tmp_path):
     directory = StudyDirectory(tmp_path)
     facts = {"metric": "fd", "goal": "min", "steps": 9, "trials": 4, "digest": "abc"}
-    facts |= {"question": "", "study": "question: ''"}
+    facts |= {"question": "", "study": "question: ''", "id": "0", "report_every": 3}
     Journal.create(tmp_path, "s", facts)
     with pytest.raises(StudyError, match="has a finite fd yet"):
         export(StoredStudy(directory), tmp_path / "out")

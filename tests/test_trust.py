@@ -131,7 +131,8 @@ def test_an_export_has_what_was_kept_with_the_study(home, tmp_path, forget):
     directory.path.mkdir(parents=True)
     directory.study_file.write_text("question: by hand\n")
     facts = {"metric": "d_loss", "goal": "min", "steps": 4, "trials": 1, "digest": "abc"}
-    journal = Journal.create(directory.path, "s", facts | {"question": "", "study": "question: ''\n"})
+    facts |= {"question": "", "study": "question: ''\n", "id": "0", "report_every": 4}
+    journal = Journal.create(directory.path, "s", facts)
     keep([home / "travelling.py"], directory.modules)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(home)

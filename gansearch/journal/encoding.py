@@ -12,13 +12,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from gansearch.errors import StudyError
 from gansearch.journal.facts import CHANCES, CONSTRAINT
+from gansearch.journal.shape import REPORT, faults_of_trial
 from gansearch.study.records import Chance, Goal, Outcome, Report, TrialRecord, best_report
 
 DIRECTION = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
 """A goal, as Optuna has it."""
-
-REPORT = "report:"
-"""Begins the name of a report's attribute; its step follows."""
 
 
 def written(report: Report) -> dict[str, Any]:
@@ -77,25 +75,20 @@ def record_of(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
     """A trial as it is known, and the MLflow run that shows it; raises `StudyError` for another's, and
     for what this version cannot read.
     """
-    try:
-        return _record_of(trial, run_id)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    attributes = trial.user_attrs
+    if "config" not in attributes:
+        raise StudyError(f"trial {trial.number} in the journal is somebody else's")
+    if faults := faults_of_trial(trial):
         raise StudyError(
             f"trial {trial.number} in the journal is not as this version writes them "
-            f"({type(error).__name__}: {error}): read it with the version that wrote it, or put a copy "
-            "of the journal back"
-        ) from error
-
-
-def _record_of(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
-    attributes = trial.user_attrs
+            f"({'; '.join(faults)}): read it with the version that wrote it, or put a copy of the "
+            "journal back"
+        )
     reports = [
         Report.of_plain({"step": int(key.partition(":")[2]), **content})
         for key, content in attributes.items()
         if key.startswith(REPORT)
     ]
-    if "config" not in attributes:
-        raise StudyError(f"trial {trial.number} in the journal is somebody else's")
     chances = [Chance(**plain) for plain in attributes.get(CHANCES, [])]
     outcome = Outcome(attributes.get("outcome", Outcome.RUNNING))
     reason = attributes.get("reason", "")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import threading
+import uuid
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
@@ -12,11 +14,12 @@ from typing import Any
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._storage import JournalOperation
+from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.errors import StorageError, StudyError
 from gansearch.journal.changes import Change, TrialStorage
+from gansearch.journal.shape import faults_of_log
 
 
 class JournalFile(JournalFileBackend):
@@ -34,7 +37,7 @@ class JournalFile(JournalFileBackend):
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
-        self._path = path
+        self.path = path
         self._descriptor = -1
         self._read = (0, 0)  # how many logs were read, and where in the file they end
         self._own: deque[tuple[int, dict[str, Any]]] = deque()  # written since: their sizes, the logs
@@ -72,7 +75,7 @@ class JournalFile(JournalFileBackend):
             yield from self._read_own(log_number_from)
             return
         self._own.clear()
-        with self._path.open("rb") as file:
+        with self.path.open("rb") as file:
             file.seek(offset)
             lines = itertools.takewhile(lambda line: line.endswith(b"\n"), file)
             for line in itertools.islice(lines, log_number_from - number):
@@ -84,7 +87,7 @@ class JournalFile(JournalFileBackend):
 
     def _alone(self) -> bool:
         """Whether nothing follows what was read but what this process wrote."""
-        return self._path.stat().st_size == self._read[1] + sum(size for size, _ in self._own)
+        return self.path.stat().st_size == self._read[1] + sum(size for size, _ in self._own)
 
     def _read_own(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         while self._own:
@@ -96,7 +99,7 @@ class JournalFile(JournalFileBackend):
 
     def _append(self, data: bytes) -> None:
         if self._descriptor < 0:
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         before = os.fstat(self._descriptor).st_size
         written = 0
         try:
@@ -109,7 +112,7 @@ class JournalFile(JournalFileBackend):
 
     def _unwritable(self, error: OSError) -> StorageError:
         return StorageError(
-            f"cannot write {self._path}: {error.strerror}; `gansearch resume` goes on when it can be"
+            f"cannot write {self.path}: {error.strerror}; `gansearch resume` goes on when it can be"
         )
 
     def __del__(self) -> None:
@@ -117,12 +120,43 @@ class JournalFile(JournalFileBackend):
             os.close(self._descriptor)
 
 
+class _Reader(JournalStorageReplayResult):
+    """Optuna's, which tells what that leaves out in silence, or takes as it is."""
+
+    def _apply_create_study(self, log: dict[str, Any]) -> None:
+        _check(log)
+        super()._apply_create_study(log)
+
+    def _apply_create_trial(self, log: dict[str, Any]) -> None:
+        _check(log)
+        super()._apply_create_trial(log)
+
+    def _trial_exists_and_updatable(self, trial_id: int, log: dict[str, Any]) -> bool:
+        if trial_id not in self._trials:
+            raise ValueError(f"a record is of trial {trial_id}, which has not begun")
+        return super()._trial_exists_and_updatable(trial_id, log)
+
+
+def _check(log: Mapping[str, Any]) -> None:
+    if faults := faults_of_log(log):
+        raise ValueError("; ".join(faults))
+
+
 class FileStorage(JournalStorage, TrialStorage):
     """A study's trials in a journal file."""
 
     def __init__(self, path: Path) -> None:
-        self._file = JournalFile(path)
-        super().__init__(self._file)
+        self._file = self._backend = JournalFile(path)
+        # What Optuna's own constructor does, with another reader.
+        self._worker_id_prefix = f"{uuid.uuid4()}-"
+        self._thread_lock = threading.Lock()
+        self._replay_result = _Reader(self._worker_id_prefix)
+        self._sync_with_backend()
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
 
     def begin(self, study_id: int, number: int, template: FrozenTrial) -> int:
         """See `TrialStorage`."""

@@ -48,13 +48,14 @@ from gansearch.journal.encoding import DIRECTION, end_of, own_copy, record_of, w
 from gansearch.journal.facts import CHANCES, OVER
 from gansearch.journal.opening import (
     Storage,
+    damage,
     has_roster,
     journal_file,
     keeping_garbage,
     mend_file,
     open_storage,
 )
-from gansearch.study.document import parse_document
+from gansearch.journal.shape import MLFLOW_RUN, asked, faults_of_facts
 from gansearch.study.records import Chance, Goal, Outcome, Report, TrialRecord
 from gansearch.study.roster import Roster
 
@@ -144,8 +145,10 @@ class Journal:
         if writer and isinstance(backend, DatabaseStorage):
             backend.patience = patience()
         facts = study.user_attrs
-        if not {"metric", "goal", "steps"} <= facts.keys():
+        if not {"metric", "goal", "steps"} & facts.keys():
             raise StudyError(f"the study '{name}' in the storage was not made by gansearch")
+        if faults := faults_of_facts(facts):
+            raise damage(backend, name, faults)
         return cls(study, backend, facts["metric"], facts["goal"], facts["steps"])
 
     def open_stability(self, directory: Place, *, writer: bool = False) -> Journal | None:
@@ -210,8 +213,7 @@ class Journal:
     @cached_property
     def asked(self) -> dict[str, Any]:
         """The study file as it was launched, read once."""
-        tree: dict[str, Any] = parse_document(self.study.user_attrs["study"], "study.yaml").tree
-        return tree
+        return asked(self.study.user_attrs["study"])
 
     def set_facts(self, facts: Mapping[str, Any]) -> None:
         """Write down what is to be known of the study from now on: all of it or nothing, durably."""
@@ -250,8 +252,13 @@ class Journal:
         """Every proposed trial, by number."""
         frozen = self.study.get_trials(deepcopy=False)
         attributes = self.study.user_attrs
-        with keeping_garbage():
-            return [record_of(trial, attributes.get(f"mlflow_run:{trial.number}")) for trial in frozen]
+        try:
+            with keeping_garbage():
+                return [
+                    record_of(trial, attributes.get(f"{MLFLOW_RUN}{trial.number}")) for trial in frozen
+                ]
+        except StudyError as error:
+            raise damage(self.storage, self.study.study_name, [str(error)]) from error
 
     def begin(
         self,
@@ -281,7 +288,7 @@ class Journal:
 
     def note_runs(self, run_ids: Mapping[int, str]) -> None:
         """Note which MLflow runs show trials, by number, ended or not."""
-        told = {f"mlflow_run:{number}": run_id for number, run_id in run_ids.items()}
+        told = {f"{MLFLOW_RUN}{number}": run_id for number, run_id in run_ids.items()}
         self.storage.note(self.study._study_id, told)
 
     def report(self, number: int, report: Report) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,11 +68,33 @@ def open_storage(directory: Place, url: str | None) -> Storage:
 def _open_file(path: Path) -> FileStorage:
     try:
         return FileStorage(path)
-    except (ValueError, LookupError, TypeError, AssertionError) as error:  # of a bad line
-        study = path.parent.parent if path.parent.name == "stability" else path.parent
-        if words := explain(path, study.name):
-            raise StorageError(words) from error
+    except OSError:
         raise
+    except Exception as error:  # whatever Optuna raises of a bad line
+        raise StorageError(_words(path, [f"{type(error).__name__}: {error}"])) from error
+
+
+def damage(storage: Storage, name: str, faults: Sequence[str]) -> StorageError:
+    """What is wrong with a study's records, and the mend.
+
+    Args:
+        storage: what they are in.
+        name: the study's.
+        faults: what is wrong, in words, where no line of a file tells.
+    """
+    if isinstance(storage, FileStorage):
+        return StorageError(_words(storage.path, faults))
+    mend = "put a copy of the database back, or read the study with the version that wrote it"
+    words = [f"the study '{name}' in its database is damaged:", *faults, mend]
+    return StorageError("\n  ".join(words))
+
+
+def _words(path: Path, faults: Sequence[str]) -> str:
+    """The damaged lines of a journal file; where no line is damaged by itself, the faults of it all."""
+    study = path.parent.parent if path.parent.name == "stability" else path.parent
+    mend = f"put a copy of it back, or run {path.with_name('study.yaml')} as a new study"
+    whole = "\n  ".join([f"the journal {path} is damaged:", *faults, mend])
+    return explain(path, study.name) or whole
 
 
 def mend_file(path: Path) -> None:

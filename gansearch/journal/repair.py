@@ -16,15 +16,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from optuna.storages.journal._storage import JournalOperation
+from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
 from optuna.trial import TrialState
 
 from gansearch import files
 from gansearch.errors import StudyError
 from gansearch.journal.directory import JOURNAL_FILE
+from gansearch.journal.shape import NEWER, asked, faults_of_log, lacking
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.config import trial_seed
-from gansearch.study.document import parse_document
 from gansearch.study.records import Outcome
 
 Log = dict[str, Any]
@@ -37,12 +37,13 @@ _TRIAL_KEYS = {
     JournalOperation.SET_TRIAL_SYSTEM_ATTR: ("system_attr",),
 }
 _NEEDED: dict[int, tuple[str, ...]] = {
-    JournalOperation.CREATE_STUDY: ("study_name", "directions"),
-    JournalOperation.DELETE_STUDY: ("study_id",),
-    JournalOperation.SET_STUDY_USER_ATTR: ("study_id", "user_attr"),
-    JournalOperation.SET_STUDY_SYSTEM_ATTR: ("study_id", "system_attr"),
-    JournalOperation.CREATE_TRIAL: ("study_id", "datetime_start"),
-    **{operation: ("trial_id", *keys) for operation, keys in _TRIAL_KEYS.items()},
+    JournalOperation.CREATE_STUDY: ("worker_id", "study_name", "directions"),
+    JournalOperation.DELETE_STUDY: ("worker_id", "study_id"),
+    JournalOperation.SET_STUDY_USER_ATTR: ("worker_id", "study_id", "user_attr"),
+    JournalOperation.SET_STUDY_SYSTEM_ATTR: ("worker_id", "study_id", "system_attr"),
+    JournalOperation.CREATE_TRIAL: ("worker_id", "study_id", "datetime_start"),
+    JournalOperation.DISCARD_TRIALS: (),
+    **{operation: ("worker_id", "trial_id", *keys) for operation, keys in _TRIAL_KEYS.items()},
 }
 
 UNENDED = "was being written when its writer was killed"
@@ -132,11 +133,11 @@ def repair(path: Path, *, write: bool = True) -> Repair:
     """
     lines = list(_read(path))
     damages = [damage for _, damage in lines if damage]
-    if not damages:
-        return Repair((), sum(len(logs) for logs, _ in lines))
     renumbered = _Renumbering(lines)
     kept = list(renumbered.logs())
     _check_whole(path, kept)
+    if not damages:
+        return Repair((), len(kept))
     original = None
     if write:
         original = _free_name(path)
@@ -152,57 +153,91 @@ def repair(path: Path, *, write: bool = True) -> Repair:
 def _read(path: Path) -> Iterator[tuple[list[Log], Damage | None]]:
     """Each line's records, and what is wrong with the line."""
     with path.open("rb") as file:
+        reading = _Reading(sum(1 for _ in file))
+        file.seek(0)
         for number, line in enumerate(file, 1):
-            yield _read_line(number, line)
+            yield reading.line(number, line)
 
 
-def _read_line(number: int, line: bytes) -> tuple[list[Log], Damage | None]:
-    if not line.endswith(b"\n"):
-        return [], Damage(number, UNENDED, lost=False)
-    if not line.strip():
-        return [], Damage(number, "is blank", lost=False)
-    try:
-        log = json.loads(line)
-    except ValueError:  # UnicodeDecodeError is one
-        pass
-    else:
-        if _is_record(log):
-            return [log], None
-        return [], Damage(number, f"is no record of a journal: {_shown(line)}", lost=True)
-    salvaged, whole = _salvage(line.decode("utf-8", "replace"))
-    if whole:
-        return salvaged, Damage(
-            number, f"{len(salvaged)} records in one line, all readable", lost=False
-        )
-    found = f"; {len(salvaged)} records in it can be read" if salvaged else ""
-    return salvaged, Damage(number, f"cannot be read: {_shown(line)}{found}", lost=True)
+class _Reading:
+    """A journal that is read line by line, as Optuna reads it.
 
+    Args:
+        lines: how many there are.
+    """
 
-def _salvage(text: str) -> tuple[list[Log], bool]:
-    """The records in a text, and whether it holds nothing else."""
-    decoder, found, whole, at = json.JSONDecoder(), [], True, 0
-    while (start := text.find("{", at)) >= 0:
-        whole = whole and not text[at:start].strip()
+    def __init__(self, lines: int) -> None:
+        self._lines, self._lost = lines, False
+        self._optuna = JournalStorageReplayResult("")
+
+    def line(self, number: int, line: bytes) -> tuple[list[Log], Damage | None]:
+        """The records of the next line, and what is wrong with it."""
+        logs, damage = self._line(number, line)
+        self._lost |= damage is not None and damage.lost
+        return logs, damage
+
+    def _line(self, number: int, line: bytes) -> tuple[list[Log], Damage | None]:
+        if not line.endswith(b"\n"):
+            return [], Damage(number, UNENDED, lost=False)
+        if not line.strip():
+            return [], Damage(number, "is blank", lost=False)
         try:
-            value, end = decoder.raw_decode(text, start)
-        except ValueError:
-            whole, at = False, start + 1
-            continue
-        at = end
-        if _is_record(value):
-            found.append(value)
+            log = json.loads(line)
+        except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
+            pass
         else:
-            whole = False
-    return found, whole and not text[at:].strip()
+            if fault := self._fault(log):
+                return [], Damage(number, f"{fault}: {_shown(line)}", lost=True)
+            return [log], None
+        salvaged, whole = self._salvage(line.decode("utf-8", "replace"))
+        if whole:
+            return salvaged, Damage(
+                number, f"{len(salvaged)} records in one line, all readable", lost=False
+            )
+        found = f"; {len(salvaged)} records in it can be read" if salvaged else ""
+        return salvaged, Damage(number, f"cannot be read: {_shown(line)}{found}", lost=True)
+
+    def _salvage(self, text: str) -> tuple[list[Log], bool]:
+        """The records in a text, and whether it holds nothing else."""
+        decoder, found, whole, at = json.JSONDecoder(), [], True, 0
+        while (start := text.find("{", at)) >= 0:
+            whole = whole and not text[at:start].strip()
+            try:
+                value, end = decoder.raw_decode(text, start)
+            except (ValueError, RecursionError):
+                whole, at = False, start + 1
+                continue
+            at = end
+            if self._fault(value):
+                whole = False
+            else:
+                found.append(value)
+        return found, whole and not text[at:].strip()
+
+    def _fault(self, log: Any) -> str:
+        """What is wrong with a record in words, after those before it; empty: nothing is."""
+        if fault := _fault_alone(log):
+            return fault
+        begun = self._lines if self._lost else len(self._optuna._trials)
+        if log.get("trial_id", -1) >= begun:
+            return f"is of trial {log['trial_id']}, which has not begun"
+        try:
+            self._optuna.apply_logs([log])
+        except Exception as error:  # whatever Optuna raises of what it cannot use
+            return f"cannot be used ({type(error).__name__}: {error})"
+        return ""
 
 
-def _is_record(log: Any) -> bool:
-    if not isinstance(log, dict) or not isinstance(log.get("op_code"), int):
-        return False
-    if log["op_code"] == JournalOperation.DISCARD_TRIALS:
-        return True
+def _fault_alone(log: Any) -> str:
+    """What is wrong with a record, whatever the others are."""
+    if not isinstance(log, dict) or type(log.get("op_code")) is not int:
+        return "is no record of a journal"
     needed = _NEEDED.get(log["op_code"])
-    return needed is not None and "worker_id" in log and all(key in log for key in needed)
+    if needed is None:
+        return f"is a record of kind {log['op_code']}, {NEWER}"
+    if missing := [key for key in needed if key not in log]:
+        return f"is no record of a journal, for it lacks {', '.join(missing)}"
+    return "; ".join(faults_of_log(log))
 
 
 def _shown(line: bytes) -> str:
@@ -236,7 +271,8 @@ class _Renumbering:
                 for _ in range(missing):
                     if template is not None:
                         yield self._lost_trial(template, facts)
-                if log.get("trial_id") in self.lost:
+                unknown = log.get("trial_id", -1) >= self._begun  # no trial is left to make it from
+                if unknown or log.get("trial_id") in self.lost:
                     self.dropped += 1
                     continue
                 self._begun += _begins(log)
@@ -294,8 +330,7 @@ def _facts(lines: Sequence[tuple[list[Log], Damage | None]]) -> dict[str, Any]:
             if log["op_code"] == JournalOperation.SET_STUDY_USER_ATTR:
                 facts |= log["user_attr"]
     if "study" in facts:
-        search = parse_document(facts["study"], "study.yaml").tree.get("search") or {}
-        facts["seed"] = search.get("seed", 0)
+        facts["seed"] = (asked(facts["study"]).get("search") or {}).get("seed", 0)
     return facts
 
 
@@ -331,9 +366,9 @@ def _check_whole(path: Path, logs: Sequence[Log]) -> None:
     for log in logs:
         if log["op_code"] == JournalOperation.SET_STUDY_USER_ATTR:
             facts |= log["user_attr"]
-    lacking = [key for key in ("metric", "goal", "steps", "study") if key not in facts]
-    if not named or lacking:
-        what = ", ".join(lacking) if named else "the line that begins it"
+    lost = [key for key in lacking(facts) if key != "roster"]
+    if not named or lost:
+        what = ", ".join(lost) if named else "the line that begins it"
         raise StudyError(
             f"{path} cannot be repaired: what it knew of the study itself is lost ({what}); run "
             f"{path.with_name('study.yaml')} as a new study, or put a copy of the journal back"

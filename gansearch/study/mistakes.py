@@ -49,9 +49,9 @@ def explained(model: type[BaseModel], tree: Any, error: ValidationError) -> Mist
     """Pydantic's errors in words, each at its place in the tree."""
     told: Mistakes = []
     errors = error.errors()
-    switches = {_real_path(e["loc"], tree) for e in errors if _is_switch(e)}
+    switches = {real_path(e["loc"], tree) for e in errors if _is_switch(e)}
     for e in errors:
-        path = _real_path(e["loc"], tree)
+        path = real_path(e["loc"], tree)
         message = explain(e, _fields_at(model, path[:-1]), "a key of this section")
         if e["type"] == "model_type" and (path in switches or _is_part(e)):
             other = "false" if path in switches else "a name"
@@ -89,7 +89,7 @@ def apart(mistakes: Mistakes, known: Mistakes) -> Mistakes:
     ]
 
 
-def _real_path(loc: tuple[str | int, ...], tree: Any) -> Path_:
+def real_path(loc: tuple[str | int, ...], tree: Any) -> Path_:
     """Pydantic's path without the names of union members that it puts in between."""
     path: list[str | int] = []
     for i, part in enumerate(loc):

@@ -17,7 +17,8 @@ from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome, Report, strict_json
 
 FACTS = {"metric": "fd", "goal": "min", "steps": 30, "trials": 4}
-FACTS |= {"question": "", "study": "question: ''"}
+FACTS |= {"question": "", "study": "question: ''", "id": "0", "digest": "abc", "report_every": 10}
+LEAST = {"loss": {"name": "hinge"}, "seed": 0}
 
 ENDS = {
     0: ((5.0, 4.0), Outcome.PRUNED),
@@ -35,7 +36,7 @@ def study(tmp_path):
     journal = Journal.create(directory.path, "s", FACTS)
     for number, (values, outcome) in ENDS.items():
         lr = 10.0**-number
-        journal.begin(number, {"lr": lr}, {"lr": FloatDistribution(1e-5, 1)}, {"lr": lr})
+        journal.begin(number, {"lr": lr}, {"lr": FloatDistribution(1e-5, 1)}, {"lr": lr} | LEAST)
         for i, value in enumerate(values):
             journal.report(number, Report(10 * i + 10, 640, i + 0.5, {"fd": value}, 0.0))
         if outcome.ended:
@@ -126,5 +127,5 @@ def test_a_study_without_a_value_has_no_best(tmp_path):
     directory = StudyDirectory(tmp_path)
     journal = Journal.create(tmp_path, "s", FACTS)
     assert status(gather(StoredStudy(directory)))["best"] is None
-    journal.begin(0, {}, {}, {})
+    journal.begin(0, {}, {}, LEAST)
     assert status(gather(StoredStudy(directory)))["best"] is None

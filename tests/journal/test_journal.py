@@ -27,7 +27,8 @@ from gansearch.journal.table import write_table
 from gansearch.study.records import Chance, Outcome, Report, TrialRecord, table_row
 from gansearch.study.roster import Candidate, Roster
 
-FACTS = {"metric": "fd", "goal": "min", "steps": 100, "digest": "d", "trials": 3}
+FACTS = {"metric": "fd", "goal": "min", "steps": 100, "digest": "d", "trials": 3, "report_every": 10}
+FACTS |= {"question": "", "study": "question: ''", "id": "0"}
 AXES = {"lr": FloatDistribution(1e-5, 1e-1, log=True), "loss": CategoricalDistribution(["a", None])}
 PARAMS = {"lr": 1e-3, "loss": None}
 NAN, INF = math.nan, math.inf
@@ -38,7 +39,7 @@ def report(step: int, value: float, **metrics: float) -> Report:
 
 
 def begin(journal: Journal, number: int = 0) -> TrialRecord:
-    journal.begin(number, PARAMS, AXES, {"ema": None, "loss": {"name": "a"}})
+    journal.begin(number, PARAMS, AXES, {"ema": None, "seed": 0, "loss": {"name": "a"}})
     return journal.trials()[number]
 
 
@@ -79,7 +80,7 @@ def test_a_trial_is_read_back_as_it_was_told(tmp_path, storage):
         [found] = reader.trials()
         assert repr(found.reports) == repr([first, second])
         assert (found.params, found.mlflow_run_id) == (PARAMS, "run-0")
-        assert found.config == {"ema": None, "loss": {"name": "a"}}
+        assert found.config == {"ema": None, "seed": 0, "loss": {"name": "a"}}
         assert found.provenance == {"fd": {"features": "classifier", "ema": True}}
         assert found.outcome is Outcome.RUNNING
         assert found.best("fd", "min").step == 10
@@ -361,7 +362,7 @@ def test_a_trial_is_made_durable_as_it_begins_and_ends_and_reports_when_they_are
         action(*args)
         return len(synced)
 
-    assert during(journal.begin, 0, PARAMS, AXES, {}) == 1
+    assert during(journal.begin, 0, PARAMS, AXES, {"seed": 0, "loss": {"name": "a"}}) == 1
     assert during(journal.tick) <= 1
     assert during(journal.report, 0, report(10, 1.0)) == 0
     assert during(journal.tick) == 0, "a moment after the last time"
@@ -414,7 +415,7 @@ def test_a_disk_that_is_full_leaves_whole_lines(tmp_path, journal):
 @pytest.mark.parametrize("storage", [None, "sqlite"])
 def test_a_stability_journal_is_whole_or_not_there(tmp_path, monkeypatch, storage):
     url = f"sqlite:///{tmp_path / 'optuna.db'}" if storage else None
-    facts = FACTS | {"report_every": 1, "digest": "abc", "question": "", "study": "", "id": "x"}
+    facts = FACTS | {"report_every": 1, "id": "x"}
     (tmp_path / "s").mkdir()
     search = Journal.create(tmp_path / "s", "s", facts, url)
     folder = tmp_path / "s" / "stability"

@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 from gansearch.errors import StudyError
 from gansearch.journal.encoding import record_of
 
-KNOWN = {"config": {}, "outcome": "pruned"}
+KNOWN = {"config": {"loss": {"name": "hinge"}, "seed": 0}, "outcome": "pruned"}
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def seeds(path):
     """The search's journal, and the journal of a stability study of three trials."""
     search = Journal.open(path.parent, "s", writer=True)
     config = {"loss": {"name": "hinge"}}
-    candidates = tuple(Candidate(label, config, "search") for label in ("a", "b"))
+    candidates = tuple(Candidate(label, "search", config) for label in ("a", "b"))
     roster = Roster(candidates, (("a", 11), ("b", 12), ("a", 13)))
     journal = search.create_stability(path.parent / "stability", roster, {})
     for number, (label, seed) in enumerate(roster.entries):

@@ -18,7 +18,8 @@ from gansearch.journal.facts import CONSTRAINT
 from gansearch.journal.journal import Journal
 from gansearch.study.records import Outcome, Report, TrialRecord
 
-FACTS = {"metric": "fd", "goal": "min", "steps": 100, "digest": "d", "trials": 3}
+FACTS = {"metric": "fd", "goal": "min", "steps": 100, "digest": "d", "trials": 3, "report_every": 10}
+FACTS |= {"question": "", "study": "question: ''", "id": "0"}
 AXES = {"lr": FloatDistribution(1e-5, 1e-1, log=True), "loss": CategoricalDistribution(["a", None])}
 
 
@@ -151,7 +152,7 @@ def test_an_event_is_a_transaction_of_few_statements(server, name, tmp_path):
 def test_a_killed_driver_loses_no_more_than_a_tenth_of_a_second(server, name, tmp_path):
     journal = Journal.create(tmp_path, name, FACTS, server.url)
     told(journal, 0, [1.0])
-    journal.begin(1, {}, {}, {"seed": 1})
+    journal.begin(1, {}, {}, {"seed": 1, "loss": {"name": "a"}})
     for step in (10, 20):
         time.sleep(0.11)
         journal.report(1, Report(step, 0, 0.0, {"fd": 1.0}, 0.0))

@@ -12,6 +12,7 @@ import gansearch
 from gansearch.errors import StudyError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
+from gansearch.journal.shape import asked
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.roster import Roster
 
@@ -80,10 +81,11 @@ def test_one_process_holds_a_study_and_its_death_lets_go(study):
 
 
 def test_its_text_is_parsed_once(study, monkeypatch):
+    asked.cache_clear()
     parsed = []
-    parse = gansearch.journal.journal.parse_document
+    parse = gansearch.journal.shape.parse_document
     monkeypatch.setattr(
-        "gansearch.journal.journal.parse_document", lambda *a: parsed.append(a) or parse(*a)
+        "gansearch.journal.shape.parse_document", lambda *a: parsed.append(a) or parse(*a)
     )
     journal = study.journal()
     assert journal.wants_stability

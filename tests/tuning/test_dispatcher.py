@@ -193,7 +193,8 @@ def repeats(tmp_path):
     """A ledger of two configurations with four seeds each."""
     directory = StudyDirectory(tmp_path / "repeats")
     directory.path.mkdir()
-    facts = {"metric": "fd_classifier", "goal": "min", "steps": 90}
+    facts = {"metric": "fd_classifier", "goal": "min", "steps": 90, "trials": 0, "report_every": 10}
+    facts |= {"question": "", "study": "question: ''", "id": "0", "digest": "abc"}
     journal = Journal.create(directory.path, "repeats", facts)
     configs = [(label, TrialConfig(batch_size=n).plain()) for n, label in enumerate("xy", 4)]
     candidates = [Candidate(label, "given", config) for label, config in configs]

@@ -94,7 +94,7 @@ def left(object_store, tmp_path_factory):
     there, storage = bucket / "runs" / "ended", f"sqlite:///{tmp_path_factory.mktemp('left')}/team.db"
     files.write(there / "study.yaml", STUDY)
     facts = {"metric": "fd_classifier", "goal": "min", "steps": 900, "trials": 1, "digest": "abc"}
-    facts |= {"question": "Does it end?", "study": STUDY, "id": "0"}
+    facts |= {"question": "Does it end?", "study": STUDY, "id": "0", "report_every": 900}
     journal = Journal.create(there, "ended", facts, storage)
     journal.begin(0, {}, {}, {"loss": {"name": "hinge"}, "seed": 1})
     journal.report(0, Report(900, 9, 0.5, {"fd_classifier": 2.0}, 0.0))
