@@ -517,11 +517,7 @@ def _finish(result: api.StudyResult) -> None:
     if not result.finished:
         _say_next(f"gansearch resume {name}")
         sys.exit(130)
-    _say_next(
-        f"gansearch report {name}" if confirmed else f"gansearch stability {name} --top 5 --seeds 10",
-        f"gansearch ui {name}",
-        f"gansearch export {name} --out best",
-    )
+    _say_next(*terminal.steps_after(name, result.evidence, confirmed=confirmed))
 
 
 def _say_next(*commands: str) -> None:

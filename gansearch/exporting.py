@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from warnings import warn
 
+from gansearch import files
 from gansearch.analysis.configurations import configurations
 from gansearch.analysis.evidence import Evidence, gather
 from gansearch.errors import Doubt, StudyError, UserError
@@ -86,9 +87,7 @@ def export(
     confirmed = [] if searched else _confirmed(directory, evidence, by)
     picks = _choose(confirmed or _searched(directory, evidence), evidence, top)
     whole = out.resolve()  # `.` has no name of its own
-    part = whole.with_name(f".{whole.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
+    with files.unfinished(whole) as part:
         with kept(directory.modules) as modules:
             folders = [
                 _export(
@@ -96,12 +95,12 @@ def export(
                 )
                 for rank, pick in enumerate(picks, start=1)
             ]
-        if out.exists():
-            whole.rmdir()
-        part.rename(whole)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+        try:
+            part.rename(whole)  # which may be an empty folder
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            raise UserError(f"{out} has been filled in the meantime: take another one") from error
     for pick in picks:
         if words := _ended_badly(pick.record, pick.best(evidence)):
             warn(words, Doubt, stacklevel=2)

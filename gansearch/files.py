@@ -12,10 +12,12 @@ all readers at once. Here is what that makes different.
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import logging
 import os
 import re
+import shutil
 import tempfile
 import time
 import uuid
@@ -154,6 +156,44 @@ def writing(path: Place) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.filename == str(part):
             error.filename, error.filename2 = str(path), None  # the name that a user knows
         raise
+
+
+ABANDONED = 60.0
+"""Seconds after which a folder that nobody holds is taken for one whose maker was killed."""
+
+
+@contextmanager
+def unfinished(whole: Path) -> Iterator[Path]:
+    """A new folder beside `whole`, of this process's own, to be given that name when all is in it.
+
+    It goes in the end where it was not, and so do those whose makers were killed.
+    """
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{whole.name}.part-"
+    for left in [path for path in whole.parent.iterdir() if path.name.startswith(prefix)]:
+        _clear(left)
+    part = whole.with_name(f"{prefix}{uuid.uuid4().hex[:12]}")
+    part.mkdir()
+    descriptor = os.open(part, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems lock no folder: nobody clears there
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _clear(left: Path) -> None:
+    """Remove an unfinished folder that nobody holds."""
+    with suppress(OSError):
+        descriptor = os.open(left, os.O_RDONLY)
+        try:
+            if time.time() - os.fstat(descriptor).st_mtime > ABANDONED:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left)
+        finally:
+            os.close(descriptor)
 
 
 def write(path: Place, content: bytes | str) -> None:

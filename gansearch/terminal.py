@@ -17,6 +17,7 @@ from gansearch.tuning.saying import say
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gansearch.analysis.evidence import Evidence
     from gansearch.journal.repair import Repair
     from gansearch.search.replay import Replay
     from gansearch.study.config import TrialConfig
@@ -57,6 +58,31 @@ def show_study(out: Console, study: api.Study) -> None:
     out.print(grid)
 
 
+def steps_after(name: str, evidence: Evidence, *, confirmed: bool) -> list[str]:
+    """The commands that a finished study suggests.
+
+    Args:
+        name: of the study, as a shell takes it.
+        evidence: all that is known of it.
+        confirmed: whether configurations were trained again.
+    """
+    trained = {"": evidence.search, " --seeds": evidence.stability}
+    metric, goal = evidence.metric, evidence.goal
+    if any(trial.best(metric, goal) for trials in trained.values() for trial in trials):
+        look = (
+            f"gansearch report {name}"
+            if confirmed
+            else f"gansearch stability {name} --top 5 --seeds 10"
+        )
+        return [look, f"gansearch ui {name}", f"gansearch export {name} --out best"]
+    why = [
+        f"gansearch logs {name}{seeds} --trial {trials[0].number}"
+        for seeds, trials in trained.items()
+        if trials
+    ]
+    return [*why, f"gansearch report {name}"]
+
+
 def _budget_words(config: TrialConfig, plan: Plan) -> str:
     """What the search may take at most."""
     budget, trials = config.budget, plan.search.trials
@@ -72,7 +98,8 @@ def _stability_words(plan: Plan) -> str:
     stability = plan.stability
     if stability is None:
         return "nothing is trained again"
-    best = f"the best {stability.top}" + (" of each loss" if stability.per == "loss" else "")
+    top = min(stability.top, plan.search.trials)
+    best = f"the best {top}" + (" of each loss" if stability.per == "loss" else "")
     whom = [best] if stability.top and plan.search.trials else []
     whom += ["the default"] if stability.default else []
     whom += list(stability.configurations)

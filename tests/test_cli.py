@@ -9,8 +9,10 @@ import pkgutil
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import known
 import pytest
 import yaml
 from optuna.distributions import FloatDistribution
@@ -18,7 +20,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import gansearch
-from gansearch import cli
+from gansearch import cli, terminal
 from gansearch.journal.facts import DASHBOARD
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
@@ -631,3 +633,19 @@ def test_help_shows_every_word_of_its_texts():
 def squeezed(text: str) -> str:
     """Without blanks and frames: where a line is broken is the terminal's affair."""
     return re.sub(r"[\s│╭╮╰╯─]+", "", text)
+
+
+# What a finished study suggests
+
+
+@pytest.mark.parametrize("phase", ["search", "stability"])
+def test_a_study_of_which_nothing_has_a_value_suggests_to_look_why(phase):
+    failed = [known.trial(4, outcome=Outcome.FAILED, value=None)]
+    evidence = replace(known.study([]), **{phase: failed})
+    seeds = " --seeds" if phase == "stability" else ""
+    told = terminal.steps_after("s", evidence, confirmed=False)
+    assert told == [f"gansearch logs s{seeds} --trial 4", "gansearch report s"]
+    evidence = replace(evidence, **{phase: [*failed, known.trial(5)]})
+    told = terminal.steps_after("s", evidence, confirmed=False)
+    assert told[0] == "gansearch stability s --top 5 --seeds 10"
+    assert told[-1] == "gansearch export s --out best"

@@ -369,6 +369,19 @@ def test_an_export_into_the_folder_one_stands_in(study, tmp_path, monkeypatch):
     assert {path.name for path in (tmp_path / "here").iterdir()} == FILES
 
 
+def test_of_two_exports_into_one_folder_at_once_one_is_whole_and_one_is_told(study, tmp_path):
+    directory, _ = study
+    words = ["export", str(directory.path), "--out", str(tmp_path / "best")]
+    command = [sys.executable, "-m", "gansearch", *words]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = sorted((process.communicate()[1], process.returncode) for process in both)
+    assert sorted(code for _, code in told) == [0, 2], told
+    assert any(" take another one" in words for words, _ in told)
+    assert not any("Traceback" in words for words, _ in told)
+    assert {path.name for path in (tmp_path / "best").iterdir()} == FILES
+    assert not list(tmp_path.glob(".best*"))
+
+
 @pytest.mark.parametrize(
     ("top", "spoil", "message"),
     [

@@ -242,3 +242,34 @@ def test_what_may_not_be_looked_into_is_told_by_its_name(tmp_path):
     (tmp_path / "s" / "journal.log").write_text('{"user_attr": {"study": "question: x"}}\n')
     with pytest.raises(StudyError, match=r"cannot look for a study 's': .*study\.yaml: Is a directory"):
         StudyDirectory.find("s", tmp_path)
+
+
+# A folder that is not finished
+
+
+def test_two_unfinished_folders_of_one_name_are_apart(tmp_path):
+    with files.unfinished(tmp_path / "a" / "best") as one, files.unfinished(tmp_path / "a/best") as two:
+        assert one != two
+        assert one.parent == two.parent == tmp_path / "a"
+        (one / "x").write_text("x")
+        one.rename(tmp_path / "a" / "best")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["best"]
+
+
+def test_what_a_killed_maker_left_goes_and_what_another_makes_stays(tmp_path):
+    long_ago = time.time() - 10 * files.ABANDONED
+    with files.unfinished(tmp_path / "best") as one:
+        (one / "x").write_text("x")
+        left = one.with_name(one.name[:-1] + "-")
+        left.mkdir()
+        other = tmp_path / ".better.part-0"
+        other.mkdir()
+        for folder in (one, left, other):
+            os.utime(folder, (long_ago, long_ago))
+        new = one.with_name(one.name[:-1] + "+")
+        new.mkdir()
+        with files.unfinished(tmp_path / "best"):
+            assert (one / "x").exists(), "its maker is at work"
+            assert not left.exists()
+            assert other.exists(), "it is of another name"
+            assert new.exists(), "its maker has only just begun"

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gansearch.study import records
+
 DASH = "\N{EN DASH}"
 """Stands where there is no number."""
 
@@ -88,12 +90,8 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 
 
 def duration(seconds: Any) -> str:
-    """`95 s`, `12 min`, `3.4 h`."""
-    if missing(seconds):
-        return DASH
-    if seconds < 100:
-        return f"{number(float(f'{seconds:.2g}'))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
+    """`95 s`, `12 min`, `3.4 h`; an en dash for no value."""
+    return DASH if missing(seconds) else records.duration(float(seconds))
 
 
 def words(value: Any) -> str:

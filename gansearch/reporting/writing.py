@@ -56,15 +56,9 @@ def write_report(
             _put(Path(name), out)
         return out / REPORT_FILE
     whole = out.resolve()
-    whole.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{whole.name}-", dir=whole.parent))
-    try:
-        part.chmod(0o755)
+    with files.unfinished(whole) as part:
         _write_files(part, findings, content)
         _swap(part, whole)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
     return out / REPORT_FILE
 
 

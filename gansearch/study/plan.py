@@ -232,14 +232,14 @@ class Stability(Section):
     """What is trained again on fresh seeds, unpruned, once the search has ended.
 
     Attributes:
-        top: how many of the search's best configurations.
+        top: how many of the search's best configurations; of a smaller search, all that have a value.
         per: the best of the whole `study`, or of each `loss` (with its penalty).
         seeds: how often each is trained.
         default: whether the study's configuration with every axis at its default joins them.
         configurations: further ones by label; each gives sections in place of the default's.
     """
 
-    top: Annotated[int, Field(ge=0)] = 5
+    top: Annotated[int, Field(ge=0, le=10_000)] = 5
     per: Literal["study", "loss"] = "study"
     seeds: Annotated[int, Field(ge=1, le=10_000)] = 10
     default: bool = True

@@ -251,6 +251,13 @@ def table_row(trial: TrialRecord, metric: str, goal: Goal) -> dict[str, Any]:
     return row
 
 
+def duration(seconds: float) -> str:
+    """Finite seconds as people read them: `9.5 s`, `95 s`, `12 min`, `3.4 h`."""
+    if seconds < 100:
+        return f"{float(f'{seconds:.2g}'):g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
+
+
 def strict_json(value: Any) -> Any:
     """Plain values with every NaN and infinity as null: JSON has neither."""
     if isinstance(value, Mapping):

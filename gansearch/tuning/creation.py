@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,10 +62,7 @@ def _make_folder(
     path: Path, study: str, reference: Reference | None, begin: Callable[[Path], Journal]
 ) -> None:
     """Make a study's folder under another name, and give it its own when all is in it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        part.chmod(0o755)
+    with files.unfinished(path) as part:
         files.write(StudyDirectory(part).study_file, study)
         if reference is not None:
             save_reference(reference, StudyDirectory(part).reference)
@@ -77,9 +72,6 @@ def _make_folder(
         except OSError as error:
             journal.delete()
             raise StudyError(f"{path} exists already") from error
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 def _put_files(

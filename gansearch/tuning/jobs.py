@@ -55,7 +55,6 @@ class Job:
         state: `pending`, `running`, or one of `DONE`.
         message: the state in Ray's words; it holds the end of the log of a job that failed.
         started: seconds since 1970; None: not yet.
-        ended: likewise.
         exit_code: of the command; None while it runs, or where it never could.
     """
 
@@ -65,7 +64,6 @@ class Job:
     state: str
     message: str = ""
     started: float | None = None
-    ended: float | None = None
     exit_code: int | None = None
 
 
@@ -142,18 +140,6 @@ def submit_resume(
         if device_hours is not None:
             more += ["--set", f"search.budget.device_hours={device_hours:g}"]
         return _give(client, ["resume", name, *more], where, about, folder)
-
-
-def list_jobs(address: str) -> list[Job]:
-    """The cluster's jobs that run or resume a study, the newest first."""
-    with client_of(address) as client:
-        return _list(client)
-
-
-def job_status(address: str, name: str) -> Job:
-    """A job by its id, or the newest one of a study; raises `StudyError` if there is none."""
-    with client_of(address) as client:
-        return _find(client, name)
 
 
 def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
@@ -294,7 +280,6 @@ def _job(found: Any) -> Job:
         state=str(found.status.value).lower(),
         message=found.message or "",
         started=found.start_time / 1000 if found.start_time else None,
-        ended=found.end_time / 1000 if found.end_time else None,
         exit_code=found.driver_exit_code,
     )
 

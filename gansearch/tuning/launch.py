@@ -16,10 +16,11 @@ from rich.console import Console
 
 from gansearch import files
 from gansearch.data import DataSet, ImageData
-from gansearch.errors import Interrupted, StudyError, UserError
+from gansearch.errors import Interrupted, InvalidInput, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.facts import DASHBOARD
 from gansearch.journal.journal import Journal
+from gansearch.journal.shape import asked
 from gansearch.journal.stored import StoredStudy
 from gansearch.metrics.reference import Reference, load_reference
 from gansearch.modules import differing, keep, kept, own_modules
@@ -104,7 +105,7 @@ def resume(study: StoredStudy, where: Where, console: Console, more: More = NO_M
     """
     with _interrupted_in_words(study), _held(study, where):
         journal = study.journal(writer=True)
-        catch_up(study.directory, journal, _same_study)
+        catch_up(study.directory, journal, partial(_says, study))
         _check_unchanged(study, journal)
         extend(study.directory, journal, more)
         if is_finished(study, journal):
@@ -359,7 +360,7 @@ def _send_unsent(study: StoredStudy, search: Journal, where: Where, console: Con
 def _check_unchanged(study: StoredStudy, journal: Journal) -> None:
     """The file must say what it said; how it is written, and the machine's resources, are free."""
     now, launched = study.directory.written(), journal.facts["study"]
-    if _same_study(now, launched):
+    if _says(study, now, launched):
         return
     lines = difflib.unified_diff(
         launched.splitlines(), now.splitlines(), "as launched", "now", lineterm="", n=1
@@ -371,12 +372,20 @@ def _check_unchanged(study: StoredStudy, journal: Journal) -> None:
     )
 
 
-def _same_study(one: str, other: str) -> bool:
-    return _binding(one) == _binding(other)
+def _says(study: StoredStudy, now: str, launched: str) -> bool:
+    """Whether a study's file says what it was launched with; raises `StudyError` where it is none."""
+    file = study.directory.study_file
+    try:
+        there = parse_document(now, str(file)).tree
+    except InvalidInput as error:
+        restore = "; or remove it: it is written anew from the journal" if study.storage is None else ""
+        raise StudyError(
+            f"{error}\nPut it back as it was when the study was launched{restore}."
+        ) from error
+    return _binding(there) == _binding(asked(launched))
 
 
-def _binding(text: str) -> dict[str, Any]:
-    tree = parse_document(text, "study.yaml").tree
+def _binding(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in tree.items() if key != "resources"}
 
 

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gansearch.study.records import Outcome, TrialRecord, better
+from gansearch.study.records import Outcome, TrialRecord, better, duration
 from gansearch.tuning.saying import say
 
 if TYPE_CHECKING:  # it loads torch, and `gansearch status` takes the styles below
@@ -166,11 +166,3 @@ class Progress:
         last_value = "-" if now is None else f"{now:.4g}"
         best_value = f"{best.value:.4g}" if best else "-"
         return str(record.number), f"{record.step:,}", bar, last_value, best_value
-
-
-def duration(seconds: float) -> str:
-    """`95 s`, `12 min`, `3 h 05 min`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -207,11 +207,7 @@ def test_an_older_report_stays_if_the_new_one_cannot_take_its_place(tmp_path, mo
     rename = Path.rename
 
     def refuse(self, target):
-        if (
-            (self / "report.html").exists()
-            and self.name.startswith(".report-")
-            and "old" not in self.name
-        ):
+        if (self / "report.html").exists() and self.name.startswith(".report.part-"):
             raise OSError("no")
         return rename(self, target)
 

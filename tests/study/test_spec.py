@@ -510,9 +510,10 @@ def test_mistakes_in_given_configurations_are_told_at_their_place():
         "line 14, published.values.minimax.mean: is required",
         "line 14, published.values.minimax.maen: not a key of this section",
     ]
-    many = STABILITY.replace("seeds: 4", "seeds: 100000000000000000000")
-    assert mistakes(many) == [
-        "line 7, stability.seeds: must be at most 10000, not 100000000000000000000"
+    many = STABILITY.replace("seeds: 4", "top: 1000000000\n  seeds: 100000000000000000000")
+    assert sorted(mistakes(many)) == [
+        "line 7, stability.top: must be at most 10000, not 1000000000",
+        "line 8, stability.seeds: must be at most 10000, not 100000000000000000000",
     ]
 
 

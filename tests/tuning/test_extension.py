@@ -1,5 +1,7 @@
 """A search asked for more trials: what may change after a launch, and a driver killed in between."""
 
+from functools import partial
+
 import pytest
 
 from gansearch.errors import StudyError, UserError
@@ -9,8 +11,7 @@ from gansearch.journal.stored import StoredStudy
 from gansearch.study.document import read_document
 from gansearch.tuning.creation import create
 from gansearch.tuning.extension import More, catch_up, extend, wanted
-from gansearch.tuning.launch import _check_unchanged
-from gansearch.tuning.launch import _same_study as same
+from gansearch.tuning.launch import _check_unchanged, _says
 
 
 @pytest.fixture
@@ -49,21 +50,32 @@ def test_a_driver_killed_between_journal_and_file_is_caught_up_with(study):
     before = study.study_file.read_text()
     extend(study, opened(study), More(12))
     study.study_file.write_text(before)
-    catch_up(study, opened(study), same)
+    catch_up(study, opened(study), partial(_says, StoredStudy(study)))
     assert asked(study) == 12
     study.study_file.write_text(before.replace("batch_size: 16", "batch_size: 8"))
-    catch_up(study, opened(study), same)
+    catch_up(study, opened(study), partial(_says, StoredStudy(study)))
     assert asked(study) == 8, "another change is the user's own, and refused elsewhere"
 
 
 def test_a_study_file_of_other_bytes_is_told(study):
     extend(study, opened(study), More(12))  # so that it is looked at, whether it is from before
     study.study_file.write_bytes(b"\xff\x00")
-    with pytest.raises(UserError, match=r"study\.yaml"):
-        catch_up(study, opened(study), same)
+    with pytest.raises(UserError, match=rf"{study.study_file}: 1 mistake"):
+        catch_up(study, opened(study), partial(_says, StoredStudy(study)))
     study.study_file.write_text("search: {trials: 8}\nquestion: caf\u00e9", encoding="latin-1")
     with pytest.raises(StudyError, match="has changed since the study was launched"):
         _check_unchanged(StoredStudy(study), opened(study))
+
+
+@pytest.mark.parametrize("text", ["search: [", "- 1\n", "search: 1\nsearch: 2\n"])
+def test_a_study_file_that_is_broken_is_told_with_its_folder_and_the_mend(study, text):
+    study.study_file.write_text(text)
+    words = rf"(?s){study.study_file}: 1 mistake.*or remove it: it is written anew from the journal"
+    with pytest.raises(StudyError, match=words):
+        _check_unchanged(StoredStudy(study), opened(study))
+    study.study_file.unlink()
+    found = StudyDirectory.find(study.name, study.runs_dir)
+    _check_unchanged(StoredStudy(found), opened(found))
 
 
 def test_only_what_no_number_depends_on_may_change():

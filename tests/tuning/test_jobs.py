@@ -140,7 +140,7 @@ class TestRefusals:
 
     def test_a_cluster_that_does_not_answer(self, folder):
         with pytest.raises(ClusterError, match=f"no Ray cluster answers at {NOBODY}") as told:
-            jobs.job_status("http://me:hunter2@127.0.0.1:9", "study")
+            list(jobs.job_logs("http://me:hunter2@127.0.0.1:9", "study"))
         assert "hunter2" not in str(told.value)
 
 
@@ -166,7 +166,7 @@ class Recorder:
 class Record:
     """Ray's record of a job, as far as it is read."""
 
-    message = start_time = end_time = driver_exit_code = None
+    message = start_time = driver_exit_code = None
 
     status = SimpleNamespace(value="PENDING")
 
@@ -408,20 +408,19 @@ def test_a_study_goes_on_when_the_laptop_is_closed(cluster, folder):
         f"""
 address = {address!r}
 log = "".join(jobs.job_logs(address, "study", follow=True))
-job = jobs.job_status(address, {given["id"]!r})
+job = job_server.open_client(address).get_job_info({given["id"]!r})
 status = jobs.remote(address, ["status", "study", "--json"])
 missing = jobs.remote(address, ["status", "nope"])
 trial = jobs.remote(address, ["logs", "study", "--trial", "0"])
 listed = [[job.submission_id, job.job_id] for job in job_server.open_client(address).list_jobs()]
-print(json.dumps([log, vars(job), vars(status), vars(missing), vars(trial), listed]))
+ended = [job.status.value, job.driver_exit_code, job.message]
+print(json.dumps([log, ended, vars(status), vars(missing), vars(trial), listed]))
 """,
         folder,
         **knows,
     )
-    log, job, status, missing, trial, listed = found
-    assert job["state"] == "succeeded", log
-    assert job["exit_code"] == 0
-    assert job["ended"] > job["started"]
+    log, ended, status, missing, trial, listed = found
+    assert ended[:2] == ["SUCCEEDED", 0], log
     assert "trial 0 (default) completed" in log
     assert status["exit_code"] == 0
     seen = json.loads(status["stdout"])
@@ -438,7 +437,7 @@ print(json.dumps([log, vars(job), vars(status), vars(missing), vars(trial), list
         f"""
 from gansearch.errors import ClusterError
 try:
-    jobs.list_jobs({address!r})
+    list(jobs.job_logs({address!r}, "study"))
 except ClusterError as error:
     print(json.dumps(str(error)))
 """,
