@@ -6,6 +6,7 @@ import atexit
 import errno
 import gc
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -39,6 +40,14 @@ GARBAGE = (100_000, 20, 100)
 """Thresholds of `gc` for processes that load torch, Ray or MLflow."""
 
 
+class CtrlC(KeyboardInterrupt):
+    """That of the user's at the keyboard, and not one that a part raises."""
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise CtrlC
+
+
 @contextmanager
 def of_a_command(err: Console) -> Iterator[None]:
     """Have the process be a command's while it is open.
@@ -54,6 +63,8 @@ def of_a_command(err: Console) -> Iterator[None]:
     if here not in sys.path:  # so that `package.module:Thing` finds the user's own parts
         sys.path.insert(0, here)
     warnings.showwarning = partial(_show_warning, err, warnings.showwarning)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it may be ignored, by `nohup`
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     except Interrupted as interruption:
@@ -61,7 +72,9 @@ def of_a_command(err: Console) -> Iterator[None]:
         sys.exit(interruption.exit_code)
     except GansearchError as error:
         _refuse(err, str(error))
-    except (SystemExit, KeyboardInterrupt):
+    except (SystemExit, KeyboardInterrupt) as end:
+        if words := _interruption_of_a_part(end):
+            _refuse(err, words)
         raise
     except BaseException as error:  # a part of the user's may raise any
         if words := _fault_of_a_part(error):
@@ -100,6 +113,14 @@ def _fault_of_a_part(error: BaseException) -> str:
     from gansearch.training.blame import fault  # noqa: PLC0415
 
     return fault(error)
+
+
+def _interruption_of_a_part(end: BaseException) -> str:
+    """The same of a KeyboardInterrupt, of which Typer has made an exit; empty where it was Ctrl-C."""
+    cause: BaseException | None = end
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return "" if cause is None or isinstance(cause, CtrlC) else _fault_of_a_part(cause)
 
 
 def _show_warning(

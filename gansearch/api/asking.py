@@ -79,10 +79,11 @@ def check(
     from gansearch.search.trying import try_plan  # noqa: PLC0415
     from gansearch.training.dry_run import rehearse  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
+    from gansearch.training.settings import left_alone  # noqa: PLC0415
 
     if not isinstance(study, Study):
         study = load_study(study, data=data)
-    mistakes = try_plan(study.spec)
+    mistakes = try_plan(study.spec, left_alone)
     try:
         tried = rehearse(study.spec, study.data, LocalPaths.of_environment(data, inception))
     except UserError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from typing import Any
 
@@ -75,19 +75,29 @@ def failing(asked: str) -> Iterator[None]:
         raise StudyError(f"{asked} fails: {words} ({line})") from error
 
 
-def try_plan(spec: StudySpec) -> list[str]:
+Guard = Callable[[str], AbstractContextManager[None]]
+"""Sees to it that what is named leaves the process as it was; raises `GansearchError`."""
+
+
+def _trusting(_: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def try_plan(spec: StudySpec, guard: Guard = _trusting) -> list[str]:
     """What is wrong with a study's sampler and pruner: two proposals are asked for, and a trial judged.
 
     Those of the search's trials count alone: where it has none, or all are start points, no sampler
     is ever asked. A sampler of ours is not tried: the tests do that, and it takes a second to load.
     """
-    attempts: list[Callable[[StudySpec], None]] = [_try_pruner]
-    if is_own(spec.plan.search.sampler.name) and spec.plan.search.trials > len(spec.start):
-        attempts.append(_try_sampler)
+    plan = spec.plan
+    attempts: dict[str, Callable[[StudySpec], None]] = {f"the pruner '{plan.pruner.name}'": _try_pruner}
+    if is_own(plan.search.sampler.name) and plan.search.trials > len(spec.start):
+        attempts[f"the sampler '{plan.search.sampler.name}'"] = _try_sampler
     mistakes = []
-    for attempt in attempts:
+    for whose, attempt in attempts.items():
         try:
-            attempt(spec)
+            with guard(whose):
+                attempt(spec)
         except GansearchError as error:
             mistakes.append(str(error))
     return mistakes

@@ -26,6 +26,10 @@ from gansearch.study.mistakes import explain
 T = TypeVar("T")
 
 
+OWN: dict[str, tuple[str, Callable[..., Any]]] = {}
+"""The parts of the user's own that this process has found: kind and callable by name."""
+
+
 class Registry(Generic[T]):
     """The parts of one kind, for example all losses.
 
@@ -47,7 +51,10 @@ class Registry(Generic[T]):
         """The callable behind a short name or `package.module:Thing`; raises `UnknownPart`."""
         if name not in self._parts and not is_own(name):
             raise UnknownPart(f"unknown {self.kind} '{name}'{nearest(name, self._parts)}")
-        return cast("Callable[..., T]", _load(self._parts.get(name, name), self.kind))
+        part = cast("Callable[..., T]", _load(self._parts.get(name, name), self.kind))
+        if name not in self._parts:
+            OWN[name] = (self.kind, part)
+        return part
 
     def options(self, name: str) -> type[BaseModel]:
         """A pydantic model of the part's options; raises `UnknownPart`."""

@@ -19,7 +19,7 @@ from gansearch.metrics import METRICS
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.study.config import TrialConfig
 from gansearch.study.networks import Data, Discriminator, Generator, Loss, Optimizer, Penalty
-from gansearch.study.registry import Registry, is_own
+from gansearch.study.registry import OWN, Registry, is_own
 from gansearch.study.sections import Part
 from gansearch.training.optimizers import OPTIMIZERS
 
@@ -104,9 +104,10 @@ def fault(error: BaseException, config: TrialConfig | None = None) -> str:
 
     Args:
         error: as it was caught, with its traceback.
-        config: in which the parts are named.
+        config: in which the parts are named; None: any that has been found may be it.
     """
-    parts = own_parts(config) if config else []
+    found = [OwnPart(kind, name, thing) for name, (kind, thing) in OWN.items()]
+    parts = own_parts(config) if config else found
     own = [place for place in _places(error.__traceback__) if _is_own(place.file, parts)]
     if not own:
         return ""

@@ -89,10 +89,15 @@ def _calls_of(module: str) -> tuple[str, ...]:
 @contextmanager
 def left_alone(whose: str) -> Iterator[None]:
     """Have what changes settings while it is open be a `UserError`; they are put back."""
-    before = _now()
-    yield
-    if calls := put_back(before):
-        raise UserError(told(calls, whose))
+    before, failure = _now(), None
+    try:
+        yield
+    except RAISED as error:
+        failure = error
+    if calls := put_back(before):  # which may be why it failed, whatever the error says
+        raise UserError(told(calls, whose)) from failure
+    if failure is not None:
+        raise failure
 
 
 def told(calls: Sequence[str], whose: str) -> str:

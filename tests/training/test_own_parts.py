@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import subprocess
 import sys
 import warnings
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+import gansearch
 from gansearch.data.images import ImageData
 from gansearch.errors import Doubt, InvalidInput, UserError
 from gansearch.losses import PENALTIES
@@ -190,6 +192,37 @@ def test_on_the_command_line_it_is_one_message_and_exit_code_2(parts, tmp_path, 
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "KeyError: 'depth'" in done.stderr
+
+
+@pytest.mark.parametrize("hook", ["BUILD", "LOSS", "VALUE"])
+@pytest.mark.parametrize(
+    "kind", ["KeyboardInterrupt", "GeneratorExit", "type('Own', (BaseException,), {})"]
+)
+def test_what_is_no_exception_of_pythons_is_told_with_the_part(parts, tmp_path, hook, kind):
+    file, _ = parts(**{hook: f"raise {kind}('odd')"})
+    command = [sys.executable, "-m", "gansearch", "check", "study.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    part = {"BUILD": "generator", "LOSS": "loss", "VALUE": "metric"}[hook]
+    name = {"BUILD": "G", "LOSS": "L", "VALUE": "M"}[hook]
+    assert f"the {part} '{file.stem}:{name}' raises " in done.stderr
+    assert f": odd ({file}, line " in done.stderr
+
+
+def test_ctrl_c_while_a_part_is_at_work_is_nobodys_fault(parts, tmp_path):
+    parts(LOSS="print('here', flush=True); import time; time.sleep(60)")
+    command = [sys.executable, "-m", "gansearch", "check", "study.yaml"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            if "here" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    assert process.returncode == 130
+    assert "raises" not in told
 
 
 def test_a_bug_of_ours_is_not_blamed_on_anybody(parts, tmp_path, monkeypatch):
@@ -800,6 +833,33 @@ def test_a_module_that_does_so_when_it_is_imported_is_named(tmp_path, monkeypatc
                 caught.value
             )
             assert settings.changed() == []
+    finally:
+        settings.put_back()
+
+
+SAMPLER = """
+import torch
+class S:
+    draws = history = swayed = None
+    def __init__(self, seed, conditional):
+        torch.CALL
+        LAST
+"""
+
+
+@pytest.mark.parametrize("last", ["pass", "raise OSError('odd')"])
+@pytest.mark.parametrize("call", CALLS)
+def test_a_sampler_that_does_so_as_it_is_made_is_named(tmp_path, monkeypatch, call, last):
+    source = SAMPLER.replace("CALL", call).replace("LAST", last)
+    name = module_of(tmp_path, monkeypatch, source)
+    (tmp_path / "s.yaml").write_text(f"data: digits\nsearch: {{sampler: '{name}:S'}}\n")
+    try:
+        with pytest.raises(UserError) as caught:
+            gansearch.check(tmp_path / "s.yaml")
+        called = f"the sampler '{name}:S' has called torch.{call.partition('(')[0]}"
+        assert str(caught.value).splitlines()[0].startswith(called)
+        assert "something that was imported" not in str(caught.value)
+        assert settings.changed() == []
     finally:
         settings.put_back()
 
