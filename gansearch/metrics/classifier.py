@@ -108,7 +108,8 @@ def _checked(data: DataSet) -> ImageData:
         lack = "no labels" if data.labels is None else "only one class"
         raise DataError(
             f"data set '{data.name}' has {lack}, so fd_classifier and is_classifier have no "
-            "classifier to train: sort its images into one folder per class, or ask for fid"
+            "classifier to train: give it the labels of two classes or more (of images in files: a "
+            "folder for each class), or ask for fd_raw or fid"
         )
     if min(data.shape[1:]) < 8:
         raise DataError(

@@ -225,7 +225,7 @@ def reservations(config: TrialConfig) -> list[str]:
     measured = [(metric, evaluation.samples) for metric in evaluation.metrics]
     measured += [(metric, final.samples) for metric in evaluation.last_metrics if final]
     for metric, samples in measured:
-        splits = metric.options.get("splits", 1)
+        splits = metric.options.get("splits")  # none: no score, which n samples do not bound
         if isinstance(splits, int) and samples < splits * FEWEST_IN_A_SPLIT:
             each = samples // splits
             most = "always 1" if each == 1 else f"{each} at most"

@@ -110,7 +110,7 @@ def test_any_size_from_8_and_both_channel_counts(
 
 def test_data_without_classes_is_refused_with_the_way_out(data: ImageData, tmp_path: Path) -> None:
     unlabelled = dataclasses.replace(data, labels=None, classes=0)
-    with pytest.raises(DataError, match=r"'stripes' has no labels.*one folder per class.*fid"):
+    with pytest.raises(DataError, match=r"'stripes' has no labels.*give it the labels.*fd_raw or fid"):
         Classifier.obtain(unlabelled, cache_dir=tmp_path)
     single = dataclasses.replace(data, labels=np.zeros(400, np.int64), classes=1)
     with pytest.raises(DataError, match="only one class"):

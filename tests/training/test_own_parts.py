@@ -576,6 +576,7 @@ def test_images_that_are_too_few_for_a_metric_are_no_traceback(tiny, tmp_path):
         ("{name: is_classifier, splits: 1}", 30, None),
         ("{name: is_classifier, splits: 1}", 20, "samples: 30 or more$"),
         ("fd_classifier", 50, None),
+        ("fd_classifier", 20, None),  # a distance, which its samples do not bound
     ],
 )
 def test_a_score_of_few_samples_a_split_is_warned_of(tmp_path, metric, samples, words):
