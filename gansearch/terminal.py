@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gansearch.analysis.evidence import Evidence
     from gansearch.journal.repair import Repair
-    from gansearch.search.replay import Replay
+    from gansearch.search.replay import Rank, Replay
     from gansearch.study.config import TrialConfig
     from gansearch.study.plan import Plan
 
@@ -223,7 +223,7 @@ def show_replay(out: Console, replay: Replay) -> None:
     from gansearch.analysis.wording import number  # noqa: PLC0415  it loads pandas
     from gansearch.search.replay import NEAR  # noqa: PLC0415  it loads Optuna
 
-    recording, most = replay.recording, 12
+    recording = replay.recording
     out.print(
         f"{len(recording.curves)} recorded trials, best {replay.metric} {number(recording.best)}; "
         f"{replay.workers} workers",
@@ -239,19 +239,24 @@ def show_replay(out: Console, replay: Replay) -> None:
         spread = f"{low} to {high}" if len(result.plays) > 1 else ""
         table.add_row(escape(result.policy.label), middle, spread, str(len(result.plays)))
     out.print(table)
+    if any(math.isfinite(rank.kept) for rank in replay.ranks):
+        _show_ranks(out, replay.ranks)
+    for note in replay.notes:
+        out.print(note, style="dim", highlight=False, markup=False)
+    out.print(replay.advice, style="bold", highlight=False, markup=False)
+
+
+def _show_ranks(out: Console, found: Sequence[Rank], most: int = 12) -> None:
     ranks = Table(box=None, padding=(0, 2), header_style="dim")
     for column in ("report", "of the budget", "rank correlation\nwith the end", "best kept"):
         ranks.add_column(column, justify="right", vertical="bottom")
-    every = max(1, math.ceil(len(replay.ranks) / most))
-    for rank in replay.ranks[every - 1 :: every]:
+    every = max(1, math.ceil(len(found) / most))
+    for rank in found[every - 1 :: every]:
         ranks.add_row(
             f"{rank.step:,}", f"{rank.share:.0%}", f"{rank.correlation:.2f}", f"{rank.kept:.0%}"
         )
     out.print(ranks)
     out.print("best kept: of the trials that end best, those in the best third here", style="dim")
-    for note in replay.notes:
-        out.print(note, style="dim", highlight=False, markup=False)
-    out.print(replay.advice, style="bold", highlight=False, markup=False)
 
 
 def show_repairs(console: Console, repairs: Mapping[str, Repair]) -> None:

@@ -30,7 +30,7 @@ NEAR = 0.05
 """How near to the recorded best a search has to come."""
 
 FEW = 8
-"""Trials below which no rank correlation is told."""
+"""Trials below which nothing is told of ranks: their best third is fewer than the best three."""
 
 KEPT = 0.9
 """The share of the best trials that a report has to have in its best third so as to be trusted."""
@@ -82,7 +82,8 @@ class Rank:
         step: of the report.
         share: of the budget.
         correlation: Spearman's, of the best objective so far with that at the end; NaN of few trials.
-        kept: how many of the best tenth at the end, three at least, are in the best third here.
+        kept: how many of the best tenth at the end, three at least, are in the best third here;
+            NaN of few trials.
     """
 
     step: int
@@ -275,10 +276,11 @@ def ranks_of(recording: Recording) -> Iterator[Rank]:
     best = np.argsort(end, kind="stable")[: max(3, math.ceil(known.sum() / 10))]
     for at, step in enumerate(steps):
         here = table[:, at]
-        third = np.argsort(here, kind="stable")[: max(1, math.ceil(len(curves) / 3))]
-        several = len(curves) >= FEW
-        correlation = spearman(here, end) if several else math.nan
-        yield Rank(step, step / steps[-1], correlation, float(np.isin(best, third).mean()))
+        third = np.argsort(here, kind="stable")[: math.ceil(len(curves) / 3)]
+        told = len(curves) >= FEW
+        correlation = spearman(here, end) if told else math.nan
+        kept = float(np.isin(best, third).mean()) if told else math.nan
+        yield Rank(step, step / steps[-1], correlation, kept)
 
 
 def spearman(one: np.ndarray, other: np.ndarray) -> float:

@@ -192,6 +192,10 @@ def _free_port(host: str, port: int) -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+        except OverflowError as error:
+            raise UserError(f"--port {port}: ports are from 0 to 65535") from error
+        except socket.gaierror as error:
+            raise UserError(f"--host {host}: no address of this machine ({error.strerror})") from error
         except OSError as error:
             message = f"{host}:{port} cannot be used ({error.strerror}); another port may be free"
             raise UserError(message) from error

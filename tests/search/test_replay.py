@@ -270,7 +270,7 @@ def test_ranks_of_reports(recording):
     assert ranks[-1].kept == 1.0
     assert ranks[0].correlation < ranks[4].correlation
     few = Recording(recording.axes, METRIC, "min", recording.curves[:5])
-    assert all(math.isnan(rank.correlation) for rank in ranks_of(few))
+    assert all(math.isnan(rank.correlation) and math.isnan(rank.kept) for rank in ranks_of(few))
 
 
 # A stored study

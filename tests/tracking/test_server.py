@@ -136,6 +136,20 @@ def test_a_port_in_use_is_said(runs_dir):
         ui(default_store(runs_dir)[0], port=taken.getsockname()[1])
 
 
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ({"port": 99999}, r"--port 99999: ports are from 0 to 65535"),
+        ({"port": -1}, r"--port -1: ports are from 0 to 65535"),
+        ({"port": 0, "host": "nowhere.invalid"}, "--host nowhere.invalid: no address of this machine"),
+    ],
+)
+def test_what_is_no_address_is_told_as_it_was_asked_for(runs_dir, where, said):
+    with pytest.raises(UserError, match=said):
+        ui(f"sqlite:///{runs_dir / 'mlflow.db'}", **where)
+    assert not (runs_dir / "mlflow.db").exists()
+
+
 def test_a_server_that_cannot_start_says_why(tmp_path):
     with pytest.raises(UserError, match="did not start"):
         ui("nonsense://store", port=0, timeout=30)
