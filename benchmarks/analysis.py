@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from benchmarks.facts import made_up
 from gansearch.journal.directory import JOURNAL_FILE
 from gansearch.journal.journal import Journal
 from gansearch.study.axes import Axis, Choice, Float, Int
@@ -42,7 +43,7 @@ from gansearch.study.roster import Candidate, Roster
 METRIC, STEPS = "fd_classifier", 5000
 TOP, SEEDS = 10, 50
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
-FACTS = {"metric": METRIC, "goal": "min", "steps": STEPS, "trials": 5000}
+FACTS = made_up(METRIC, STEPS, 5000)
 LOSSES = ("minimax", "non-saturating", "hinge", "least-squares", "wasserstein")
 WEIGHT = "loss.wasserstein.penalty.weight"
 AXES: dict[str, Axis] = {

@@ -41,6 +41,7 @@ from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import event
 
+from benchmarks.facts import made_up
 from gansearch.journal.changes import Change
 from gansearch.journal.database import DatabaseStorage
 from gansearch.journal.journal import Journal
@@ -128,8 +129,7 @@ def open_journal(kind: str, folder: Path, url: str, name: str) -> Journal:
     storage = {"PostgreSQL": url, "SQLite": f"sqlite:///{folder}/journal.db"}.get(
         kind.removeprefix("Optuna's, ")
     )
-    facts = {"metric": "fd_classifier", "goal": "min", "steps": 1000, "trials": 1}
-    journal = Journal.create(folder, name, facts, storage)
+    journal = Journal.create(folder, name, made_up("fd_classifier", 1000, 1), storage)
     if kind == "Optuna's, file":
         backend = JournalFileBackend(str(folder / "journal.log"))
         journal.storage = Singly(JournalStorage(backend))  # type: ignore[assignment]

@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.facts import made_up
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
 from gansearch.search.proposer import Proposer
@@ -86,7 +87,7 @@ class Study:
         directory = StudyDirectory(folder)
         if not folder.exists():
             folder.mkdir()
-            facts = {"metric": "fd_classifier", "goal": "min", "steps": 1000}
+            facts = made_up("fd_classifier", 1000, spec.plan.search.trials)
             Journal.create(directory.path, directory.name, facts)
         journal = Journal.open(directory.path, directory.name, writer=True)
         self.ledger, self.live = Ledger(partial(Proposer, spec), directory, journal), live

@@ -34,6 +34,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.facts import made_up
 from benchmarks.fresh import in_fresh_process
 
 KINDS = ("off", "MLflow", "stock, off", "stock, MLflow")
@@ -151,7 +152,7 @@ def time_stock(trials: int, steps: int, mlflow: bool) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         spec, data, places = _study(folder, trials, steps)
-        facts = {"metric": "fd_classifier", "goal": "min", "steps": steps}
+        facts = made_up("fd_classifier", steps, trials)
         proposer = Proposer(spec, Journal.create(folder, "study", facts))
         records = [proposer.propose(number) for number in range(trials)]
         configs = [{"number": r.number, "config": r.config} for r in records]
