@@ -157,10 +157,39 @@ def _for_workers(modules: Sequence[Path], nice: int | None) -> dict[str, str]:
 
 
 def _start(ray: Any) -> None:
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-    )
+    with _nothing_idle():
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+        )
+
+
+@contextmanager
+def _nothing_idle() -> Iterator[None]:
+    """Have Ray (2.60) start no process that has nothing to do on one machine.
+
+    It starts a monitor though there are no nodes to be had, a reader of the workers' logs though nobody
+    wants them, and a server for the dashboard though there is none: each takes a processor for half a
+    second or a whole one, just when the driver and its first worker want it. So does trying whether the
+    dashboard's dependencies, which are among ours, can be loaded.
+    """
+    from ray._private import utils  # noqa: PLC0415
+    from ray._private.node import Node  # noqa: PLC0415
+
+    idle: list[tuple[Any, str]] = [
+        (Node, "start_monitor"),
+        (Node, "start_log_monitor"),
+        (Node, "start_api_server"),
+        (utils, "get_dashboard_dependency_error"),
+    ]
+    before = [(owner, name, getattr(owner, name)) for owner, name in idle]
+    for owner, name in idle:
+        setattr(owner, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for owner, name, call in before:
+            setattr(owner, name, call)

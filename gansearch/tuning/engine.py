@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from ray import tune
+from ray.air._internal import usage
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -84,7 +86,7 @@ def _tune(
     trainable = tune.with_resources(
         tune.with_parameters(Worker, **shared), partial(_request, resources)
     )
-    with scratch() as folder, every_loss_told():
+    with scratch() as folder, every_loss_told(), _callbacks_uncounted():
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -106,6 +108,21 @@ def _tune(
                 callbacks=[dispatcher],
             ),
         ).fit()
+
+
+@contextmanager
+def _callbacks_uncounted() -> Iterator[None]:
+    """Have Ray Tune (2.60) not count the callbacks that it is given, by their kinds.
+
+    It would do so for Ray's usage statistics, which are off, and load MLflow and others for that alone:
+    a second.
+    """
+    count = usage.tag_callbacks
+    usage.tag_callbacks = lambda _: False
+    try:
+        yield
+    finally:
+        usage.tag_callbacks = count
 
 
 def _request(resources: Resources, config: dict[str, Any]) -> tune.PlacementGroupFactory:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+from psutil import Process
 
 from gansearch.tuning.connection import NICENESS, _for_workers, connected, environment
 
@@ -45,5 +47,12 @@ def test_a_second_study_of_a_notebook_is_not_as_nice_as_the_first(monkeypatch):
     with connected(None, nice=10) as ray:
         asked = ray.remote(num_cpus=1)(lambda: os.nice(0))
         assert ray.get(asked.remote()) == 10
+        beside_us = {
+            Path(word).name for p in Process().children(recursive=True) for word in p.cmdline()
+        }
     assert NICENESS not in os.environ
     assert os.environ.get("PYTHONPATH") == before
+    assert {"raylet", "gcs_server"} <= beside_us
+    assert not {"monitor.py", "log_monitor.py", "dashboard.py"} & beside_us, "they would be idle"
+    node = ray._private.node.Node
+    assert node.start_monitor.__name__ == "start_monitor", "of the user's own Ray we take nothing away"
