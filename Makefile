@@ -10,7 +10,9 @@ study: $(VENV)/ready
 	$(BIN)/gansearch run studies/quickstart.yaml --runs-dir $(RUNS)
 	$(BIN)/gansearch report --runs-dir $(RUNS)
 
-# Several processes, one more than there are cores: see tests/longest_first.py.
+# Several processes, one more than there are cores: see tests/longest_first.py. They keep what they have
+# compiled, whatever the environment says, or else every process of every test would compile it again.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/ready
 	$(BIN)/pytest --numprocesses logical --dist loadfile --durations 20 --durations-min 5
 
