@@ -6,10 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from torchvision import datasets
 
 from gansearch.data.decoding import Unreadable, decode
-from gansearch.data.download import ensure, reading
+from gansearch.data.download import datasets, ensure, reading
 from gansearch.data.images import ImageData
 from gansearch.errors import DataError
 
@@ -36,7 +35,7 @@ def celeba(root: Path, split: str, image_size: int | None) -> ImageData:
     """
     if image_size is None:
         raise DataError("data set 'celeba' is not square: set data.image_size (64 is usual)")
-    ensure("celeba", root, [PARTITION], lambda into: datasets.CelebA(into, download=True))
+    ensure("celeba", root, [PARTITION], lambda into: datasets().CelebA(into, download=True))
     with reading("celeba", root / PARTITION):
         rows = [line.split() for line in (root / PARTITION).read_text().splitlines() if line.strip()]
         names = [name for name, part in rows if part in SPLITS[split]]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from torchvision import datasets
 
-from gansearch.data.download import ensure, reading
+from gansearch.data.download import datasets, ensure, reading
 from gansearch.data.images import ImageData
 
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
@@ -42,15 +41,15 @@ def _read_binary(folder: Path, batches: tuple[str, ...]) -> tuple[np.ndarray, np
 
 
 def _read_python(root: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    folder = datasets.CIFAR10.base_folder
+    folder = datasets().CIFAR10.base_folder
     ensure(
         "cifar10",
         root,
         [f"{folder}/{file}" for file in (*TRAIN, *TEST, "batches.meta")],
-        lambda into: datasets.CIFAR10(into, download=True),
+        lambda into: datasets().CIFAR10(into, download=True),
         instead="cifar-10-batches-bin (the official binary version)",
     )
     with reading("cifar10", root / folder):
-        found = datasets.CIFAR10(root, train=split == "train")
+        found = datasets().CIFAR10(root, train=split == "train")
     images = np.ascontiguousarray(found.data.transpose(0, 3, 1, 2))
     return images, np.array(found.targets, np.int64)

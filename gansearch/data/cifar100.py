@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from torchvision import datasets
 
-from gansearch.data.download import ensure, reading
+from gansearch.data.download import datasets, ensure, reading
 from gansearch.data.images import ImageData
 
 RECORD = 2 + 3 * 32 * 32
@@ -38,15 +37,15 @@ def _read_binary(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray, tupl
 
 
 def _read_python(root: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    folder = datasets.CIFAR100.base_folder
+    folder = datasets().CIFAR100.base_folder
     ensure(
         "cifar100",
         root,
         [f"{folder}/{file}" for file in ("train", "test", "meta")],
-        lambda into: datasets.CIFAR100(into, download=True),
+        lambda into: datasets().CIFAR100(into, download=True),
         instead="cifar-100-binary (the official binary version)",
     )
     with reading("cifar100", root / folder):
-        found = datasets.CIFAR100(root, train=split == "train")
+        found = datasets().CIFAR100(root, train=split == "train")
     images = np.ascontiguousarray(found.data.transpose(0, 3, 1, 2))
     return images, np.array(found.targets, np.int64), tuple(found.classes)

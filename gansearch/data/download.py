@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from types import ModuleType
 
 from filelock import FileLock
 
@@ -19,6 +20,16 @@ logger = logging.getLogger(__name__)
 
 SILENCE = 5.0
 """Seconds without an answer or a byte after which a download is given up."""
+
+
+def datasets() -> ModuleType:
+    """torchvision's, with which torch's compiler is loaded: two seconds for who downloads or asks it to
+    read.
+    """
+    from torchvision import datasets as known  # noqa: PLC0415
+
+    found: ModuleType = known
+    return found
 
 
 def ensure(

@@ -6,10 +6,9 @@ Read by torchvision from its usual layout, `MNIST/raw` and `FashionMNIST/raw` be
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from torchvision import datasets
-
-from gansearch.data.download import ensure, reading
+from gansearch.data.download import datasets, ensure, reading
 from gansearch.data.images import ImageData
 
 FILES = (
@@ -25,7 +24,7 @@ def mnist(root: Path, split: str, _image_size: int | None) -> ImageData:
 
     Raises `DataError`.
     """
-    return _load("mnist", datasets.MNIST, root, split)
+    return _load("mnist", datasets().MNIST, root, split)
 
 
 def fashion_mnist(root: Path, split: str, _image_size: int | None) -> ImageData:
@@ -33,10 +32,10 @@ def fashion_mnist(root: Path, split: str, _image_size: int | None) -> ImageData:
 
     Xiao et al. 2017 (arXiv 1708.07747). Raises `DataError`.
     """
-    return _load("fashion-mnist", datasets.FashionMNIST, root, split)
+    return _load("fashion-mnist", datasets().FashionMNIST, root, split)
 
 
-def _load(name: str, kind: type[datasets.MNIST], root: Path, split: str) -> ImageData:
+def _load(name: str, kind: Any, root: Path, split: str) -> ImageData:
     folder = f"{kind.__name__}/raw"
     ensure(name, root, [f"{folder}/{file}" for file in FILES], lambda into: kind(into, download=True))
     with reading(name, root / folder):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from torchvision import datasets
 
-from gansearch.data.download import ensure, reading
+from gansearch.data.download import datasets, ensure, reading
 from gansearch.data.images import ImageData
 
 NAMES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
@@ -28,11 +27,11 @@ def stl10(root: Path, split: str, _image_size: int | None, *, unlabeled: bool = 
     Raises:
         DataError: the files are missing or damaged.
     """
-    folder = datasets.STL10.base_folder
+    folder = "stl10_binary"
     with_labels = [f"{split}_X.bin", f"{split}_y.bin"]
     without = ["unlabeled_X.bin"] if unlabeled else []
     files = [f"{folder}/{file}" for file in (*with_labels, *without)]
-    ensure("stl10", root, files, lambda into: datasets.STL10(into, download=True))
+    ensure("stl10", root, files, lambda into: datasets().STL10(into, download=True))
     with reading("stl10", root / folder):
         images = _images(root / folder / with_labels[0])
         labels = np.fromfile(root / folder / with_labels[1], np.uint8).astype(np.int64) - 1

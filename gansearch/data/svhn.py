@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from torchvision import datasets
 
-from gansearch.data.download import ensure, reading
+from gansearch.data.download import datasets, ensure, reading
 from gansearch.data.images import ImageData
 
 
@@ -29,7 +28,7 @@ def svhn(root: Path, split: str, _image_size: int | None, *, extra: bool = False
     images, labels = [], []
     for part in parts:
         file = f"{part}_32x32.mat"
-        ensure("svhn", root, [file], partial(datasets.SVHN, split=part, download=True))
+        ensure("svhn", root, [file], partial(_download, part))
         with reading("svhn", root / file):
             from scipy.io import loadmat  # noqa: PLC0415
 
@@ -37,3 +36,7 @@ def svhn(root: Path, split: str, _image_size: int | None, *, extra: bool = False
             images.append(np.ascontiguousarray(found["X"].transpose(3, 2, 0, 1)))
             labels.append(found["y"].reshape(-1).astype(np.int64) % 10)  # the digit 0 is class 10 there
     return ImageData("svhn", split, np.concatenate(images), np.concatenate(labels), 10)
+
+
+def _download(part: str, into: Path) -> None:
+    datasets().SVHN(into, split=part, download=True)

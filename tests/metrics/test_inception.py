@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import pickle
 import warnings
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,9 +16,7 @@ from torch.utils.data import Dataset
 
 from gansearch.data.images import ImageData
 from gansearch.errors import WeightsError
-from gansearch.metrics import inception
 from gansearch.metrics.contract import Weights
-from gansearch.metrics.inception import Inception
 from gansearch.metrics.reference import Evaluator, prepare
 
 CPU = torch.device("cpu")
@@ -24,15 +24,23 @@ FID = [("fid", {})]
 DATA = ImageData("few", "train", np.arange(300).astype(np.uint8).reshape(3, 1, 10, 10), None, 0)
 
 
+@pytest.fixture(scope="module")
+def inception() -> ModuleType:
+    """Loaded for these tests alone: torch's compiler comes with it, two seconds for who collects."""
+    return importlib.import_module("gansearch.metrics.inception")
+
+
 @pytest.fixture(autouse=True)
-def no_weights_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_weights_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, inception: ModuleType
+) -> None:
     monkeypatch.delenv("GANSEARCH_INCEPTION", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
     monkeypatch.setattr(inception, "URL", "http://127.0.0.1:9/weights-inception-6726825d.pth")
 
 
 @pytest.fixture(scope="module")
-def random_state() -> dict[str, torch.Tensor]:
+def random_state(inception: ModuleType) -> dict[str, torch.Tensor]:
     """Small random weights, head included: right in shape, and quick to write."""
     generator = torch.Generator().manual_seed(0)
     names = inception._Network().state_dict()
@@ -53,6 +61,8 @@ def pth(random_state: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPath
 
 
 def obtain(path: Path | None = None) -> Weights:
+    from gansearch.metrics.inception import Inception
+
     return Inception.obtain(DATA, cache_dir=Path("unused"), weights_file=path)
 
 
@@ -83,7 +93,7 @@ def test_option_then_variable_then_download(
 
 
 def test_the_download_is_checked_and_kept_where_torch_fidelity_looks(
-    pth: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    pth: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, inception: ModuleType
 ) -> None:
     served = tmp_path / f"weights-{hashlib.sha256(pth.read_bytes()).hexdigest()[:8]}.pth"
     served.symlink_to(pth)
@@ -104,10 +114,12 @@ def test_safetensors_are_the_same_weights(
     assert obtain(tmp_path / "inception.safetensors").digest == obtain(pth).digest
 
 
-def test_gray_images_are_seen_as_colour_and_no_random_number_is_drawn(pth: Path) -> None:
+def test_gray_images_are_seen_as_colour_and_no_random_number_is_drawn(
+    pth: Path, inception: ModuleType
+) -> None:
     weights = obtain(pth)
     before = torch.get_rng_state()
-    extractor = Inception(weights, CPU)
+    extractor = inception.Inception(weights, CPU)
     assert torch.equal(torch.get_rng_state(), before)
     gray = torch.tensor(DATA.images)
     one, three = extractor(gray), extractor(gray.repeat(1, 3, 1, 1))
@@ -118,7 +130,7 @@ def test_gray_images_are_seen_as_colour_and_no_random_number_is_drawn(pth: Path)
 
 
 def test_without_a_head_there_is_fid_and_a_reason_for_no_score(
-    random_state: dict[str, torch.Tensor], tmp_path: Path
+    random_state: dict[str, torch.Tensor], tmp_path: Path, inception: ModuleType
 ) -> None:
     path = tmp_path / "body.pth"
     torch.save({name: v for name, v in random_state.items() if name not in inception.HEAD}, path)
@@ -166,14 +178,16 @@ def test_other_files_are_refused_in_words(
 
 
 @pytest.mark.data
-def test_the_body_computes_what_its_own_code_does(body_file: Path, cifar: np.ndarray) -> None:
+def test_the_body_computes_what_its_own_code_does(
+    body_file: Path, cifar: np.ndarray, inception: ModuleType
+) -> None:
     """Our mapping of its names, against the file's own forward pass."""
     images = torch.tensor(cifar[:4]).float()
     large = torch.nn.functional.interpolate(images, size=(299, 299), mode="nearest")
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         theirs = torch.jit.load(str(body_file), map_location="cpu")((large - 128) / 128)
-    ours = Inception(obtain(body_file), CPU)(large.to(torch.uint8))
+    ours = inception.Inception(obtain(body_file), CPU)(large.to(torch.uint8))
     assert ours.probabilities is None
     torch.testing.assert_close(ours.features, theirs, rtol=1e-3, atol=1e-4)
 
@@ -203,7 +217,9 @@ class Images(Dataset[torch.Tensor]):
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_equals_torch_fidelity_on_cifar10(body_file: Path, cifar: np.ndarray, tmp_path: Path) -> None:
+def test_equals_torch_fidelity_on_cifar10(
+    body_file: Path, cifar: np.ndarray, tmp_path: Path, inception: ModuleType
+) -> None:
     """500 real images against 500 others, real body; the head is random but the same for both.
 
     torch-fidelity's features are kept beside the data: a first run takes 400 s of a core, others half.

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch_fidelity.metric_kid import kid_features_to_metric
 
 from gansearch.metrics.contract import Activations
 from gansearch.metrics.kernel import KernelClassifierDistance, kernel_distance
@@ -18,6 +17,8 @@ def features(count: int, width: int, seed: int, shift: float = 0.0) -> Tensor:
 
 
 def by_torch_fidelity(fake: Tensor, real: Tensor, subsets: int, size: int) -> float:
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
     options: dict[str, Any] = {
         "kid_kernel": "poly",
         "kid_kernel_poly_degree": 3,

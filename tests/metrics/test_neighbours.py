@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import Tensor
-from torch_fidelity.metric_prc import prc_features_to_metric
 
 from gansearch.metrics.contract import Activations
 from gansearch.metrics.neighbours import Coverage, Density, Precision, Recall
@@ -34,6 +33,8 @@ def clouds(count: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
 
 def by_torch_fidelity(fake: Tensor, real: Tensor, neighbours: int) -> tuple[float, float]:
     """Its first input is the generated one."""
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
     found = prc_features_to_metric(
         fake,
         real,

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
 from gansearch.errors import WeightsError
 from gansearch.metrics import METRICS
@@ -14,6 +13,8 @@ from gansearch.metrics.score import inception_score
 
 @pytest.mark.parametrize("splits", [1, 3, 10])
 def test_equals_torch_fidelity(splits: int) -> None:
+    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
+
     logits = 3 * torch.randn(205, 40, generator=torch.Generator().manual_seed(0))
     theirs = isc_features_to_metric(logits, splits=splits)[KEY_METRIC_ISC_MEAN]
     assert inception_score(logits.double().softmax(1), splits) == pytest.approx(theirs, rel=1e-12)
