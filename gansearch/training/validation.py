@@ -7,7 +7,7 @@ them shows, and tells all the mistakes of a file at once.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,14 +17,14 @@ from gansearch.data.load import load
 from gansearch.errors import RAISED, InvalidInput, UserError, nearest
 from gansearch.files import Place
 from gansearch.masking import without_password
-from gansearch.study.config import TrialConfig
-from gansearch.study.document import Document, read_document
+from gansearch.study.config import AXES_ALLOWED, TrialConfig
+from gansearch.study.document import Document, Path_, read_document
 from gansearch.study.mistakes import Mistakes, place_all, validate
 from gansearch.study.plan import Plan
 from gansearch.study.spec import Complete, Learn, StudySpec, build_study, check_config
 from gansearch.study.starting import Find, find_nothing
 from gansearch.training import settings
-from gansearch.training.blame import fault
+from gansearch.training.blame import PARTS, fault
 from gansearch.training.completion import complete, complete_plan
 
 T = TypeVar("T")
@@ -55,13 +55,41 @@ def read_study(
     if launched:  # version 0.1.0 began nowhere, and its searches go on as they began
         document.tree.setdefault("search", {}).setdefault("start", [])
     build = functools.partial(build_study, complete_plan=complete_plan, find=find, learn=learn)
-    return _read(document, data_root, build, known or [], launched=launched)
+    named = [] if launched else _searched_names(document)
+    return _read(document, data_root, build, [*named, *(known or [])], launched=launched)
 
 
 def check_study(document: Document, find: Find = find_nothing) -> StudySpec:
     """Tell all the mistakes in a study that can be told without its data; raises `InvalidInput`."""
     completing = functools.partial(complete, domain=None)
-    return build_study(document, completing, complete_plan, document.secrets(), find)
+    known = [*_searched_names(document), *document.secrets()]
+    return build_study(document, completing, complete_plan, known, find)
+
+
+def _searched_names(document: Document) -> Mistakes:
+    """The names of parts that are axes; a part's defaults are its own, so the part is to be one."""
+    return [
+        ((*place, "name"), f"cannot be an axis: the part can, with its own options: {_rewritten(part)}")
+        for path in PARTS
+        if path[0] in AXES_ALLOWED
+        for place, part in _found(document.tree, path)
+        if isinstance(part.get("name"), dict) and isinstance(part["name"].get("choice"), list)
+    ]
+
+
+def _found(node: Any, path: Path_, at: Path_ = ()) -> Iterator[tuple[Path_, dict[str, Any]]]:
+    """The mappings at a path of a study's tree, below whatever options of choices lead to it."""
+    if isinstance(node, dict) and isinstance(options := node.get("choice"), list):
+        for index, option in enumerate(options):
+            yield from _found(option, path, (*at, "choice", index))
+    elif isinstance(node, dict) and path:
+        yield from _found(node.get(path[0]), path[1:], (*at, path[0]))
+    elif isinstance(node, dict):
+        yield at, node
+
+
+def _rewritten(part: Mapping[str, Any]) -> str:
+    return f"{{choice: [{', '.join(f'{{name: {name}}}' for name in part['name']['choice'])}]}}"
 
 
 def load_study(

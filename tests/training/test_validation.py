@@ -98,6 +98,24 @@ def test_what_a_metric_lacks_is_told_at_check(loaded, evaluation, problem):
     assert [str(each) for each in caught.value.problems] == [f"line 1, {problem}"]
 
 
+def test_a_parts_name_is_no_axis_since_its_defaults_are_its_own(tmp_path):
+    text = """
+loss: {choice: [hinge, {name: minimax, penalty: {name: {choice: [r1, gradient-penalty]}}}]}
+optimizer: {generator: {name: {choice: [adam, sgd]}, lr: 1e-3}}
+discriminator: {name: dcgan, noise: {std: 0.1, schedule: {name: {choice: [constant, linear]}}}}
+"""
+    with pytest.raises(InvalidInput) as caught:
+        read_study(parse_document(text, "s.yaml"), tmp_path)
+    assert [str(problem) for problem in caught.value.problems] == [
+        "line 2, loss.choice[1].penalty.name: cannot be an axis: the part can, with its own options: "
+        "{choice: [{name: r1}, {name: gradient-penalty}]}",
+        "line 3, optimizer.generator.name: cannot be an axis: the part can, with its own options: "
+        "{choice: [{name: adam}, {name: sgd}]}",
+    ]
+    told = parse_document(text.replace("{name: {choice: [adam, sgd]}, lr: 1e-3}", "sgd"), "s.yaml")
+    read_study(told, tmp_path, launched=True)  # one of an earlier version goes on
+
+
 def test_a_split_with_fewer_samples_than_a_metric_needs(tmp_path):
     text = "evaluation: {split: test, metrics: [fd_classifier, kd_classifier]}\n"
     spec, data = read_study(parse_document(text, "s.yaml"), tmp_path)
