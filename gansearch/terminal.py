@@ -133,13 +133,26 @@ def show_status(out: Console, status: dict[str, Any], top: int) -> None:
     _show_paused(out, valued)
     if not valued:
         return
-    axes = list(dict.fromkeys(name for trial in valued[:top] for name in trial["params"]))
-    table = Table(box=None, padding=(0, 1), header_style="dim")
-    for column in ("trial", "outcome", f"best\n{metric}", "at\nstep", "last", *axes):
-        table.add_column(column.replace(".", ".\n"), no_wrap=True, vertical="bottom")
-    for trial in valued[:top]:
-        table.add_row(*_status_row(trial, metric, axes))
+    _show_leaderboard(out, valued[:top], metric)
+
+
+def _show_leaderboard(out: Console, trials: list[dict[str, Any]], metric: str) -> None:
+    """Trials with their values and as many of their axes as the terminal is wide enough for."""
+    axes = list(dict.fromkeys(name for trial in trials for name in trial["params"]))
+    shown = len(axes)
+    wide = out.options.update(width=10_000)
+    while True:
+        table = Table(box=None, padding=(0, 1), header_style="dim")
+        for column in ("trial", "outcome", f"best\n{metric}", "at\nstep", "last", *axes[:shown]):
+            table.add_column(column.replace(".", ".\n"), no_wrap=True, vertical="bottom")
+        for trial in trials:
+            table.add_row(*_status_row(trial, metric, axes[:shown]))
+        if not shown or out.measure(table, options=wide).maximum <= out.width:
+            break
+        shown -= 1
     out.print(table)
+    if shown < len(axes):
+        say(out, f"  {len(axes) - shown} more axes are in trials.csv", "dim")
 
 
 def _show_failures(out: Console, trials: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -16,6 +17,7 @@ import known
 import pytest
 import yaml
 from optuna.distributions import FloatDistribution
+from rich.console import Console
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -542,6 +544,21 @@ def test_status_for_people_by_name_and_by_path(here, command):
     assert [row[:3] for row in rows] == [["1", "completed", "1"], ["0", "pruned", "2"]]
     assert command("status", "runs/done")[1] == by_name
     assert command("status", str(here / "runs" / "done"), "--runs-dir", "none")[1] == by_name
+
+
+@pytest.mark.parametrize(("width", "shown"), [(60, 1), (200, 12)])
+def test_a_leaderboard_shows_what_came_of_trials_and_the_axes_that_fit(here, width, shown):
+    finished_study(here / "runs")
+    status = gansearch.status("done")
+    for trial in status["trials"]:
+        trial["params"] = {f"optimizer.generator.x{n}": 0.125 for n in range(12)}
+    console = Console(width=width, file=io.StringIO())
+    terminal.show_status(console, status, 10)
+    lines = console.file.getvalue().splitlines()
+    rows = [line.split() for line in lines if line.split()[:1] in (["0"], ["1"])]
+    assert [row[1] for row in rows] == ["completed", "pruned"]
+    assert all(row[5:] == ["0.125"] * shown for row in rows)
+    assert (f"  {12 - shown} more axes are in trials.csv" in lines) == (shown < 12)
 
 
 def test_looking_changes_nothing(here, command):
