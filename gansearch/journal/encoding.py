@@ -18,6 +18,13 @@ from gansearch.study.records import Chance, Goal, Outcome, Report, TrialRecord, 
 DIRECTION = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
 """A goal, as Optuna has it."""
 
+ENDED = {
+    TrialState.COMPLETE: Outcome.COMPLETED,
+    TrialState.PRUNED: Outcome.PRUNED,
+    TrialState.FAIL: Outcome.FAILED,
+}
+"""What a trial's outcome is at least, by its state in Optuna."""
+
 
 def written(report: Report) -> dict[str, Any]:
     """A report as a user attribute of its trial."""
@@ -92,6 +99,8 @@ def record_of(trial: FrozenTrial, run_id: str | None) -> TrialRecord:
     chances = [Chance(**plain) for plain in attributes.get(CHANCES, [])]
     outcome = Outcome(attributes.get("outcome", Outcome.RUNNING))
     reason = attributes.get("reason", "")
+    if trial.state.is_finished() and not outcome.ended:  # as Optuna knows it, whatever was lost
+        outcome, reason = ENDED[trial.state], "its outcome is lost"
     if not outcome.ended and chances and not chances[-1].woken:
         outcome, reason = Outcome.PAUSED, chances[-1].paused
     return TrialRecord(

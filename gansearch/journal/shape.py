@@ -11,11 +11,12 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from optuna.trial import FrozenTrial
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gansearch.errors import InvalidInput
 from gansearch.study.document import dotted, parse_document
 from gansearch.study.mistakes import explain, real_path
+from gansearch.study.plan import Published
 from gansearch.study.records import Outcome
 from gansearch.study.roster import Kind
 
@@ -45,9 +46,21 @@ class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Number = float | Literal["nan", "inf", "-inf"]
 """JSON has no NaN and no infinity: they are words."""
+
+
+def _writable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("has half of a character (a lone surrogate) in it") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(_writable)]
 
 
 def _asks(text: str) -> str:
@@ -67,77 +80,104 @@ def asked(text: str) -> dict[str, Any]:
     return tree
 
 
-StudyFile = Annotated[str, AfterValidator(_asks)]
+StudyFile = Annotated[Text, AfterValidator(_asks)]
+
+
+class _Budget(_Open):
+    device_hours: Finite | None = None
+
+
+class _Search(_Open):
+    trials: Count = 0
+    seed: Count = 0
+    budget: _Budget | None = None
+
+
+class _Resources(_Open):
+    cpus: Finite = 1
+    gpus: Finite = 0
 
 
 class _Asked(_Open):
     """The sections of a study file that are read from a journal."""
 
-    search: dict[str, Any] | None = None
+    search: _Search | None = None
     stability: dict[str, Any] | None = None
-    resources: dict[str, Any] | None = None
-    published: dict[str, Any] | None = None
+    resources: _Resources | None = None
+    published: Published | None = None
 
 
 class _Penalty(_Open):
-    name: str
+    name: Text
 
 
 class _Loss(_Open):
-    name: str
+    name: Text
     penalty: _Penalty | None = None
 
 
-class _Config(_Open):
+class _Seedless(_Open):
     """What every reader needs of a configuration; a training reads all of it."""
 
     loss: _Loss
+
+
+class _Config(_Seedless):
     seed: Count
 
 
 class _Chance(_Closed):
     step: Count
-    paused: str
-    woken: str = ""
+    paused: Text
+    woken: Text = ""
 
 
 class _Attributes(_Open):
     """A trial's attributes, besides its reports."""
 
     config: _Config
-    configuration: str = ""
-    origin: str = ""
+    configuration: Text = ""
+    origin: Text = ""
     provenance: dict[str, dict[str, Any]] = {}
     chances: list[_Chance] = []
     outcome: Annotated[Outcome, Field(strict=False)] = Outcome.RUNNING
-    reason: str = ""
+    reason: Text = ""
     blameless: bool = False
 
 
 class _Report(_Open):
     images: Count
-    seconds: float
-    time: float
+    seconds: Finite
+    time: Finite
     outcome: Annotated[Outcome, Field(strict=False)] | None
-    reason: str
-    metrics: dict[str, Number]
-    usage: dict[str, float] = {}
+    reason: Text
+    metrics: dict[Text, Number]
+    usage: dict[str, Finite] = {}
 
 
 class _Candidate(_Closed):
-    label: str
+    label: Text
     kind: Kind
-    config: dict[str, Any]
+    config: _Seedless
     trial: Count | None = None
     params: dict[str, Any] | None = None
-    of: str = ""
-    axis: str = ""
-    factor: float = 1.0
+    of: Text = ""
+    axis: Text = ""
+    factor: Finite = 1.0
 
 
 class _Roster(_Open):
     candidates: list[_Candidate]
-    entries: list[Annotated[tuple[str, Count], Field(strict=False)]]
+    entries: list[Annotated[tuple[Text, Count], Field(strict=False)]]
+
+    @model_validator(mode="after")
+    def _named(self) -> _Roster:
+        labels = [candidate.label for candidate in self.candidates]
+        if len(set(labels)) < len(labels):
+            raise ValueError("two candidates have one label")
+        if strange := {label for label, _ in self.entries} - set(labels):
+            raise ValueError(f"has entries of '{min(strange)}', which is no candidate")
+        return self
 
 
 class _Lesson(_Closed):
@@ -150,44 +190,44 @@ class _Lesson(_Closed):
 
 
 class _Learnt(_Closed):
-    study: str
+    study: Text
     lessons: list[_Lesson]
     origin: dict[str, Any] = {}
     anyway: bool = False
-    words: str = ""
+    words: Text = ""
 
 
 class _Over(_Open):
     trials: Count
-    reason: str
+    reason: Text
 
 
 class _Facts(_Open):
     """The facts of a search, or of a stability study; those without a default it cannot do without."""
 
-    metric: str
+    metric: Text
     goal: Literal["min", "max"]
-    steps: Annotated[int, Field(ge=1)]
-    report_every: Annotated[int, Field(ge=1)]
-    digest: str
-    question: str
+    steps: Annotated[Count, Field(ge=1)]
+    report_every: Annotated[Count, Field(ge=1)]
+    digest: Text
+    question: Text
     study: StudyFile
-    id: str
+    id: Text
     study_before: StudyFile | None = None
     trials: Count = 0
     learnt: list[_Learnt] = []
     part: Literal["stability"] | None = None
-    experiment: str = ""
+    experiment: Text = ""
     roster: _Roster | None = None
     file_served: bool = False
     over: _Over | None = None
     given_up: Count | None = None
     insisted: Count = 0
-    apart: list[str] = []
+    apart: list[Text] = []
     sent: Count | None = None
-    dashboard: str = ""
-    gansearch: str = ""
-    launched: str = ""
+    dashboard: Text = ""
+    gansearch: Text = ""
+    launched: Text = ""
 
 
 class _SearchFacts(_Facts):
@@ -202,10 +242,10 @@ class _Log(_Open):
     """A line of a journal, as Optuna writes it: what is in any of them, where it is there."""
 
     op_code: int
-    worker_id: str = ""
+    worker_id: Text = ""
     study_id: Count = 0
     trial_id: Count = 0
-    study_name: str = ""
+    study_name: Text = ""
     directions: list[Literal[1, 2]] = [1]
     state: Literal[0, 1, 2, 3, 4] = 0
     value: float | None = None
@@ -214,10 +254,10 @@ class _Log(_Open):
     intermediate_value: float = 0.0
     intermediate_values: dict[str, float] = {}
     params: dict[str, float] = {}
-    param_name: str = ""
+    param_name: Text = ""
     param_value_internal: float = 0.0
     distributions: dict[str, str] = {}
-    distribution: str = ""
+    distribution: Text = ""
     user_attr: dict[str, Any] = {}
     user_attrs: dict[str, Any] = {}
     system_attr: dict[str, Any] = {}

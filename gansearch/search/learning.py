@@ -14,7 +14,7 @@ from gansearch.errors import UserError
 from gansearch.journal.facts import CONSTRAINT
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
-from gansearch.study.config import TrialConfig, flatten
+from gansearch.study.config import TrialConfig, flatten, stored_config
 from gansearch.study.learnt import Learnt, Lesson
 from gansearch.study.location import locate
 from gansearch.study.plan import Earlier
@@ -50,7 +50,7 @@ def learn(study: StoredStudy, asked: Earlier, spec: StudySpec) -> Learnt:
         if record.blameless:
             unused["ended through no fault of its configuration"] += 1
             continue
-        config = TrialConfig.model_validate(record.config).plain()
+        config = stored_config(record.config, record.label).plain()
         point, amiss = locate(config, spec.space, loosely=True)
         if amiss:
             unused[amiss[0].partition(" is ")[0]] += 1
@@ -104,8 +104,8 @@ def _lesson(record: TrialRecord, point: dict[str, Any], journal: Journal) -> Les
 def _differences(record: TrialRecord, spec: StudySpec) -> Iterator[str]:
     """What differs in how an earlier study's numbers were made, as far as its file tells."""
     there, here = (
-        flatten(_made(TrialConfig.model_validate(config)))
-        for config in (record.config, spec.example().plain())
+        flatten(_made(config))
+        for config in (stored_config(record.config, record.label), spec.example())
     )
     for key in dict.fromkeys([*there, *here]):
         if there.get(key) != here.get(key):

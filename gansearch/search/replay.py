@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gansearch.errors import UserError
+from gansearch.errors import InvalidInput, Problem, UserError
 from gansearch.journal.journal import Journal
 from gansearch.search import PRUNERS, SAMPLERS
 from gansearch.search.recording import Recording, recording_of
 from gansearch.search.simulation import Played, Recorded, Simulation, StandIns, within
 from gansearch.study.config import TrialConfig
+from gansearch.study.document import dotted
 from gansearch.study.learnt import LEARNT, Learnt
+from gansearch.study.mistakes import Mistakes, validate
 from gansearch.study.notation import parse_space
 from gansearch.study.plan import Plan, Pruner, Sampler
 from gansearch.study.records import Report, cost
@@ -209,8 +211,11 @@ def judged(policy: Policy, plays: Sequence[Played], recording: Recording) -> Res
 def stored_spec(journal: Journal) -> StudySpec:
     """A stored study as its trials were proposed; its data are not needed."""
     tree = journal.asked
-    plan = Plan.model_validate({k: v for k, v in tree.items() if k in Plan.model_fields})
-    space, _ = parse_space({k: v for k, v in tree.items() if k in TrialConfig.model_fields})
+    mistakes: Mistakes = []
+    plan = validate(Plan, {k: v for k, v in tree.items() if k in Plan.model_fields}, mistakes)
+    space, more = parse_space({k: v for k, v in tree.items() if k in TrialConfig.model_fields})
+    if problems := [Problem(dotted(path), words) for path, words in [*mistakes, *more]]:
+        raise InvalidInput(f"the study file of '{journal.study.study_name}', as launched", problems)
     begun = itertools.takewhile(lambda trial: trial.origin, journal.trials())
     start = tuple(StartPoint(trial.origin, trial.params) for trial in begun)
     learnt = tuple(map(Learnt.of_plain, journal.facts.get(LEARNT, [])))

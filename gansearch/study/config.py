@@ -7,10 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from gansearch.errors import InvalidInput, Problem
+from gansearch.study.document import dotted
 from gansearch.study.evaluation import Budget, Evaluation, Objective
 from gansearch.study.health import Health
+from gansearch.study.mistakes import explained
 from gansearch.study.networks import Data, Discriminator, Generator, Loss, Optimizers
 from gansearch.study.records import Best, Report, best_report
 from gansearch.study.sections import LATER, Section
@@ -81,6 +84,24 @@ told of it once a process, and a process trains several trials.)"""
 
 ADDED = {"precision": "float32", "deterministic": False}
 """Keys that configurations once did not have, and what is meant where they are missing."""
+
+
+def stored_config(plain: Mapping[str, Any], whose: str) -> TrialConfig:
+    """A configuration that was written down once.
+
+    Args:
+        plain: as plain values.
+        whose: in messages: `trial 3`.
+
+    Raises:
+        InvalidInput: it is none of this version's.
+    """
+    try:
+        return TrialConfig.model_validate(plain)
+    except ValidationError as error:
+        told = explained(TrialConfig, plain, error)
+        problems = [Problem(dotted(path), words) for path, words in told]
+        raise InvalidInput(f"the configuration of {whose}, as it was stored", problems) from error
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -16,7 +16,7 @@ from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.facts import APART
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
-from gansearch.study.config import TrialConfig
+from gansearch.study.config import TrialConfig, stored_config
 from gansearch.study.mistakes import Mistakes
 from gansearch.study.plan import Pruner
 from gansearch.study.spec import StudySpec
@@ -161,7 +161,7 @@ def run_trials(
 def _configurations(spec: StudySpec, journal: Journal) -> list[TrialConfig]:
     """A stability study's configurations; or enough of a search's to hold each of its options."""
     if journal.roster.entries:
-        return [TrialConfig.model_validate(each.config) for each in journal.roster.candidates]
+        return [stored_config(each.config, each.label) for each in journal.roster.candidates]
     return [spec.trial(0, way) for way in spec.space.each_option()]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from gansearch.study.config import TrialConfig
+from gansearch.study.config import TrialConfig, stored_config
 from gansearch.study.plan import Plan, Resources
 from gansearch.study.roster import Roster
 from gansearch.study.space import at_random
@@ -109,7 +109,7 @@ def together(
 
 def _repetitions(roster: Roster, workers: int) -> Ahead:
     """A stability study."""
-    configs = [TrialConfig.model_validate(candidate.config) for candidate in roster.candidates]
+    configs = [stored_config(candidate.config, candidate.label) for candidate in roster.candidates]
     entries = Counter(label for label, _ in roster.entries)
     steps = [
         config.budget.steps * entries[candidate.label] / workers

@@ -419,7 +419,7 @@ def test_a_stability_journal_is_whole_or_not_there(tmp_path, monkeypatch, storag
     (tmp_path / "s").mkdir()
     search = Journal.create(tmp_path / "s", "s", facts, url)
     folder = tmp_path / "s" / "stability"
-    roster = Roster().extended([Candidate("a", "given", {"lr": 1})], 3, 0)
+    roster = Roster().extended([Candidate("a", "given", {"loss": {"name": "a"}})], 3, 0)
     genuine = optuna.Study.set_user_attr
 
     def dying(lives):

@@ -92,7 +92,11 @@ def test_a_fact_of_another_type_is_told_with_its_line(path, key):
 
 
 @pytest.mark.parametrize(
-    "study", ["", "a list", "- 1", "a: b: c", "search: 3", "stability: [1]", "resources: x"]
+    "study",
+    [
+        *("", "a list", "- 1", "a: b: c", "search: 3", "search: {trials: x}", "stability: [1]"),
+        *("resources: x", "resources: {cpus: {}}", "published: 3", "published: {values: x}"),
+    ],
 )
 def test_a_study_file_in_the_journal_that_is_none_is_told(path, study):
     (line,) = change(path, "study", study)
@@ -108,12 +112,12 @@ ATTRIBUTES = {
     "provenance": [3, {"fd": 3}],
     "chances": [3, [3], [{"step": "x", "paused": ""}], [{"step": 1, "paused": "", "novel": 1}]],
     "outcome": ["vanished", 3],
-    "reason": [3, None],
+    "reason": [3, None, "half of a character: \ud800"],
     "blameless": ["yes", 1],
     "report:10": [3, {}, {"step": 3}],
     "images": ["x", None, 1.5, -1],
-    "seconds": ["x", None],
-    "time": ["x", None],
+    "seconds": ["x", None, float("nan"), float("inf")],
+    "time": ["x", None, float("nan")],
     "metrics": [3, {"fd": "x"}, {"fd": None}],
     "usage": [3, {"y": "x"}],
     "params": [3, {"lr": "x"}],
@@ -149,11 +153,25 @@ def test_a_record_of_another_type_is_told_with_its_lines_and_repaired(path, key,
     read(path.parent)
 
 
+@pytest.mark.parametrize("state", [1, 2, 3])
+def test_a_trial_that_has_ended_and_whose_outcome_is_lost_has_one(path, state):
+    lines = path.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if '"outcome":' not in line or '"report:' in line]
+    assert len(kept) == len(lines) - 1
+    path.write_text("".join(kept).replace('"state":1', f'"state":{state}'))
+    (record,) = Journal.open(path.parent, "s", writer=True).trials()
+    assert record.outcome == ("completed", "pruned", "failed")[state - 1]
+    assert record.reason == "its outcome is lost"
+
+
 def test_a_kind_of_record_that_nobody_knows_may_be_of_a_newer_version(path):
     with path.open("a") as file:
         file.write(json.dumps({"op_code": 12, "worker_id": "w", "novel": 1}) + "\n")
     with pytest.raises(StorageError, match=r"line \d+: is a record of kind 12, .*of a newer one"):
         read(path.parent)
+
+
+CANDIDATE = {"label": "a", "kind": "search", "config": {"loss": {"name": "hinge"}}}
 
 
 @pytest.mark.parametrize(
@@ -164,6 +182,9 @@ def test_a_kind_of_record_that_nobody_knows_may_be_of_a_newer_version(path):
         {"candidates": [3], "entries": []},
         {"candidates": [{"label": "a", "kind": "new", "config": {}}], "entries": []},
         {"candidates": [], "entries": [["a", "x"]]},
+        {"candidates": [], "entries": [["a", 1]]},
+        {"candidates": [{"label": "a", "kind": "search", "config": {}}], "entries": []},
+        {"candidates": [CANDIDATE, CANDIDATE], "entries": []},
         {"candidates": [], "entries": [["a", 1, 2]]},
     ],
 )

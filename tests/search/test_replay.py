@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 from gansearch import api
-from gansearch.errors import UserError
+from gansearch.errors import InvalidInput, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.stored import StoredStudy
 from gansearch.search.proposer import Proposer
@@ -438,3 +438,13 @@ def test_a_play_learns_from_the_studies_from_which_the_study_learnt(stored, stud
         for learnt in (spec.learnt, ())
     )
     assert knowing.trials[0].params != ignorant.trials[0].params, "the first is no random one"
+
+
+def test_a_stored_study_that_this_version_cannot_read_is_told(stored):
+    journal = stored().journal(writer=True)
+    text = journal.facts["study"].replace("reduction_factor: 3", "novel: [1]")
+    journal.set_facts({"study": text.replace("keep: 2", "keep: {a: 1}")})
+    with pytest.raises(
+        InvalidInput, match=r"(?s)'study', as launched: 1 mistake.*keep: needs an integ"
+    ):
+        stored_spec(journal)

@@ -9,11 +9,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gansearch.errors import InvalidInput
-from gansearch.study.config import ADDED, TrialConfig, config_digest, digest, flatten, trial_seed
+from gansearch.study.config import (
+    ADDED,
+    TrialConfig,
+    config_digest,
+    digest,
+    flatten,
+    stored_config,
+    trial_seed,
+)
 from gansearch.study.document import parse_document, write_document
 from gansearch.study.roster import Candidate, Roster
 from gansearch.study.spec import check_config
 from gansearch.training.validation import read_study
+
+
+def test_a_stored_configuration_that_this_version_cannot_read_is_told():
+    plain = TrialConfig().plain()
+    assert stored_config(plain, "trial 3") == TrialConfig()
+    words = r"(?s)configuration of trial 3, as it was stored: 2 mistakes.*latent_size: .*novel: "
+    with pytest.raises(InvalidInput, match=words):
+        stored_config(plain | {"latent_size": "x", "novel": 1}, "trial 3")
 
 
 def test_a_configuration_is_read_from_what_it_writes():
