@@ -33,9 +33,11 @@ def pytest_collection_finish():
 
 @pytest.fixture(scope="session", autouse=True)
 def gansearch_cache(tmp_path_factory):
-    """A cache of the session's own."""
+    """A cache of the session's own, which its processes share."""
+    mine = tmp_path_factory.getbasetemp()
+    folder = (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "gansearch-cache"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("gansearch-cache")
         patch.setenv("GANSEARCH_CACHE", str(folder))
         for name in ("GANSEARCH_RUNS", "GANSEARCH_STORAGE", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
             patch.delenv(name, raising=False)

@@ -54,8 +54,7 @@ def spec():
 
 
 @pytest.fixture
-def where(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("GANSEARCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+def where(tmp_path_factory):
     return Where(data=str(tmp_path_factory.getbasetemp() / "data"), tracking="off")
 
 

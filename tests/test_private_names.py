@@ -20,12 +20,17 @@ LAST_SEEN = {"ray": "2.60.0", "optuna": "5.0.0", "mlflow": "3.17.2"}
 
 PRIVATE = {
     "ray._private.authentication.authentication_token_setup": "tuning/connection.py",
+    "ray._private.node:Node.start_api_server": "tuning/connection.py",
+    "ray._private.node:Node.start_log_monitor": "tuning/connection.py",
+    "ray._private.node:Node.start_monitor": "tuning/connection.py",
     "ray._private.ray_constants:DEBUG_AUTOSCALING_STATUS": "tuning/nodes.py",
     "ray._private.services:canonicalize_bootstrap_address": "tuning/connection.py",
+    "ray._private.utils:get_dashboard_dependency_error": "tuning/connection.py",
     "ray._private.worker:get_dashboard_url": "tuning/connection.py",
     "ray._raylet:GcsClient": "tuning/connection.py",
     "ray.experimental.internal_kv:_internal_kv_get": "tuning/nodes.py",
     "ray.air.execution._internal.actor_manager:RayActorManager._actor_task_failed": "tuning/deaths.py",
+    "ray.air._internal.usage:tag_callbacks": "tuning/engine.py",
     "ray.actor:ActorHandle._actor_id": "tuning/dispatcher.py",
     "optuna.samplers._tpe.parzen_estimator:_ParzenEstimator": "search/samplers.py",
     "optuna.samplers:TPESampler._build_parzen_estimator": "search/samplers.py",

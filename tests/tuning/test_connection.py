@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from psutil import Process
+from psutil import STATUS_ZOMBIE, Process
 
 from gansearch.tuning.connection import NICENESS, _for_workers, connected, environment
 
@@ -47,9 +47,8 @@ def test_a_second_study_of_a_notebook_is_not_as_nice_as_the_first(monkeypatch):
     with connected(None, nice=10) as ray:
         asked = ray.remote(num_cpus=1)(lambda: os.nice(0))
         assert ray.get(asked.remote()) == 10
-        beside_us = {
-            Path(word).name for p in Process().children(recursive=True) for word in p.cmdline()
-        }
+        family = [p for p in Process().children(recursive=True) if p.status() != STATUS_ZOMBIE]
+        beside_us = {Path(word).name for process in family for word in process.cmdline()}
     assert NICENESS not in os.environ
     assert os.environ.get("PYTHONPATH") == before
     assert {"raylet", "gcs_server"} <= beside_us
