@@ -35,7 +35,7 @@ class Tempered:
     Args:
         temperature: of the logits; None: as they come,
             unchanged.
-        kind: which.
+        kind: k; the plain loss has none.
 
     Raises:
         ValueError: never.
@@ -104,6 +104,7 @@ def test_a_part_of_ones_own_is_described_alike(own):
     assert (temperature.takes, temperature.default) == ("number in (0, 2000] or null", "1e-5")
     assert temperature.meaning == "Of the logits; null: as they come, unchanged."
     assert (kind.takes, kind.default) == ("`a`, `b` or `c`", "required")
+    assert kind.meaning == "k; the plain loss has none."  # as it stands in a formula
     assert "temperature: number in (0, 2000] or null; default 1e-5" in gansearch.parts(
         "loss", f"{own}:Tempered"
     )

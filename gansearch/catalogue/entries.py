@@ -332,5 +332,9 @@ def _default(name: str, info: FieldInfo, section: Any) -> str:
 
 
 def _plain(meaning: str) -> str:
-    """A meaning as a sentence of its own, about a YAML file: None is `null` there."""
-    return re.sub(r"\bNone\b", "null", meaning[:1].upper() + meaning[1:])
+    """A meaning as a sentence of its own, about a YAML file: None is `null` there.
+
+    A symbol of the formula above stays as it stands there: `t; 1 is the plain loss`.
+    """
+    symbol = re.match(r"[a-z][;:,.=]", meaning)
+    return re.sub(r"\bNone\b", "null", meaning if symbol else meaning[:1].upper() + meaning[1:])
