@@ -175,4 +175,6 @@ def _shown(value: Any) -> str:
         key = str(next(iter(value)))  # `loguniform` and its like mean the logarithm above all
         close = ["log"] if "log" in key else difflib.get_close_matches(key, AXIS_KEYS, n=1)
         text += f" (did you mean '{close[0]}'?)" if close and close[0] not in value else ""
+    elif isinstance(value, Mapping) and (keys := [key for key in value if key in AXIS_KEYS]):
+        text += f" (an axis has one key, `{keys[0]}`, and at most a `default` beside it)"
     return text

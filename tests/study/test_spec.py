@@ -346,6 +346,13 @@ keep: 0
         ("loss: {penalty: r1}", ["line 1, loss.name: is required"]),
         ("loss: {name: hinge, penalty: {weight: 3}}", ["line 1, loss.penalty.name: is required"]),
         ("loss: {name: 'no.such:Loss'}", ["line 1, loss.name: cannot import the loss 'no.such:Loss'"]),
+        (
+            "latent_size: {int: [2, 8], step: 2}",
+            [
+                "line 1, latent_size: needs an integer, not {'int': [2, 8], 'step': 2} (an axis has "
+                "one key, `int`, and at most a `default` beside it)"
+            ],
+        ),
         ("seed: {int: [1, 2]}", ["line 1, seed: cannot be an axis: 'seed' is shared by all trials"]),
         ("search: {trials: {int: [1, 2]}}", ["line 1, search.trials: needs an integer, not {'int'"]),
         ("1: 2", ["line 1, 1: not a key of a study"]),
