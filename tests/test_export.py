@@ -40,7 +40,7 @@ generator: {name: mlp, depth: 1, width: 16}
 discriminator: {name: mlp, depth: 1, width: 16}
 batch_size: 16
 latent_size: 8
-budget: {steps: 1500, report_every: 100}
+budget: {steps: 900, report_every: 60}
 evaluation: {samples: 50, metrics: [diversity]}
 objective: {metric: d_loss, goal: min}
 seed: 3
@@ -90,7 +90,7 @@ def test_what_training_leaves(trained):
     assert facts["provenance"]["diversity"]["ema"] is True
     assert torch.__version__.startswith(facts["versions"]["torch"])
     kept = checkpoint.steps(trained / "checkpoints")
-    assert set(kept) == {1500, facts["step"]}
+    assert set(kept) == {900, facts["step"]}
     state = checkpoint.load(checkpoint.path_of(trained / "checkpoints", facts["step"]))
     for name, weight in load_file(trained / "generator.safetensors").items():
         assert torch.equal(weight, state["averaged"][name]), "the averaged weights of the best report"
@@ -98,7 +98,7 @@ def test_what_training_leaves(trained):
 
 def test_the_configuration_left_trains_the_same_model_again(trained, tmp_path):
     table = gansearch.train(trained / "config.yaml", tmp_path / "again", device="cpu")
-    assert table["step"].tolist() == [100 * (i + 1) for i in range(15)]
+    assert table["step"].tolist() == [60 * (i + 1) for i in range(15)]
     assert same_weights(trained, tmp_path / "again")
 
 
@@ -116,15 +116,15 @@ def test_a_killed_training_goes_on_to_the_same_weights(config, trained, tmp_path
         [*command, "--device", "cpu"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as process:
         for line in process.stderr:
-            if line.startswith("step 300"):
+            if line.startswith("step 180"):
                 process.send_signal(signal.SIGKILL)
                 break
     assert process.wait() == -signal.SIGKILL
     assert not (out / "model.json").exists(), "it was to be killed in the middle"
-    (out / "checkpoints" / "step-000600.part-1").write_bytes(b"half")
+    (out / "checkpoints" / "step-000360.part-1").write_bytes(b"half")
     seen = []
     gansearch.train(config, out, device="cpu", on_report=seen.append)
-    assert 300 <= seen[0].step <= 1500, "what was trained is not trained again"
+    assert 180 <= seen[0].step <= 900, "what was trained is not trained again"
     assert same_weights(trained, out)
     assert curve(out) == curve(trained)
     assert {path.name for path in out.iterdir()} == {path.name for path in trained.iterdir()}
