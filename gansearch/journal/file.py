@@ -8,7 +8,7 @@ import os
 import threading
 import uuid
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.errors import StorageError, StudyError
 from gansearch.journal.changes import Change, TrialStorage
-from gansearch.journal.shape import faults_of_log
+from gansearch.journal.shape import faults_of_log, mark_of
 
 
 class JournalFile(JournalFileBackend):
@@ -127,8 +127,15 @@ class _Reader(JournalStorageReplayResult):
         _check(log)
         super()._apply_create_study(log)
 
+    def __init__(self, worker_id_prefix: str) -> None:
+        super().__init__(worker_id_prefix)
+        self._begun: set[Hashable] = set()
+
     def _apply_create_trial(self, log: dict[str, Any]) -> None:
         _check(log)
+        if (mark := mark_of(log)) in self._begun:
+            raise ValueError("the beginning of a trial stands twice")
+        self._begun.add(mark)
         super()._apply_create_trial(log)
 
     def _trial_exists_and_updatable(self, trial_id: int, log: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from gansearch import files
 from gansearch.errors import StudyError
 from gansearch.journal.directory import JOURNAL_FILE
-from gansearch.journal.shape import NEWER, asked, faults_of_log, lacking
+from gansearch.journal.shape import NEWER, asked, faults_of_log, lacking, mark_of
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.config import trial_seed
 from gansearch.study.records import Outcome
@@ -169,6 +169,7 @@ class _Reading:
     def __init__(self, lines: int) -> None:
         self._lines, self._lost = lines, False
         self._optuna = JournalStorageReplayResult("")
+        self._begun: set[Hashable] = set()
 
     def line(self, number: int, line: bytes) -> tuple[list[Log], Damage | None]:
         """The records of the next line, and what is wrong with it."""
@@ -218,6 +219,8 @@ class _Reading:
         """What is wrong with a record in words, after those before it; empty: nothing is."""
         if fault := _fault_alone(log):
             return fault
+        if _begins(log) and (mark := mark_of(log)) in self._begun:
+            return f"is the beginning of the trial of seed {mark[-1]} again"
         begun = self._lines if self._lost else len(self._optuna._trials)
         if log.get("trial_id", -1) >= begun:
             return f"is of trial {log['trial_id']}, which has not begun"
@@ -225,6 +228,8 @@ class _Reading:
             self._optuna.apply_logs([log])
         except Exception as error:  # whatever Optuna raises of what it cannot use
             return f"cannot be used ({type(error).__name__}: {error})"
+        if _begins(log):
+            self._begun.add(mark_of(log))
         return ""
 
 

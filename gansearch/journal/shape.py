@@ -6,7 +6,7 @@ is told in words here, as `KEY: what is wrong`; who asks knows the trial, or the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -262,6 +262,8 @@ class _Log(_Open):
     user_attrs: dict[str, Any] = {}
     system_attr: dict[str, Any] = {}
     system_attrs: dict[str, Any] = {}
+    datetime_start: Text | None = None
+    datetime_complete: Text | None = None
 
 
 class _Told(_Open):
@@ -305,6 +307,12 @@ def faults_of_log(log: Any) -> list[str]:
     facts = [*_faults(_Facts, one, partly=True), *_faults_of_runs(one)]
     begun = log.get("user_attrs")
     return facts if begun is None else [*_faults(_Attributes, begun), *_faults_of_reports(begun)]
+
+
+def mark_of(log: Mapping[str, Any]) -> tuple[Hashable, ...]:
+    """What tells the beginning of one trial from that of any other: when who began which seed."""
+    seed = log.get("user_attrs", {}).get("config", {}).get("seed")
+    return log["worker_id"], log["datetime_start"], seed
 
 
 def _faults_of_reports(attributes: Mapping[str, Any]) -> Iterator[str]:

@@ -236,3 +236,17 @@ def test_the_command_shows_what_is_lost_and_the_study_goes_on(path, capsys, monk
         assert "cannot be read: 'lost'" in capsys.readouterr().out
     assert explain(path, "hurt") is None
     assert path.with_name(JOURNAL_FILE + ".damaged").exists()
+
+
+def test_a_beginning_that_stands_twice_is_told_and_taken_out(path):
+    before, lines = records(path), lines_of(path)
+    begins = [n for n, line in enumerate(lines) if b'"op_code":4' in line]
+    for first in begins:
+        for again in (first + 1, len(lines)):
+            put(path, [*lines[:again], lines[first], *lines[again:]])
+            with pytest.raises(StorageError, match=rf"line {again + 1}: is the beginning of .* again"):
+                Journal.open(path.parent, "s")
+            done = repair(path)
+            assert [damage.line for damage in done.damages] == [again + 1]
+            assert not done.lost_trials
+            assert records(path) == before

@@ -126,7 +126,7 @@ ATTRIBUTES = {
     "step": ["x", None],
     "values": [3, ["x"]],
     "state": ["x", 9, None],
-    "datetime_start": [3, "x"],
+    "datetime_start": [3, "x", [1]],
     "datetime_complete": [3, "x"],
     "trial_id": ["x", 10**12, None],
     "user_attrs": [3],
