@@ -138,6 +138,11 @@ class _Reader(JournalStorageReplayResult):
         self._begun.add(mark)
         super()._apply_create_trial(log)
 
+    def _study_exists(self, study_id: int, log: dict[str, Any]) -> bool:
+        if study_id not in range(self._next_study_id):
+            raise ValueError(f"a record is of study {study_id}, which has not begun")
+        return super()._study_exists(study_id, log)
+
     def _trial_exists_and_updatable(self, trial_id: int, log: dict[str, Any]) -> bool:
         if trial_id not in self._trials:
             raise ValueError(f"a record is of trial {trial_id}, which has not begun")

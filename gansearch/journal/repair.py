@@ -37,13 +37,13 @@ _TRIAL_KEYS = {
     JournalOperation.SET_TRIAL_SYSTEM_ATTR: ("system_attr",),
 }
 _NEEDED: dict[int, tuple[str, ...]] = {
-    JournalOperation.CREATE_STUDY: ("worker_id", "study_name", "directions"),
-    JournalOperation.DELETE_STUDY: ("worker_id", "study_id"),
-    JournalOperation.SET_STUDY_USER_ATTR: ("worker_id", "study_id", "user_attr"),
-    JournalOperation.SET_STUDY_SYSTEM_ATTR: ("worker_id", "study_id", "system_attr"),
-    JournalOperation.CREATE_TRIAL: ("worker_id", "study_id", "datetime_start"),
+    JournalOperation.CREATE_STUDY: ("study_name", "directions"),
+    JournalOperation.DELETE_STUDY: ("study_id",),
+    JournalOperation.SET_STUDY_USER_ATTR: ("study_id", "user_attr"),
+    JournalOperation.SET_STUDY_SYSTEM_ATTR: ("study_id", "system_attr"),
+    JournalOperation.CREATE_TRIAL: ("study_id", "datetime_start"),
     JournalOperation.DISCARD_TRIALS: (),
-    **{operation: ("worker_id", "trial_id", *keys) for operation, keys in _TRIAL_KEYS.items()},
+    **{operation: ("trial_id", *keys) for operation, keys in _TRIAL_KEYS.items()},
 }
 
 UNENDED = "was being written when its writer was killed"
@@ -222,6 +222,8 @@ class _Reading:
         if _begins(log) and (mark := mark_of(log)) in self._begun:
             return f"is the beginning of the trial of seed {mark[-1]} again"
         begun = self._lines if self._lost else len(self._optuna._trials)
+        if log.get("study_id", -1) >= self._optuna._next_study_id:
+            return "is of a study that has not begun"
         if log.get("trial_id", -1) >= begun:
             return f"is of trial {log['trial_id']}, which has not begun"
         try:

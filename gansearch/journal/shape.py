@@ -242,7 +242,6 @@ class _Log(_Open):
     """A line of a journal, as Optuna writes it: what is in any of them, where it is there."""
 
     op_code: int
-    worker_id: Text = ""
     study_id: Count = 0
     trial_id: Count = 0
     study_name: Text = ""
@@ -312,7 +311,7 @@ def faults_of_log(log: Any) -> list[str]:
 def mark_of(log: Mapping[str, Any]) -> tuple[Hashable, ...]:
     """What tells the beginning of one trial from that of any other: when who began which seed."""
     seed = log.get("user_attrs", {}).get("config", {}).get("seed")
-    return log["worker_id"], log["datetime_start"], seed
+    return repr(log.get("worker_id")), log["datetime_start"], seed
 
 
 def _faults_of_reports(attributes: Mapping[str, Any]) -> Iterator[str]:
