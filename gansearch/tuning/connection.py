@@ -185,8 +185,9 @@ def _nothing_idle() -> Iterator[None]:
         (Node, "start_api_server"),
         (utils, "get_dashboard_dependency_error"),
     ]
-    before = [(owner, name, getattr(owner, name)) for owner, name in idle]
-    for owner, name in idle:
+    # Another Ray may not have one of them.
+    before = [(owner, name, getattr(owner, name)) for owner, name in idle if hasattr(owner, name)]
+    for owner, name, _ in before:
         setattr(owner, name, lambda *_, **__: None)
     try:
         yield
