@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -9,7 +11,7 @@ from safetensors.torch import save_file
 from gansearch.data.domain import Images
 from gansearch.study.config import TrialConfig
 from gansearch.training.completion import complete
-from gansearch.training.export_folder import write_model
+from gansearch.training.export_folder import read_model, write_model
 
 BARE = {"name": "mlp", "depth": 2, "width": 16, "norm": "none"}
 
@@ -52,6 +54,17 @@ def test_a_training_from_an_export_goes_on_exactly(trainer, export):
     run_out(rest)
     for key, value in whole.generator.state_dict().items():
         assert torch.equal(rest.generator.state_dict()[key], value)
+
+
+def test_a_model_needs_nothing_of_the_export_that_it_began_with(trainer, export, tmp_path):
+    made = run_out(trainer(generator=BARE | {"weights": str(export[0])}, discriminator=BARE))
+    shutil.rmtree(export[0])
+    folder = write_model(tmp_path / "later", made.state(), made.reports, {})
+    assert (folder / "samples.png").is_file()
+    model = read_model(folder)
+    assert model.config.generator.weights == str(export[0]), "where it began stays written"
+    for key, value in made.averaged.state_dict().items():
+        assert torch.equal(model.generator.state_dict()[key], value)
 
 
 def test_frozen_layers_stay_and_the_others_learn(trainer):
