@@ -144,10 +144,10 @@ def test_a_port_in_use_is_said(runs_dir):
         ({"port": 0, "host": "nowhere.invalid"}, "--host nowhere.invalid: no address of this machine"),
     ],
 )
-def test_what_is_no_address_is_told_as_it_was_asked_for(runs_dir, where, said):
+def test_what_is_no_address_is_told_as_it_was_asked_for(tmp_path, where, said):
     with pytest.raises(UserError, match=said):
-        ui(f"sqlite:///{runs_dir / 'mlflow.db'}", **where)
-    assert not (runs_dir / "mlflow.db").exists()
+        ui(f"sqlite:///{tmp_path / 'new.db'}", **where)
+    assert not (tmp_path / "new.db").exists()
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path):
