@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import urllib.request
 import uuid
 
@@ -24,6 +25,9 @@ from gansearch.process import GARBAGE
 gc.set_threshold(*GARBAGE)  # as the command line's own
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded; subprocesses inherit it
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what tests start is to heed Ctrl-C
 
 
 def pytest_collection_finish():
