@@ -123,13 +123,13 @@ class JournalFile(JournalFileBackend):
 class _Reader(JournalStorageReplayResult):
     """Optuna's, which tells what that leaves out in silence, or takes as it is."""
 
-    def _apply_create_study(self, log: dict[str, Any]) -> None:
-        _check(log)
-        super()._apply_create_study(log)
-
     def __init__(self, worker_id_prefix: str) -> None:
         super().__init__(worker_id_prefix)
         self._begun: set[Hashable] = set()
+
+    def _apply_create_study(self, log: dict[str, Any]) -> None:
+        _check(log)
+        super()._apply_create_study(log)
 
     def _apply_create_trial(self, log: dict[str, Any]) -> None:
         _check(log)

@@ -97,7 +97,7 @@ class Nodes:
     @property
     def alone(self) -> bool:
         """Whether the node of this process is the only one on which trials could run."""
-        return [id_ for id_ in self._alive if self._could_run(id_)] == [self._own]
+        return self._could_run(self._own) and not self._others()
 
     def avoided(self) -> list[str]:
         """The nodes on which no trial is to be started; from those that leave Ray itself keeps away."""
@@ -171,7 +171,7 @@ class Nodes:
 
     def check_shared(self, folder: Place) -> None:
         """Raise `ClusterError` where a node that would run trials does not see what is in `folder`."""
-        others = [id_ for id_ in self._alive if id_ != self._own and self._could_run(id_)]
+        others = self._others()
         if not others:
             return
         mark = folder / f".shared-{secrets.token_hex(8)}"
@@ -215,6 +215,10 @@ class Nodes:
         if any(map(self._could_run, others - {node})):
             self._unfit[node] = time.monotonic()
             self._say(f"no trials for {self._name(node)} for now: a worker could not begin there")
+
+    def _others(self) -> list[str]:
+        """The other nodes on which trials could run."""
+        return [id_ for id_ in self._alive if id_ != self._own and self._could_run(id_)]
 
     def _could_run(self, node: str) -> bool:
         return _fits(self._alive[node]["Resources"], self._wanted) > 0
