@@ -79,7 +79,7 @@ def report(
             name, identity = gathered.experiment, gathered.facts["id"]
             tracking.log_report(store.uri, name, paths, numbers, identity=identity)
 
-    folder = None if out is None else files.place(out)
+    folder = study.directory.report if out is None else files.place(out)
     if isinstance(folder, Path):
         files.check_writable(folder.absolute().parent, "--out")
     return publish(study, gathered, folder, by=by, threshold=threshold, send=send if wanted else None)

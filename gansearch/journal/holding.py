@@ -7,6 +7,8 @@ transaction, beside an SQLite file by a locked file. Each hold dies with its pro
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import logging
 import os
@@ -39,6 +41,9 @@ PING = 10.0
 SILENCE = 60
 """Seconds without one after which PostgreSQL gives a study free: a machine that lost its power says
 nothing of it."""
+
+_HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
+"""What a file system says of a lock that another process has."""
 
 
 class TakenError(Exception):
@@ -101,13 +106,17 @@ class Hold:
         if file is None:
             with _connected(parse_url(self.storage or "")) as connection:
                 return not _try_lock(connection, self.folder.name, shared=True)
-        if not file.exists() or not os.access(file.parent, os.W_OK):
+        try:
+            descriptor = os.open(file, os.O_RDONLY)  # also for who may only look, in a folder of others
+        except OSError:
             return False
         try:
-            with FileLock(file, timeout=0):
-                return False
-        except Timeout:
-            return True
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno in _HELD or _is_held_softly(file)
+        finally:
+            os.close(descriptor)
+        return False
 
     def _lock_file(self) -> Path | None:
         """What to lock; None: a name in PostgreSQL."""
@@ -115,6 +124,15 @@ class Hold:
             return self.folder / ".lock"
         file = _sqlite_file(parse_url(self.storage or ""))
         return file and file.with_name(f".{file.name}-{self.folder.name}.lock")
+
+
+def _is_held_softly(file: Path) -> bool:
+    """The same on a file system without such locks, where filelock writes down who holds a file."""
+    try:
+        with FileLock(file, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def _sqlite_file(url: URL) -> Path | None:

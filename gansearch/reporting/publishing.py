@@ -42,7 +42,7 @@ class ReportResult:
 def publish(
     study: StoredStudy,
     evidence: Evidence,
-    out: Place | None = None,
+    out: Place,
     *,
     by: str = "iqm",
     threshold: float | None = None,
@@ -53,7 +53,7 @@ def publish(
     Args:
         study: which one.
         evidence: all that is known of it.
-        out: the folder; None: `report` in the study's directory.
+        out: the folder.
         by: the score that ranks configurations.
         threshold: see `write_report`.
         send: is given the report's files on this machine's disk, and each configuration's numbers;
@@ -62,14 +62,13 @@ def publish(
     Raises:
         UserError: no such score, or `out` holds other things.
     """
-    folder = study.directory.report if out is None else out
     grids = best_samples(study, evidence)
-    html = write_report(evidence, folder, by=by, threshold=threshold, samples=grids)
+    html = write_report(evidence, out, by=by, threshold=threshold, samples=grids)
     if send is None:
         return ReportResult(html)
     try:
         with ExitStack() as copies:
-            paths = sorted([*files.find(folder, "*.html"), *files.find(folder, "*.csv")])
+            paths = sorted([*files.find(out, "*.html"), *files.find(out, "*.csv")])
             here = [copies.enter_context(files.local_copy(path)) for path in paths]
             send(here, summaries(evidence, by))
     except UserError as error:  # the report itself is there
