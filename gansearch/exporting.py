@@ -26,6 +26,9 @@ LUCKY = (
     "one trial of a search: the best of many single runs is partly luck, expect new seeds to do worse"
 )
 
+ATTEMPTS = 5
+"""How often a study that runs is read anew, for its workers replace weights in the meantime."""
+
 
 @dataclass(frozen=True)
 class Pick:
@@ -83,6 +86,39 @@ def export(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not an empty folder: take another one")
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            folders, doubts = _write(study, out, top, by, searched=searched)
+            break
+        except GoneError as gone:
+            if not (left and gone.for_now):
+                raise
+    for words in doubts:
+        warn(words, Doubt, stacklevel=2)
+    return folders
+
+
+class GoneError(StudyError):
+    """No file has the weights of a trial's best report.
+
+    Attributes:
+        for_now: a driver is at work, which may know of others by now.
+    """
+
+    def __init__(self, record: TrialRecord, evidence: Evidence) -> None:
+        self.for_now = evidence.running
+        why = (
+            "are replaced by better ones before they are read: try again"
+            if record.outcome is Outcome.RUNNING
+            else "were not kept (`keep` in the study file says for how many trials they are)"
+        )
+        super().__init__(f"the weights of trial {record.number} {why}")
+
+
+def _write(
+    study: StoredStudy, out: Path, top: int, by: str, *, searched: bool
+) -> tuple[list[Path], list[str]]:
+    """Write the best that a study has now; returns the folders, and what is to be known of them."""
     evidence, directory = gather(study), study.directory
     confirmed = [] if searched else _confirmed(directory, evidence, by)
     picks = _choose(confirmed or _searched(directory, evidence), evidence, top)
@@ -101,20 +137,23 @@ def export(
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
             raise UserError(f"{out} has been filled in the meantime: take another one") from error
-    for pick in picks:
-        if words := _ended_badly(pick.record, pick.best(evidence)):
-            warn(words, Doubt, stacklevel=2)
-    return [out / folder.relative_to(part) for folder in folders]
+    doubts = [_doubt(pick.record, pick.best(evidence)) for pick in picks]
+    return [out / folder.relative_to(part) for folder in folders], list(filter(None, doubts))
 
 
-def _ended_badly(record: TrialRecord, best: Best) -> str:
-    """What is to be known of a trial whose best report came before a bad end; "" for any other."""
+def _doubt(record: TrialRecord, best: Best) -> str:
+    """What is to be known of a trial that is not over, or whose best report came before a bad end; ""
+    for any other.
+    """
     if record.outcome in (Outcome.COMPLETED, Outcome.PRUNED):
         return ""
+    what = f"what is exported is its best report, of step {best.step}"
+    if not record.outcome.ended:
+        return f"trial {record.number} is {record.outcome}: {what}; it may become better"
     why = f" ({record.reason})" if record.reason else ""
     return (
-        f"trial {record.number} is {record.outcome}{why}: what is exported is its best report, of step "
-        f"{best.step}; expect training it again to end as badly"
+        f"trial {record.number} is {record.outcome}{why}: {what}; expect training it again to end as "
+        "badly"
     )
 
 
@@ -126,10 +165,7 @@ def _choose(picks: list[Pick], evidence: Evidence, top: int) -> list[Pick]:
         raise UserError(f"--top {top}: only {len(picks)} {what}")
     for pick in picks[:top]:
         if not pick.weights(evidence).is_file():
-            raise StudyError(
-                f"--top {top}: the weights of trial {pick.record.number} were not kept (`keep` in the "
-                "study file says for how many trials they are)"
-            )
+            raise GoneError(pick.record, evidence)
     return picks[:top]
 
 
@@ -191,7 +227,10 @@ def _interval(row: dict[str, Any], name: str, ends: str) -> dict[str, Any]:
 
 def _export(pick: Pick, evidence: Evidence, rank: int, folder: Path, modules: Sequence[Path]) -> Path:
     record, best = pick.record, pick.best(evidence)
-    state = checkpoint.load(file := pick.weights(evidence))
+    try:
+        state = checkpoint.load(file := pick.weights(evidence))
+    except FileNotFoundError as error:
+        raise GoneError(record, evidence) from error
     facts: dict[str, Any] = {
         "study": evidence.name,
         "study_digest": evidence.facts["digest"],
@@ -206,7 +245,7 @@ def _export(pick: Pick, evidence: Evidence, rank: int, folder: Path, modules: Se
         "provenance": record.provenance,
         "outcome": record.outcome,
         "reason": record.reason,
-        "evidence": "; ".join(filter(None, [_ended_badly(record, best), LUCKY])),
+        "evidence": "; ".join(filter(None, [_doubt(record, best), LUCKY])),
         "mlflow_run_id": record.mlflow_run_id,
         **pick.facts,
     }

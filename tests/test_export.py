@@ -20,6 +20,7 @@ from optuna.distributions import FloatDistribution
 from safetensors.torch import load_file
 
 import gansearch
+from gansearch import exporting
 from gansearch.data.domain import Points
 from gansearch.data.load import load
 from gansearch.errors import DataError, Doubt, StudyError, UserError, WeightsError
@@ -27,7 +28,7 @@ from gansearch.exporting import export
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
-from gansearch.study.records import Outcome
+from gansearch.study.records import Outcome, Report
 from gansearch.training import checkpoint
 from gansearch.training.export_folder import read_model, with_real
 from gansearch.training.prepare import LocalPaths, prepare
@@ -380,6 +381,44 @@ def test_of_two_exports_into_one_folder_at_once_one_is_whole_and_one_is_told(stu
     assert not any("Traceback" in words for words, _ in told)
     assert {path.name for path in (tmp_path / "best").iterdir()} == FILES
     assert not list(tmp_path.glob(".best*"))
+
+
+@pytest.mark.parametrize("moves", [1, 100])
+def test_weights_that_a_worker_replaces_as_they_are_read(study, tmp_path, monkeypatch, moves):
+    """Between a look at the journal and one into the trial's folder a worker may get further."""
+    directory, journal = study
+    writer = Journal.open(directory.path, "s", writer=True)
+    value, number, step = best_of(journal)[0]
+    config = journal.trials()[number].config
+    writer.begin(4, {"lr": 0.0}, {"lr": FloatDistribution(0, 1)}, config)
+    state = checkpoint.load(checkpoint.path_of(directory.trial(number), step))
+
+    def move(at):
+        checkpoint.save(directory.trial(4), at, state | {"step": at})
+        checkpoint.keep(directory.trial(4), {at})
+        writer.report(4, Report(at, at, 1.0, {"d_loss": value - at}, 1.7e9))
+        writer.flush()
+
+    move(1)
+    steps = iter(range(2, moves + 2))
+
+    def gather(study):
+        evidence = exporting.gather_as_ever(study)
+        if at := next(steps, None):
+            move(at)
+        return evidence
+
+    monkeypatch.setattr(exporting, "gather_as_ever", exporting.gather, raising=False)
+    monkeypatch.setattr(exporting, "gather", gather)
+    stored = StoredStudy(directory)
+    with stored.held():
+        if moves > exporting.ATTEMPTS:
+            with pytest.raises(StudyError, match=r"trial 4 are replaced by better ones .*: try again"):
+                export(stored, tmp_path / "best")
+            return
+        with pytest.warns(Doubt, match=r"trial 4 is running: .* of step 2; it may become better"):
+            export(stored, tmp_path / "best")
+    assert json.loads((tmp_path / "best" / "model.json").read_text())["step"] == 2
 
 
 @pytest.mark.parametrize(
