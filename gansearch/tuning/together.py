@@ -51,12 +51,14 @@ class Ahead:
         steps: of each, to a worker.
         most: how many trials a worker may carry.
         longest: of a search, how many times as long as alone a trial may take; None: it is none.
+        seconds: of a search, for which a worker is to train, at most.
     """
 
     configs: Sequence[TrialConfig]
     steps: Sequence[float]
     most: int
     longest: float | None = None
+    seconds: float = math.inf
 
 
 def together(
@@ -140,7 +142,9 @@ def _search(
     each = trials / workers / DRAWN * (1.0 if plan.pruner.name == "none" else PRUNED)
     steps = [each * counts[shape] * configs[shape].budget.steps for shape in common]
     longest = math.inf if blind else LONGEST
-    return Ahead([configs[shape] for shape in common], steps, most, longest)
+    hours = (plan.search.budget and plan.search.budget.device_hours) or math.inf
+    seconds = 3600 * hours / plan.resources.devices / workers
+    return Ahead([configs[shape] for shape in common], steps, most, longest, seconds)
 
 
 def _is_blind(plan: Plan) -> bool:
@@ -160,7 +164,8 @@ def _measured(
 
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(choose)
     device = "cuda" if resources.gpus else "cpu"
-    settings = {"cache": cache, "device": device, "threads": resources.cpus, "longest": ahead.longest}
+    settings = {"cache": cache, "device": device, "threads": resources.cpus}
+    settings |= {"longest": ahead.longest, "seconds": ahead.seconds, "most": ahead.most}
     asked = [
         task.remote(ahead.configs, ahead.steps, data, reference, **settings)
         for _ in range(min(workers, AT_ONCE))

@@ -203,3 +203,13 @@ def test_a_search_that_is_soon_over_is_not_measured(shapes):
 
 def test_a_glance_is_a_speed(tiny, digits, reference):
     assert 1 < choice._glance(tiny(), digits, reference, "cpu") < 1e5
+
+
+def test_a_search_that_its_hours_end_has_no_more_lanes_than_its_trials_fill(shapes):
+    """Of 60,000 steps at 100, 50 and 33 a second each, an hour; then 16 lanes would be filled."""
+    asked = {"steps": 60_000.0, "longest": math.inf, "most": 16}
+    assert shapes({24: WINS}, **asked) == [8, 8, 8]
+    assert shapes({}, seconds=1800.0, **asked) == [8, 8, 8]
+    assert shapes({}, seconds=700.0, **asked) == [3, 3, 3]
+    assert shapes({}, seconds=400.0, **asked) == [1, 1, 1]
+    assert shapes({}, seconds=29.0, **asked | {"most": 10**6}) == [1, 1, 1], "it is soon over"

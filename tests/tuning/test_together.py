@@ -111,3 +111,13 @@ def test_compiled_on_a_processor_it_is_one(asked):
 def test_what_cannot_be_built_stands_for_nothing(asked):
     assert searching(asked, 100, {"a": 4}, complete=lambda _: None) == (1, {})
     assert asked.ahead is None
+
+
+def test_the_hours_of_a_search_are_divided_among_its_workers(asked):
+    searching(asked, 100, {"a": 4})
+    assert asked.ahead.seconds == math.inf
+    budget = {"search": {"budget": {"device_hours": 1.0}}}
+    asked("auto", {"a": 4}, labels=0, **budget)
+    assert asked.ahead.seconds == 1800.0, "two workers of one processor each"
+    asked("auto", {"a": 4}, labels=0, resources={"cpus": 4}, **budget)
+    assert asked.ahead.seconds == 450.0

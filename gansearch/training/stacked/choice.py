@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ def choose(
     device: str = "cpu",
     threads: int = 1,
     longest: float | None = None,
+    seconds: float = math.inf,
+    most: int = sys.maxsize,
 ) -> dict[str, int]:
     """Shape -> in how many lanes its trainings are fastest on this machine; 1: they are not together.
 
@@ -78,6 +81,8 @@ def choose(
         device: where trainings are to run.
         threads: of torch, that a worker has.
         longest: of a search, how many times as long as alone a trial may take; None: it is none.
+        seconds: of a search, for which a worker is to train, at most.
+        most: of a search, in how many lanes, where nothing but the steps ends it.
     """
     with torch_threads(threads):
         work = dict[str, float]()
@@ -92,7 +97,7 @@ def choose(
         chosen = (
             _each(stackable, work, bench)
             if longest is None
-            else _for_all(stackable, work, bench, longest)
+            else _for_all(stackable, work, bench, longest, seconds, most)
         )
         return dict.fromkeys(work, 1) | chosen
 
@@ -110,16 +115,26 @@ def _each(
 
 
 def _for_all(
-    stackable: Mapping[str, TrialConfig], work: Mapping[str, float], bench: _Bench, longest: float
+    stackable: Mapping[str, TrialConfig],
+    work: Mapping[str, float],
+    bench: _Bench,
+    longest: float,
+    seconds: float,
+    most: int,
 ) -> dict[str, int]:
-    """What is fastest for the slowest shape that wins, and so for all that are faster."""
+    """What is fastest for the slowest shape that wins, and so for all that are faster.
+
+    Where a search is to end sooner than its steps would take, it has fewer trials, and so fewer lanes.
+    """
     alone = {shape: bench.glance(config) for shape, config in stackable.items()}
-    if sum(work[shape] / max(speed, 1e-9) for shape, speed in alone.items()) < WORTH:
+    whole = sum(work[shape] / max(speed, 1e-9) for shape, speed in alone.items())
+    most = int(most * min(1.0, seconds / max(whole, 1e-9)))
+    if min(whole, seconds) < WORTH or most < 2:
         return {}
     slowest_first = sorted(alone, key=lambda shape: alone[shape])
     for at, shape in enumerate(slowest_first):
         speeds = bench.speeds(shape, stackable[shape], sum(work.values()))
-        if (lanes := fastest(speeds, longest)) > 1:
+        if (lanes := min(fastest(speeds, longest), most)) > 1:
             return dict.fromkeys(slowest_first[at:], lanes)
     return {}
 
