@@ -38,7 +38,7 @@ from gansearch.options import (
 )
 from gansearch.study.records import strict_json
 from gansearch.tuning.saying import say
-from gansearch.tuning.where import RUNS, JobOptions, Where
+from gansearch.tuning.where import JobOptions, Where
 
 app = typer.Typer(
     name="gansearch",
@@ -406,10 +406,11 @@ def repair(
     ] = False,
 ) -> None:
     """Repair a damaged journal file: keep all that can be read, and the damaged file beside it."""
-    done = api.repair(name, dry_run=dry_run, where=where)
+    study = api.find(name, where=where)
+    done = api.repair(study, dry_run=dry_run)
     terminal.show_repairs(out, done)
     if not dry_run and any(each.original for each in done.values()):
-        _say_next(*(f"gansearch {command} {shlex.quote(name)}" for command in ("status", "resume")))
+        _say_next(*(f"gansearch {command} {study.called}" for command in ("status", "resume")))
 
 
 @app.command()
@@ -512,12 +513,10 @@ def _finish(result: api.StudyResult) -> None:
     confirmed = len(result.configurations) > 0
     if confirmed:
         terminal.show_configurations(out, result.configurations)
-    here = result.directory.parent == Path(RUNS).resolve()
-    name = shlex.quote(result.directory.name if here else str(result.directory))
     if not result.finished:
-        _say_next(f"gansearch resume {name}")
+        _say_next(f"gansearch resume {result.study.called}")
         sys.exit(130)
-    _say_next(*terminal.steps_after(name, result.evidence, confirmed=confirmed))
+    _say_next(*terminal.steps_after(result.study, result.evidence, confirmed=confirmed))
 
 
 def _say_next(*commands: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gansearch.analysis.evidence import Evidence
     from gansearch.journal.repair import Repair
+    from gansearch.journal.stored import StoredStudy
     from gansearch.search.replay import Rank, Replay
     from gansearch.study.config import TrialConfig
     from gansearch.study.plan import Plan
@@ -58,14 +59,15 @@ def show_study(out: Console, study: api.Study) -> None:
     out.print(grid)
 
 
-def steps_after(name: str, evidence: Evidence, *, confirmed: bool) -> list[str]:
+def steps_after(study: StoredStudy, evidence: Evidence, *, confirmed: bool) -> list[str]:
     """The commands that a finished study suggests.
 
     Args:
-        name: of the study, as a shell takes it.
+        study: which one.
         evidence: all that is known of it.
         confirmed: whether configurations were trained again.
     """
+    name = study.called
     trained = {"": evidence.search, " --seeds": evidence.stability}
     metric, goal = evidence.metric, evidence.goal
     if any(trial.best(metric, goal) for trials in trained.values() for trial in trials):
@@ -76,7 +78,7 @@ def steps_after(name: str, evidence: Evidence, *, confirmed: bool) -> list[str]:
         )
         return [look, f"gansearch ui {name}", f"gansearch export {name} --out best"]
     why = [
-        f"gansearch logs {name}{seeds} --trial {trials[0].number}"
+        f"gansearch logs {study.directory.called}{seeds} --trial {trials[0].number}"
         for seeds, trials in trained.items()
         if trials
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import io
 import json
@@ -23,6 +24,7 @@ from typer.testing import CliRunner
 
 import gansearch
 from gansearch import cli, terminal
+from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.facts import DASHBOARD
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
@@ -435,6 +437,13 @@ def test_check_tells_the_whole_plan(here, command):
     assert "ok: 2 configurations" in out  # 1 of the search, and the one that is named
 
 
+def test_check_tells_what_a_search_will_train_alone(here, command):
+    """`lanes: auto` is for searches as well as for fresh seeds."""
+    code, out, _ = command("check", "study.yaml", "--set", "discriminator.noise={std: 0.1}")
+    assert code == 0
+    assert "runs alone, because of discriminator: augment, noise and pack" in " ".join(out.split())
+
+
 def test_check_of_a_study_that_only_repeats(here, command):
     changes = "search={trials: 0}", "discriminator={name: mlp, depth: 1, width: 8}"
     changes += ("stability={seeds: 3, default: false, configurations: {slow: {batch_size: 8}}}",)
@@ -572,6 +581,46 @@ def test_looking_changes_nothing(here, command):
     assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
 
 
+@pytest.fixture
+def read_only(here):
+    """A finished study that may be read only, and what a command of who is bound by that gives."""
+    directory = finished_study(here / "runs")
+    with StoredStudy(StudyDirectory(directory)).held():
+        pass  # by whoever has run it
+
+    def bound():
+        if os.geteuid() == 0:  # without the right to pass over what a folder's mode says
+            ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
+
+    def run(*words):
+        command = [sys.executable, "-m", "gansearch", *words]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, preexec_fn=bound, cwd=here
+        )
+
+    directory.chmod(0o555)
+    yield directory, run
+    directory.chmod(0o755)
+
+
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
+
+
+def test_who_may_only_look_sees_that_a_study_runs(read_only):
+    directory, run = read_only
+    assert "done finished: " in run("status", "done").stdout
+    with StoredStudy(StudyDirectory(directory)).held():
+        assert "done running: " in run("status", "done").stdout
+    assert "done finished: " in run("status", "done").stdout
+
+
+def test_a_report_that_cannot_lie_in_its_study_says_where_else(read_only):
+    directory, run = read_only
+    told = run("report", "done")
+    assert told.returncode == 2, told.stderr
+    assert f"cannot write in {directory}: Permission denied; take another --out" in told.stderr
+
+
 def test_train_and_sample(here, command):
     Path("config.yaml").write_text(
         STUDY.replace("{int: [8, 16]}", "8")
@@ -656,13 +705,14 @@ def squeezed(text: str) -> str:
 
 
 @pytest.mark.parametrize("phase", ["search", "stability"])
-def test_a_study_of_which_nothing_has_a_value_suggests_to_look_why(phase):
+def test_a_study_of_which_nothing_has_a_value_suggests_to_look_why(phase, here):
     failed = [known.trial(4, outcome=Outcome.FAILED, value=None)]
     evidence = replace(known.study([]), **{phase: failed})
+    study = StoredStudy(StudyDirectory(here / "runs" / "s"))
     seeds = " --seeds" if phase == "stability" else ""
-    told = terminal.steps_after("s", evidence, confirmed=False)
+    told = terminal.steps_after(study, evidence, confirmed=False)
     assert told == [f"gansearch logs s{seeds} --trial 4", "gansearch report s"]
     evidence = replace(evidence, **{phase: [*failed, known.trial(5)]})
-    told = terminal.steps_after("s", evidence, confirmed=False)
+    told = terminal.steps_after(study, evidence, confirmed=False)
     assert told[0] == "gansearch stability s --top 5 --seeds 10"
     assert told[-1] == "gansearch export s --out best"

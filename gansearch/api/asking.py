@@ -115,12 +115,8 @@ def apart(study: Study) -> list[str]:
     """
     from gansearch.training.apart import apart as lines_of  # noqa: PLC0415
 
-    plan = study.spec.plan
-    resources = plan.resources
-    if plan.stability is None:  # then `auto` is one
-        resources = resources.model_copy(update={"lanes": resources.carried})
     configs = [config for _, config in study.spec.examples()]
-    return lines_of(configs, resources, study.data.domain)
+    return lines_of(configs, study.spec.plan.resources, study.data.domain)
 
 
 def lacking(study: Study) -> list[str]:

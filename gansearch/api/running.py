@@ -31,6 +31,7 @@ class StudyResult:
         configurations: one row for each that was trained again, best rank first; see
             `gansearch.analysis.configurations.configurations`.
         evidence: all that was known of it in the end; functions take it in the name's place.
+        study: what `find` gives of it, which they take too.
     """
 
     directory: Place
@@ -38,6 +39,7 @@ class StudyResult:
     trials: pd.DataFrame
     configurations: pd.DataFrame
     evidence: Evidence
+    study: StoredStudy
 
 
 def run(
@@ -157,4 +159,4 @@ def _result(study: StoredStudy, finished: bool) -> StudyResult:
     gathered = evidence(study)
     trials = tables.trials_table(gathered.search, gathered.metric, gathered.goal)
     ranking = configurations.configurations(gathered)
-    return StudyResult(study.directory.path, finished, trials, ranking, gathered)
+    return StudyResult(study.directory.path, finished, trials, ranking, gathered, study)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 import tempfile
@@ -11,12 +12,16 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from filelock import FileLock, Timeout
 
 from gansearch import files
 from gansearch.errors import StudyError, nearest
 from gansearch.files import Place
+
+RUNS = "runs"
+"""The folder of studies, where neither an option nor GANSEARCH_RUNS says another."""
 
 JOURNAL_FILE = "journal.log"
 """In a study's directory, where no database holds its journal."""
@@ -116,10 +121,8 @@ class StudyDirectory:
         path = runs_dir / name
         with files.reachable(path):
             if (path / "study.yaml").exists():
-                raise StudyError(
-                    f"{path} exists already: go on with it by `gansearch resume {name}`, "
-                    "or take another --name"
-                )
+                go_on = f"go on with it by `gansearch resume {cls(path.resolve()).called}`"
+                raise StudyError(f"{path} exists already: {go_on}, or take another --name")
             if path.exists() or path.is_symlink():  # one to nowhere, too: we would write there
                 raise StudyError(f"{path} exists already, and is no study: take another --name")
         return cls(path.resolve())
@@ -142,6 +145,14 @@ class StudyDirectory:
     def runs_dir(self) -> Place:
         """The folder of all studies."""
         return self.path.parent
+
+    @property
+    def called(self) -> str:
+        """How a command names it, quoted for a shell: by its name where studies are looked for
+        unasked, else by its path.
+        """
+        unasked = files.place(os.environ.get("GANSEARCH_RUNS") or RUNS).resolve()
+        return quote(self.name if str(self.runs_dir) == str(unasked) else str(self.path))
 
     @property
     def study_file(self) -> Place:

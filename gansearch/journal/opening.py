@@ -14,7 +14,7 @@ from gansearch import files
 from gansearch.errors import StorageError, UserError
 from gansearch.files import Place
 from gansearch.journal.database import DatabaseStorage
-from gansearch.journal.directory import JOURNAL_FILE
+from gansearch.journal.directory import JOURNAL_FILE, StudyDirectory
 from gansearch.journal.file import FileStorage
 from gansearch.journal.repair import explain
 from gansearch.journal.urls import IN_A_DATABASE, cause_of, parse_url
@@ -94,7 +94,7 @@ def _words(path: Path, faults: Sequence[str]) -> str:
     study = path.parent.parent if path.parent.name == "stability" else path.parent
     mend = f"put a copy of it back, or run {path.with_name('study.yaml')} as a new study"
     whole = "\n  ".join([f"the journal {path} is damaged:", *faults, mend])
-    return explain(path, study.name) or whole
+    return explain(path, StudyDirectory(study).called) or whole
 
 
 def mend_file(path: Path) -> None:

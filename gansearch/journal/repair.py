@@ -95,7 +95,7 @@ def explain(path: Path, name: str) -> str | None:
 
     Args:
         path: the journal file.
-        name: the study's, for the command that repairs it.
+        name: of the study, as a command takes it.
     """
     damages = [damage for _, damage in _read(path) if damage and damage.what != UNENDED]
     if not damages:

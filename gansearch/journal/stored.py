@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from gansearch import files
@@ -14,6 +15,7 @@ from gansearch.errors import StudyError
 from gansearch.files import Place
 from gansearch.journal.directory import ERROR, JOURNAL_FILE, LOG, StudyDirectory
 from gansearch.journal.holding import Hold, TakenError
+from gansearch.masking import shows_password
 
 if TYPE_CHECKING:
     from gansearch.journal.journal import Journal
@@ -63,6 +65,17 @@ class StoredStudy:
         """The folder of all studies."""
         return self.directory.runs_dir
 
+    @property
+    def called(self) -> str:
+        """How a command names it that takes `--storage`: with that, where nothing else says it.
+
+        One with a password is left to the environment, where it belongs.
+        """
+        storage = self.storage
+        if storage is None or storage == _of_environment() or shows_password(storage):
+            return self.directory.called
+        return f"{self.directory.called} --storage {quote(storage)}"
+
     def journal(self, *, writer: bool = False) -> Journal:
         """Open the journal of its search; see `Journal.open`."""
         from gansearch.journal.journal import Journal  # noqa: PLC0415  it loads Optuna
@@ -95,7 +108,7 @@ class StoredStudy:
         except TakenError as error:
             raise StudyError(
                 f"the study '{self.name}' is being run by another process: "
-                f"watch it with `gansearch status {self.name}`"
+                f"watch it with `gansearch status {self.called}`"
             ) from error
 
     @property

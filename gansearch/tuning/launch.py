@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -51,7 +50,7 @@ from gansearch.tuning.extension import NO_MORE, More, catch_up, extend
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.saying import say
 from gansearch.tuning.stage import Stage, run_trials
-from gansearch.tuning.tracker import is_sent, send_missing
+from gansearch.tuning.tracker import is_sent, send_missing, sync_command
 from gansearch.tuning.where import Where
 
 
@@ -197,7 +196,7 @@ def _interrupted_in_words(study: StoredStudy) -> Iterator[None]:
     except KeyboardInterrupt as interruption:
         if study.directory.study_file.exists():
             kept = "every trial that has ended and every report so far is kept"
-            words = f"stopped at once: {kept}; go on with `gansearch resume {quote(study.name)}`"
+            words = f"stopped at once: {kept}; go on with `gansearch resume {study.called}`"
         else:
             words = "stopped before the study was made: nothing was kept, run it again"
         raise Interrupted(words) from interruption
@@ -345,8 +344,9 @@ def _send_missing(study: StoredStudy, search: Journal, where: Where, console: Co
     parts = [(study.directory, search)]
     if stability := study.stability(search, writer=True):
         parts.append((study.directory.stability, stability))
+    command = sync_command(study, where.tracking)
     return sum(
-        send_missing(folder, journal, study.runs_dir, where.tracking, console, study.name)
+        send_missing(folder, journal, study.runs_dir, where.tracking, console, command)
         for folder, journal in parts
     )
 

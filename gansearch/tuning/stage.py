@@ -27,7 +27,7 @@ from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.progress import Progress
 from gansearch.tuning.saying import say
 from gansearch.tuning.together import together
-from gansearch.tuning.tracker import close_tracker, note_sent, open_tracker
+from gansearch.tuning.tracker import close_tracker, note_sent, open_tracker, sync_command
 from gansearch.tuning.where import TRAINER, Where
 
 UNPRUNED = Pruner(name="none")
@@ -150,7 +150,8 @@ def run_trials(
         finally:  # whatever is wrong with the journal, MLflow is not left with runs that seem to run
             try:
                 if tracker is not None:
-                    unsent = close_tracker(tracker, stage.console, stage.study.name, finished=finished)
+                    command = sync_command(stage.study, where.tracking)
+                    unsent = close_tracker(tracker, stage.console, command, finished=finished)
             finally:  # also where Ctrl-C has ended the wait
                 ledger.close()
     if tracker is not None and not unsent:

@@ -11,7 +11,9 @@ from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.facts import SENT
 from gansearch.journal.journal import Journal
+from gansearch.journal.stored import StoredStudy
 from gansearch.journal.table import write_table
+from gansearch.masking import shows_password
 from gansearch.study.records import table_row
 from gansearch.tracking import Status, Tracker, store_of, sync
 from gansearch.tuning.saying import say
@@ -67,18 +69,24 @@ def _is_shown(step: int, steps: int, report_every: int) -> bool:
     return step == steps or step * IMAGES_SHOWN // steps > (step - report_every) * IMAGES_SHOWN // steps
 
 
-def close_tracker(tracker: Tracker, console: Console, name: str, *, finished: bool) -> int:
+def sync_command(study: StoredStudy, tracking: str | None) -> str:
+    """What sends MLflow all that it lacks of a study; a password is left to the environment."""
+    said = f" --tracking {quote(tracking)}" if tracking and not shows_password(tracking) else ""
+    return f"gansearch sync {study.called}{said}"
+
+
+def close_tracker(tracker: Tracker, console: Console, command: str, *, finished: bool) -> int:
     """Send what MLflow does not have yet, and say so if it cannot be; returns how many trials.
 
     Args:
         tracker: of a study that this driver leaves.
         console: where it is said.
-        name: the study's.
+        command: what sends MLflow the rest, see `sync_command`.
         finished: whether the study has all that it was to have.
     """
     status: Status = "FINISHED" if finished else "KILLED"
-    unsent = tracker.finish(status, waiting=partial(_tell_waiting, console, name))
-    _tell(tracker, unsent, console, name)
+    unsent = tracker.finish(status, waiting=partial(_tell_waiting, console, command))
+    _tell(tracker, unsent, console, command)
     return unsent
 
 
@@ -88,7 +96,7 @@ def send_missing(
     runs_dir: Place,
     tracking: str | None,
     console: Console,
-    name: str,
+    command: str,
 ) -> int:
     """Send what MLflow lacks of a study that is not running; returns how many trials it did not take, 0
     where tracking is off.
@@ -97,13 +105,13 @@ def send_missing(
 
     Args:
         directory, journal, runs_dir, tracking: as for `open_tracker`.
-        console, name: as for `close_tracker`.
+        console, command: as for `close_tracker`.
     """
     tracker = open_tracker(directory, journal, runs_dir, tracking)
     if tracker is None:
         return 0
     status: Status = "FINISHED" if journal.finished else "KILLED"
-    waiting = partial(_tell_waiting, console, name)
+    waiting = partial(_tell_waiting, console, command)
     unsent = sync(tracker, journal.trials(), status, waiting=waiting)
     journal.note_runs(tracker.run_ids())
     journal.flush()
@@ -111,7 +119,7 @@ def send_missing(
         note_sent(journal)
     rows = [table_row(record, journal.metric, journal.goal) for record in journal.trials()]
     write_table(directory.table, rows)
-    _tell(tracker, unsent, console, name)
+    _tell(tracker, unsent, console, command)
     return unsent
 
 
@@ -126,23 +134,19 @@ def is_sent(journal: Journal) -> bool:
     return bool(journal.facts.get(SENT) == len(journal.trials()))
 
 
-def _tell_waiting(console: Console, name: str, unsent: int) -> None:
-    words = f"MLflow is being sent {_trials(unsent, 'more ')}; Ctrl-C leaves them to {_command(name)}"
+def _tell_waiting(console: Console, command: str, unsent: int) -> None:
+    words = f"MLflow is being sent {_trials(unsent, 'more ')}; Ctrl-C leaves them to `{command}`"
     say(console, words, "dim")
 
 
-def _tell(tracker: Tracker, unsent: int, console: Console, name: str) -> None:
+def _tell(tracker: Tracker, unsent: int, console: Console, command: str) -> None:
     """Say what MLflow does not have, why, and how it is sent."""
     if unsent:
         why = next(iter(tracker.unsent().values()), "its parent run could not be ended")
         lacks = f"MLflow does not have {_trials(unsent)} yet ({why})"
-        words = f"{lacks}: {_command(name)} sends what is missing"
+        words = f"{lacks}: `{command}` sends what is missing"
         say(console, words, "yellow")
 
 
 def _trials(count: int, kind: str = "") -> str:
     return f"{count} {kind}trial" + ("" if count == 1 else "s")
-
-
-def _command(name: str) -> str:
-    return f"`gansearch sync {quote(name)}`"

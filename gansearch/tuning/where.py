@@ -22,13 +22,11 @@ from typing import (
 from gansearch import files
 from gansearch.errors import UserError
 from gansearch.files import PathLike, Place, PlaceLike
+from gansearch.journal.directory import RUNS
 from gansearch.modules import existing
 
 if TYPE_CHECKING:
     from gansearch.training.prepare import LocalPaths
-
-RUNS = "runs"
-"""The folder of studies, where none is said."""
 
 TRAINER = "gansearch.training.variational:build_trainer"
 """What trains a trial: benchmarks and tests put others in its place."""

@@ -45,7 +45,7 @@ def test_a_link_to_nowhere_cannot_lead_out_of_the_runs(tmp_path):
 
 def test_a_taken_name_says_how_to_go_on(tmp_path):
     make(tmp_path, "x")
-    with pytest.raises(StudyError, match=r"exists already: go on with it by `gansearch resume x`"):
+    with pytest.raises(StudyError, match=r"exists already: go on with it by `gansearch resume /\S+/x`"):
         StudyDirectory.new("x", "s", tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(StudyError, match="exists already"):

@@ -227,7 +227,9 @@ def test_the_command_shows_what_is_lost_and_the_study_goes_on(path, capsys, monk
     with pytest.raises(SystemExit) as exit_:
         main()
     assert exit_.value.code == 2
-    assert "gansearch repair hurt" in capsys.readouterr().err
+    assert f"gansearch repair {folder}`" in capsys.readouterr().err, (
+        "it is in no folder that is meant unasked"
+    )
     for extra in (["--dry-run"], []):
         monkeypatch.setattr("sys.argv", ["gansearch", "repair", *options, *extra])
         with pytest.raises(SystemExit) as exit_:

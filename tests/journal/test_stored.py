@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,25 @@ def test_a_study_is_found_with_its_storage(study, tmp_path, monkeypatch):
     assert StoredStudy.find("s", runs).storage is None
     with pytest.raises(StudyError, match="there is no study 'x'"):
         StoredStudy.find("x", runs)
+
+
+@pytest.mark.parametrize("meant", [None, "GANSEARCH_RUNS"])
+def test_a_command_that_is_told_finds_its_study(study, tmp_path, monkeypatch, meant):
+    """By its name alone where it would be looked for there, else with all that leads to it."""
+    there = str(study.directory.path)
+    assert study.called == study.directory.called == there
+    team, secret = "postgresql://db/a b", "postgresql://me:secret@db/b"
+    assert replace(study, storage=team).called == f"{there} --storage '{team}'"
+    assert replace(study, storage=secret).called == there
+    monkeypatch.setenv("GANSEARCH_STORAGE", team)
+    assert replace(study, storage=team).called == there
+    if meant:
+        monkeypatch.setenv(meant, str(tmp_path / "runs"))
+    else:
+        monkeypatch.chdir(tmp_path)
+    assert study.called == "s"
+    monkeypatch.setenv("GANSEARCH_RUNS", str(tmp_path / "others"))
+    assert study.called == there
 
 
 HOLD = """

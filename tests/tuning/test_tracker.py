@@ -5,11 +5,21 @@ import io
 from rich.console import Console
 
 from gansearch.files import place
+from gansearch.journal.directory import StudyDirectory
+from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome
-from gansearch.tuning.tracker import close_tracker, is_sent, open_tracker, send_missing
+from gansearch.tuning.tracker import (
+    close_tracker,
+    is_sent,
+    open_tracker,
+    send_missing,
+    sync_command,
+)
 
 NOBODY = "http://127.0.0.1:9"
 """A server that is not there: the discard service's port, which nothing listens on."""
+
+SYNC = "gansearch sync x"
 
 
 def told(act):
@@ -36,22 +46,30 @@ def test_what_mlflow_does_not_take_is_said_with_why_and_how_it_is_sent(make_ledg
     def close(console):
         tracker = open_tracker(directory, journal, runs, NOBODY)
         tracker.submit(ledger.records[0])
-        return close_tracker(tracker, console, "my study", finished=False)
+        return close_tracker(tracker, console, SYNC, finished=False)
 
-    for act in (close, lambda c: send_missing(directory, journal, runs, NOBODY, c, "my study")):
+    for act in (close, lambda c: send_missing(directory, journal, runs, NOBODY, c, SYNC)):
         unsent, words = told(act)
         assert unsent == 1
         assert not is_sent(journal)
         words = words.splitlines()[-1]  # on a busy machine it is said before that MLflow is waited for
         assert words.startswith("MLflow does not have 1 trial yet (")
         assert "Connection refused" in words or "Max retries exceeded" in words
-        assert words.endswith("`gansearch sync 'my study'` sends what is missing")
+        assert words.endswith(f"`{SYNC}` sends what is missing")
 
     there = f"sqlite:///{place(runs) / 'there.db'}"
-    assert told(lambda c: send_missing(directory, journal, runs, there, c, "my study")) == (0, "")
+    assert told(lambda c: send_missing(directory, journal, runs, there, c, SYNC)) == (0, "")
     assert journal.trials()[0].mlflow_run_id
     assert is_sent(journal)
     journal.set_facts({"trials": 2})
     more = make_ledger(spec("search: {trials: 2}"))
     more.next()
     assert not is_sent(more.journal), "it has been asked for more"
+
+
+def test_the_command_that_sends_the_rest_leads_to_study_and_server(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = StoredStudy(StudyDirectory(tmp_path / "runs" / "s"))
+    assert sync_command(study, None) == "gansearch sync s"
+    assert sync_command(study, "http://team:5000") == "gansearch sync s --tracking http://team:5000"
+    assert sync_command(study, "http://me:secret@team:5000") == "gansearch sync s"
