@@ -73,8 +73,10 @@ class Document:
                 self.lines[path[: i + 1]] = 0
             node = node.setdefault(part, {})
             if not isinstance(node, dict):
+                whole = dotted(path[: i + 1])
                 raise UserError(
-                    f"--set {key}: '{dotted(path[: i + 1])}' holds no keys in {self.source}"
+                    f"--set {key}: '{whole}' holds no keys in {self.source}: set it as a whole, a "
+                    f"part as --set '{whole}={{name: NAME, OPTION: VALUE}}'"
                 )
         node[last] = value
         for known in [known for known in self.lines if known[: len(path)] == path]:

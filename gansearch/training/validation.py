@@ -126,8 +126,11 @@ def override(document: Document, overrides: Mapping[str, Any]) -> None:
         document.override(key, value)
     search = document.tree.get("search")
     budget = search.get("budget") if isinstance(search, dict) else None
-    if "search.trials" in overrides and isinstance(budget, dict):
-        budget.pop("trials", None)  # the same number, at its other place
+    if isinstance(search, dict) and isinstance(budget, dict):  # the same number has two places
+        if "search.trials" in overrides:
+            budget.pop("trials", None)
+        elif "trials" in budget and overrides.keys() & {"search.budget", "search.budget.trials"}:
+            search.pop("trials", None)
 
 
 def load_config(

@@ -149,6 +149,10 @@ def test_said_twice_is_a_mistake_and_the_command_line_wins():
     document = parse_document(with_search("budget: {trials: 9, device_hours: 2}"), "s.yaml")
     override(document, {"search.trials": 30})
     assert read_study(document, Path())[0].plan.search.trials == 30
+    for key, value in {"search.budget.trials": 7, "search.budget": {"trials": 7}}.items():
+        document = parse_document(with_search("trials: 9"), "s.yaml")
+        override(document, {key: value})
+        assert read_study(document, Path())[0].plan.search.trials == 7
     for wrong in ("device_hours: 0", "least_chance: 1", "hours: 3"):
         with pytest.raises(InvalidInput, match=r"search\.budget"):
             read(with_search(f"budget: {{{wrong}}}"))

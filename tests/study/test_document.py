@@ -88,7 +88,8 @@ def test_an_override_takes_the_place_of_what_the_file_says():
     assert document.place(("loss", "name")) == "line 4, loss.name"
     document.override("none.such.key", 1)
     assert document.place(("none",)) == "--set none", "what an option has made is the option's"
-    with pytest.raises(UserError, match=r"--set question\.x\.y: 'question' holds no keys in s\.yaml"):
+    words = r"--set question\.x\.y: 'question' holds no keys in s\.yaml: set it as a whole"
+    with pytest.raises(UserError, match=words):
         document.override("question.x.y", 1)
     with pytest.raises(UserError, match=r"loss\.choice\[1\]\.name: .* set loss\.choice as a whole, or"):
         document.override("loss.choice[1].name", "hinge")
