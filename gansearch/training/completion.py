@@ -6,7 +6,6 @@ import copy
 import functools
 from typing import Any, TypeVar
 
-from gansearch import files
 from gansearch.data import DATASETS
 from gansearch.data.domain import Domain
 from gansearch.errors import RAISED, UnknownPart, UserError, nearest
@@ -24,6 +23,7 @@ from gansearch.training.blame import PARTS, part_at, section_at
 from gansearch.training.buildable import discriminator_of, network_mistakes, words_of
 from gansearch.training.combinations import unsound
 from gansearch.training.measuring import MEASURED, VARIATIONAL
+from gansearch.training.transfer import seen_from_here
 
 P = TypeVar("P", bound=Part)
 
@@ -42,8 +42,8 @@ def complete(
         config = _for_points(config)
     tree: dict[str, Any] = config.model_dump()  # not as JSON, in which NaN would pass for null
     for side in (tree["generator"], tree["discriminator"]):
-        if side.get("weights") is not None:  # which are the same from whatever folder a worker runs in
-            side["weights"] = str(files.expanded(side["weights"]).absolute())
+        if side.get("weights") is not None:
+            side["weights"] = seen_from_here(side["weights"])
     mistakes: Mistakes = []
     for path, registry in PARTS.items():
         part = part_at(path, tree)

@@ -26,6 +26,7 @@ from gansearch.study.starting import Find, find_nothing
 from gansearch.training import settings
 from gansearch.training.blame import PARTS, fault
 from gansearch.training.completion import complete, complete_plan
+from gansearch.training.transfer import seen_from_here
 
 T = TypeVar("T")
 
@@ -54,6 +55,8 @@ def read_study(
     """
     if launched:  # version 0.1.0 began nowhere, and its searches go on as they began
         document.tree.setdefault("search", {}).setdefault("start", [])
+    else:
+        _locate_weights(document)
     build = functools.partial(build_study, complete_plan=complete_plan, find=find, learn=learn)
     named = [] if launched else _searched_names(document)
     return _read(document, data_root, build, [*named, *(known or [])], launched=launched)
@@ -86,6 +89,23 @@ def _found(node: Any, path: Path_, at: Path_ = ()) -> Iterator[tuple[Path_, dict
         yield from _found(node.get(path[0]), path[1:], (*at, path[0]))
     elif isinstance(node, dict):
         yield at, node
+
+
+def _locate_weights(document: Document) -> None:
+    """Have weights lie where they do seen from this folder: workers and resumers may be in another."""
+    for side in ("generator", "discriminator"):
+        for _, network in _found(document.tree, (side,)):
+            if "weights" in network:
+                network["weights"] = _seen_from_here(network["weights"])
+
+
+def _seen_from_here(node: Any) -> Any:
+    """A place, or an axis of places."""
+    if isinstance(node, dict):
+        return {key: _seen_from_here(child) for key, child in node.items()}
+    if isinstance(node, list):
+        return [_seen_from_here(child) for child in node]
+    return seen_from_here(node) if isinstance(node, str) else node
 
 
 def _rewritten(part: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from safetensors.torch import save_file
 
 from gansearch.data.domain import Images
 from gansearch.study.config import TrialConfig
+from gansearch.study.document import parse_document
 from gansearch.training.completion import complete
 from gansearch.training.export_folder import read_model, write_model
+from gansearch.training.validation import read_study
 
 BARE = {"name": "mlp", "depth": 2, "width": 16, "norm": "none"}
 
@@ -142,3 +145,26 @@ def test_the_place_is_the_same_from_any_folder(monkeypatch, export):
     completed, found = complete(config, Images((1, 8, 8)))
     assert found == []
     assert completed.generator.weights == str(export[0])
+
+
+@pytest.mark.parametrize("weights", ["export", "{choice: [null, export], default: export}"])
+def test_a_study_s_trials_name_the_place_from_any_folder_and_its_default_is_one(
+    monkeypatch, export, weights
+):
+    """A worker on another node, and whoever resumes, works in another folder."""
+    monkeypatch.chdir(export[0].parent)
+    text = f"""
+        data: digits
+        generator: {{name: mlp, depth: 2, width: 16, norm: none, weights: {weights}}}
+        discriminator: {{name: mlp, depth: 2, width: 16, norm: none}}
+        latent_size: 8
+    """
+    spec, _ = read_study(parse_document(text, "study.yaml"), Path())
+    assert [start.name for start in spec.start] == ["default"]
+    assert spec.notes == ()
+    assert spec.default.generator.weights == str(export[0])
+    begun = spec.trial(0, lambda name, axis: spec.start[0].point[name])
+    assert begun.generator.weights == str(export[0])
+    monkeypatch.chdir("/")
+    again, _ = read_study(parse_document(spec.to_yaml(), "study.yaml"), Path())
+    assert again == spec
