@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gansearch.journal.stored import StoredStudy
     from gansearch.search.replay import Rank, Replay
     from gansearch.study.config import TrialConfig
-    from gansearch.study.plan import Plan
+    from gansearch.study.plan import Plan, SearchBudget
 
 
 def show_study(out: Console, study: api.Study) -> None:
@@ -92,7 +92,19 @@ def _budget_words(config: TrialConfig, plan: Plan) -> str:
     if not trials:
         return f"nothing is searched; trainings of {each}"
     samples = budget.steps * config.discriminator_steps * config.batch_size
-    return f"{trials} trials of {each} (up to {samples * trials:,} real samples)"
+    most = f"{trials:,} trials of {each} (up to {samples * trials:,} real samples)"
+    return ", or ".join([most, *_ends(plan.search.budget)])
+
+
+def _ends(limits: SearchBudget | None) -> list[str]:
+    """What else ends a search."""
+    ends = []
+    if limits and limits.device_hours is not None:
+        ends.append(f"{limits.device_hours:g} device-hours")
+    if limits and limits.least_chance is not None:
+        chance = f"{100 * limits.least_chance:g} %"
+        ends.append(f"until the rest improves the best with a chance under {chance}")
+    return ends
 
 
 def _stability_words(plan: Plan) -> str:

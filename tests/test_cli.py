@@ -444,6 +444,16 @@ def test_check_tells_what_a_search_will_train_alone(here, command):
     assert "runs alone, because of discriminator: augment, noise and pack" in " ".join(out.split())
 
 
+def test_check_tells_all_that_ends_a_search(here, command):
+    limits = "search.budget={device_hours: 0.5, least_chance: 0.05}"
+    code, out, _ = command("check", "study.yaml", "--set", "search={}", "--set", limits)
+    out = " ".join(out.split())
+    assert code == 0
+    assert "10,000 trials of at most 4 steps" in out
+    ends = "or 0.5 device-hours, or until the rest improves the best with a chance under 5 %"
+    assert ends in out
+
+
 def test_check_of_a_study_that_only_repeats(here, command):
     changes = "search={trials: 0}", "discriminator={name: mlp, depth: 1, width: 8}"
     changes += ("stability={seeds: 3, default: false, configurations: {slow: {batch_size: 8}}}",)
