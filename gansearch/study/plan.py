@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -291,3 +292,9 @@ class Plan(Section):
     keep: Positive = 5
     stability: Stability | None = None
     published: Published | None = None
+
+    @property
+    def seconds(self) -> float:
+        """For how long the search's trials may train, all together; infinite where nothing says."""
+        hours = self.search.budget.device_hours if self.search.budget else None
+        return math.inf if hours is None else 3600 * hours / self.resources.devices

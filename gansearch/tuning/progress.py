@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
@@ -43,13 +44,14 @@ class Progress:
         ledger: the study.
         console: where to write.
         steps: the budget of one trial.
+        seconds: for which all trials together may be trained.
     """
 
-    def __init__(self, ledger: Ledger, console: Console, steps: int) -> None:
-        self.ledger, self.console, self.steps = ledger, console, steps
+    def __init__(self, ledger: Ledger, console: Console, steps: int, seconds: float = math.inf) -> None:
+        self.ledger, self.console, self.steps, self.seconds = ledger, console, steps, seconds
         self._begun = time.monotonic()
         self._seen = deque([(self._begun, ledger.images)])
-        self._done_before = self._work_done()
+        self._done_before, self._trained_before = self._work_done(), self._trained()
         self._best: tuple[float, int] | None = None
         self._last_line = self._last_refresh = 0.0
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
@@ -141,12 +143,19 @@ class Progress:
             for record in self.ledger.records.values()
         )
 
+    def _trained(self) -> float:
+        """Seconds of all trials."""
+        return sum(record.seconds for record in self.ledger.records.values())
+
     def _left(self) -> str:
-        done, total = self._work_done(), self.ledger.total
-        here = done - self._done_before
-        if here < 0.5:
-            return "-"
-        return duration((time.monotonic() - self._begun) * (total - done) / here)
+        """Until all trials have ended, or their time is spent, as fast as it went so far."""
+        lasted, left = time.monotonic() - self._begun, list[float]()
+        done, trained = self._work_done(), self._trained()
+        if (here := done - self._done_before) >= 0.5:
+            left.append(lasted * (self.ledger.total - done) / here)
+        if math.isfinite(self.seconds) and (here := trained - self._trained_before) > 0:
+            left.append(lasted * max(self.seconds - trained, 0.0) / here)
+        return duration(min(left)) if left else "-"
 
     def _table(self) -> Group:
         figures = Table.grid(padding=(0, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -115,7 +116,8 @@ def run_trials(
     finished, unsent = False, 0
     try:
         pruning = engine.make_pruning(spec, ledger)
-        progress = Progress(ledger, stage.console, journal.steps)
+        seconds = plan.seconds if pruned else math.inf
+        progress = Progress(ledger, stage.console, journal.steps, seconds)
         with progress, _interruptible(stage.console) as stop:
             journal.heed(stop.is_set)
             engine.fit(

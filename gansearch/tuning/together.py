@@ -142,9 +142,8 @@ def _search(
     each = trials / workers / DRAWN * (1.0 if plan.pruner.name == "none" else PRUNED)
     steps = [each * counts[shape] * configs[shape].budget.steps for shape in common]
     longest = math.inf if blind else LONGEST
-    hours = (plan.search.budget and plan.search.budget.device_hours) or math.inf
-    seconds = 3600 * hours / plan.resources.devices / workers
-    return Ahead([configs[shape] for shape in common], steps, most, longest, seconds)
+    stand_ins = [configs[shape] for shape in common]
+    return Ahead(stand_ins, steps, most, longest, plan.seconds / workers)
 
 
 def _is_blind(plan: Plan) -> bool:

@@ -89,3 +89,15 @@ def test_what_was_known_before_is_not_counted(study, clock, make_ledger, spec):
     number = again.next().number
     again.report(number, study.ledger.records[number].last)
     assert again.images == 0
+
+
+def test_a_search_ends_with_its_trials_or_with_their_time(study, clock):
+    """Four of eight trials have trained half of 20 steps in 1 s each, which took 2 s of the clock."""
+    for _ in range(10):
+        clock[0] += 0.2
+        study.report()
+    assert study.progress._figures()["left"] == "6 s", "for the other 6 trials' worth"
+    study.progress.seconds = 5.0
+    assert study.progress._figures()["left"] == "0.5 s", "for the other second"
+    study.progress.seconds = 3.0
+    assert study.progress._figures()["left"] == "0 s"
