@@ -142,7 +142,7 @@ def confirm(study: StoredStudy, request: Request, where: Where, console: Console
     Raises:
         StudyError: as for `resume`, or there is nothing to train again.
     """
-    with _interrupted_in_words(study), _held(study, where):
+    with _interrupted_in_words(study, again=True), _held(study, where):
         journal = study.journal(writer=True)
         _check_unchanged(study, journal)
         if not journal.finished:
@@ -189,17 +189,28 @@ def _held(study: StoredStudy, where: Where) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupted_in_words(study: StoredStudy) -> Iterator[None]:
-    """Have Ctrl-C, where nothing ends the study gently any more or yet, say what was kept."""
+def _interrupted_in_words(study: StoredStudy, *, again: bool = False) -> Iterator[None]:
+    """Have Ctrl-C, where nothing ends the study gently any more or yet, say what was kept.
+
+    `again`: configurations are to be trained again, as a command asks and not the study's file.
+    """
     try:
         yield
     except KeyboardInterrupt as interruption:
-        if study.directory.study_file.exists():
-            kept = "every trial that has ended and every report so far is kept"
-            words = f"stopped at once: {kept}; go on with `gansearch resume {study.called}`"
-        else:
+        kept = "every trial that has ended and every report so far is kept"
+        if not study.directory.study_file.exists():
             words = "stopped before the study was made: nothing was kept, run it again"
+        elif again and not _is_training_again(study):
+            words = f"stopped with nothing half done: {kept}; ask for it once more"
+        else:
+            words = f"stopped at once: {kept}; go on with `gansearch resume {study.called}`"
         raise Interrupted(words) from interruption
+
+
+def _is_training_again(study: StoredStudy) -> bool:
+    """Whether there are configurations that are to be trained again, and have not been."""
+    stability = study.stability(study.journal())
+    return stability is not None and not stability.finished
 
 
 def _check_storable(study: StoredStudy, where: Where) -> None:

@@ -4,14 +4,15 @@ from functools import partial
 
 import pytest
 
-from gansearch.errors import StudyError, UserError
+from gansearch.errors import Interrupted, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.document import read_document
+from gansearch.study.roster import Candidate, Roster
 from gansearch.tuning.creation import create
 from gansearch.tuning.extension import More, catch_up, extend, wanted
-from gansearch.tuning.launch import _check_unchanged, _says
+from gansearch.tuning.launch import _check_unchanged, _interrupted_in_words, _says
 
 
 @pytest.fixture
@@ -91,3 +92,23 @@ def test_only_what_no_number_depends_on_may_change():
     for wrong in ("long", 0, -1, True):
         with pytest.raises(UserError, match="device_hours must be a number above 0"):
             wanted({"search.budget.device_hours": wrong})
+
+
+def test_ctrl_c_says_what_goes_on_with_what_was_asked(study):
+    """`resume` knows nothing of what a command asked to be trained again, and was stopped before."""
+    stored = StoredStudy(study)
+
+    def told(**asked):
+        with pytest.raises(Interrupted) as caught, _interrupted_in_words(stored, **asked):
+            raise KeyboardInterrupt
+        return str(caught.value)
+
+    go_on = f"; go on with `gansearch resume {study.path}`"
+    assert told().endswith(go_on)
+    once_more = told(again=True)
+    assert once_more.startswith("stopped with nothing half done: ")
+    assert once_more.endswith("; ask for it once more")
+    config = {"loss": {"name": "hinge"}}
+    roster = Roster((Candidate("a", "given", config),), (("a", 1),))
+    stored.create_stability(opened(study), roster, {})
+    assert told(again=True).endswith(go_on)
