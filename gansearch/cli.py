@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from gansearch import __version__, api, files, process, terminal
-from gansearch.errors import UserError
+from gansearch.errors import Interrupted, UserError
 from gansearch.masking import without_password
 from gansearch.options import (
     By,
@@ -456,16 +456,20 @@ def train(
         shown = "  ".join(f"{key} {value:.4g}" for key, value in report.metrics.items())
         say(err, f"step {report.step}: {shown}")
 
-    curve = api.train(
-        config,
-        target,
-        data=where.data,
-        inception=where.inception,
-        device=device,
-        threads=threads,
-        trust=trust,
-        on_report=show,
-    )
+    try:
+        curve = api.train(
+            config,
+            target,
+            data=where.data,
+            inception=where.inception,
+            device=device,
+            threads=threads,
+            trust=trust,
+            on_report=show,
+        )
+    except process.CtrlC as stop:
+        words = "stopped; the same command goes on from the last report"
+        raise Interrupted(words) from stop
     outcome, reason = curve["outcome"].iloc[-1], curve["reason"].iloc[-1]
     say(out, f"{target}: {outcome}{f' ({reason})' if reason else ''}")
     _say_next(f"gansearch sample {shlex.quote(target)} --out grid.png")

@@ -85,7 +85,7 @@ end neither a command without a word nor a worker with all that it carries. Ctrl
 
 
 class Interrupted(GansearchError):
-    """Ctrl-C that ended a study at once; the message says what was kept and how to go on."""
+    """Ctrl-C that ended a study or a training; the message says what was kept and how to go on."""
 
     exit_code = 130
 

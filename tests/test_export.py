@@ -132,6 +132,22 @@ def test_a_killed_training_goes_on_to_the_same_weights(config, trained, tmp_path
     assert not list(out.glob("**/*.part*"))
 
 
+def test_ctrl_c_of_a_training_says_how_it_goes_on(config, trained, tmp_path):
+    command = [sys.executable, "-m", "gansearch", "train", str(config), "--out", str(tmp_path / "m")]
+    with subprocess.Popen(
+        [*command, "--device", "cpu"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        for line in process.stderr:
+            if line.startswith("step 120"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read().splitlines()
+    assert process.returncode == 130
+    assert rest[-1] == "stopped; the same command goes on from the last report"
+    gansearch.train(config, tmp_path / "m", device="cpu")
+    assert same_weights(trained, tmp_path / "m")
+
+
 def test_a_finished_training_is_left_as_it_is(config, copied, trained):
     seen = []
     gansearch.train(config, copied, device="cpu", on_report=seen.append)
