@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from gansearch.journal.repair import Repair
     from gansearch.journal.stored import StoredStudy
     from gansearch.search.replay import Rank, Replay
-    from gansearch.study.config import TrialConfig
     from gansearch.study.plan import Plan, SearchBudget
+    from gansearch.study.spec import StudySpec
 
 
 def show_study(out: Console, study: api.Study) -> None:
@@ -37,7 +37,7 @@ def show_study(out: Console, study: api.Study) -> None:
     search, resources = spec.plan.search, spec.plan.resources
     facts = {
         "data": f"{study.data.name}, {study.data.domain.words(len(study.data.samples))}",
-        "budget": _budget_words(config, spec.plan),
+        "budget": _budget_words(spec),
         "then": _stability_words(spec.plan),
         "objective": f"{config.objective.metric}, {spec.goal}",
         "search": f"{search.sampler.name}, seed {search.seed}; pruner {spec.plan.pruner.name}",
@@ -85,15 +85,17 @@ def steps_after(study: StoredStudy, evidence: Evidence, *, confirmed: bool) -> l
     return [*why, f"gansearch report {name}"]
 
 
-def _budget_words(config: TrialConfig, plan: Plan) -> str:
+def _budget_words(spec: StudySpec) -> str:
     """What the search may take at most."""
-    budget, trials = config.budget, plan.search.trials
+    budget, trials = spec.example().budget, spec.plan.search.trials
     each = f"at most {budget.steps:,} steps, a report every {budget.report_every}"
     if not trials:
         return f"nothing is searched; trainings of {each}"
-    samples = budget.steps * config.discriminator_steps * config.batch_size
+    ends = [tree for tree, _ in spec.space.corners()]
+    batches = budget.steps * max(tree["discriminator_steps"] for tree in ends)
+    samples = batches * max(tree["batch_size"] for tree in ends)
     most = f"{trials:,} trials of {each} (up to {samples * trials:,} real samples)"
-    return ", or ".join([most, *_ends(plan.search.budget)])
+    return ", or ".join([most, *_ends(spec.plan.search.budget)])
 
 
 def _ends(limits: SearchBudget | None) -> list[str]:

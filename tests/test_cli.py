@@ -423,6 +423,11 @@ def test_check_takes_overrides(here, command):
     assert "7 trials of at most 4 steps" in out
     assert "latent_size int [2, 5]" in out
     assert "optimizer.generator.lr log [1e-05, 0.001]" in out
+    _, out, _ = command(
+        *("check", "study.yaml", "--set", "batch_size={choice: [16, 8]}"),
+        *("--set", "discriminator_steps={int: [1, 5]}"),
+    )
+    assert "(up to 640 real samples)" in out, "2 trials of 4 x 5 batches of 16"
 
 
 def test_check_tells_the_whole_plan(here, command):
