@@ -57,6 +57,7 @@ from gansearch.training.prepare import prepare
 from gansearch.training.stacked.shape import why_alone
 from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
+from gansearch.tuning.meanwhile import environment
 
 FOREVER = 10**7
 Run = Callable[[int], object]
@@ -284,14 +285,12 @@ def mps() -> Iterator[str]:
         if started.returncode:
             yield f"it does not start: {(started.stderr or started.stdout).strip()[:200]}"
             return
-        before = {key: os.environ.get(key) for key in own}
-        os.environ.update(own)
-        try:
-            yield ""
-        finally:
-            subprocess.run([control], input="quit\n", text=True, capture_output=True, check=False)
-            for key, value in before.items():
-                os.environ.pop(key) if value is None else os.environ.update({key: value})
+        with environment(own):
+            try:
+                yield ""
+            finally:
+                words = "quit\n"
+                subprocess.run([control], input=words, text=True, capture_output=True, check=False)
 
 
 # The parts

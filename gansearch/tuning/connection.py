@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from gansearch.errors import ClusterError
 from gansearch.masking import without_password
+from gansearch.tuning.meanwhile import environment, replaced
 
 _QUIET_TUNE = {
     # The journal and MLflow record trials; Tune's own CSV, JSON and TensorBoard files would be a
@@ -85,21 +86,6 @@ def connected(
             ray.shutdown()
 
 
-@contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Have environment variables say something while it is open, and then again what they said."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, said in before.items():
-            if said is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = said
-
-
 def dashboard(ray: Any) -> str:
     """The address of this driver's page in Ray's dashboard; "" where there is none, as locally."""
     from ray._private.worker import get_dashboard_url  # noqa: PLC0415
@@ -157,7 +143,18 @@ def _for_workers(modules: Sequence[Path], nice: int | None) -> dict[str, str]:
 
 
 def _start(ray: Any) -> None:
-    with _nothing_idle():
+    """Start a local Ray (2.60) without the processes that have nothing to do on one machine.
+
+    It would start a monitor though there are no nodes to be had, a reader of the workers' logs though
+    nobody wants them, and a server for the dashboard though there is none: each takes a processor for
+    half a second or a whole one, just when the driver and its first worker want it. So does trying
+    whether the dashboard's dependencies, which are among ours, can be loaded.
+    """
+    from ray._private import utils  # noqa: PLC0415
+    from ray._private.node import Node  # noqa: PLC0415
+
+    idle = dict.fromkeys(("start_monitor", "start_log_monitor", "start_api_server"), _nothing)
+    with replaced(Node, **idle), replaced(utils, get_dashboard_dependency_error=_nothing):
         ray.init(
             address="local",
             include_dashboard=False,
@@ -167,30 +164,5 @@ def _start(ray: Any) -> None:
         )
 
 
-@contextmanager
-def _nothing_idle() -> Iterator[None]:
-    """Have Ray (2.60) start no process that has nothing to do on one machine.
-
-    It starts a monitor though there are no nodes to be had, a reader of the workers' logs though nobody
-    wants them, and a server for the dashboard though there is none: each takes a processor for half a
-    second or a whole one, just when the driver and its first worker want it. So does trying whether the
-    dashboard's dependencies, which are among ours, can be loaded.
-    """
-    from ray._private import utils  # noqa: PLC0415
-    from ray._private.node import Node  # noqa: PLC0415
-
-    idle: list[tuple[Any, str]] = [
-        (Node, "start_monitor"),
-        (Node, "start_log_monitor"),
-        (Node, "start_api_server"),
-        (utils, "get_dashboard_dependency_error"),
-    ]
-    # Another Ray may not have one of them.
-    before = [(owner, name, getattr(owner, name)) for owner, name in idle if hasattr(owner, name)]
-    for owner, name, _ in before:
-        setattr(owner, name, lambda *_, **__: None)
-    try:
-        yield
-    finally:
-        for owner, name, call in before:
-            setattr(owner, name, call)
+def _nothing(*_: Any, **__: Any) -> None:
+    """Stands for what is not to be done."""

@@ -9,8 +9,8 @@ deaths are counted that follow each other with no report between them, a node's 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from gansearch.errors import StorageError
 from gansearch.masking import without_password
+from gansearch.tuning.meanwhile import replaced
 
 NODES = 5
 """How many times as many deaths a trial survives where none is its own: one that takes its node with
@@ -152,9 +153,8 @@ def _first_line(text: str) -> str:
     return (without_password(text).strip().splitlines() or [""])[0]
 
 
-@contextmanager
-def every_loss_told() -> Iterator[None]:
-    """Have Ray Tune (2.60) hear of all lost actors as such.
+def every_loss_told() -> AbstractContextManager[None]:
+    """Have Ray Tune (2.60) hear of all lost actors as such, while it is open.
 
     It knows `RayActorError` alone. An actor that Ray's memory monitor has killed is told by an
     `OutOfMemoryError`, a result that was lost with a node by an `ObjectLostError`: over each of them
@@ -170,8 +170,4 @@ def every_loss_told() -> Iterator[None]:
             exception = LostActorError(actor, f"{type(exception).__name__}: {exception}")
         failed(manager, tracked_actor_task=tracked_actor_task, exception=exception)
 
-    RayActorManager._actor_task_failed = told
-    try:
-        yield
-    finally:
-        RayActorManager._actor_task_failed = failed
+    return replaced(RayActorManager, _actor_task_failed=told)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ from gansearch.study.spec import StudySpec
 from gansearch.tuning.deaths import every_loss_told
 from gansearch.tuning.dispatcher import Dispatcher, Interruption, NotSaved, resumably
 from gansearch.tuning.ledger import Ledger
+from gansearch.tuning.meanwhile import replaced
 from gansearch.tuning.nodes import NODE_ID, Nodes
 from gansearch.tuning.pruning import Pruning, make_pruning
 from gansearch.tuning.scratch import scratch
@@ -86,7 +86,10 @@ def _tune(
     trainable = tune.with_resources(
         tune.with_parameters(Worker, **shared), partial(_request, resources)
     )
-    with scratch() as folder, every_loss_told(), _callbacks_uncounted():
+    # Tune (2.60) would count the callbacks that it is given, by their kinds, for Ray's usage
+    # statistics, which are off, and load MLflow and others for that alone: a second.
+    uncounted = replaced(usage, tag_callbacks=lambda _: False)
+    with scratch() as folder, every_loss_told(), uncounted:
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -108,21 +111,6 @@ def _tune(
                 callbacks=[dispatcher],
             ),
         ).fit()
-
-
-@contextmanager
-def _callbacks_uncounted() -> Iterator[None]:
-    """Have Ray Tune (2.60) not count the callbacks that it is given, by their kinds.
-
-    It would do so for Ray's usage statistics, which are off, and load MLflow and others for that alone:
-    a second.
-    """
-    count = usage.tag_callbacks
-    usage.tag_callbacks = lambda _: False
-    try:
-        yield
-    finally:
-        usage.tag_callbacks = count
 
 
 def _request(resources: Resources, config: dict[str, Any]) -> tune.PlacementGroupFactory:

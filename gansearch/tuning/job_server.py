@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from gansearch.errors import ClusterError, UserError
 from gansearch.masking import without_password
-from gansearch.tuning.connection import environment, wants_token
+from gansearch.tuning.connection import wants_token
+from gansearch.tuning.meanwhile import environment
 
 _TALKATIVE = (
     "ray.dashboard.modules.dashboard_sdk",

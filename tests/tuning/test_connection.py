@@ -8,17 +8,7 @@ from pathlib import Path
 import pytest
 from psutil import STATUS_ZOMBIE, Process
 
-from gansearch.tuning.connection import NICENESS, _for_workers, connected, environment
-
-
-def test_variables_say_what_they_said_before(monkeypatch):
-    monkeypatch.setenv("SAID", "before")
-    monkeypatch.delenv("UNSAID", raising=False)
-    with pytest.raises(RuntimeError), environment({"SAID": "now", "UNSAID": "now"}):  # noqa: PT012
-        assert (os.environ["SAID"], os.environ["UNSAID"]) == ("now", "now")
-        raise RuntimeError
-    assert os.environ["SAID"] == "before"
-    assert "UNSAID" not in os.environ
+from gansearch.tuning.connection import NICENESS, _for_workers, connected
 
 
 @pytest.mark.parametrize(
