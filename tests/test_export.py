@@ -150,7 +150,9 @@ def test_ctrl_c_of_a_training_says_how_it_goes_on(config, trained, tmp_path):
 
 def test_a_finished_training_is_left_as_it_is(config, copied, trained):
     seen = []
-    gansearch.train(config, copied, device="cpu", on_report=seen.append)
+    before = torch.get_num_threads()
+    gansearch.train(config, copied, device="cpu", threads=before + 1, on_report=seen.append)
+    assert torch.get_num_threads() == before, "which are its caller's"
     assert seen == []
     assert same_weights(copied, trained)
 

@@ -68,7 +68,7 @@ def train(
         out: the folder for the model; an interrupted training there is gone on with.
         data, inception: places on this machine.
         device: as torch names it; None: the GPU if there is one.
-        threads: torch's; as many as a trial had CPUs repeat it to the bit.
+        threads: torch's meanwhile; as many as a trial had CPUs repeat it to the bit.
         trust: run the code that an export carries (`modules` beside its config.yaml).
         on_report: called with each report.
 
@@ -81,12 +81,12 @@ def train(
     from gansearch.modules import carried  # noqa: PLC0415
     from gansearch.study.document import read_document  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
+    from gansearch.training.settings import torch_threads  # noqa: PLC0415
     from gansearch.training.standalone import train as train_alone  # noqa: PLC0415
     from gansearch.training.validation import load_config  # noqa: PLC0415
 
     places = LocalPaths.of_environment(data, inception)
     path = Path(config)
-    torch.set_num_threads(threads)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=where)
@@ -94,7 +94,7 @@ def train(
         reason = str(error).splitlines()[0]
         raise UserError(f"--device {where} cannot be used here: {reason}") from error
     tree = read_document(path).tree
-    with carried(path.parent, tree, trust=trust) as modules:
+    with carried(path.parent, tree, trust=trust) as modules, torch_threads(threads):
         checked, images = load_config(path, places.data)
         reports = train_alone(
             checked, images, _here(out), places, device=where, modules=modules, on_report=on_report

@@ -72,32 +72,32 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
     """
     if calls := settings.changed():
         raise UserError(settings.told(calls, "something that was imported or made before"))
-    torch.set_num_threads(1)  # steps this small only lose by more
     config = spec.example()
-    real = load_real(config, data, places)
-    few = _few(data)
-    known = load_weights(config, places)
-    with suppress(DataError):  # it is raised again where a metric has need of the classifier
-        known["classifier"] = Classifier.untrained(few)
-    few_real = few if real is data else _few(real)
-    with tempfile.TemporaryDirectory() as cache:
-        here = replace(places, cache=Path(cache))
-        reference = prepare(_tiny(config), few, here, real=few_real, known=known)
-    doubts = [*reservations(config), *repeats(config, real)]
-    tried = spec.examples()
     mistakes: dict[str, BaseException | None] = {}
-    for place, each in tried:
-        try:
-            doubts += _try(build_trainer(_tiny(each), few, reference))
-        except RAISED as error:  # whatever a part of a user's raises
-            failure: BaseException | None = error
-        else:
-            failure = None
-        if calls := settings.put_back():  # which may be why it failed, whatever the error says
-            whose = " or ".join(map(str, own_parts(each))) or "a part"
-            mistakes.setdefault(settings.told(calls, whose), failure)
-        elif failure is not None:
-            mistakes.setdefault(place + _words(failure, each), failure)
+    with settings.torch_threads(1):  # steps this small only lose by more
+        real = load_real(config, data, places)
+        few = _few(data)
+        known = load_weights(config, places)
+        with suppress(DataError):  # it is raised again where a metric has need of the classifier
+            known["classifier"] = Classifier.untrained(few)
+        few_real = few if real is data else _few(real)
+        with tempfile.TemporaryDirectory() as cache:
+            here = replace(places, cache=Path(cache))
+            reference = prepare(_tiny(config), few, here, real=few_real, known=known)
+        doubts = [*reservations(config), *repeats(config, real)]
+        tried = spec.examples()
+        for place, each in tried:
+            try:
+                doubts += _try(build_trainer(_tiny(each), few, reference))
+            except RAISED as error:  # whatever a part of a user's raises
+                failure: BaseException | None = error
+            else:
+                failure = None
+            if calls := settings.put_back():  # which may be why it failed, whatever the error says
+                whose = " or ".join(map(str, own_parts(each))) or "a part"
+                mistakes.setdefault(settings.told(calls, whose), failure)
+            elif failure is not None:
+                mistakes.setdefault(place + _words(failure, each), failure)
     if mistakes:
         raise UserError("\n".join(mistakes)) from next(iter(mistakes.values()))
     for doubt in dict.fromkeys(doubts):

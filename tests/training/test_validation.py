@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 from gansearch.data.domain import Images
 from gansearch.errors import DataError, Doubt, InvalidInput, UserError
@@ -14,6 +15,7 @@ from gansearch.study.document import parse_document, write_document
 from gansearch.training.completion import complete
 from gansearch.training.dry_run import rehearse
 from gansearch.training.prepare import LocalPaths
+from gansearch.training.settings import torch_threads
 from gansearch.training.validation import load_config, read_study
 
 DIGITS = Images((1, 8, 8))
@@ -147,7 +149,9 @@ def test_a_rehearsal_takes_every_option_and_leaves_nothing(tmp_path):
         "evaluation: {metrics: [fd_classifier, diversity]}\n"
     )
     spec, data = read_study(parse_document(text, "s.yaml"), tmp_path)
-    assert rehearse(spec, data, LocalPaths(tmp_path / "data", tmp_path / "cache")) == 5
+    with torch_threads(3):
+        assert rehearse(spec, data, LocalPaths(tmp_path / "data", tmp_path / "cache")) == 5
+        assert torch.get_num_threads() == 3, "which are its caller's"
     assert list(tmp_path.iterdir()) == []
 
 
