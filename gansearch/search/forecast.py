@@ -1,15 +1,12 @@
 """Where a trial will end, from the curves of its study.
 
-For each rung a Gaussian process of what trials still gained after it: from how good they were there,
-how fast they had been getting better, and their configuration (with a small learning rate a slow start
-is normal). Trials that wait on their way teach, too: what they will gain is their own forecast, made at
-the rung at which they wait, with its doubt. So all curves count, and no late one is needed to say
-something of the early ones. What is forecast is the best objective at the end, by which trials are
-compared; a curve that turns later keeps what it had.
+For each rung what trials still gained after it is learnt from those that came further (see
+`gansearch.search.gains`). Trials that wait on their way teach, too: what they will gain is their own
+forecast, made at the rung at which they wait, with its doubt. So all curves count, and no late one is
+needed to say something of the early ones. What is forecast is the best objective at the end, by which
+trials are compared; a curve that turns later keeps what it had.
 
-Until three trials have come to the end, the forecast is for the last rung that three have come to. The
-simplest model forecasts the same gain for all, which ranks trials as they stand; another one is taken
-where it makes what was gained likelier.
+Until three trials have come to the end, the forecast is for the last rung that three have come to.
 """
 
 from __future__ import annotations
@@ -18,10 +15,10 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from gansearch.search.gains import Array, Gains, Places
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report, TrialRecord, cost
 
@@ -37,9 +34,6 @@ ALWAYS = 150
 NEWS = 0.05
 """Beyond that it is learnt when this share is new."""
 
-SPREAD = 0.6
-"""Deviation of a configuration's numbers, where the covariance falls with the distance 1."""
-
 SLOPE = 2
 """Reports over which the pace of a curve is taken."""
 
@@ -52,8 +46,6 @@ that wait. Chosen so that on the tuning half of each recorded table the interval
 five, with the sampler `curves` and at random (`python -m benchmarks.allocation forecast TABLE --half
 tune`).
 """
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -95,148 +87,6 @@ class _Known:
     ended: bool = False
 
 
-class _Places:
-    """Configurations as points: numbers on their own scale, of one variance, and labels one-hot.
-
-    Args:
-        known: configurations that tell the scales: a number is taken by its logarithm where it is
-            positive and spans more than a decade.
-    """
-
-    def __init__(self, known: Sequence[Mapping[str, object]]) -> None:
-        self._labels: list[tuple[str, object]] = []
-        self._numbers: list[tuple[str, bool, float, float]] = []  # name, log, mean, deviation
-        for name in dict.fromkeys(name for params in known for name in params):
-            values = [params[name] for params in known if name in params]
-            if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-                numbers = np.array(values, float)
-                log = bool(numbers.min() > 0 and numbers.max() > 10 * numbers.min())
-                numbers = np.log(numbers) if log else numbers
-                self._numbers.append((name, log, float(numbers.mean()), float(numbers.std()) or 1.0))
-            else:
-                self._labels += [(name, value) for value in dict.fromkeys(values)]
-
-    def of(self, params: Mapping[str, Any]) -> list[float]:
-        """One configuration, as shape [D]; a number that does not exist there is at its mean."""
-        place = []
-        for name, log, mean, deviation in self._numbers:
-            value = params.get(name)
-            if isinstance(value, int | float) and (value > 0 or not log):
-                at = math.log(value) if log else float(value)
-                place.append(SPREAD * (at - mean) / deviation)
-            else:
-                place.append(0.0)
-        return place + [float(params.get(name, _NOTHING) == value) for name, value in self._labels]
-
-
-_NOTHING = object()
-
-
-@dataclass(frozen=True)
-class _Kernel:
-    """What gains are supposed to depend on: variances, as shares of what there is to explain.
-
-    Attributes:
-        place: alike configurations gain alike.
-        alike: of these, those with alike curves.
-        linear: a gain is linear in level and pace.
-        noise: what nothing tells.
-        prior: log-probability, up to a constant: simple ones first, until the gains speak for others.
-    """
-
-    place: float
-    alike: float
-    linear: float
-    noise: float
-    prior: float
-
-    def between(self, near: Array, alike: Array, shapes: Array, others: Array) -> Array:
-        """Covariance of trials with others, shape [M, N].
-
-        Args:
-            near: likeness of their configurations, in [0, 1], shape [M, N].
-            alike: of configurations and shapes.
-            shapes, others: of shapes [M, 2] and [N, 2].
-        """
-        covariance: Array = self.place * near + self.alike * alike + self.linear * (shapes @ others.T)
-        return covariance
-
-    def own(self, shapes: Array) -> Array:
-        """Variance of trials without what nothing tells, shape [M]."""
-        variance: Array = self.place + self.alike + self.linear * np.square(shapes).sum(axis=1)
-        return variance
-
-
-KERNELS = (
-    _Kernel(0.0, 0.0, 0.0, 1.0, 0.0),
-    _Kernel(0.0, 0.0, 0.5, 0.5, -1.0),
-    _Kernel(0.4, 0.3, 0.1, 0.2, -2.0),
-    _Kernel(0.5, 0.4, 0.2, 0.05, -2.0),
-)
-"""The first forecasts the same gain for all, which ranks them as they stand."""
-
-
-class _Stage:
-    """The model of one report: a Gaussian process of what was gained after it.
-
-    Args:
-        shapes: levels and paces of curves, shape [N, 2].
-        places: their configurations', shape [N, D].
-        gains: what they gained, shape [N].
-        doubts: variances of that, shape [N].
-    """
-
-    def __init__(self, shapes: Array, places: Array, gains: Array, doubts: Array) -> None:
-        from scipy.linalg import solve_triangular  # noqa: PLC0415  it loads much of SciPy
-
-        self._centre, self._width = shapes.mean(axis=0), shapes.std(axis=0) + 1e-9
-        self._shapes, self._places = (shapes - self._centre) / self._width, places
-        self._mean, self._deviation = float(gains.mean()), float(gains.std()) + 1e-9
-        scaled, best = (gains - self._mean) / self._deviation, -math.inf
-        near, alike = _likeness(self._shapes, places, self._shapes, places)
-        diagonal, noises = np.diag_indices(len(gains)), doubts / self._deviation**2
-        for kernel in KERNELS:
-            own = kernel.between(near, alike, self._shapes, self._shapes)
-            own[diagonal] += kernel.noise + noises
-            root = np.linalg.cholesky(own)
-            half = solve_triangular(root, scaled, lower=True, check_finite=False)
-            variance = _scale(float(half @ half), len(gains))
-            told = kernel.prior - np.log(np.diag(root)).sum()
-            told -= (len(gains) + 2) / 2 * math.log(variance)
-            if told > best:
-                best, self.kernel, likeliest = told, kernel, root
-        self._inverse = np.linalg.inv(likeliest)
-        self._weights = self._inverse.T @ (self._inverse @ scaled)
-        self._variance = _scale(float(scaled @ self._weights), len(gains)) * self._deviation**2
-
-    def gains(self, shapes: Array, places: Array) -> tuple[Array, Array]:
-        """Mean and variance of what trials still gain, each of shape [M]."""
-        shapes = (shapes - self._centre) / self._width
-        near, alike = _likeness(shapes, places, self._shapes, self._places)
-        cross = self.kernel.between(near, alike, shapes, self._shapes)
-        unknown = self.kernel.own(shapes) - np.square(self._inverse @ cross.T).sum(axis=0)
-        mean = cross @ self._weights * self._deviation + self._mean
-        return mean, (np.maximum(unknown, 0) + self.kernel.noise) * self._variance
-
-
-def _scale(misfit: float, count: int) -> float:
-    """The scale that makes gains likeliest, drawn to their deviation a little."""
-    return (misfit + 2) / (count + 2)
-
-
-def _likeness(shapes: Array, places: Array, others: Array, their_places: Array) -> tuple[Array, Array]:
-    """How alike configurations are, and how alike in curves, too; in [0, 1], each of shape [M, N]."""
-    near = np.exp(-0.5 * _squares(places, their_places))
-    return near, near * np.exp(-0.5 * _squares(shapes, others))
-
-
-def _squares(some: Array, others: Array) -> Array:
-    """Squared distances, shape [M, N]."""
-    mixed = some @ others.T
-    squares: Array = np.square(some).sum(axis=1)[:, None] + np.square(others).sum(axis=1) - 2 * mixed
-    return np.asarray(np.maximum(squares, 0.0))
-
-
 class Forecast:
     """Learns from a study's reports.
 
@@ -259,8 +109,8 @@ class Forecast:
         self._known: dict[int, _Known] = {}
         self._news = self._fitted = 0
         self.fits = 0
-        self._stages: dict[int, _Stage] = {}  # by the place of its rung
-        self._places = _Places(())
+        self._models: dict[int, Gains] = {}  # by the place of its rung
+        self._places = Places(())
         self._end = -1  # the place of what is forecast
         self._log = False
         self._best = math.inf
@@ -291,14 +141,14 @@ class Forecast:
         """
         found: dict[int, float] = {}
         for at, those in self._by_rung(numbers).items():
-            if at < 0 or not self._stages:
+            if at < 0 or not self._models:
                 return {}
             known = [self._known[number] for number in those]
             if at >= self._end:
                 column = self._columns[self._end]
                 costs = [each.costs[min(column, len(each.costs) - 1)] for each in known]
                 found |= dict(zip(those, costs, strict=True))
-            elif at in self._stages:
+            elif at in self._models:
                 levels, gains, _ = self._gains(at, known)
                 expected = np.exp(levels - gains) if self._log else levels - gains
                 found |= dict(zip(those, expected.tolist(), strict=True))
@@ -309,7 +159,7 @@ class Forecast:
     def of(self, number: int) -> Prediction | None:
         """Where a trial will end; None where nothing can be said."""
         ((at, _),) = self._by_rung([number]).items()
-        if at not in self._stages:
+        if at not in self._models:
             return None
         levels, gains, variances = self._gains(at, [self._known[number]])
         level, middle = levels[0], levels[0] - gains[0]
@@ -345,12 +195,12 @@ class Forecast:
         curves = np.array([each.costs[: column + 1] for each in known])
         shapes = _shapes(self._modelled(curves), column)
         places = np.array([self._places.of(each.params) for each in known])
-        mean, variance = self._stages[at].gains(shapes, places)
+        mean, variance = self._models[at].of(shapes, places)
         return shapes[:, 0], np.maximum(mean, 0.0), variance
 
     def _fit(self) -> None:
         """Fit the rungs from the last to the first, each from what the later ones say."""
-        self._fitted, self._stages = self._news, {}
+        self._fitted, self._models = self._news, {}
         self.fits += 1
         known = [self._known[number] for number in sorted(self._known)]
         finite = [each for each in known if math.isfinite(each.costs[-1])]
@@ -367,7 +217,7 @@ class Forecast:
                 costs[row, len(seen) :] = seen[-1]  # it keeps what it has
         self._log = bool(self._goal == "min" and np.nanmin(costs) > 0)
         costs = self._modelled(costs)
-        self._places = _Places([each.params for each in remembered])
+        self._places = Places([each.params for each in remembered])
         places = np.array([self._places.of(each.params) for each in remembered])
         ends, doubts = costs[:, -1].copy(), np.zeros(len(remembered))
         for at in reversed(range(self._end)):
@@ -377,9 +227,9 @@ class Forecast:
             if teach.sum() < NEEDED:
                 continue
             gains = shapes[teach, 0] - ends[teach]
-            self._stages[at] = _Stage(shapes[teach], places[teach], gains, doubts[teach])
+            self._models[at] = Gains(shapes[teach], places[teach], gains, doubts[teach])
             if wait.any():
-                mean, doubts[wait] = self._stages[at].gains(shapes[wait], places[wait])
+                mean, doubts[wait] = self._models[at].of(shapes[wait], places[wait])
                 ends[wait] = shapes[wait, 0] - np.maximum(mean, 0.0)
 
     def _modelled(self, costs: Array) -> Array:

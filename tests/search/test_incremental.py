@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from gansearch.search.forecast import KERNELS, Forecast, _Stage
+from gansearch.search.forecast import Forecast
+from gansearch.search.gains import KERNELS, Gains
 from gansearch.search.halving import Account, Asha, Rung
 from gansearch.search.hyperband import Hyperband
 from gansearch.search.pruners import Decision
@@ -196,13 +197,13 @@ def test_one_bracket_alone_is_asha():
 
 @settings(deadline=None)
 @given(some.integers(0, 10**9), some.integers(3, 30), some.integers(0, 3))
-def test_a_stage_is_the_likeliest_gaussian_process(seed, count, axes):
+def test_what_is_gained_is_of_the_likeliest_gaussian_process(seed, count, axes):
     """As by the definition: each covariance entry by entry, and its inverse."""
     chance = np.random.default_rng(seed)
     shapes, places = chance.normal(size=(count, 2)), chance.normal(size=(count, axes))
     gains = chance.normal(size=count) + shapes[:, 0] * chance.choice([0, 2])
     doubts = chance.choice([0, 0.3], size=count)
-    stage = _Stage(shapes, places, gains, doubts)
+    model = Gains(shapes, places, gains, doubts)
 
     width = shapes.std(axis=0) + 1e-9
     flat, mean, deviation = (shapes - shapes.mean(axis=0)) / width, gains.mean(), gains.std() + 1e-9
@@ -228,10 +229,10 @@ def test_a_stage_is_the_likeliest_gaussian_process(seed, count, axes):
     if told[order[-1]][0] - told[order[-2]][0] < 1e-6:
         return  # either will do
     kernel, (_, variance, own, scaled) = KERNELS[order[-1]], told[order[-1]]
-    assert stage.kernel is kernel
+    assert model.kernel is kernel
     new, where = chance.normal(size=(4, 2)), chance.normal(size=(4, axes))
     cross = all_of(kernel, (new - shapes.mean(axis=0)) / width, where)
-    middle, spread = stage.gains(new, where)
+    middle, spread = model.of(new, where)
     assert middle == pytest.approx(cross @ np.linalg.inv(own) @ scaled * deviation + mean, abs=1e-7)
     here = (new - shapes.mean(axis=0)) / width
     prior = kernel.place + kernel.alike + kernel.linear * np.square(here).sum(axis=1)
