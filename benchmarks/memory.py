@@ -72,7 +72,7 @@ def node(megabytes: int) -> dict[str, Any]:
     from gansearch.journal.stored import StoredStudy  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.training.validation import load_study  # noqa: PLC0415
-    from gansearch.tuning import engine  # noqa: PLC0415
+    from gansearch.tuning.dispatcher import Interruption  # noqa: PLC0415
     from gansearch.tuning.launch import run  # noqa: PLC0415
     from gansearch.tuning.where import Where  # noqa: PLC0415
 
@@ -95,8 +95,8 @@ def node(megabytes: int) -> dict[str, Any]:
         del images
         directory = StudyDirectory.new("study", "study", Path(name) / "runs")
         stop = threading.Event()
-        real_stop = engine.Interruption.stop_all
-        engine.Interruption.stop_all = lambda self: stop.is_set() or real_stop(self)  # type: ignore[method-assign]
+        real_stop = Interruption.stop_all
+        Interruption.stop_all = lambda self: stop.is_set() or real_stop(self)  # type: ignore[method-assign]
 
         def watch() -> None:
             while True:

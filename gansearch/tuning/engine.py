@@ -20,11 +20,9 @@ from gansearch.tuning.dispatcher import Dispatcher, Interruption, NotSaved, resu
 from gansearch.tuning.ledger import Ledger
 from gansearch.tuning.meanwhile import replaced
 from gansearch.tuning.nodes import NODE_ID, Nodes
-from gansearch.tuning.pruning import Pruning, make_pruning
+from gansearch.tuning.pruning import Pruning
 from gansearch.tuning.scratch import scratch
 from gansearch.tuning.trainable import Worker
-
-__all__ = ["Interruption", "fit", "make_pruning"]
 
 
 def fit(
@@ -60,8 +58,6 @@ def fit(
     resources = spec.plan.resources
     for what in ("tune", "analysis"):  # of workers that have died, and of files that nobody writes
         logging.getLogger(f"ray.tune.{what}").setLevel(logging.CRITICAL)
-    # Tune's own state is not needed once the session is over, nor on any node but the driver's: the
-    # journal is what a study resumes by, and our trials save no checkpoints of Tune's.
     interruption = Interruption(stop.is_set)
     dispatcher = Dispatcher(
         ledger, pruning, nodes, resources, slots, most, on_move, on_step, interruption
@@ -89,6 +85,8 @@ def _tune(
     # Tune (2.60) would count the callbacks that it is given, by their kinds, for Ray's usage
     # statistics, which are off, and load MLflow and others for that alone: a second.
     uncounted = replaced(usage, tag_callbacks=lambda _: False)
+    # Tune's own state is not needed once the session is over, nor on any node but the driver's: the
+    # journal is what a study resumes by, and our trials save no checkpoints of Tune's.
     with scratch() as folder, every_loss_told(), uncounted:
         tune.Tuner(
             trainable,

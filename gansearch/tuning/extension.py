@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,12 @@ from gansearch.journal.facts import INSISTED, OVER
 from gansearch.search.stopping import SPENT
 from gansearch.study.config import digest
 from gansearch.study.document import parse_document, write_document
+from gansearch.tuning.unchanged import asks_the_same
 
 if TYPE_CHECKING:
     from gansearch.journal.directory import StudyDirectory
     from gansearch.journal.journal import Journal
+    from gansearch.journal.stored import StoredStudy
 
 MAY_GROW = ("search.trials", "search.budget.device_hours")
 """The keys of a study file that may change after its launch: no number made so far depends on them."""
@@ -105,9 +107,11 @@ def extend(directory: StudyDirectory, journal: Journal, more: More) -> None:
     files.write(directory.study_file, text)
 
 
-def catch_up(directory: StudyDirectory, journal: Journal, same: Callable[[str, str], bool]) -> None:
+def catch_up(study: StoredStudy, journal: Journal) -> None:
     """Have the study file say what the journal says, where a driver was killed between the two."""
     before = journal.facts.get(BEFORE)
-    now = directory.written()
-    if before is not None and same(now, before) and not same(now, journal.facts["study"]):
-        files.write(directory.study_file, journal.facts["study"])
+    now, extended = study.directory.written(), journal.facts["study"]
+    if before is None or asks_the_same(study, now, extended):
+        return
+    if asks_the_same(study, now, before):
+        files.write(study.directory.study_file, extended)

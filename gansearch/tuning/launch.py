@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,11 +14,10 @@ from rich.console import Console
 
 from gansearch import files
 from gansearch.data import DataSet, ImageData
-from gansearch.errors import Interrupted, InvalidInput, StudyError, UserError
+from gansearch.errors import Interrupted, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.facts import DASHBOARD
 from gansearch.journal.journal import Journal
-from gansearch.journal.shape import asked
 from gansearch.journal.stored import StoredStudy
 from gansearch.metrics.reference import Reference, load_reference
 from gansearch.modules import differing, keep, kept, own_modules
@@ -35,7 +33,6 @@ from gansearch.search.selection import (
     select,
 )
 from gansearch.study.config import TrialConfig
-from gansearch.study.document import parse_document
 from gansearch.study.plan import Stability
 from gansearch.study.roster import Candidate, Roster
 from gansearch.study.spec import StudySpec
@@ -51,6 +48,7 @@ from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.saying import say
 from gansearch.tuning.stage import Stage, run_trials
 from gansearch.tuning.tracker import is_sent, send_missing, sync_command
+from gansearch.tuning.unchanged import check_same_images, check_unchanged
 from gansearch.tuning.where import Where
 
 
@@ -104,8 +102,8 @@ def resume(study: StoredStudy, where: Where, console: Console, more: More = NO_M
     """
     with _interrupted_in_words(study), _held(study, where):
         journal = study.journal(writer=True)
-        catch_up(study.directory, journal, partial(_says, study))
-        _check_unchanged(study, journal)
+        catch_up(study, journal)
+        check_unchanged(study, journal)
         extend(study.directory, journal, more)
         if is_finished(study, journal):
             _send_missing(study, journal, where, console)
@@ -144,7 +142,7 @@ def confirm(study: StoredStudy, request: Request, where: Where, console: Console
     """
     with _interrupted_in_words(study, again=True), _held(study, where):
         journal = study.journal(writer=True)
-        _check_unchanged(study, journal)
+        check_unchanged(study, journal)
         if not journal.finished:
             say(console, "the search is not finished: `resume` goes on with it", "yellow")
         with _staged(study, journal, where, console) as stage:
@@ -236,7 +234,7 @@ def _staged(study: StoredStudy, journal: Journal, where: Where, console: Console
     with kept(directory.modules) as there:
         spec, data = load_study(directory.study_file, where.paths.data, launched=True)
         reference = load_reference(directory.reference)
-        _check_same_images(reference, load_real(spec.example(), data, where.paths))
+        check_same_images(reference, load_real(spec.example(), data, where.paths))
         modules = _modules(spec, where, there)
         for path in differing(modules, there):
             words = f"{path} is used, and is not what the study began with ({directory.modules})"
@@ -366,47 +364,6 @@ def _send_unsent(study: StoredStudy, search: Journal, where: Where, console: Con
     """Send what MLflow lacks of a search that an earlier driver ended, killed before all was sent."""
     if search.finished and not is_sent(search):
         _send_missing(study, search, where, console)
-
-
-def _check_unchanged(study: StoredStudy, journal: Journal) -> None:
-    """The file must say what it said; how it is written, and the machine's resources, are free."""
-    now, launched = study.directory.written(), journal.facts["study"]
-    if _says(study, now, launched):
-        return
-    lines = difflib.unified_diff(
-        launched.splitlines(), now.splitlines(), "as launched", "now", lineterm="", n=1
-    )
-    raise StudyError(
-        f"{study.directory.study_file} has changed since the study was launched:\n"
-        + "\n".join(lines)
-        + "\nTake the change back to resume, or run it as a study of its own."
-    )
-
-
-def _says(study: StoredStudy, now: str, launched: str) -> bool:
-    """Whether a study's file says what it was launched with; raises `StudyError` where it is none."""
-    file = study.directory.study_file
-    try:
-        there = parse_document(now, str(file)).tree
-    except InvalidInput as error:
-        restore = "; or remove it: it is written anew from the journal" if study.storage is None else ""
-        raise StudyError(
-            f"{error}\nPut it back as it was when the study was launched{restore}."
-        ) from error
-    return _binding(there) == _binding(asked(launched))
-
-
-def _binding(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in tree.items() if key != "resources"}
-
-
-def _check_same_images(reference: Reference, real: DataSet) -> None:
-    known = {origin["dataset_hash"] for origin in reference.origin.values()}
-    if known != {real.digest}:
-        raise StudyError(
-            f"the images of '{real.name}' are not those that the study began with: put them back, "
-            "or run it as a study of its own"
-        )
 
 
 def _measure(

@@ -26,6 +26,7 @@ from gansearch.training.completion import complete
 from gansearch.tuning.ledger import Ledger, Source
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.progress import Progress
+from gansearch.tuning.pruning import make_pruning
 from gansearch.tuning.saying import say
 from gansearch.tuning.together import together
 from gansearch.tuning.tracker import close_tracker, note_sent, open_tracker, sync_command
@@ -115,7 +116,7 @@ def run_trials(
     ledger = Ledger(source, directory, journal, tracker, keep=keep)
     finished, unsent = False, 0
     try:
-        pruning = engine.make_pruning(spec, ledger)
+        pruning = make_pruning(spec, ledger)
         seconds = plan.seconds if pruned else math.inf
         progress = Progress(ledger, stage.console, journal.steps, seconds)
         with progress, _interruptible(stage.console) as stop:

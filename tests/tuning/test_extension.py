@@ -1,7 +1,5 @@
 """A search asked for more trials: what may change after a launch, and a driver killed in between."""
 
-from functools import partial
-
 import pytest
 
 from gansearch.errors import Interrupted, StudyError, UserError
@@ -12,7 +10,8 @@ from gansearch.study.document import read_document
 from gansearch.study.roster import Candidate, Roster
 from gansearch.tuning.creation import create
 from gansearch.tuning.extension import More, catch_up, extend, wanted
-from gansearch.tuning.launch import _check_unchanged, _interrupted_in_words, _says
+from gansearch.tuning.launch import _interrupted_in_words
+from gansearch.tuning.unchanged import check_unchanged
 
 
 @pytest.fixture
@@ -51,10 +50,10 @@ def test_a_driver_killed_between_journal_and_file_is_caught_up_with(study):
     before = study.study_file.read_text()
     extend(study, opened(study), More(12))
     study.study_file.write_text(before)
-    catch_up(study, opened(study), partial(_says, StoredStudy(study)))
+    catch_up(StoredStudy(study), opened(study))
     assert asked(study) == 12
     study.study_file.write_text(before.replace("batch_size: 16", "batch_size: 8"))
-    catch_up(study, opened(study), partial(_says, StoredStudy(study)))
+    catch_up(StoredStudy(study), opened(study))
     assert asked(study) == 8, "another change is the user's own, and refused elsewhere"
 
 
@@ -62,10 +61,10 @@ def test_a_study_file_of_other_bytes_is_told(study):
     extend(study, opened(study), More(12))  # so that it is looked at, whether it is from before
     study.study_file.write_bytes(b"\xff\x00")
     with pytest.raises(UserError, match=rf"{study.study_file}: 1 mistake"):
-        catch_up(study, opened(study), partial(_says, StoredStudy(study)))
+        catch_up(StoredStudy(study), opened(study))
     study.study_file.write_text("search: {trials: 8}\nquestion: caf\u00e9", encoding="latin-1")
     with pytest.raises(StudyError, match="has changed since the study was launched"):
-        _check_unchanged(StoredStudy(study), opened(study))
+        check_unchanged(StoredStudy(study), opened(study))
 
 
 @pytest.mark.parametrize("text", ["search: [", "- 1\n", "search: 1\nsearch: 2\n"])
@@ -73,10 +72,10 @@ def test_a_study_file_that_is_broken_is_told_with_its_folder_and_the_mend(study,
     study.study_file.write_text(text)
     words = rf"(?s){study.study_file}: 1 mistake.*or remove it: it is written anew from the journal"
     with pytest.raises(StudyError, match=words):
-        _check_unchanged(StoredStudy(study), opened(study))
+        check_unchanged(StoredStudy(study), opened(study))
     study.study_file.unlink()
     found = StudyDirectory.find(study.name, study.runs_dir)
-    _check_unchanged(StoredStudy(found), opened(found))
+    check_unchanged(StoredStudy(found), opened(found))
 
 
 def test_only_what_no_number_depends_on_may_change():
