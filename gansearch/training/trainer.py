@@ -91,7 +91,7 @@ class Trainer(Training):
     Args:
         config: what to train, completed (every part's default filled in).
         data: the training samples, which may be read-only and shared between processes.
-        reference: the real side of the metrics, from `gansearch.metrics.prepare`.
+        reference: the real side of the metrics, from `gansearch.training.prepare`.
         device: where to train, as torch names it.
     """
 
