@@ -13,7 +13,6 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
-from gansearch.augmentation import AUGMENTATIONS
 from gansearch.data.domain import Domain
 from gansearch.errors import UserError
 from gansearch.losses import LOSSES, PENALTIES, Loss, Penalty, is_variational
@@ -22,8 +21,7 @@ from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.networks.mixture import Mixture
 from gansearch.study.config import TrialConfig
 from gansearch.study.networks import Discriminator, Generator, Optimizer
-from gansearch.study.registry import Registry
-from gansearch.study.sections import Part
+from gansearch.training.blame import PARTS, part_at, section_at
 from gansearch.training.encoder import as_encoder
 from gansearch.training.optimizers import OPTIMIZERS
 from gansearch.training.transfer import freeze, start_from
@@ -127,20 +125,12 @@ def same_training(one: TrialConfig, other: TrialConfig) -> bool:
 
 def _with_defaults(config: TrialConfig) -> TrialConfig:
     tree = config.model_dump()
-    shown = config.discriminator
-    parts: list[tuple[dict[str, Any], Part | None, Registry[Any]]] = [
-        (tree["generator"], config.generator, GENERATORS),
-        (tree["discriminator"], shown, DISCRIMINATORS),
-        (tree["discriminator"].get("augment"), shown.augment, AUGMENTATIONS),
-        (tree["loss"], config.loss, LOSSES),
-        (tree["loss"]["penalty"], config.loss.penalty, PENALTIES),
-        (tree["optimizer"]["generator"], config.optimizer.generator, OPTIMIZERS),
-        (tree["optimizer"]["discriminator"], config.optimizer.discriminator, OPTIMIZERS),
-    ]
-    for section, part, registry in parts:
-        if part is not None:
+    for path, registry in PARTS.items():
+        section = part_at(path, tree)
+        if section and path != ("data",):  # whose module a worker need not have
+            part = section_at(path).model_validate(section)
             options = registry.options(part.name).model_validate(part.options)
-            section |= options.model_dump(mode="json")  # noqa: PLW2901
+            section |= options.model_dump(mode="json")
     return TrialConfig.model_validate(tree)
 
 
@@ -149,9 +139,6 @@ def build_loss(config: TrialConfig) -> tuple[Loss, Penalty | None]:
     its kind has.
     """
     loss = LOSSES.build(config.loss.name, config.loss.options)
-    lacking = [key for key in ("d", "g", "decision", "g_uses_real") if not hasattr(loss, key)]
-    if lacking and not is_variational(config.loss.name):
-        raise ValueError(f"the loss '{config.loss.name}' has no {', '.join(lacking)}")
     if not is_variational(config.loss.name):
         _check_loss(loss, config.loss.name)
     part = config.loss.penalty
@@ -162,7 +149,9 @@ def build_loss(config: TrialConfig) -> tuple[Loss, Penalty | None]:
 
 
 def _check_loss(loss: Loss, name: str) -> None:
-    """Raises `ValueError` for attributes of a loss that are not what they say."""
+    """Raises `ValueError` for a loss that lacks something, or has something else than it is to be."""
+    if lacking := [key for key in ("d", "g", "decision", "g_uses_real") if not hasattr(loss, key)]:
+        raise ValueError(f"the loss '{name}' has no {', '.join(lacking)}")
     if loss.g_uses_real not in (True, False):
         raise ValueError(f"the loss '{name}': g_uses_real is {loss.g_uses_real!r}, not True or False")
     decision: Any = loss.decision

@@ -33,7 +33,7 @@ class LocalPaths:
 
     Attributes:
         data: the folder of all data sets.
-        cache: where trained feature classifiers are kept.
+        cache: of what costs time once: feature classifiers, compiled code, which lanes are fastest.
         inception: a local file of Inception weights; None: where torch-fidelity puts its own.
     """
 

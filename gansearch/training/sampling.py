@@ -69,10 +69,16 @@ def generate(
 
 @torch.no_grad()
 def update_average(average: nn.Module, live: nn.Module, decay: float, step: int) -> None:
-    """Exponential moving average of the weights (Yazici et al. 2019, arXiv 1806.04498).
+    """Exponential moving average of the weights (Yazici et al. 2019, arXiv 1806.04498)."""
+    torch._foreach_lerp_(
+        list(average.parameters()), list(live.parameters()), share_of_live(decay, step)
+    )
+
+
+def share_of_live(decay: float, step: int) -> float:
+    """How far averaged weights move towards the live ones after a step, in (0, 1].
 
     The decay rises with the step as (1 + t) / (10 + t), so that the average forgets the random
     start; TensorFlow's `ExponentialMovingAverage(num_updates)` does the same.
     """
-    weight = 1 - min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(average.parameters()), list(live.parameters()), weight)
+    return 1 - min(decay, (1 + step) / (10 + step))

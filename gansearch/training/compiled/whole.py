@@ -295,7 +295,7 @@ class Whole:
 
     @torch.no_grad()
     def _average(self, state: Tensors, settings: Tensors) -> None:
-        """The averaged generators follow (`gansearch.training.sampling.update_average`)."""
+        """The averaged generators follow (`gansearch.training.sampling.share_of_live`)."""
         step = state["step"]
         if self.config.ema is not None:
             follow = 1 - torch.minimum(settings["ema"], (1 + step) / (10 + step))

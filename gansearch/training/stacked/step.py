@@ -16,6 +16,7 @@ from gansearch.study.records import Report
 from gansearch.training.lifecycle import LOOK_EVERY
 from gansearch.training.measuring import JUDGED_BATCHES, Window, wait_for
 from gansearch.training.randomness import deterministic_algorithms
+from gansearch.training.sampling import share_of_live
 from gansearch.training.stacked.memory import keep_memory
 from gansearch.training.stacked.parts import Losses, constraints, stacked_penalty
 from gansearch.training.stacked.proof import why_unlike
@@ -316,13 +317,13 @@ class Lanes:
         """The averaged generators follow (`update_average`)."""
         if self.config.ema is None:
             return
-        weights = []
+        shares = []
         for row in self.rows:
-            decay, step = row.trainer.config.ema, row.trainer.step
+            decay = row.trainer.config.ema
             assert decay is not None
-            weights.append(1 - min(decay, (1 + step) / (10 + step)))
-        if len(set(weights)) == 1:
-            self._averages.lerp_(self._generator.weights, weights[0])
+            shares.append(share_of_live(decay, row.trainer.step))
+        if len(set(shares)) == 1:
+            self._averages.lerp_(self._generator.weights, shares[0])
         else:
-            each = self._averages.new_tensor(weights).unsqueeze(1)
+            each = self._averages.new_tensor(shares).unsqueeze(1)
             self._averages.lerp_(self._generator.weights, each)
