@@ -19,6 +19,7 @@ from gansearch.data import DataSet
 from gansearch.metrics.reference import Reference
 from gansearch.networks.stacked import CannotStack
 from gansearch.study.config import TrialConfig, digest
+from gansearch.training.measuring import wait_for
 from gansearch.training.settings import torch_threads
 from gansearch.training.stacked.shape import shape_of, why_alone
 from gansearch.training.stacked.step import Lanes
@@ -288,8 +289,7 @@ def _rate(run: Callable[[int], object], device: str, at_least: float | None = No
     while taken < at_least:
         begun = clock()
         run(steps)
-        if device != "cpu":
-            torch.cuda.synchronize()
+        wait_for(torch.device(device))
         taken = clock() - begun
         rate, steps = steps / taken, max(steps + 1, round(1.2 * at_least * steps / max(taken, 1e-6)))
     return rate

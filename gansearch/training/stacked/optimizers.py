@@ -19,6 +19,9 @@ from gansearch.training import optimizers
 Places = Sequence[tuple[int, torch.Size]]
 """Of each parameter of a network: where it begins in a row, and its shape."""
 
+LINE = 16
+"""Numbers in a cache line of 64 bytes, at which vectorised kernels are fastest."""
+
 
 class StackedOptimizer:
     """What the rules have in common.
@@ -29,12 +32,18 @@ class StackedOptimizer:
         gradients: [K, P].
         places: where each parameter lies in a row.
 
+    Attributes:
+        moments: torch's name of a state, [K, P] here -> the option that it is there for; "": always.
+        odd: torch's options that it does not know.
+        counts: whether torch's own counts its updates.
+
     Raises:
         CannotStack: an option of torch's that is not among ours.
     """
 
-    moments: ClassVar[dict[str, str]]  # torch's name of a state -> the option that it is there for
-    odd: tuple[str, ...] = ("maximize", "differentiable")
+    moments: ClassVar[dict[str, str]]
+    odd: ClassVar[tuple[str, ...]] = ("maximize", "differentiable")
+    counts: ClassVar[bool] = True
 
     def __init__(
         self, alone: Sequence[optim.Optimizer], weights: Tensor, gradients: Tensor, places: Places
@@ -93,8 +102,6 @@ class StackedOptimizer:
                     held[name] = state.view(shape)
             if held:
                 optimizer.state[parameter] = held
-
-    counts: ClassVar[bool] = True
 
     def step(self) -> None:
         """Update all weights."""
@@ -212,7 +219,3 @@ def by_parameter(flat: Tensor, where: Places) -> list[Tensor]:
     """Views of rows [K, P] by parameter, each [K, ...]."""
     count = len(flat)
     return [flat[:, start : start + shape.numel()].view(count, *shape) for start, shape in where]
-
-
-LINE = 16
-"""Numbers in a cache line of 64 bytes, at which vectorised kernels are fastest."""
