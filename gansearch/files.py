@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from gansearch.errors import StorageError, UserError, seconds_of
-from gansearch.masking import without_password
+from gansearch.masking import kind_and_line, without_password
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -258,7 +258,7 @@ def reachable(path: Place) -> Iterator[None]:
     except Exception as error:  # each driver has its own kinds
         if isinstance(path, Path):
             raise
-        raise StorageError(f"cannot use {path}: {_first_line(error)}") from error
+        raise StorageError(f"cannot use {path}: {kind_and_line(error)}") from error
 
 
 @contextmanager
@@ -336,12 +336,7 @@ def patiently(path: Place, action: Callable[[], _T]) -> _T:
             if isinstance(path, Path) and (late or not isinstance(error, OSError)):
                 raise
             if late:
-                raise OSError(f"{path}: {_first_line(error)}") from error
-            log.warning("%s: %s; once more in %g s", path, _first_line(error), pause)
+                raise OSError(f"{path}: {kind_and_line(error)}") from error
+            log.warning("%s: %s; once more in %g s", path, kind_and_line(error), pause)
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return without_password(f"{type(error).__name__}: {text[0]}" if text else type(error).__name__)

@@ -41,6 +41,27 @@ def without_password(text: str) -> str:
     return text
 
 
+def first_line(error: object) -> str:
+    """The first line of what an error says, without secrets; its kind where it says nothing."""
+    return _line(error, 0)
+
+
+def last_line(error: object) -> str:
+    """The last line likewise."""
+    return _line(error, -1)
+
+
+def _line(error: object, at: int) -> str:
+    lines = str(error).strip().splitlines()
+    return without_password(lines[at]) if lines else type(error).__name__
+
+
+def kind_and_line(error: object) -> str:
+    """An error's kind, and behind it the first line of what it says."""
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"
+
+
 def shows_password(text: str) -> bool:
     """Whether a text holds an address with a password in it."""
     return bool(re.search(r"//[^/@\s]*:[^/@\s]+@", text) or _KEYED.search(text))

@@ -15,9 +15,10 @@ import pytest
 import gansearch
 from gansearch import api, cli
 from gansearch.errors import InvalidInput, UserError
-from gansearch.masking import shows_password, without_password
+from gansearch.masking import first_line, kind_and_line, last_line, shows_password, without_password
 from gansearch.study.document import parse_document
 from gansearch.tracking import default_store
+from gansearch.tracking.client import one_line
 from gansearch.tracking.server import ui
 
 TOKEN = "s3same-0pen"
@@ -44,6 +45,20 @@ def test_messages_are_told_without_secrets(monkeypatch, text, shown):
     monkeypatch.setenv("ANOTHER_TOKEN", "1")  # too short for one
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     assert without_password(text) == shown
+
+
+def test_of_an_error_a_line_is_told_without_secrets(monkeypatch):
+    monkeypatch.setenv("SOME_TOKEN", "precious")
+    error = ValueError("no precious entry\n  ...\nprecious s3://me:pw@host\n")
+    assert first_line(error) == "no *** entry"
+    assert last_line(error) == "*** s3://host"
+    assert kind_and_line(error) == "ValueError: no *** entry"
+    assert first_line(KeyError()) == last_line(KeyError()) == kind_and_line(KeyError()) == "KeyError"
+
+
+def test_what_is_cut_shows_no_half_of_a_secret(monkeypatch):
+    monkeypatch.setenv("SOME_TOKEN", "precious" * 10)
+    assert one_line(ValueError("." * 280 + "precious" * 10)) == "." * 280 + "***"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from gansearch import files
 from gansearch.api.reading import StudyLike, find
 from gansearch.errors import UserError
 from gansearch.files import PathLike
+from gansearch.masking import first_line
 from gansearch.study.records import Report
 from gansearch.tuning.where import StoredOptions, Where
 
@@ -91,8 +92,7 @@ def train(
     try:
         torch.empty(0, device=where)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device {where} cannot be used here: {reason}") from error
+        raise UserError(f"--device {where} cannot be used here: {first_line(error)}") from error
     tree = read_document(path).tree
     with carried(path.parent, tree, trust=trust) as modules, torch_threads(threads):
         checked, images = load_config(path, places.data)

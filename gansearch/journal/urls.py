@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from gansearch.errors import UserError
-from gansearch.masking import without_password
+from gansearch.masking import first_line, without_password
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -58,6 +58,5 @@ def shown(url: URL) -> str:
 
 def cause_of(error: BaseException, password: str | None = None) -> str:
     """What a database's driver says, in a line without the password."""
-    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
-    text = without_password(lines[0]) if lines else type(error).__name__
+    text = first_line(getattr(error, "orig", None) or error)
     return text.replace(password, "***") if password else text

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gansearch.data import DataSet
 from gansearch.errors import WeightsError
+from gansearch.masking import last_line
 from gansearch.metrics.contract import Activations, Weights, in_batches
 
 SIDE = 224  # pixels, of which the encoders' patches of 14, 16 and 32 are whole
@@ -126,7 +127,7 @@ def _try(content: bytes, where: str) -> None:
         with torch.no_grad():
             found = network(torch.zeros(2, 3, SIDE, SIDE))
     except Exception as error:
-        told = str(error).strip().splitlines()[-1][:200]
+        told = last_line(error)[:200]
         raise WeightsError(f"{where} does not take images 2 x 3 x {SIDE} x {SIDE}: {told}") from error
     if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != 2:
         gives = [*found.shape] if isinstance(found, Tensor) else type(found).__name__

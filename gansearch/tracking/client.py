@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gansearch.masking import without_password
+from gansearch.masking import first_line
 from gansearch.tracking.store import make_whole
 from gansearch.tracking.translate import TRIAL, Point, cut
 
@@ -56,8 +56,7 @@ def open_client(uri: str) -> MlflowClient:
 
 def one_line(error: Exception) -> str:
     """What went wrong, in one line without a password."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return without_password(cut(lines[0], 300))
+    return cut(first_line(error), 300)
 
 
 def experiment_of(client: MlflowClient, study: str, artifacts: str | None) -> str:

@@ -7,7 +7,7 @@ import logging
 
 import torch
 
-from gansearch.masking import without_password
+from gansearch.masking import kind_and_line
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,7 @@ def describe(error: BaseException) -> str:
     """An error in a line, for a table; memory first, because that is mended by a smaller model."""
     if is_out_of_memory(error):
         return "out of memory"
-    text = without_password(str(error)).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    return kind_and_line(error)
 
 
 def give_back() -> None:

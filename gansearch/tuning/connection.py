@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gansearch.errors import ClusterError
-from gansearch.masking import without_password
+from gansearch.masking import first_line
 from gansearch.tuning.meanwhile import environment, replaced
 
 _QUIET_TUNE = {
@@ -99,10 +99,10 @@ def dashboard(ray: Any) -> str:
 
 def wants_token(place: str, error: Exception) -> str:
     """What to say where a cluster has refused us."""
-    why = next(iter(str(error).splitlines()), "").partition(" Ensure that")[0].strip(". ")
+    why = first_line(error).partition(" Ensure that")[0].strip(". ")
     return (
         f"the Ray cluster at {place} wants its token: set RAY_AUTH_MODE=token, and put the token into "
-        f"~/.ray/auth_token or the file that RAY_AUTH_TOKEN_PATH names ({without_password(why)})"
+        f"~/.ray/auth_token or the file that RAY_AUTH_TOKEN_PATH names ({why})"
     )
 
 

@@ -20,7 +20,7 @@ from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from gansearch.errors import StorageError
-from gansearch.masking import without_password
+from gansearch.masking import first_line, kind_and_line, last_line
 from gansearch.tuning.meanwhile import replaced
 
 NODES = 5
@@ -133,24 +133,19 @@ def _death(step: int, heard: int, error: Any) -> Death:
         actor = str(error.actor_id or "")
         return Death(step, heard, actor, _of_what(error), error.actor_init_failed)
     if isinstance(error, str):
-        return Death(step, heard, "", f"it could not begin: {_first_line(error)}", around=True)
+        return Death(step, heard, "", f"it could not begin: {first_line(error)}", around=True)
     cause = error.cause if isinstance(error, RayTaskError) else error
-    words = f"{type(cause).__name__}: {_first_line(str(cause))}"
-    return Death(step, heard, "", words, isinstance(cause, StorageError))
+    return Death(step, heard, "", kind_and_line(cause), isinstance(cause, StorageError))
 
 
 def _of_what(error: RayActorError) -> str:
     if "running low on memory" in str(error):
         return "out of memory, the machine's"
     if error.actor_init_failed:
-        return "it could not begin: " + without_password(str(error)).strip().splitlines()[-1]
+        return f"it could not begin: {last_line(error)}"
     if "worker process has died" in str(error):
         return "it crashed, or was killed by a signal or for want of the machine's memory"
-    return _first_line(str(error))
-
-
-def _first_line(text: str) -> str:
-    return (without_password(text).strip().splitlines() or [""])[0]
+    return first_line(error)
 
 
 def every_loss_told() -> AbstractContextManager[None]:

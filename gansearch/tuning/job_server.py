@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gansearch.errors import ClusterError, UserError
-from gansearch.masking import without_password
+from gansearch.masking import first_line, without_password
 from gansearch.tuning.connection import wants_token
 from gansearch.tuning.meanwhile import environment
 
@@ -39,10 +39,10 @@ def client_of(address: str) -> Iterator[Any]:
     except (OSError, ClientError) as error:  # those of `requests` are OSErrors
         raise ClusterError(
             f"no Ray cluster answers at {place}: its dashboard listens on the head's loopback, so "
-            f"`ray dashboard cluster.yaml` or `kubectl port-forward` must run ({_first_line(error)})"
+            f"`ray dashboard cluster.yaml` or `kubectl port-forward` must run ({first_line(error)})"
         ) from error
     except RuntimeError as error:
-        raise ClusterError(f"the Ray cluster at {place}: {_first_line(error)}") from error
+        raise ClusterError(f"the Ray cluster at {place}: {first_line(error)}") from error
 
 
 def open_client(address: str) -> Any:
@@ -54,7 +54,3 @@ def open_client(address: str) -> Any:
     variable = "RAY_API_SERVER_ADDRESS"  # with RAY_ADDRESS it would win over what the user said
     with environment({variable: address}):
         return JobSubmissionClient(address)
-
-
-def _first_line(error: BaseException) -> str:
-    return without_password(next(iter(str(error).strip().splitlines()), type(error).__name__))

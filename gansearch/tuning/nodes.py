@@ -17,6 +17,7 @@ from typing import Any
 from gansearch import files
 from gansearch.errors import ClusterError
 from gansearch.files import Place
+from gansearch.masking import last_line
 from gansearch.study.plan import Resources
 
 LOOK_EVERY = 1.0
@@ -266,7 +267,7 @@ class Nodes:
         try:
             return str(self._ray.get(ref))
         except Exception as error:  # the node has died, or has no gansearch
-            return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            return last_line(error)
 
     def _answers_calls(self, node: str) -> bool:
         """Whether Ray's process on a node takes connections; asked once between two looks."""

@@ -24,6 +24,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from gansearch.losses.draws import Draws
+from gansearch.masking import kind_and_line
 from gansearch.training.compiled.why import CannotCompile
 
 log = logging.getLogger(__name__)
@@ -143,8 +144,7 @@ def code_of(
         except CannotCompile:
             raise
         except Exception as error:  # torch has many kinds; what there is to say is in the first line
-            words = str(error).strip().splitlines() or [""]
-            raise CannotCompile(f"{type(error).__name__}: {words[0][:300]}") from error
+            raise CannotCompile(kind_and_line(error)[:300]) from error
     seconds = time.perf_counter() - begun
     pairs = zip([*ours, *found], [*truth, *told], strict=True)
     apart = torch.stack([_apart(one, other) for one, other in pairs]).max().item()
