@@ -20,7 +20,14 @@ from gansearch.training.building import is_conditional
 def complete_metrics(
     measured: dict[str, Any], here: Path_, domain: Domain | None, kind: str
 ) -> Mistakes:
-    """A section's metrics with the defaults of their options, and what is wrong with them."""
+    """Give a section's metrics the defaults of their options; returns what is wrong with them.
+
+    Args:
+        measured: the section, `evaluation` or its `final`, which is changed.
+        here: its place.
+        domain: what the data are; None where they cannot be had.
+        kind: of the data, "images" or "points".
+    """
     metrics, mistakes = measured["metrics"], list[tuple[Path_, str]]()
     for i, metric in enumerate(metrics):
         place = (*here, "metrics", i)

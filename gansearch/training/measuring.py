@@ -74,7 +74,18 @@ def wait_for(device: torch.device) -> None:
 
 
 class Window:
-    """What is gathered between two reports, on the device and without waiting for it."""
+    """What is gathered between two reports, on the device and without waiting for it.
+
+    Args:
+        device: where the training is.
+        judged: how many of the discriminator's last batches, or pieces of them, its errors are counted
+            over.
+
+    Attributes:
+        d_loss, g_loss: sums of the losses, [].
+        d_count, g_count: updates that they are of; a piece is its share of one.
+        d_grad_norm, g_grad_norm: of the last step, []; NaN until they are measured.
+    """
 
     def __init__(self, device: torch.device, judged: int) -> None:
         self.d_loss = torch.zeros((), device=device)

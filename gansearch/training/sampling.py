@@ -42,8 +42,17 @@ def generate(
     at_once: int = AT_ONCE,
     labels: np.ndarray | None = None,
 ) -> Tensor:
-    """Samples of a generator in evaluation mode, as they are stored; a seed, the same samples, up to
-    rounding however many are made `at_once`. Of a conditional one `labels` are the classes, `count`.
+    """Samples of a generator in evaluation mode, as they are stored, [count, ...].
+
+    Args:
+        network: the generator, on the device.
+        count: how many.
+        latent_size: numbers in a latent.
+        seed: of the latents; the same seed, the same samples.
+        device: where they are made.
+        domain: what they are samples of.
+        at_once: how many in one pass, which changes them by rounding alone.
+        labels: of a conditional generator the classes, int [count].
 
     Raises:
         NonFiniteSamples: some value is NaN or infinite.

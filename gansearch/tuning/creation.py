@@ -36,7 +36,16 @@ def created(spec: StudySpec, study: StoredStudy, reference: Reference) -> Iterat
 
 
 def create(spec: StudySpec, study: StoredStudy, reference: Reference | None) -> None:
-    """Make a study, whole or not at all."""
+    """Make a study, whole or not at all.
+
+    Args:
+        spec: what is asked.
+        study: where; nothing is there yet.
+        reference: the real side of its metrics; None: it is not to be trained.
+
+    Raises:
+        StudyError: something is there.
+    """
     config = spec.example()
     facts = {
         "metric": config.objective.metric,

@@ -93,7 +93,14 @@ class Deaths:
         self._deaths: dict[int, list[Death]] = defaultdict(list)
 
     def add(self, number: int, step: int, error: Any, heard: int = 0) -> GivenUp | None:
-        """Note a death of a trial that has come to a step; returns its end, or None: it goes on."""
+        """Note a death; returns the trial's end, or None: it goes on.
+
+        Args:
+            number: of the trial.
+            step: the last that it has reported.
+            error: what Ray tells, or its text where a worker could not begin.
+            heard: how many reports of all trials there have been.
+        """
         row = [death for death in self._deaths[number] if death.step == step]
         row.append(_death(step, heard, error))
         self._deaths[number] = row

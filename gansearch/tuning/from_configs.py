@@ -22,6 +22,11 @@ def read_configs(
 ) -> dict[str, TrialConfig]:
     """Configurations by label: the file's name, or its folder's where that is all that tells.
 
+    Args:
+        files: of configurations.
+        places: of data on this machine.
+        overrides: values in place of the files', by dotted key.
+
     Raises:
         InvalidInput: a file with mistakes.
         UserError: two files of one label, or of one that is taken.
@@ -41,6 +46,12 @@ def study_of(
     configs: Mapping[str, TrialConfig], wanted: Stability, seed: int, places: LocalPaths
 ) -> tuple[StudySpec, DataSet]:
     """The study that trains each configuration on the seeds that are wanted, and its data.
+
+    Args:
+        configs: by label.
+        wanted: how many seeds.
+        seed: of the study, from which theirs follow.
+        places: of data on this machine.
 
     Raises:
         InvalidInput: the configurations differ in what must be the same for all.

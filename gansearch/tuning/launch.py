@@ -61,8 +61,17 @@ def run(
 ) -> bool:
     """Run a new study to its end; returns False if it was interrupted.
 
-    Nothing is created before all that can be checked has been. The images are let go of once Ray's
-    object store has them. Raises `UserError` for what is wrong.
+    Nothing is created before all that can be checked has been.
+
+    Args:
+        spec: what is asked.
+        data: the training samples, which are let go of once Ray's object store has them.
+        study: where it is to be.
+        where: it runs, and with what.
+        console: where progress is shown.
+
+    Raises:
+        UserError: for what is wrong.
     """
     _check_storable(study, where)
     modules, directory = _modules(spec, where), study.directory

@@ -47,6 +47,14 @@ class Collapse:
     something. Neither a smaller variance nor a worse objective is a collapse by itself: a speck spreads
     as it learns, and the objective must have fallen together with `reach`. Only a generator whose
     samples have never differed is stopped at once: it does not hear its noise.
+
+    Args:
+        options: the section `health.collapsed`.
+        metric: the objective.
+        goal: its better direction.
+        budget: steps of the whole training.
+        noun: what a sample is called.
+        scale: see `gansearch.training.health.Health`.
     """
 
     def __init__(

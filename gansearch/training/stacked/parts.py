@@ -19,6 +19,10 @@ class Losses:
     """The losses of K trainings: each kind is computed once, of the rows that have it.
 
     Rows are sorted and never masked: what is infinite in one times 0 would be NaN in another.
+
+    Args:
+        trainers: in the order of their rows.
+        device: where the logits are.
     """
 
     def __init__(self, trainers: Sequence[Trainer], device: torch.device) -> None:
