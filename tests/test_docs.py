@@ -250,18 +250,6 @@ def test_the_readmes_study_is_the_file_that_it_names():
     assert f"{count} configurations, {count * again['seeds']} seeds" in text
 
 
-def test_the_tutorial_changes_the_quickstart_in_what_it_says():
-    (block,) = [b for b in blocks("yaml") if b.page == "docs/tutorial.md"]
-    changed = yaml.safe_load(block.text)
-    quickstart = yaml.safe_load((ROOT / "studies/quickstart.yaml").read_text())
-    unlike = {key for key in quickstart if changed.get(key) != quickstart[key]}
-    assert unlike == {"question", "discriminator", "stability"}
-    assert "stability" not in changed
-    assert changed["discriminator"] == quickstart["discriminator"] | {
-        "norm": {"choice": ["none", "spectral"]}
-    }
-
-
 # The house, the environment, the outcomes
 
 
