@@ -2,6 +2,7 @@
 on one core.
 
     python -m benchmarks.lanes [--rounds 15] [--only NAME ...] [--tiny]
+    python -m benchmarks.lanes --deciding [--only NAME ...]     what `lanes: auto` takes to decide
 
 What is compared with is today's build, one process with one thread for each core; on one core that is a
 `Trainer`. Both take turns in blocks of a few steps, on the same data, in the same process; the clock is
@@ -12,17 +13,22 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.loop import FOREVER, Workload, configure
+from gansearch.data import DataSet
 from gansearch.data.load import load
+from gansearch.metrics.reference import Reference
 from gansearch.study.config import TrialConfig
 from gansearch.training.compiled.step import CompiledLanes
 from gansearch.training.prepare import LocalPaths, prepare
+from gansearch.training.stacked.choice import Asked, choose, speeds_of
 from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
 
@@ -69,12 +75,27 @@ CASES = [
 ]
 
 
-def measure(case: Case, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds of a step of one training, of each round: alone, and as one of the lanes."""
+def prepared(case: Case) -> tuple[TrialConfig, DataSet, Reference]:
+    """A training without an end, its data, and the real side of its metrics."""
     config = configure(Workload(case.name, case.tree, BLOCK, FOREVER), FOREVER, FOREVER)
     part, places = config.data, LocalPaths.of_environment()
     data = load(part.name, part.options, root=places.data, split="train", image_size=part.image_size)
-    reference = prepare(config, data, places)
+    return config, data, prepare(config, data, places)
+
+
+def decide(case: Case) -> tuple[float, int]:
+    """Seconds that `lanes: auto` takes, nothing being kept of before, and how many it chooses."""
+    config, data, reference = prepared(case)
+    asked = Asked([config], [FOREVER])
+    with tempfile.TemporaryDirectory() as cache:
+        begun = time.monotonic()
+        (lanes,) = choose(asked, speeds_of(asked, data, reference, cache=Path(cache))).values()
+        return time.monotonic() - begun, lanes
+
+
+def measure(case: Case, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds of a step of one training, of each round: alone, and as one of the lanes."""
+    config, data, reference = prepared(case)
 
     def trainer(seed: int, steps: int) -> Trainer:
         budget = {"steps": steps, "report_every": steps}
@@ -84,7 +105,7 @@ def measure(case: Case, rounds: int) -> tuple[list[float], list[float]]:
     alone = trainer(0, FOREVER)
     each = max(BLOCK // 2, 1)
     packed = [trainer(seed, each) for seed in range(case.lanes)]
-    cache = places.cache / "compiled"
+    cache = LocalPaths.of_environment().cache / "compiled"
     lanes = CompiledLanes(packed, cache=cache) if case.compiled else Lanes(packed)
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds + 2):
@@ -107,16 +128,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", nargs="*", help="names of rows")
+    parser.add_argument("--deciding", action="store_true", help="three times each")
     parser.add_argument("--tiny", action="store_true", help="two rounds, to see that it runs")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    cases = [case for case in CASES if not args.only or case.name in args.only]
+    if args.deciding:
+        print("| what | seconds to decide | lanes |\n|---|---|---|")
+        for name, case in {case.name: case for case in cases if not case.compiled}.items():
+            found = [decide(case) for _ in range(1 if args.tiny else 3)]
+            seconds, lanes = (", ".join(f"{n:.2g}" for n in row) for row in zip(*found, strict=True))
+            print(f"| {name} | {seconds} | {lanes} |", flush=True)
+        return
     rounds = 2 if args.tiny else args.rounds
     print(f"1 thread, medians (quartiles) of {rounds} rounds; torch {torch.__version__}\n")
     print("| what | lanes | alone, ms | of the lanes, ms | ratio | goal |")
     print("|---|---|---|---|---|---|")
-    for case in CASES:
-        if args.only and case.name not in args.only:
-            continue
+    for case in cases:
         alone, together = measure(case, rounds)
         ratios = [a / b for a, b in zip(alone, together, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)

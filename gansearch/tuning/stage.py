@@ -106,6 +106,7 @@ def run_trials(
         stage.console,
         at_once=where.concurrency,
         own=where.trainer == TRAINER,
+        here=stage.nodes.alone,
     )
     resources = resources.model_copy(update={"lanes": lanes})
     plan = stage.spec.plan.model_copy(update={"resources": resources})

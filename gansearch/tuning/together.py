@@ -6,7 +6,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ def together(
     *,
     at_once: int | None = None,
     own: bool = True,
+    here: bool = False,
 ) -> tuple[int, dict[str, int] | None]:
     """Trials to a worker at most; and shape -> in how many lanes it is fastest, None: not measured.
 
@@ -91,6 +92,7 @@ def together(
         console: where it is told.
         at_once: trials at a time over all workers, at most; None: as many as they carry.
         own: whether trials are trained by `Trainer`: of others' trainers nothing can be measured.
+        here: whether all workers will be on this machine.
     """
     resources, workers = spec.plan.resources, max(workers, 1)
     if resources.lanes != "auto":
@@ -101,7 +103,7 @@ def together(
     most = min(ahead.most, math.ceil(at_once / workers)) if at_once else ahead.most
     if most < 2 or sum(ahead.steps) < FEWEST:
         return 1, {}
-    chosen = _measured(resources, ahead, data, reference, cache, workers)
+    chosen = _measured(resources, replace(ahead, most=most), data, reference, cache, workers, here)
     lanes = min(max(chosen.values(), default=1), most)
     if lanes > 1:
         text = f"up to {lanes} trials of one architecture are trained as one (resources.lanes: auto)"
@@ -152,25 +154,31 @@ def _is_blind(plan: Plan) -> bool:
 
 
 def _measured(
-    resources: Resources, ahead: Ahead, data: Any, reference: Any, cache: Path, workers: int
+    resources: Resources,
+    ahead: Ahead,
+    data: Any,
+    reference: Any,
+    cache: Path,
+    workers: int,
+    here: bool,
 ) -> dict[str, int]:
-    """What is found where as many processes as there are workers ask at once: they share caches and
-    memory, as the workers will. The least that any of them finds is taken.
+    """What is fastest. On this machine without a GPU this process measures, which has loaded all that
+    it takes; elsewhere as many processes at once as there are workers, which share caches and memory.
     """
     import ray  # noqa: PLC0415  only where there is something to measure
 
-    from gansearch.training.stacked.choice import choose  # noqa: PLC0415  loads torch
+    from gansearch.training.stacked import choice  # noqa: PLC0415  loads torch
 
-    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(choose)
+    asked = choice.Asked(ahead.configs, ahead.steps, ahead.most, ahead.longest, ahead.seconds)
     device = "cuda" if resources.gpus else "cpu"
-    settings = {"cache": cache, "device": device, "threads": resources.cpus}
-    settings |= {"longest": ahead.longest, "seconds": ahead.seconds, "most": ahead.most}
-    asked = [
-        task.remote(ahead.configs, ahead.steps, data, reference, **settings)
-        for _ in range(min(workers, AT_ONCE))
-    ]
-    told, late = ray.wait(asked, num_returns=len(asked), timeout=PATIENCE)
-    for one in late:
-        ray.cancel(one, force=True)
-    found: list[dict[str, int]] = ray.get(told)
-    return {shape: min(each[shape] for each in found) for shape in found[0]} if found else {}
+    settings: dict[str, Any] = {"cache": cache, "device": device, "threads": resources.cpus}
+    if here and not resources.gpus:
+        found = [choice.speeds_of(asked, ray.get(data), ray.get(reference), **settings)]
+    else:
+        task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(choice.speeds_of)
+        asking = [task.remote(asked, data, reference, **settings) for _ in range(min(workers, AT_ONCE))]
+        told, late = ray.wait(asking, num_returns=len(asking), timeout=PATIENCE)
+        for one in late:
+            ray.cancel(one, force=True)
+        found = ray.get(told)
+    return choice.choose(asked, choice.pooled(found)) if found else {}

@@ -11,7 +11,7 @@ from gansearch.study.records import Outcome
 from gansearch.training.apart import apart
 from gansearch.training.pack import Start
 from gansearch.training.stacked import proof
-from gansearch.training.stacked.choice import choose
+from gansearch.training.stacked.choice import Asked, choose, speeds_of
 from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
@@ -265,7 +265,8 @@ def test_a_generator_s_loss_that_is_infinite_is_looked_at(tiny, digits, referenc
 
 def test_such_are_not_chosen(tiny, digits, reference, tmp_path, monkeypatch):
     monkeypatch.setattr("gansearch.training.stacked.choice.WORTH", 0.0)
-    chosen = choose([tiny(**judged("SeesAll"))], [1e6], digits, reference, cache=tmp_path)
+    asked = Asked([tiny(**judged("SeesAll"))], [1e6])
+    chosen = choose(asked, speeds_of(asked, digits, reference, cache=tmp_path))
     assert list(chosen.values()) == [1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,14 @@ from rich.console import Console
 
 from gansearch.study.axes import Choice, Float, Int
 from gansearch.study.config import TrialConfig
-from gansearch.study.plan import Plan
+from gansearch.study.plan import Plan, Resources
 from gansearch.study.roster import Candidate, Roster
 from gansearch.study.space import Space
 from gansearch.study.spec import StudySpec
+from gansearch.training.stacked import choice
 from gansearch.tuning import together as module
-from gansearch.tuning.together import together
+from gansearch.tuning.connection import connected
+from gansearch.tuning.together import Ahead, _measured, together
 
 PLAIN = TrialConfig(budget={"steps": 3000, "report_every": 3000}).plain()
 RATE = {
@@ -121,3 +124,19 @@ def test_the_hours_of_a_search_are_divided_among_its_workers(asked):
     assert asked.ahead.seconds == 1800.0, "two workers of one processor each"
     asked("auto", {"a": 4}, labels=0, resources={"cpus": 4}, **budget)
     assert asked.ahead.seconds == 450.0
+
+
+def test_where_all_workers_are_here_no_process_starts_to_measure(monkeypatch, tmp_path):
+    driver = os.getpid()
+
+    def speeds_of(asked, data, reference, **_):
+        assert (data, reference) == ("data", "reference")
+        lanes = 4 if os.getpid() == driver else 8
+        return {shape: {1: 1.0, lanes: 3.0} for shape in asked.work}
+
+    monkeypatch.setattr(choice, "speeds_of", speeds_of)
+    ahead = Ahead([TrialConfig()], [1e9], most=8)
+    with connected(None) as ray:
+        known = ray.put("data"), ray.put("reference"), tmp_path, 2
+        for here, lanes in ((True, 4), (False, 8)):
+            assert list(_measured(Resources(), ahead, *known, here).values()) == [lanes]

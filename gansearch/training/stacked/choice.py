@@ -6,7 +6,7 @@ import json
 import math
 import os
 import platform
-import sys
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ import torch
 
 from gansearch import files
 from gansearch.data import DataSet
+from gansearch.errors import RAISED
 from gansearch.metrics.reference import Reference
-from gansearch.networks.stacked import CannotStack
 from gansearch.study.config import TrialConfig, digest
 from gansearch.training.measuring import wait_for
 from gansearch.training.settings import torch_threads
@@ -25,17 +25,21 @@ from gansearch.training.stacked.shape import shape_of, why_alone
 from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
 
-WIDTHS = (4, 8, 16)
+WIDTHS = (4, 8, 16, 32)
 """In how many lanes it is tried, one after the other while more are better."""
 
 GAIN = 1.1
 """How many times as fast as alone they must be: less is within what a measurement errs by."""
 
 HOPELESS = 0.9
-"""Share of that at which a width, and with it all wider ones, is given up after its first turn."""
+"""Share of that, and of a narrower one's speed, below which a width is the last that is tried."""
 
 ROUNDS, AT_LEAST = 3, 0.12
 """Turns of each width beside one training alone, and seconds of a turn."""
+
+LONG = 0.25
+"""Seconds of a step from which on it is not tried: asking for its operations takes a hundredth of that.
+"""
 
 WORTH = 30.0
 """Seconds that trainings of a shape must take one at a time, for less is not worth asking."""
@@ -50,101 +54,149 @@ GLANCE = 0.03
 """Seconds in which it is seen which of several shapes is slowest."""
 
 
-def choose(
-    configs: Sequence[TrialConfig],
-    steps: Sequence[float],
+Speeds = Mapping[int, float]
+"""Lanes -> trainings x steps a second, 1 lane among them: a training alone."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """For which trainings lanes are chosen.
+
+    Attributes:
+        configs: whose shapes are asked for.
+        steps: of each, that a worker is to train in all.
+        most: how many a worker carries at most.
+        longest: of a search, how many times as long as alone a trial may take; None: it is none.
+        seconds: of a search, for which a worker is to train at most.
+    """
+
+    configs: Sequence[TrialConfig]
+    steps: Sequence[float]
+    most: float = math.inf
+    longest: float | None = None
+    seconds: float = math.inf
+
+    @property
+    def work(self) -> dict[str, float]:
+        """Steps that a worker is to train, by shape."""
+        work = dict[str, float]()
+        for config, steps in zip(self.configs, self.steps, strict=True):
+            work[shape_of(config)] = work.get(shape_of(config), 0.0) + steps
+        return work
+
+    @property
+    def stackable(self) -> dict[str, TrialConfig]:
+        """A configuration of each shape that may be trained in lanes. What is to be `deterministic` is
+        not: what is fastest differs from day to day.
+        """
+        each = {shape_of(config): config for config in self.configs}
+        return {s: c for s, c in each.items() if not why_alone(c) and not c.deterministic}
+
+
+def speeds_of(
+    asked: Asked,
     data: DataSet,
     reference: Reference,
     *,
     cache: Path,
     device: str = "cpu",
     threads: int = 1,
-    longest: float | None = None,
-    seconds: float = math.inf,
-    most: int = sys.maxsize,
-) -> dict[str, int]:
-    """Shape -> in how many lanes its trainings are fastest on this machine; 1: they are not together.
+) -> dict[str, Speeds]:
+    """Shape -> its speeds on this machine, in as many lanes as it was worth measuring.
 
-    A few steps of each, some two seconds for a shape, fewer where one at a time is clearly faster; kept
-    in `cache` for the next study. What is to be `deterministic` is trained alone: what is fastest is
-    not the same on every day.
+    A few steps of each, some two seconds for a shape and a width, fewer where one at a time is clearly
+    faster; kept in `cache` for the next study.
 
-    Of configurations that stand for a search's the shapes may be many. There the one that is slowest
-    alone is measured, and the next slowest where that one wins nothing, and so on: those that are
-    faster alone than one that wins have less arithmetic to a step, and win too.
+    Of configurations that stand for a search's the shapes may be many. There all are looked at alone,
+    and told slowest first; the slowest is measured, the next where that one wins nothing, and so on.
 
     Args:
-        configs: whose shapes are asked for.
-        steps: of each, that a worker is to train in all.
+        asked: the trainings.
         data: the training samples.
         reference: the real side of their metrics.
         cache: a folder of this machine.
         device: where trainings are to run.
         threads: of torch, that a worker has.
-        longest: of a search, how many times as long as alone a trial may take; None: it is none.
-        seconds: of a search, for which a worker is to train, at most.
-        most: of a search, in how many lanes, where nothing but the steps ends it.
     """
     with torch_threads(threads):
-        work = dict[str, float]()
-        for config, asked in zip(configs, steps, strict=True):
-            work[shape_of(config)] = work.get(shape_of(config), 0.0) + asked
-        stackable = {
-            shape: config
-            for shape, config in {shape_of(config): config for config in configs}.items()
-            if not why_alone(config) and not config.deterministic
-        }
-        bench = _Bench(data, reference, cache, device, threads, time.monotonic() + MOST)
-        chosen = (
-            _each(stackable, work, bench)
-            if longest is None
-            else _for_all(stackable, work, bench, longest, seconds, most)
-        )
-        return dict.fromkeys(work, 1) | chosen
+        until = time.monotonic() + MOST
+        bench = _Bench(data, reference, cache, device, threads, asked.most, until)
+        work, stackable = asked.work, asked.stackable
+        if asked.longest is None:
+            each = {s: bench.speeds(s, config, work[s]) for s, config in stackable.items()}
+            return {shape: speeds for shape, speeds in each.items() if speeds}
+        alone = {shape: bench.glance(config) for shape, config in stackable.items()}
+        slowest_first = sorted(alone, key=lambda shape: alone[shape])
+        found: dict[str, Speeds] = {shape: {1: alone[shape]} for shape in slowest_first}
+        if min(_seconds(found, work), asked.seconds) < WORTH:
+            return found
+        for shape in slowest_first:
+            speeds = bench.speeds(shape, stackable[shape], sum(work.values()))
+            found[shape] = speeds or found[shape]
+            if fastest(speeds, asked.longest) > 1:
+                break
+        return found
 
 
-def _each(
-    stackable: Mapping[str, TrialConfig], work: Mapping[str, float], bench: _Bench
-) -> dict[str, int]:
-    """What is fastest for each shape that has work enough."""
-    chosen = {}
-    for shape, config in stackable.items():
-        speeds = bench.speeds(shape, config, work[shape])
-        if speeds and work[shape] / speeds[1] >= WORTH:
-            chosen[shape] = fastest(speeds)
-    return chosen
+def pooled(found: Sequence[Mapping[str, Speeds]]) -> dict[str, Speeds]:
+    """Speeds that several processes measured at once: their mean, where each of them did.
+
+    Args:
+        found: what `speeds_of` gave each.
+    """
+    every = [shape for shape in found[0] if all(shape in each for each in found)] if found else []
+    return {shape: _mean([each[shape] for each in found]) for shape in every}
 
 
-def _for_all(
-    stackable: Mapping[str, TrialConfig],
-    work: Mapping[str, float],
-    bench: _Bench,
-    longest: float,
-    seconds: float,
-    most: int,
-) -> dict[str, int]:
+def _mean(found: Sequence[Speeds]) -> Speeds:
+    every = [lanes for lanes in found[0] if all(lanes in speeds for speeds in found)]
+    return {lanes: statistics.fmean(speeds[lanes] for speeds in found) for lanes in every}
+
+
+def choose(asked: Asked, found: Mapping[str, Speeds]) -> dict[str, int]:
+    """Shape -> in how many lanes its trainings are fastest; 1: they are not together, or too few for it
+    to be worth while.
+
+    In a search what is faster alone than a shape that wins has less arithmetic to a step, and wins too.
+
+    Args:
+        asked: the trainings.
+        found: the speeds of their shapes, as far as they are known.
+    """
+    work = asked.work
+    return dict.fromkeys(work, 1) | (
+        {s: fastest(speeds) for s, speeds in found.items() if work[s] / speeds[1] >= WORTH}
+        if asked.longest is None
+        else _for_all(found, work, asked)
+    )
+
+
+def _for_all(found: Mapping[str, Speeds], work: Mapping[str, float], asked: Asked) -> dict[str, int]:
     """What is fastest for the slowest shape that wins, and so for all that are faster.
 
     Where a search is to end sooner than its steps would take, it has fewer trials, and so fewer lanes.
     """
-    alone = {shape: bench.glance(config) for shape, config in stackable.items()}
-    whole = sum(work[shape] / max(speed, 1e-9) for shape, speed in alone.items())
-    most = int(most * min(1.0, seconds / max(whole, 1e-9)))
-    if min(whole, seconds) < WORTH or most < 2:
+    assert asked.longest is not None
+    whole = _seconds(found, work)
+    most = asked.most * min(1.0, asked.seconds / max(whole, 1e-9))
+    if min(whole, asked.seconds) < WORTH or most < 2:
         return {}
-    slowest_first = sorted(alone, key=lambda shape: alone[shape])
-    for at, shape in enumerate(slowest_first):
-        speeds = bench.speeds(shape, stackable[shape], sum(work.values()))
-        if (lanes := min(fastest(speeds, longest), most)) > 1:
-            return dict.fromkeys(slowest_first[at:], lanes)
+    for at, speeds in enumerate(found.values()):
+        if (lanes := math.floor(min(fastest(speeds, asked.longest), most))) > 1:
+            return dict.fromkeys(list(found)[at:], lanes)
     return {}
 
 
-def fastest(speeds: Mapping[int, float], longest: float = math.inf) -> int:
+def _seconds(found: Mapping[str, Speeds], work: Mapping[str, float]) -> float:
+    """What all would take one at a time."""
+    return sum(work[shape] / max(speeds[1], 1e-9) for shape, speeds in found.items())
+
+
+def fastest(speeds: Speeds, longest: float = math.inf) -> int:
     """The number of lanes of most speed; 1 where it is not clearly more than alone.
 
     Args:
-        speeds: trainings x steps a second, by lanes, 1 among them; empty where nothing is known.
+        speeds: empty where nothing is known.
         longest: how many times as long as alone a training may take.
     """
     bearable = [lanes for lanes in speeds if lanes * speeds[1] <= longest * speeds[lanes]]
@@ -154,21 +206,23 @@ def fastest(speeds: Mapping[int, float], longest: float = math.inf) -> int:
 
 @dataclass(frozen=True)
 class _Bench:
-    """Where speeds are measured, and until when."""
+    """Where speeds are measured, up to which width, and until when."""
 
     data: DataSet
     reference: Reference
     cache: Path
     device: str
     threads: int
+    most: float
     until: float
 
     def speeds(self, shape: str, config: TrialConfig, steps: float) -> dict[int, float]:
         """A shape's speeds as they are known, or measured now if there is time; else empty."""
         known = _Known(shape, self.cache, self.device, self.threads)
         speeds = known.speeds
-        if not speeds and time.monotonic() < self.until:
-            speeds = _measured(config, self.data, self.reference, self.device, steps, self.until)
+        if not is_enough(speeds, self.most) and time.monotonic() < self.until:
+            limits = {"steps": steps, "most": self.most, "until": self.until}
+            speeds = speeds | _measured(config, self.data, self.reference, self.device, **limits)
             if len(speeds) > 1:
                 known.keep(speeds)
         return speeds
@@ -199,18 +253,26 @@ class _Known:
         files.write(self._path, json.dumps(speeds))
 
 
+def is_enough(speeds: Speeds, most: float) -> bool:
+    """Whether none of the wider packs that a worker may carry is worth measuring beside these."""
+    return len(speeds) > 1 and (max(speeds) >= min(most, WIDTHS[-1]) or not _may_widen(speeds))
+
+
+def _may_widen(speeds: Speeds) -> bool:
+    """Whether the widest is not clearly slower than the one before, and than what one alone is to be
+    surpassed by.
+    """
+    *_, before, widest = (speeds[lanes] for lanes in sorted(speeds))
+    return widest >= HOPELESS * max(before, GAIN * speeds[1])
+
+
 def _measured(
-    config: TrialConfig,
-    data: DataSet,
-    reference: Reference,
-    device: str,
-    steps: float,
-    until: float,
+    config: TrialConfig, data: DataSet, reference: Reference, device: str, **limits: float
 ) -> dict[int, float]:
     """What `measure` finds; nothing where such trainings cannot be as one."""
     try:
-        return measure(config, data, reference, device, steps=steps, until=until)
-    except (CannotStack, RuntimeError):  # a part that is no training's own: alone it will say what
+        return measure(config, data, reference, device, **limits)
+    except RAISED:  # of a part of the user's, or there is no stack: alone it will say what
         return {}
 
 
@@ -221,34 +283,38 @@ def measure(
     device: str = "cpu",
     *,
     steps: float = math.inf,
+    most: float = math.inf,
     until: float = math.inf,
 ) -> dict[int, float]:
     """Lanes -> trainings x steps a second, each at its best; 1 is a training alone.
 
-    Each width takes turns with one training alone. A wider one is tried while it is better than the one
-    before; none where so many `steps` are not worth it, and none from the time `until` on.
+    Each width takes turns with one training alone. A wider one is tried while it is not clearly worse
+    than the one before; none where so many `steps` are not worth it or each is `LONG`, none wider
+    than `most` by more than need be, and none from the time `until` on.
     """
     trainer = _endless(config, data, reference, device)
     one = _steps_of(trainer(0))
     best = {1: _rate(one, device)}
-    if steps / best[1] < WORTH:
+    if steps / best[1] < WORTH or best[1] * LONG < 1:
         return best
-    trainers, lanes, narrower = list[Trainer](), None, 0.0
+    trainers, lanes = list[Trainer](), None
     for width in WIDTHS:
-        if time.monotonic() >= until:
+        if time.monotonic() >= until or max(best) >= most:
             break
-        trainers += [trainer(seed) for seed in range(len(trainers), width)]
-        lanes = Lanes(trainers, lanes)
-        lanes.run(1)
+        try:
+            trainers += [trainer(seed) for seed in range(len(trainers), width)]
+            lanes = Lanes(trainers, lanes)
+            lanes.run(1)
+        except torch.OutOfMemoryError:  # of a GPU's memory
+            return best | {width: 0.0}
         best[width] = 0.0
         for _ in range(ROUNDS):
             best[width] = max(best[width], width * _rate(lanes.run, device))
             if best[width] < HOPELESS * GAIN * best[1]:
                 return best
             best[1] = max(best[1], _rate(one, device))
-        if best[width] < narrower:
+        if not _may_widen(best):
             break
-        narrower = best[width]
     return best
 
 
@@ -276,7 +342,7 @@ def _glance(config: TrialConfig, data: DataSet, reference: Reference, device: st
     """Steps a second of one training, about; infinite where it cannot be trained."""
     try:
         return _rate(_steps_of(_endless(config, data, reference, device)(0)), device, GLANCE)
-    except RuntimeError:
+    except RAISED:
         return math.inf
 
 
