@@ -25,3 +25,6 @@ APART = "apart"
 
 SENT = "sent"
 """The fact that MLflow has all of a search, or stability study, that is over: of how many trials."""
+
+NUMBER = "number"
+"""A trial's attribute: its number, as its beginning says it."""

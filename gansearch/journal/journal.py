@@ -5,8 +5,8 @@ from it. By default the storage is Optuna's journal file in the study's director
 optuna-dashboard opens); a team may name any storage URL. For each trial it holds:
 
 - the axes' values as Optuna parameters, and the objective at each report as intermediate values;
-- user attributes: `config` (resolved), `configuration` (its label, in a stability study), `origin`,
-  `provenance`, one `report:STEP` for each report, `chances` (its pauses, and why it went on from each),
+- user attributes: `config` (resolved), `number`, `configuration` (its label, in a stability study),
+  `origin`, `provenance`, one `report:STEP` for each report, `chances` (its pauses, and why it went on),
   `outcome`, `reason`; its MLflow run is a user attribute of the study, `mlflow_run:NUMBER`, because it
   may become known only after the trial has ended, and an ended trial is closed to changes;
 - a true end. Completed: COMPLETE with the best value. Pruned, or stopped by a health rule: PRUNED. An
@@ -45,7 +45,8 @@ from gansearch.journal.changes import Change, patience
 from gansearch.journal.database import DatabaseStorage
 from gansearch.journal.directory import JOURNAL_FILE
 from gansearch.journal.encoding import DIRECTION, end_of, own_copy, record_of, written
-from gansearch.journal.facts import CHANCES, OVER
+from gansearch.journal.facts import CHANCES, NUMBER, OVER
+from gansearch.journal.numbering import Numbering
 from gansearch.journal.opening import (
     Storage,
     damage,
@@ -254,11 +255,18 @@ class Journal:
         attributes = self.study.user_attrs
         try:
             with keeping_garbage():
-                return [
+                records = [
                     record_of(trial, attributes.get(f"{MLFLOW_RUN}{trial.number}")) for trial in frozen
                 ]
         except StudyError as error:
             raise damage(self.storage, self.study.study_name, [str(error)]) from error
+        begun = [trial.user_attrs for trial in frozen]
+        numbering = Numbering(attributes, begun)
+        gone = (numbering.gone_before(begins, number) for number, begins in enumerate(begun))
+        if lost := next(filter(None, gone), None):
+            words = f"the beginning of trial {lost[0]} is gone"
+            raise damage(self.storage, self.study.study_name, [words])
+        return records
 
     def begin(
         self,
@@ -276,7 +284,7 @@ class Journal:
             state=TrialState.RUNNING,
             params=dict(params),
             distributions=dict(distributions),
-            user_attrs={"config": config} | label,
+            user_attrs={"config": config, NUMBER: number} | label,
         )
         trial._trial_id = self.storage.begin(self.study._study_id, number, trial)
         trial.number = number

@@ -1,16 +1,16 @@
 """A damaged journal file: which lines cannot be read, and a repair that keeps all that can.
 
 Optuna gives a trial its number by counting the lines that begin trials, so a beginning that is lost
-would give every later line of the journal to the wrong trial. The seed of a configuration follows from
-the trial's number, and tells: a trial whose beginning is lost keeps its number, and ends as failed
-through no fault of its configuration.
+would give every later line of the journal to the wrong trial. The others tell their numbers, see
+`numbering`: a trial whose beginning is lost keeps its number, and ends as failed through no fault of
+its configuration.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,9 +22,10 @@ from optuna.trial import TrialState
 from gansearch import files
 from gansearch.errors import StudyError
 from gansearch.journal.directory import JOURNAL_FILE
-from gansearch.journal.shape import NEWER, asked, faults_of_log, lacking, mark_of
+from gansearch.journal.facts import NUMBER
+from gansearch.journal.numbering import Numbering
+from gansearch.journal.shape import NEWER, faults_of_log, lacking, mark_of
 from gansearch.journal.stored import StoredStudy
-from gansearch.study.config import trial_seed
 from gansearch.study.records import Outcome
 
 Log = dict[str, Any]
@@ -153,10 +154,22 @@ def repair(path: Path, *, write: bool = True) -> Repair:
 def _read(path: Path) -> Iterator[tuple[list[Log], Damage | None]]:
     """Each line's records, and what is wrong with the line."""
     with path.open("rb") as file:
-        reading = _Reading(sum(1 for _ in file))
+        count = sum(1 for _ in file)
+        file.seek(0)
+        known = (_whole(line) for line in file if b'"study_id"' in line)
+        reading = _Reading(count, _numbering(log for log in known if log is not None))
         file.seek(0)
         for number, line in enumerate(file, 1):
             yield reading.line(number, line)
+
+
+def _whole(line: bytes) -> Log | None:
+    """The record in a line in which there is nothing else, and nothing wrong by itself."""
+    try:
+        log: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return None if _fault_alone(log) else log
 
 
 class _Reading:
@@ -164,10 +177,11 @@ class _Reading:
 
     Args:
         lines: how many there are.
+        numbering: of its trials.
     """
 
-    def __init__(self, lines: int) -> None:
-        self._lines, self._lost = lines, False
+    def __init__(self, lines: int, numbering: Numbering) -> None:
+        self._lines, self._numbering, self._lost = lines, numbering, False
         self._optuna = JournalStorageReplayResult("")
         self._begun: set[Hashable] = set()
 
@@ -189,7 +203,8 @@ class _Reading:
         else:
             if fault := self._fault(log):
                 return [], Damage(number, f"{fault}: {_shown(line)}", lost=True)
-            return [log], None
+            gone = self._gone_before(log)
+            return [log], Damage(number, gone, lost=True) if gone else None
         salvaged, whole = self._salvage(line.decode("utf-8", "replace"))
         if whole:
             return salvaged, Damage(
@@ -234,6 +249,19 @@ class _Reading:
             self._begun.add(mark_of(log))
         return ""
 
+    def _gone_before(self, log: Log) -> str:
+        """That trials must have begun before this one whose beginnings no line holds; empty: none must,
+        or a damaged line may have held them.
+        """
+        if self._lost or not _begins(log):
+            return ""
+        gone = self._numbering.gone_before(_attributes(log), len(self._optuna._trials) - 1)
+        if not gone:
+            return ""
+        first, last = gone[0], gone[-1]
+        which = f"that of trial {first} is" if first == last else f"those of {first} to {last} are"
+        return f"is the beginning of trial {last + 1}, and {which} gone"
+
 
 def _fault_alone(log: Any) -> str:
     """What is wrong with a record, whatever the others are."""
@@ -270,49 +298,50 @@ class _Renumbering:
 
     def logs(self) -> Iterator[Log]:
         """The records, with a beginning for each trial that has lost its own."""
-        facts = _facts(self.lines)
-        template = next((log for logs, _ in self.lines for log in logs if _begins(log)), None)
+        known = [log for logs, _ in self.lines for log in logs]
+        numbering = _numbering(known)
+        template = next((log for log in known if _begins(log) and _attributes(log)), None)
         for logs, damage in self.lines:
+            if damage and damage.lost:
+                self._where = damage.line
             for log in logs:
-                missing = self._missing_before(log, facts)
-                for _ in range(missing):
+                for _ in range(self._missing_before(log, numbering)):
                     if template is not None:
-                        yield self._lost_trial(template, facts)
+                        yield self._lost_trial(template, numbering)
                 unknown = log.get("trial_id", -1) >= self._begun  # no trial is left to make it from
                 if unknown or log.get("trial_id") in self.lost:
                     self.dropped += 1
                     continue
                 self._begun += _begins(log)
                 yield log
-            if damage and damage.lost:
-                self._where = damage.line
 
-    def _missing_before(self, log: Log, facts: Mapping[str, Any]) -> int:
+    def _missing_before(self, log: Log, numbering: Numbering) -> int:
         """How many trials must have begun before this record that have not."""
         if not self._where:
             return 0
         if _begins(log):
-            number = _number_of(log, facts, self._begun)
-            return max(number - self._begun, 0)
+            return numbering.of(_attributes(log), self._begun) - self._begun
         return max(int(log.get("trial_id", -1)) + 1 - self._begun, 0)
 
-    def _lost_trial(self, template: Log, facts: Mapping[str, Any]) -> Log:
+    def _lost_trial(self, template: Log, numbering: Numbering) -> Log:
         number = self._begun
         self._begun += 1
         self.lost.append(number)
-        config = template["user_attrs"]["config"] | {"seed": _seed(facts, number)}
+        label, seed = numbering.lost(number)
+        config = template["user_attrs"]["config"] | {"seed": seed}
         reason = (
-            f"its beginning was lost with line {self._where} of the journal, and what it tried: "
+            f"its beginning was lost at line {self._where} of the journal, and what it tried: "
             "the configuration shown is another trial's"
         )
         attributes = {
             "config": config,
+            NUMBER: number,
             "blameless": True,
             "reason": reason,
             "outcome": Outcome.FAILED.value,
         }
         if "configuration" in template["user_attrs"]:
-            attributes["configuration"] = (_entry(facts, number) or ("", None))[0]
+            attributes["configuration"] = label
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         return {
             "op_code": int(JournalOperation.CREATE_TRIAL),
@@ -329,42 +358,21 @@ def _begins(log: Log) -> bool:
     return bool(log["op_code"] == JournalOperation.CREATE_TRIAL)
 
 
-def _facts(lines: Sequence[tuple[list[Log], Damage | None]]) -> dict[str, Any]:
-    """The study's attributes, and the seed from which those of its trials follow."""
-    facts: dict[str, Any] = {}
-    for logs, _ in lines:
-        for log in logs:
-            if log["op_code"] == JournalOperation.SET_STUDY_USER_ATTR:
-                facts |= log["user_attr"]
-    if "study" in facts:
-        facts["seed"] = (asked(facts["study"]).get("search") or {}).get("seed", 0)
-    return facts
+def _attributes(log: Log) -> dict[str, Any]:
+    """What the beginning of a trial says of it."""
+    found: dict[str, Any] = log.get("user_attrs", {})
+    return found
 
 
-def _seed(facts: Mapping[str, Any], number: int) -> int | None:
-    """The seed that the trial of a number must have; None where it is not known."""
-    if _of_seeds(facts):
-        entry = _entry(facts, number)
-        return entry[1] if entry else None
-    return trial_seed(facts["seed"], number) if "seed" in facts else None
-
-
-def _of_seeds(facts: Mapping[str, Any]) -> bool:
-    """Whether it is a stability study, whose trials are those of its roster."""
-    return facts.get("part") == "stability"
-
-
-def _entry(facts: Mapping[str, Any], number: int) -> tuple[str, int] | None:
-    """Label and seed that the roster has for the trial of a number; None where that is not known."""
-    entries = facts.get("roster", {}).get("entries", ())
-    return (str(entries[number][0]), int(entries[number][1])) if number < len(entries) else None
-
-
-def _number_of(log: Log, facts: Mapping[str, Any], least: int) -> int:
-    """The number of the trial that a record begins, by the seed of its configuration."""
-    seed = log.get("user_attrs", {}).get("config", {}).get("seed")
-    near = range(least, least + 1000)
-    return next((number for number in near if seed is not None and _seed(facts, number) == seed), least)
+def _numbering(logs: Iterable[Log]) -> Numbering:
+    """The numbers of the trials that begin in these records."""
+    facts, begun = dict[str, Any](), list[dict[str, Any]]()
+    for log in logs:
+        if log["op_code"] == JournalOperation.SET_STUDY_USER_ATTR:
+            facts |= log["user_attr"]
+        elif _begins(log):
+            begun.append(_attributes(log))
+    return Numbering(facts, begun)
 
 
 def _check_whole(path: Path, logs: Sequence[Log]) -> None:
@@ -380,13 +388,13 @@ def _check_whole(path: Path, logs: Sequence[Log]) -> None:
             f"{path} cannot be repaired: what it knew of the study itself is lost ({what}); run "
             f"{path.with_name('study.yaml')} as a new study, or put a copy of the journal back"
         )
-    if _of_seeds(facts):
+    if facts.get("part") == "stability":
         _check_roster(path, facts, begun=sum(map(_begins, logs)))
 
 
 def _check_roster(path: Path, facts: Mapping[str, Any], begun: int) -> None:
     """Refuse a stability study that no longer knows which configurations its trials are of."""
-    known = sum(_entry(facts, number) is not None for number in range(begun))
+    known = min(len((facts.get("roster") or {}).get("entries", ())), begun)
     if known < max(begun, 1):
         raise StudyError(
             f"{path} cannot be repaired: which configurations it trains is lost (known of {known} of "

@@ -140,6 +140,7 @@ class _Attributes(_Open):
     origin: Text = ""
     provenance: dict[str, dict[str, Any]] = {}
     chances: list[_Chance] = []
+    number: Count | None = None
     outcome: Annotated[Outcome, Field(strict=False)] = Outcome.RUNNING
     reason: Text = ""
     blameless: bool = False

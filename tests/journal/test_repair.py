@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from optuna.distributions import FloatDistribution
@@ -252,3 +253,78 @@ def test_a_beginning_that_stands_twice_is_told_and_taken_out(path):
             assert [damage.line for damage in done.damages] == [again + 1]
             assert not done.lost_trials
             assert records(path) == before
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["numbered", "as version 0.1.0 wrote it"])
+@pytest.mark.parametrize("gone", [{0}, {1}, {2}, {3}, {1, 2}])
+def test_a_beginning_that_is_deleted_outright_is_told_and_shifts_no_number(path, gone, old):
+    before, lines = records(path), lines_of(path)
+    if old:
+        lines = [re.sub(rb',"number":\d+', b"", line) for line in lines]
+    begins = [n for n, line in enumerate(lines) if b'"op_code":4' in line]
+    put(path, [line for n, line in enumerate(lines) if n not in {begins[one] for one in gone}])
+    with pytest.raises(StorageError, match="is damaged") as told:
+        records(path)
+    assert "repair" in str(told.value)
+    done = repair(path)
+    after = records(path)
+    assert done.lost_trials == sorted(gone)
+    for number, record in enumerate(after):
+        if number in gone:
+            assert (record.outcome, record.blameless) == (Outcome.FAILED, True)
+            assert record.config["seed"] == trial_seed(7, number)
+        else:
+            assert record == before[number]
+
+
+def test_a_beginning_that_is_gone_is_told_by_the_next_also_where_no_record_is_strange(path):
+    lines = lines_of(path)
+    begins = [n for n, line in enumerate(lines) if b'"op_code":4' in line]
+    kept = [line for n, line in enumerate(lines[: begins[2] + 1]) if n != begins[1]]
+    put(path, kept)
+    with pytest.raises(StorageError, match=rf"line {begins[2]}: .* 2, and that of trial 1 is gone"):
+        records(path)
+    assert repair(path).lost_trials == [1]
+    assert [record.config["seed"] for record in records(path)] == [trial_seed(7, n) for n in range(3)]
+
+
+@pytest.fixture
+def mixed(path):
+    """The journal of a stability study whose trials began in another order than the roster's."""
+    search = Journal.open(path.parent, "s", writer=True)
+    config = {"loss": {"name": "hinge"}}
+    candidates = tuple(Candidate(label, "search", config | {"x": label}) for label in "ab")
+    roster = Roster(candidates, (("a", 11), ("b", 12), ("a", 13), ("b", 14)))
+    journal = search.create_stability(path.parent / "stability", roster, {})
+    for number, (label, seed) in enumerate([("a", 11), ("a", 13), ("b", 12), ("b", 14)]):
+        journal.begin(number, {}, {}, config | {"seed": seed}, label)
+    journal.flush()
+    return search, path.parent / "stability" / JOURNAL_FILE
+
+
+@pytest.mark.parametrize("how", ["damaged", "deleted"])
+def test_seeds_that_began_in_another_order_than_the_rosters_keep_their_numbers(mixed, how):
+    search, file = mixed
+    lines = lines_of(file)
+    at = next(n for n, line in enumerate(lines) if b'"seed":13' in line and b'"op_code":4' in line)
+    put(file, [*lines[:at], *([b"lost\n"] if how == "damaged" else []), *lines[at + 1 :]])
+    with pytest.raises(StorageError, match="is damaged"):
+        search.open_stability(file.parent).trials()
+    assert repair(file).lost_trials == [1]
+    trials = search.open_stability(file.parent).trials()
+    assert [(t.configuration, t.config["seed"]) for t in trials] == [
+        ("a", 11),
+        ("a", 13),
+        ("b", 12),
+        ("b", 14),
+    ]
+
+
+def test_what_is_lost_of_a_journal_whose_seeds_are_in_any_order_invents_no_trials(mixed):
+    search, file = mixed
+    lines = [re.sub(rb',"number":\d+', b"", line) for line in lines_of(file)]
+    begins = [n for n, line in enumerate(lines) if b'"op_code":4' in line]
+    put(file, [*lines[: begins[1]], b"lost\n", *lines[begins[1] :]])
+    assert not repair(file).lost_trials
+    trials = search.open_stability(file.parent).trials()
+    assert [t.config["seed"] for t in trials] == [11, 13, 12, 14]
