@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from gansearch import files
@@ -110,16 +113,24 @@ def _check_replaceable(out: Place) -> None:
 
 
 def _swap(part: Path, whole: Path) -> None:
-    """Put a finished folder in the place of an older one, which goes only when the new one is there."""
-    if not whole.exists():
-        part.rename(whole)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{whole.name}-old-", dir=whole.parent))
-    old.rmdir()
-    whole.rename(old)
-    try:
-        part.rename(whole)
-    except BaseException:
-        old.rename(whole)
-        raise
+    """Put a finished folder in the place of an older one, which goes only when the new one is there.
+
+    Of several at once each takes the place of the one before. What a killed one leaves of an older
+    report is called as what it leaves of its own, and goes with that.
+    """
+    old = part.with_name(f"{part.name}-old")
+    while True:
+        with suppress(FileNotFoundError):  # there is none, or another has just taken it away
+            whole.rename(old)
+            os.utime(old)  # so that it is not yet taken for one that was left
+        try:
+            part.rename(whole)
+            break
+        except BaseException as error:
+            if getattr(error, "errno", None) not in (errno.ENOTEMPTY, errno.EEXIST):
+                if old.exists():
+                    old.rename(whole)
+                raise
+        shutil.rmtree(old, ignore_errors=True)
+        _check_replaceable(whole)  # which another has put there meanwhile
     shutil.rmtree(old, ignore_errors=True)

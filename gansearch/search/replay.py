@@ -350,9 +350,13 @@ def _advice(found: Replay) -> str:
 
     results = sorted(found.results, key=median)
     best, last = results[0], results[-1]
-    if math.isinf(median(best)):
+    if len(results) == 1:
+        told = (
+            f"{best.policy.label} alone was played: name another sampler or pruner to compare it with"
+        )
+    elif math.isinf(median(best)):
         told = f"No policy came within {NEAR:.0%} of the best in half of its plays"
-    elif len(results) == 1 or median(last) <= median(best) * 1.1:
+    elif median(last) <= median(best) * 1.1:
         told = f"The policies are alike here: {best.policy.label} is as good as any"
     else:
         gain = median(last) / median(best)

@@ -91,10 +91,7 @@ def run_trials(
     from gansearch.tuning import engine  # noqa: PLC0415  imports Ray Tune
 
     where, resources = stage.where, stage.spec.plan.resources
-    if lines := apart(_configurations(stage.spec, journal), resources, stage.domain):
-        journal.set_facts({APART: lines})
-        for line in lines:
-            say(stage.console, line, "dim")
+    _tell_apart(stage, journal)
     lanes, shapes = together(
         stage.spec,
         journal.roster,
@@ -161,6 +158,16 @@ def run_trials(
     if tracker is not None and not unsent:
         note_sent(journal)
     return finished
+
+
+def _tell_apart(stage: Stage, journal: Journal) -> None:
+    """Tell, and write down, why some of a journal's trials will run alone or uncompiled."""
+    configs = _configurations(stage.spec, journal)
+    if lines := apart(configs, stage.spec.plan.resources, stage.domain):
+        journal.set_facts({APART: lines})
+    phase = "the stability study" if journal.roster.entries else "the search"
+    for line in lines:
+        say(stage.console, f"in {phase}: {line}", "dim")
 
 
 def _configurations(spec: StudySpec, journal: Journal) -> list[TrialConfig]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -207,7 +208,7 @@ def test_an_older_report_stays_if_the_new_one_cannot_take_its_place(tmp_path, mo
     rename = Path.rename
 
     def refuse(self, target):
-        if (self / "report.html").exists() and self.name.startswith(".report.part-"):
+        if self.name.startswith(".report.part-") and not self.name.endswith("-old"):
             raise OSError("no")
         return rename(self, target)
 
@@ -215,6 +216,26 @@ def test_an_older_report_stays_if_the_new_one_cannot_take_its_place(tmp_path, mo
     with pytest.raises(OSError, match="no"):
         write_report(replace(empty, question="Another?"), tmp_path / "report")
     assert empty.question in (tmp_path / "report" / "report.html").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_of_reports_into_one_folder_at_once_the_last_stays_whole(tmp_path):
+    """Each takes the place of the one before, at whatever moment it comes."""
+    out = tmp_path / "report"
+
+    def replace_it(who):
+        for turn in range(40):
+            with files.unfinished(out) as part:
+                for name in ("report.html", "trials.html"):
+                    (part / name).write_text(f"{who} {turn}")
+                writing._swap(part, out)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(replace_it, who) for who in range(4)]:
+            done.result()
+    one, other = ((out / name).read_text() for name in ("report.html", "trials.html"))
+    assert one == other
+    assert one.endswith(" 39")
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 

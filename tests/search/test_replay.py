@@ -360,6 +360,7 @@ def test_by_its_name(stored, tmp_path):
     stored()
     found = api.replay("study", repeats=1, runs_dir=tmp_path / "runs")
     assert [result.policy.label for result in found.results] == ["as recorded + none"]
+    assert found.advice.startswith("as recorded + none alone was played: name another sampler")
     picture = tmp_path / "a folder that is not there" / "regret.svg"
     words = ["replay", "study", "--runs-dir", str(tmp_path / "runs"), "--repeats", "2"]
     words += ["--sampler", "random", "--sampler", "recorded", "--out", str(picture)]

@@ -1,0 +1,28 @@
+"""What is said before trials are run."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from gansearch.data.domain import Images
+from gansearch.journal.stored import StoredStudy
+from gansearch.study.roster import Candidate, Roster
+from gansearch.tuning import stage as module
+
+
+def test_which_phase_runs_alone_is_said(make_ledger, spec, where):
+    asked = spec("discriminator: {name: mlp, depth: 1, width: 16, pack: 2}\nresources: {lanes: 4}\n")
+    search = make_ledger(asked).journal
+    study = StoredStudy(make_ledger(asked).directory)
+    candidate = Candidate("x", "given", asked.example().plain())
+    seeds = study.create_stability(search, Roster((candidate,), (("x", 1),)), {})
+    console = Console(file=io.StringIO(), width=200)
+    stage = module.Stage(None, asked, study, where, None, Images((1, 8, 8)), None, console)
+    for journal in (search, seeds):
+        module._tell_apart(stage, journal)
+    assert console.file.getvalue().splitlines() == [
+        "in the search: runs alone, because of discriminator: augment, noise and pack",
+        "in the stability study: runs alone, because of discriminator: augment, noise and pack",
+    ]
