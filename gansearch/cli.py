@@ -72,12 +72,12 @@ def options(
 
 
 @app.command()
-@takes("data", "inception", "runs_dir", "storage")
+@takes("data", "inception", "runs_dir", "storage", "tracking")
 def check(study: StudyFile, where: Where, set_: Set = None) -> None:
     """Check a study: find its mistakes, show its plan, build every part and try one tiny step."""
     loaded = api.load_study(study, data=where.data, overrides=overrides(set_), where=where)
     terminal.show_study(out, loaded)
-    tried = api.check(loaded, data=where.data, inception=where.inception)
+    tried = api.check(loaded, data=where.data, inception=where.inception, where=where)
     configurations = "1 configuration" if tried == 1 else f"{tried} configurations"
     out.print(f"[green]ok[/]: {configurations} built and trained for a step")
     for line in api.apart(loaded):

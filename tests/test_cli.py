@@ -471,6 +471,25 @@ def test_check_of_a_study_that_only_repeats(here, command):
         assert absent not in out
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--runs-dir", "study.yaml"],
+        ["--runs-dir", "study.yaml/x"],
+        ["--tracking", "mlruns"],
+        ["--storage", "nonsense"],
+        ["--storage", "nonsense", "--tracking", "mlruns"],
+    ],
+)
+def test_check_refuses_a_place_as_run_does(args, here, command):
+    before = tree(here)
+    refused = command("run", "study.yaml", *args)
+    assert refused[0] == 2
+    code, _, err = command("check", "study.yaml", *args)
+    assert (code, err) == (2, refused[2])
+    assert tree(here) == before
+
+
 def test_check_warns_of_what_only_a_cluster_has(here, command):
     resources = "resources.gpus=99", "resources.cpus=100000"
     code, out, err = command("check", "study.yaml", *(f"--set={each}" for each in resources))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from gansearch import files
 from gansearch.files import PathLike
-from gansearch.tuning.where import StoredOptions, Where, combined
+from gansearch.tuning.where import StoredOptions, TrackedOptions, Where, combined
 
 if TYPE_CHECKING:
     from gansearch.data import DataSet
@@ -64,26 +64,44 @@ def load_study(
 
 
 def check(
-    study: Study | PathLike, *, data: PathLike | None = None, inception: PathLike | None = None
+    study: Study | PathLike,
+    *,
+    data: PathLike | None = None,
+    inception: PathLike | None = None,
+    where: Where | None = None,
+    **options: Unpack[TrackedOptions],
 ) -> int:
-    """Build every part of a study, ask its sampler and its pruner, and train one tiny step of each
-    option and each configuration that its stability study names, on the CPU.
+    """Build every part of a study, ask its sampler and its pruner, look at where it would be kept, and
+    train one tiny step of each option and of each configuration that its stability study names, on the
+    CPU.
+
+    Args:
+        study: a file, or what `load_study` gave.
+        data, inception: places on this machine.
+        where, options: as for `run`: where it would be kept and tracked.
 
     Returns:
         How many configurations were tried.
 
     Raises:
-        UserError: naming the parts that failed.
+        UserError: naming the parts that failed, and the places.
     """
     from gansearch.errors import UserError  # noqa: PLC0415
+    from gansearch.journal.stored import StoredStudy  # noqa: PLC0415
     from gansearch.search.trying import try_plan  # noqa: PLC0415
     from gansearch.training.dry_run import rehearse  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.training.settings import left_alone  # noqa: PLC0415
+    from gansearch.tuning.creation import check_storable  # noqa: PLC0415
 
+    where = combined(where, options, TrackedOptions)
     if not isinstance(study, Study):
-        study = load_study(study, data=data)
+        study = load_study(study, data=data, where=where)
     mistakes = try_plan(study.spec, left_alone)
+    try:
+        check_storable(StoredStudy.planned(study.stem, where.runs, where.storage), where)
+    except UserError as error:
+        mistakes.append(str(error))
     try:
         tried = rehearse(study.spec, study.data, LocalPaths.of_environment(data, inception))
     except UserError as error:

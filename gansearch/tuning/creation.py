@@ -12,7 +12,7 @@ from pathlib import Path
 
 import gansearch
 from gansearch import files
-from gansearch.errors import StudyError
+from gansearch.errors import StudyError, UserError
 from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
@@ -20,6 +20,24 @@ from gansearch.journal.stored import StoredStudy
 from gansearch.metrics.reference import Reference, save_reference
 from gansearch.study.learnt import LEARNT
 from gansearch.study.spec import StudySpec
+from gansearch.tracking import store_of
+from gansearch.tuning.where import Where
+
+
+def check_storable(study: StoredStudy, where: Where) -> None:
+    """Raise `StudyError` if the journal or MLflow's store would lie where it cannot."""
+    checks: list[Callable[[], object]] = [
+        study.check_holdable,
+        partial(store_of, study.runs_dir, where.tracking),
+    ]
+    wrong = []
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise StudyError("\n".join(wrong))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,7 +42,7 @@ from gansearch.training.prepare import load_real, load_weights, prepare
 from gansearch.training.settings import torch_threads
 from gansearch.training.validation import load_study
 from gansearch.tuning.connection import connected, dashboard
-from gansearch.tuning.creation import created, versions_in_use
+from gansearch.tuning.creation import check_storable, created, versions_in_use
 from gansearch.tuning.extension import NO_MORE, More, catch_up, extend
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.saying import say
@@ -73,7 +73,7 @@ def run(
     Raises:
         UserError: for what is wrong.
     """
-    _check_storable(study, where)
+    check_storable(study, where)
     modules, directory = _modules(spec, where), study.directory
     with _interrupted_in_words(study), connected(where.address, modules, where.nice) as ray:
         nodes = _nodes(ray, spec, where, console)
@@ -190,7 +190,7 @@ FILE_SERVED = "file_served"
 @contextmanager
 def _held(study: StoredStudy, where: Where) -> Iterator[None]:
     """A study as its only driver's; raises `StudyError` where another process is that."""
-    _check_storable(study, where)
+    check_storable(study, where)
     with study.held():
         yield
 
@@ -218,22 +218,6 @@ def _is_training_again(study: StoredStudy) -> bool:
     """Whether there are configurations that are to be trained again, and have not been."""
     stability = study.stability(study.journal())
     return stability is not None and not stability.finished
-
-
-def _check_storable(study: StoredStudy, where: Where) -> None:
-    """Raise `StudyError` if the journal or MLflow's store would lie where it cannot."""
-    checks: list[Callable[[], object]] = [
-        study.check_holdable,
-        partial(store_of, study.runs_dir, where.tracking),
-    ]
-    wrong = []
-    for check in checks:
-        try:
-            check()
-        except UserError as error:
-            wrong.append(str(error))
-    if wrong:
-        raise StudyError("\n".join(wrong))
 
 
 @contextmanager
