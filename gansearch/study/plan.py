@@ -266,7 +266,7 @@ class Published(Section):
         source: the paper.
         metric: what its figures are.
         note: how they were made.
-        values: by loss and penalty, as `wasserstein + gradient-penalty`.
+        values: by loss and penalty, as `wasserstein + gradient-penalty`, of those that trials have.
     """
 
     source: str

@@ -14,6 +14,7 @@ from gansearch.study.config import (
     AXES_ALLOWED,
     TrialConfig,
     digest,
+    loss_family,
     trial_seed,
 )
 from gansearch.study.document import Document, Path_, write_document
@@ -127,6 +128,8 @@ def build_study(
     known: Iterable[tuple[Path_, str]] = (),
     find: Find = find_nothing,
     learn: Learn | None = None,
+    *,
+    launched: bool = False,
 ) -> StudySpec:
     """Validate a parsed study file.
 
@@ -137,6 +140,7 @@ def build_study(
         known: mistakes that were found already.
         find: reads the configurations with which the search is to begin.
         learn: reads what can be learnt from an earlier study; None: nothing is.
+        launched: it has begun, and goes on also with what changes no trial.
 
     Raises:
         InvalidInput: with every mistake in the file.
@@ -171,6 +175,7 @@ def build_study(
     mistakes += begun.mistakes
     learnt, more = _learnt(spec, learn)
     mistakes += more
+    mistakes += [] if launched else _unmatched(spec)
     if mistakes:
         raise InvalidInput(document.source, place_all(document, mistakes))
     start = [_as_point(each) for each in begun.points]
@@ -196,6 +201,22 @@ def _learnt(spec: StudySpec, learn: Learn | None) -> tuple[tuple[Learnt, ...], M
         except UserError as error:
             mistakes.append((here, str(error)))
     return tuple(learnt), mistakes
+
+
+def _unmatched(spec: StudySpec) -> Mistakes:
+    """Published values that would stand beside none of the study's own."""
+    if spec.plan.published is None:
+        return []
+    configs = [*([spec.default] if spec.default else []), *(config for _, config in spec.examples())]
+    families = {loss_family(config.plain()) for config in configs}
+    return [
+        (
+            ("published", "values", label),
+            f"no trial has this loss and penalty{nearest(label, families)}",
+        )
+        for label in spec.plan.published.values
+        if label not in families
+    ]
 
 
 def _begun(spec: StudySpec, given: Mapping[int, Given], complete: Complete) -> Beginning:

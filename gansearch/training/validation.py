@@ -21,6 +21,7 @@ from gansearch.study.config import AXES_ALLOWED, TrialConfig
 from gansearch.study.document import Document, Path_, read_document
 from gansearch.study.mistakes import Mistakes, place_all, validate
 from gansearch.study.plan import Plan
+from gansearch.study.registry import is_own
 from gansearch.study.spec import Complete, Learn, StudySpec, build_study, check_config
 from gansearch.study.starting import Find, find_nothing
 from gansearch.training import settings
@@ -57,16 +58,38 @@ def read_study(
         document.tree.setdefault("search", {}).setdefault("start", [])
     else:
         _locate_weights(document)
-    build = functools.partial(build_study, complete_plan=complete_plan, find=find, learn=learn)
-    named = [] if launched else _searched_names(document)
+    build = functools.partial(
+        build_study, complete_plan=complete_plan, find=find, learn=learn, launched=launched
+    )
+    named = [] if launched else _misplaced(document)
     return _read(document, data_root, build, [*named, *(known or [])], launched=launched)
 
 
 def check_study(document: Document, find: Find = find_nothing) -> StudySpec:
     """Tell all the mistakes in a study that can be told without its data; raises `InvalidInput`."""
     completing = functools.partial(complete, domain=None)
-    known = [*_searched_names(document), *document.secrets()]
+    known = [*_misplaced(document), *document.secrets()]
     return build_study(document, completing, complete_plan, known, find)
+
+
+def _misplaced(document: Document) -> Mistakes:
+    """Axes that stand where there can be none."""
+    return [*_searched_names(document), *_idle_axes(document)]
+
+
+def _idle_axes(document: Document) -> Mistakes:
+    """Axes of how a network is initialised that starts from weights: whatever is drawn is replaced."""
+    return [
+        ((*place, key), f"changes nothing, for the network starts from `weights`: {IDLE_MEND}")
+        for kind in ("generator", "discriminator")
+        for place, part in _found(document.tree, (kind,))
+        if isinstance(part.get("weights"), str) and not is_own(str(part.get("name", "")))
+        for key in ("init", "init_std")
+        if isinstance(part.get(key), dict)
+    ]
+
+
+IDLE_MEND = "drop the axis, or make the weights an option, {choice: [null, FOLDER]}"
 
 
 def _searched_names(document: Document) -> Mistakes:

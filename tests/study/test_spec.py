@@ -33,8 +33,8 @@ resources: {cpus: 1, gpus: 0}
 NOWHERE = Path("/nonexistent")
 
 
-def read(text: str, root: Path = NOWHERE) -> StudySpec:
-    return read_study(parse_document(text, "s.yaml"), root)[0]
+def read(text: str, root: Path = NOWHERE, **how: bool) -> StudySpec:
+    return read_study(parse_document(text, "s.yaml"), root, **how)[0]
 
 
 def mistakes(text: str, root: Path = NOWHERE) -> list[str]:
@@ -485,7 +485,7 @@ stability:
 published:
   source: a paper
   metric: fid
-  values: {hinge: {mean: 29.6, sd: 1.6}, minimax: {mean: 9.8}}
+  values: {hinge: {mean: 29.6, sd: 1.6}, non-saturating: {mean: 9.8}}
 """
 
 
@@ -514,14 +514,42 @@ def test_mistakes_in_given_configurations_are_told_at_their_place():
         "batch_size, discriminator, discriminator_steps, ema, generator, latent_size, loss, optimizer, "
         "precision)",
         f"line 10, {place}.trial 3.data: is shared by all trials",
-        "line 14, published.values.minimax.mean: is required",
-        "line 14, published.values.minimax.maen: not a key of this section",
+        "line 14, published.values.non-saturating.mean: is required",
+        "line 14, published.values.non-saturating.maen: not a key of this section",
     ]
     many = STABILITY.replace("seeds: 4", "top: 1000000000\n  seeds: 100000000000000000000")
     assert sorted(mistakes(many)) == [
         "line 7, stability.top: must be at most 10000, not 1000000000",
         "line 8, stability.seeds: must be at most 10000, not 100000000000000000000",
     ]
+
+
+def test_published_values_of_a_loss_that_no_trial_has_are_told_at_their_place():
+    penalised = "hinge + r1: {mean: 1}, minimax: {mean: 2}, hinge + r2: {mean: 3}}"
+    text = STABILITY.replace("minimax", "hinge").replace(
+        "sd: 1.6}, non-saturating: {mean: 9.8}}", "sd: 1.6}, " + penalised
+    )
+    text += "loss: {choice: [least-squares, {name: hinge, penalty: {choice: [null, {name: r1}]}}]}\n"
+    assert mistakes(text) == [
+        "line 14, published.values.minimax: no trial has this loss and penalty "
+        "(there are: hinge, hinge + r1, least-squares, non-saturating)",
+        "line 14, published.values.hinge + r2: no trial has this loss and penalty "
+        "(did you mean 'hinge + r1'?)",
+    ]
+    assert read(text, launched=True), "a study that has begun goes on"
+
+
+IDLE = "latent_size: 0\ngenerator: {name: mlp, init: {choice: [own, normal]}, weights: WEIGHTS}\n"
+
+
+def test_an_axis_of_how_a_network_begins_that_begins_with_weights_is_told():
+    assert not any("changes nothing" in line for line in mistakes(IDLE.replace("WEIGHTS", "null")))
+    (told,) = [line for line in mistakes(IDLE.replace("WEIGHTS", "export")) if "nothing" in line]
+    assert told.startswith(
+        "line 2, generator.init: changes nothing, for the network starts from `weights`"
+    )
+    optional = IDLE.replace("WEIGHTS", "{choice: [null, export]}")
+    assert not any("changes nothing" in line for line in mistakes(optional))
 
 
 def test_a_default_that_cannot_be_built_is_none():
