@@ -83,6 +83,7 @@ def train(
     from gansearch.study.document import read_document  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.training.settings import torch_threads  # noqa: PLC0415
+    from gansearch.training.standalone import has_begun  # noqa: PLC0415
     from gansearch.training.standalone import train as train_alone  # noqa: PLC0415
     from gansearch.training.validation import load_config  # noqa: PLC0415
 
@@ -95,9 +96,10 @@ def train(
         raise UserError(f"--device {where} cannot be used here: {first_line(error)}") from error
     tree = read_document(path).tree
     with carried(path.parent, tree, trust=trust) as modules, torch_threads(threads):
-        checked, images = load_config(path, places.data)
+        folder = _here(out)
+        checked, images = load_config(path, places.data, begun=has_begun(folder))
         reports = train_alone(
-            checked, images, _here(out), places, device=where, modules=modules, on_report=on_report
+            checked, images, folder, places, device=where, modules=modules, on_report=on_report
         )
     rows = [
         {"step": r.step, "seconds": r.seconds, "outcome": r.outcome, "reason": r.reason, **r.metrics}

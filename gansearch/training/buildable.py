@@ -6,7 +6,7 @@ They are built on torch's meta device, which costs nothing.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,7 +25,7 @@ from gansearch.training.building import (
     build_loss,
     is_conditional,
 )
-from gansearch.training.transfer import weights_file
+from gansearch.training.transfer import begins_with_weights, weights_file
 
 T = TypeVar("T")
 
@@ -56,6 +56,19 @@ def network_mistakes(config: TrialConfig, domain: Domain | None, wrong: set[Any]
     if not mistakes and {"generator", "discriminator"} <= set(sections) and domain is not None:
         mistakes += _one_sided(relevant, domain)
     return mistakes
+
+
+def lost_starts(configs: Iterable[TrialConfig], domain: Domain) -> list[str]:
+    """Why networks cannot begin with the weights that they are to, each reason once, of configurations
+    in which nothing else is amiss.
+    """
+    found = (
+        f"{path[0]}: {message}"
+        for config in configs
+        if begins_with_weights(config)
+        for path, message in network_mistakes(config, domain, {"loss"})
+    )
+    return list(dict.fromkeys(found))
 
 
 def _relevant(config: TrialConfig) -> _Relevant:

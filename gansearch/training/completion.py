@@ -23,7 +23,7 @@ from gansearch.training.blame import PARTS, part_at, section_at
 from gansearch.training.buildable import discriminator_of, network_mistakes, words_of
 from gansearch.training.combinations import unsound
 from gansearch.training.measuring import MEASURED, VARIATIONAL
-from gansearch.training.transfer import seen_from_here
+from gansearch.training.transfer import from_scratch, seen_from_here
 
 P = TypeVar("P", bound=Part)
 
@@ -60,7 +60,8 @@ def complete(
     mistakes += _complete_objective(tree)
     completed = TrialConfig.model_validate(tree)
     amiss = {path[0] for path, _ in mistakes}
-    mistakes += network_mistakes(completed, domain, amiss)
+    # What has begun may go on without the weights with which it began.
+    mistakes += network_mistakes(from_scratch(completed) if launched else completed, domain, amiss)
     mistakes += unconditional(completed, domain)
     if not amiss & {"loss", "discriminator"} and not launched:
         judging = functools.partial(discriminator_of, completed, domain)

@@ -42,6 +42,7 @@ from gansearch.study.records import Report, strict_json
 from gansearch.training.blame import blaming
 from gansearch.training.building import build_generator, is_conditional
 from gansearch.training.sampling import GRID_SEED, GRID_SIZE, NonFiniteSamples, generate, picture_size
+from gansearch.training.transfer import from_scratch
 
 REAL = "real.npy"
 """A few real points, to be drawn beside generated ones."""
@@ -173,12 +174,6 @@ def write_model(
     return folder
 
 
-def _from_scratch(config: TrialConfig) -> TrialConfig:
-    """A configuration without the weights that its generator began with, which may be gone."""
-    generator = config.generator.model_copy(update={"weights": None})
-    return config.model_copy(update={"generator": generator})
-
-
 def read_model(folder: Path, *, trust: bool = False) -> Model:
     """Read a model's folder, running no code from it unless it is trusted.
 
@@ -198,7 +193,7 @@ def read_model(folder: Path, *, trust: bool = False) -> Model:
     domain = with_real(domain_of(facts, str(needed[1])), folder / REAL)
     try:
         with carried(folder, config.generator.model_dump(), trust=trust), blaming(config):
-            generator = build_generator(_from_scratch(config), domain, torch.device("cpu"))
+            generator = build_generator(from_scratch(config), domain, torch.device("cpu"))
     except (ValueError, TypeError) as error:  # what no other part of the file has told
         raise UserError(f"{needed[0]} makes no generator here: {error}") from error
     try:

@@ -61,6 +61,7 @@ from gansearch.training.sampling import (
     generate,
     picture_size,
 )
+from gansearch.training.transfer import from_scratch
 
 LOOK_EVERY = 50
 """Steps between two looks at whether the losses are still finite; each waits for the device."""
@@ -74,6 +75,7 @@ class Training(ABC):
         data: the training samples, which may be read-only and shared between processes.
         reference: the real side of the metrics, from `gansearch.training.prepare`.
         device: where to train, as torch names it.
+        begun: it is to go on from a state, and needs nothing any more of what it began with.
 
     Attributes:
         step: generator updates so far.
@@ -87,7 +89,13 @@ class Training(ABC):
     again: ClassVar[int]
 
     def __init__(
-        self, config: TrialConfig, data: DataSet, reference: Reference, device: str = "cpu"
+        self,
+        config: TrialConfig,
+        data: DataSet,
+        reference: Reference,
+        device: str = "cpu",
+        *,
+        begun: bool = False,
     ) -> None:
         self.config = config
         self.device = torch.device(device)
@@ -96,9 +104,10 @@ class Training(ABC):
         self._random = OwnRandomness(config.seed, self.device)
         self.domain = data.domain
         self._samples = _as_tensor(data.samples).to(self.device)
+        built = from_scratch(config) if begun else config
         with self._random.in_use():
-            self.generator = build_generator(config, self.domain, self.device)
-            self.discriminator = build_discriminator(config, self.domain, self.device)
+            self.generator = build_generator(built, self.domain, self.device)
+            self.discriminator = build_discriminator(built, self.domain, self.device)
             beside = self._begin()
         self._labels = self._labels_of(data)
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False)

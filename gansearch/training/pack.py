@@ -14,6 +14,7 @@ from PIL.Image import Image
 
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
+from gansearch.training.transfer import begins_with_weights
 
 
 class TrainerLike(Protocol):
@@ -91,6 +92,15 @@ class Start:
     alone: bool = False
 
 
+Make = Callable[..., TrainerLike]
+"""Builds the trainer of a configuration; `begun`: of one that goes on from a state."""
+
+
+def made(make: Make, config: TrialConfig, *, begun: bool) -> TrainerLike:
+    """A trainer; where it begins with weights of others, it is told whether it has."""
+    return make(config, begun=begun) if begins_with_weights(config) else make(config)
+
+
 class Pack(Protocol):
     """Trainings that a process carries at a time.
 
@@ -146,7 +156,7 @@ class SequentialPack:
         make: builds the trainer of a configuration.
     """
 
-    def __init__(self, make: Callable[[TrialConfig], TrainerLike]) -> None:
+    def __init__(self, make: Make) -> None:
         self._make = make
         self._lanes: dict[int, _Lane] = {}  # in the order of their turns
         self._cramped = False
@@ -175,9 +185,9 @@ class SequentialPack:
 
     def _restore(self, lane: _Lane) -> list[Report]:
         """Build a trainer; returns the reports of its state that are to be told."""
-        # Known before it has loaded: one that has no room for its state can do with less.
-        trainer = lane.trainer = self._make(lane.start.config)
         state = lane.start.latest()
+        # Known before it has loaded: one that has no room for its state can do with less.
+        trainer = lane.trainer = made(self._make, lane.start.config, begun=state is not None)
         if state is not None:
             trainer.load(dict(state))
         divisible: object = trainer

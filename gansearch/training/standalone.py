@@ -18,6 +18,9 @@ from gansearch.training.prepare import LocalPaths, prepare, reservations
 from gansearch.training.randomness import be_repeatable
 from gansearch.training.variational import build_trainer
 
+CHECKPOINTS = "checkpoints"
+"""The folder in a model's in which those of its training are."""
+
 
 def train(
     config: TrialConfig,
@@ -46,15 +49,16 @@ def train(
     Raises:
         UserError: `out` holds something else, or training failed before its first good report.
     """
-    folder = out / "checkpoints"
+    folder = out / CHECKPOINTS
     _check_free(out, folder)
     if config.deterministic:  # the metrics use the device before the training does
         be_repeatable()
     for words in reservations(config):
         warnings.warn(words, Doubt, stacklevel=2)
     with blaming(config):
-        trainer = build_trainer(config, data, prepare(config, data, places, device), device)
-    if (state := checkpoint.latest(folder)) is not None:
+        reference, state = prepare(config, data, places, device), checkpoint.latest(folder)
+        trainer = build_trainer(config, data, reference, device, begun=state is not None)
+    if state is not None:
         try:
             trainer.load(state)
         except ValueError as error:
@@ -85,6 +89,11 @@ def train(
     own = {path.name: path for path in (*modules, *own_modules(config.plain()))}
     write_model(out, state, trainer.reports, facts, list(own.values()))
     return trainer.reports
+
+
+def has_begun(out: Path) -> bool:
+    """Whether a training of this folder was begun, and is gone on with."""
+    return bool(checkpoint.steps(out / CHECKPOINTS))
 
 
 def _check_free(out: Path, folder: Path) -> None:

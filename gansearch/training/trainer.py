@@ -93,14 +93,21 @@ class Trainer(Training):
         data: the training samples, which may be read-only and shared between processes.
         reference: the real side of the metrics, from `gansearch.training.prepare`.
         device: where to train, as torch names it.
+        begun: see `Training`.
     """
 
     measured, again = MEASURED, 1
 
     def __init__(
-        self, config: TrialConfig, data: DataSet, reference: Reference, device: str = "cpu"
+        self,
+        config: TrialConfig,
+        data: DataSet,
+        reference: Reference,
+        device: str = "cpu",
+        *,
+        begun: bool = False,
     ) -> None:
-        super().__init__(config, data, reference, device)
+        super().__init__(config, data, reference, device, begun=begun)
         self._d_parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
         part: object = self._part
         self._constraint = part if isinstance(part, Constraint) else None

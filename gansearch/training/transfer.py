@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from gansearch import files
+from gansearch.errors import StorageError
+from gansearch.study.config import TrialConfig
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,20 @@ def weights_file(source: str, kind: str) -> Path:
     return path / f"{kind}.safetensors" if path.is_dir() else path
 
 
+def from_scratch(config: TrialConfig) -> TrialConfig:
+    """A configuration without the weights that its networks begin with, which may be gone by the time
+    at which nothing begins any more.
+    """
+    sides = {"generator": config.generator, "discriminator": config.discriminator}
+    without = {kind: side.model_copy(update={"weights": None}) for kind, side in sides.items()}
+    return config.model_copy(update=without) if begins_with_weights(config) else config
+
+
+def begins_with_weights(config: TrialConfig) -> bool:
+    """Whether any of its networks begins with an export's."""
+    return any(side.weights is not None for side in (config.generator, config.discriminator))
+
+
 def start_from(network: nn.Module, source: str, kind: str) -> None:
     """Give a network the weights of an export, all of them; on the meta device only look whether they
     fit.
@@ -41,13 +57,16 @@ def start_from(network: nn.Module, source: str, kind: str) -> None:
         kind: "generator" or "discriminator".
 
     Raises:
-        ValueError: there is no such file, or its weights are not those of this network.
+        StorageError: there is no such file, or it cannot be read now.
+        ValueError: its weights are not those of this network.
     """
     file = weights_file(source, kind)
     try:
         with safe_open(file, "pt") as stored:
             theirs = {key: tuple(stored.get_slice(key).get_shape()) for key in stored.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
+        raise StorageError(f"weights: {file} cannot be read: {error}") from error
+    except SafetensorError as error:
         raise ValueError(f"weights: {file} cannot be read: {error}") from error
     ours = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     if amiss := _amiss(ours, theirs):

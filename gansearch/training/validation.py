@@ -65,6 +65,9 @@ def read_study(
     return _read(document, data_root, build, [*named, *(known or [])], launched=launched)
 
 
+SIDES = ("generator", "discriminator")
+
+
 def check_study(document: Document, find: Find = find_nothing) -> StudySpec:
     """Tell all the mistakes in a study that can be told without its data; raises `InvalidInput`."""
     completing = functools.partial(complete, domain=None)
@@ -81,7 +84,7 @@ def _idle_axes(document: Document) -> Mistakes:
     """Axes of how a network is initialised that starts from weights: whatever is drawn is replaced."""
     return [
         ((*place, key), f"changes nothing, for the network starts from `weights`: {IDLE_MEND}")
-        for kind in ("generator", "discriminator")
+        for kind in SIDES
         for place, part in _found(document.tree, (kind,))
         if isinstance(part.get("weights"), str) and not is_own(str(part.get("name", "")))
         for key in ("init", "init_std")
@@ -116,7 +119,7 @@ def _found(node: Any, path: Path_, at: Path_ = ()) -> Iterator[tuple[Path_, dict
 
 def _locate_weights(document: Document) -> None:
     """Have weights lie where they do seen from this folder: workers and resumers may be in another."""
-    for side in ("generator", "discriminator"):
+    for side in SIDES:
         for _, network in _found(document.tree, (side,)):
             if "weights" in network:
                 network["weights"] = _seen_from_here(network["weights"])
@@ -177,7 +180,11 @@ def override(document: Document, overrides: Mapping[str, Any]) -> None:
 
 
 def load_config(
-    path: str | Path, data_root: str | Path, overrides: Mapping[str, Any] | None = None
+    path: str | Path,
+    data_root: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    begun: bool = False,
 ) -> tuple[TrialConfig, DataSet]:
     """Read and check one trial's configuration file, and load its data; raises `InvalidInput`.
 
@@ -185,11 +192,12 @@ def load_config(
         path: the YAML file.
         data_root: the folder of all data sets.
         overrides: values in place of the file's, by dotted key.
+        begun: its training has, and is to go on.
     """
     document = read_document(Path(path))
     for key, value in (overrides or {}).items():
         document.override(key, value)
-    return _read(document, Path(data_root), _build_config, document.secrets())
+    return _read(document, Path(data_root), _build_config, document.secrets(), launched=begun)
 
 
 def _read(

@@ -24,11 +24,16 @@ from gansearch.training.trainer import Trainer
 
 
 def build_trainer(
-    config: TrialConfig, data: DataSet, reference: Reference, device: str = "cpu"
+    config: TrialConfig,
+    data: DataSet,
+    reference: Reference,
+    device: str = "cpu",
+    *,
+    begun: bool = False,
 ) -> Training:
     """The trainer of a configuration: of two networks in a game, or of a variational autoencoder."""
     kind: type[Training] = VariationalTrainer if is_variational(config.loss.name) else Trainer
-    return kind(config, data, reference, device)
+    return kind(config, data, reference, device, begun=begun)
 
 
 class ElboWindow(Window):
@@ -67,14 +72,21 @@ class VariationalTrainer(Training):
         data: the training samples.
         reference: the real side of the metrics.
         device: where to train, as torch names it.
+        begun: see `Training`.
     """
 
     measured, again = VARIATIONAL, 0
 
     def __init__(
-        self, config: TrialConfig, data: DataSet, reference: Reference, device: str = "cpu"
+        self,
+        config: TrialConfig,
+        data: DataSet,
+        reference: Reference,
+        device: str = "cpu",
+        *,
+        begun: bool = False,
     ) -> None:
-        super().__init__(config, data, reference, device)
+        super().__init__(config, data, reference, device, begun=begun)
         self._vae: VAE = build_vae(config)
 
     def _window(self) -> Window:

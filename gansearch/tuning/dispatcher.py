@@ -120,17 +120,29 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
 
     @property
     def finished(self) -> bool:
-        """Whether all trials that there are to be have ended, or are paused for good."""
+        """Whether all trials that there are to be have ended, or are paused for good; or wait for what
+        they are to begin with.
+        """
         return not self._ledger.live and not self._startable(1)
 
     def close(self) -> None:
-        """Nothing more is to be learnt: end the trials that are paused."""
+        """Nothing more is to be learnt: end the trials that are paused.
+
+        Raises:
+            StudyError: there is, of trials that cannot begin.
+        """
+        if left := self._ledger.remaining:
+            trials = "1 trial" if left == 1 else f"{left} trials"
+            raise StudyError(
+                f"{trials} cannot begin: {self._ledger.held}. When that is mended, `gansearch resume` "
+                "goes on"
+            )
         for number in self._ledger.give_up_paused():
             self._on_move(number)
 
     def _startable(self, most: int) -> int:
         """How many trials could be started now, counted up to a number."""
-        waiting = min(self._ledger.remaining, most)
+        waiting = min(self._ledger.startable, most)
         return waiting + len(self._pruning.wakes(most - waiting))
 
     def wants_worker(self, workers: int) -> bool:

@@ -20,6 +20,7 @@ from gansearch.journal.journal import Journal
 from gansearch.masking import without_password
 from gansearch.search.pruners import GO_ON, Decision, Verdict
 from gansearch.study.records import Outcome, Report, TrialRecord, cost, table_row
+from gansearch.training import checkpoint
 from gansearch.tuning.upkeep import Upkeep
 
 
@@ -73,6 +74,7 @@ class Ledger:
         tracker: shows the trials elsewhere; None: nothing does.
         keep: for how many of the best trials, of each configuration where several are trained again,
             the weights are kept.
+        held: why no training can begin now, only go on from its checkpoint; empty: they can.
 
     Attributes:
         records: the trials by number.
@@ -89,8 +91,10 @@ class Ledger:
         tracker: Tracker | None = None,
         *,
         keep: int = 5,
+        held: str = "",
     ) -> None:
         self.directory, self.journal, self.tracker, self.keep = directory, journal, tracker, keep
+        self.held = held
         self.metric, self.goal = journal.metric, journal.goal
         journal.settle()
         self.source = source(journal)
@@ -105,7 +109,9 @@ class Ledger:
         self._paused = [r for r in self.records.values() if r.outcome is Outcome.PAUSED]
         self.moves = self.images = 0
         open_ = (Outcome.RUNNING, Outcome.INTERRUPTED)
-        self._unstarted = deque(n for n, r in self.records.items() if r.outcome in open_)
+        waiting = [n for n, r in self.records.items() if r.outcome in open_]
+        self._unstarted = deque(n for n in waiting if not held or self._has_begun(n))
+        self._held_up = len(waiting) - len(self._unstarted)
         for number in self._unstarted:
             self.records[number] = journal.reopen(self.records[number])
         for record in self.records.values():
@@ -123,7 +129,12 @@ class Ledger:
     @property
     def remaining(self) -> int:
         """Trials still to start, the paused ones not among them."""
-        return len(self._unstarted) + self.fresh
+        return len(self._unstarted) + self._held_up + self.fresh
+
+    @property
+    def startable(self) -> int:
+        """Those of them that can start now."""
+        return len(self._unstarted) if self.held else self.remaining
 
     @property
     def fresh(self) -> int:
@@ -139,6 +150,11 @@ class Ledger:
     def paused(self) -> list[TrialRecord]:
         """Trials that wait for a second chance, by number."""
         return list(self._paused)
+
+    def _has_begun(self, number: int) -> bool:
+        """Whether there is anything of a trial from which to go on, or to end it by."""
+        folder = self.directory.trial(number)
+        return bool(self.records[number].reports or checkpoint.steps(folder))
 
     def next(self, beside: str | None = None) -> TrialRecord:
         """Start a trial: one that was left unfinished, else a new proposal.

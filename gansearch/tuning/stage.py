@@ -22,6 +22,7 @@ from gansearch.study.mistakes import Mistakes
 from gansearch.study.plan import Pruner
 from gansearch.study.spec import StudySpec
 from gansearch.training.apart import apart
+from gansearch.training.buildable import lost_starts
 from gansearch.training.completion import complete
 from gansearch.tuning.ledger import Ledger, Source
 from gansearch.tuning.nodes import Nodes
@@ -111,7 +112,7 @@ def run_trials(
         plan = plan.model_copy(update={"pruner": UNPRUNED})
     spec = replace(stage.spec, plan=plan)
     tracker = open_tracker(directory, journal, stage.study.runs_dir, where.tracking)
-    ledger = Ledger(source, directory, journal, tracker, keep=keep)
+    ledger = Ledger(source, directory, journal, tracker, keep=keep, held=_held(stage, journal))
     finished, unsent = False, 0
     try:
         pruning = make_pruning(spec, ledger)
@@ -158,6 +159,17 @@ def run_trials(
     if tracker is not None and not unsent:
         note_sent(journal)
     return finished
+
+
+def _held(stage: Stage, journal: Journal) -> str:
+    """Why no training of a journal can begin, empty where all can: what is to be begun with is gone.
+
+    What has begun goes on all the same, and that is said.
+    """
+    held = "; ".join(lost_starts(_configurations(stage.spec, journal), stage.domain))
+    if held:
+        say(stage.console, f"only trials that have a checkpoint can go on: {held}", "yellow")
+    return held
 
 
 def _tell_apart(stage: Stage, journal: Journal) -> None:

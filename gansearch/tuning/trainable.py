@@ -150,8 +150,8 @@ class Worker(Trainable):  # type: ignore[misc]
     def _fuses(self, shape: str) -> bool:
         return self._together is None or self._together.get(shape, 1) > 1
 
-    def _build(self, config: TrialConfig) -> TrainerLike:
-        trainer: TrainerLike = self._make(config)
+    def _build(self, config: TrialConfig, **begun: bool) -> TrainerLike:
+        trainer: TrainerLike = self._make(config, **begun)
         return trainer
 
     # What the driver has to say

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 
@@ -9,11 +10,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import gansearch
 from gansearch.data.domain import Images
+from gansearch.errors import InvalidInput, StorageError, UserError
 from gansearch.study.config import TrialConfig
-from gansearch.study.document import parse_document
+from gansearch.study.document import parse_document, write_document
 from gansearch.training.completion import complete
 from gansearch.training.export_folder import read_model, write_model
+from gansearch.training.pack import SequentialPack, Start
+from gansearch.training.stacked.choice import _glance, choose
+from gansearch.training.stacked.pack import FusedPack
+from gansearch.training.stacked.shape import shape_of
+from gansearch.training.trainer import Trainer
 from gansearch.training.validation import read_study
 
 BARE = {"name": "mlp", "depth": 2, "width": 16, "norm": "none"}
@@ -68,6 +76,81 @@ def test_a_model_needs_nothing_of_the_export_that_it_began_with(trainer, export,
     assert model.config.generator.weights == str(export[0]), "where it began stays written"
     for key, value in made.averaged.state_dict().items():
         assert torch.equal(model.generator.state_dict()[key], value)
+
+
+@pytest.mark.parametrize("kind", [SequentialPack, FusedPack])
+def test_what_has_a_checkpoint_goes_on_without_the_export_and_nothing_else_begins(
+    kind, tiny, digits, reference, export
+):
+    """In whatever pack; one that is to begin is no failure of its configuration."""
+    weights = {"weights": str(export[0])}
+    config = tiny(generator=BARE | weights, discriminator=BARE | weights)
+    make = functools.partial(Trainer, data=digits, reference=reference)
+    whole, begun = make(config), make(config)
+    run_out(whole), begun.advance()
+    pack, told = kind(make), []
+    shutil.rmtree(export[0])
+    pack.begin([Start(0, config, 5, begun.state)])
+    while not told or told[-1].outcome is None:
+        told += [report for _, report in pack.advance()]
+    assert [report.step for report in told] == [10, 15, 20]
+    for key, value in whole.generator.state_dict().items():
+        assert torch.equal(pack.trainer(0).generator.state_dict()[key], value)
+    assert pack.trainer(0).config == config
+    pack.stop([0])
+    pack.begin([Start(1, config)])
+    with pytest.raises(StorageError, match=r"weights: .*export cannot be read: No such file"):
+        pack.advance()
+
+
+@pytest.mark.parametrize("lane", [False, True])
+def test_a_checkpoint_that_cannot_be_read_for_now_is_no_failure_of_the_configuration(
+    lane, tiny, digits, reference
+):
+    def refused():
+        raise StorageError("the disk is away")
+
+    pack = (FusedPack if lane else SequentialPack)(lambda config: Trainer(config, digits, reference))
+    pack.begin([Start(number, tiny(seed=number), latest=refused) for number in range(2)])
+    with pytest.raises(StorageError, match="the disk is away"):
+        pack.advance()
+
+
+def test_measuring_lanes_and_looking_at_parts_need_no_export(tiny, digits, reference, export, tmp_path):
+    config = tiny(generator=BARE | {"weights": str(export[0])}, discriminator=BARE)
+    shutil.rmtree(export[0])
+    assert choose([config], [1.0], digits, reference, cache=tmp_path) == {shape_of(config): 1}
+    assert _glance(config, digits, reference, "cpu") > 0
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_train_goes_on_without_the_export_that_it_began_with(export, tmp_path):
+    weights = {"weights": str(export[0])}
+    tree = {"generator": BARE | weights, "discriminator": BARE | weights, "data": {"name": "digits"}}
+    tree |= {"latent_size": 8, "batch_size": 16, "budget": {"steps": 20, "report_every": 5}}
+    tree |= {"evaluation": {"samples": 50, "metrics": ["diversity"]}}
+    tree |= {"objective": {"metric": "diversity", "goal": "max"}}
+    file = tmp_path / "c.yaml"
+    file.write_text(write_document(tree))
+
+    def stop(report):
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        gansearch.train(file, tmp_path / "model", on_report=stop)
+    shutil.rmtree(export[0])
+    with pytest.raises(InvalidInput, match=r"generator: weights: .* cannot be read"):
+        gansearch.train(file, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    curve = gansearch.train(file, tmp_path / "model")
+    assert list(curve["step"]) == [5, 10, 15, 20]
+    for left in (tmp_path / "model" / "checkpoints").iterdir():
+        left.write_bytes(b"")
+    with pytest.raises(UserError, match=r"weights: .* cannot be read"):
+        gansearch.train(file, tmp_path / "model")
 
 
 def test_frozen_layers_stay_and_the_others_learn(trainer):

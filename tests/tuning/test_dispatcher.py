@@ -6,19 +6,23 @@ from __future__ import annotations
 
 import re
 import threading
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 from ray.exceptions import ActorDiedError, RayActorError
 
+from gansearch.errors import StudyError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
+from gansearch.search.proposer import Proposer
 from gansearch.search.pruners import Decision, Verdict, Wake
 from gansearch.search.repeats import Repeats
 from gansearch.study.config import TrialConfig
 from gansearch.study.plan import Resources
 from gansearch.study.records import Outcome
 from gansearch.study.roster import Candidate, Roster
+from gansearch.training import checkpoint
 from gansearch.tuning import dispatcher as module
 from gansearch.tuning.dispatcher import Dispatcher, Interruption
 from gansearch.tuning.engine import Workers
@@ -200,6 +204,37 @@ def repeats(tmp_path):
     candidates = [Candidate(label, "given", config) for label, config in configs]
     journal.extend(Roster().extended(candidates, 4, 0))
     return Ledger(Repeats, directory, journal)
+
+
+@pytest.fixture
+def held(make_ledger, spec, report):
+    """A ledger that was made again: of three trials one has a report, one a checkpoint, one neither;
+    nothing can begin.
+    """
+    ledger = make_ledger(spec(UNPRUNED))
+    told, saved, _neither = (ledger.next().number for _ in range(3))
+    ledger.report(told, report(10, 1.0))
+    checkpoint.save(ledger.directory.trial(saved), 10, {"step": 10})
+    ledger.interrupt()
+    asked = spec(UNPRUNED)
+    held = "generator: weights: /gone cannot be read"
+    return Ledger(partial(Proposer, asked), ledger.directory, ledger.journal, held=held)
+
+
+def test_where_nothing_can_begin_what_has_begun_goes_on_and_the_rest_is_told(study, held):
+    s = study(lanes=4, ledger=held)
+    assert s.start("a") == [0, 1]
+    assert s.start("b") is None
+    s.tell("a", (0, 90, 1.0, Outcome.COMPLETED))
+    s.die("a")
+    assert s.start("c") == [1], "also after its worker has died"
+    assert not s.dispatcher.finished
+    s.tell("c", (1, 90, 1.0, Outcome.COMPLETED))
+    assert s.dispatcher.finished
+    with pytest.raises(StudyError, match=r"8 trials cannot begin: .*/gone cannot be read.*resume"):
+        s.dispatcher.close()
+    assert outcomes(s) == {0: "completed", 1: "completed", 2: "interrupted"}
+    assert held.remaining == 8
 
 
 def test_a_worker_that_waits_for_room_has_no_trials_yet(study):

@@ -14,14 +14,18 @@ import pytest
 import torch
 import yaml
 from processes import finish, launch, wait_for_reports
+from safetensors.torch import save_file
 
 import gansearch
+from gansearch.data.domain import Images
 from gansearch.data.load import load
 from gansearch.errors import ClusterError, StudyError, UserError
 from gansearch.metrics.reference import load_reference
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Outcome
 from gansearch.training import checkpoint
+from gansearch.training.building import build_generator
+from gansearch.training.completion import complete
 from gansearch.training.trainer import Trainer
 from gansearch.tuning.connection import connected
 
@@ -373,6 +377,46 @@ def test_python_and_the_command_line_agree(folder, ray):
     assert model["value"] == result.trials["best.fd_classifier"].iloc[0]
     gansearch.sample(folders[0], "grid.png")
     assert Path("grid.png").read_bytes()[:4] == b"\x89PNG"
+
+
+BEGUN = """
+data: {name: digits}
+generator: {name: mlp, depth: 1, width: 16, weights: export}
+discriminator: {name: mlp, depth: 1, width: 16}
+optimizer: {generator: {lr: {log: [1e-4, 1e-2]}}}
+budget: {steps: 40, report_every: 10}
+evaluation: {samples: 50, metrics: [fd_classifier]}
+search: {trials: 2, sampler: random}
+pruner: none
+health: {collapsed: false, stalled: false}
+"""
+
+
+def test_what_has_begun_goes_on_without_the_weights_that_it_began_with(folder, ray):
+    tree = {"generator": {"name": "mlp", "depth": 1, "width": 16}}
+    config, _ = complete(TrialConfig.model_validate(tree), Images((1, 8, 8)))
+    Path("export").mkdir()
+    network = build_generator(config, Images((1, 8, 8)), torch.device("cpu"))
+    save_file(network.state_dict(), "export/generator.safetensors")
+    Path("begun.yaml").write_text(BEGUN)
+    options = {"tracking": "off", "concurrency": 1}
+    assert gansearch.run("begun.yaml", **options).finished
+    before = exact("begun")
+    journal = Path("runs/begun/journal.log")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    told = next(n for n, line in enumerate(lines) if b'"report:10"' in line and b'"trial_id":1' in line)
+    journal.write_bytes(b"".join(lines[: told + 1]))  # as by a power cut
+    Path("export").rename("moved")
+    assert gansearch.resume("begun", **options).finished
+    assert exact("begun") == before
+    with pytest.raises(
+        StudyError, match=r"1 trial cannot begin: generator: weights: .* cannot be read"
+    ):
+        gansearch.resume("begun", trials=3, **options)
+    assert gansearch.status("begun")["counts"] == {"completed": 2}
+    Path("moved").rename("export")
+    assert gansearch.resume("begun", **options).finished
+    assert gansearch.status("begun")["counts"] == {"completed": 3}
 
 
 HUNGRY = """

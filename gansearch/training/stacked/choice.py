@@ -326,7 +326,11 @@ def _endless(
 
     def trainer(seed: int) -> Trainer:
         return Trainer(
-            config.model_copy(update={"seed": seed, "budget": endless}), data, reference, device
+            config.model_copy(update={"seed": seed, "budget": endless}),
+            data,
+            reference,
+            device,
+            begun=True,
         )
 
     return trainer

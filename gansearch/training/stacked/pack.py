@@ -12,13 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gansearch.errors import RAISED
+from gansearch.errors import RAISED, StorageError
 from gansearch.networks.stacked import CannotStack
-from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
 from gansearch.training.compiled.step import CompiledLanes
 from gansearch.training.compiled.why import CannotCompile, why_uncompiled
-from gansearch.training.pack import LaneError, SequentialPack, Start, TrainerLike
+from gansearch.training.pack import LaneError, Make, SequentialPack, Start, TrainerLike, made
 from gansearch.training.stacked.shape import shape_of, why_alone
 from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
@@ -69,7 +68,7 @@ class FusedPack:
 
     def __init__(
         self,
-        make: Callable[[TrialConfig], TrainerLike],
+        make: Make,
         beside: Callable[[int], AbstractContextManager[Any]] = lambda _: nullcontext(),
         fuses: Callable[[str], bool] = lambda _: True,
         compiled: Path | None = None,
@@ -203,8 +202,8 @@ class FusedPack:
     def _build(self, number: int, group: _Group) -> None:
         lane = group.held[number]
         with self._own(number):
-            trainer: object = self._make(lane.start.config)
             state = lane.start.latest()
+            trainer: object = made(self._make, lane.start.config, begun=state is not None)
             fits = isinstance(trainer, Trainer)
             if isinstance(trainer, Trainer):
                 if state is not None:
@@ -220,6 +219,8 @@ class FusedPack:
         try:
             with self._beside(number):
                 yield
+        except StorageError:  # no training's own
+            raise
         except RAISED as error:
             raise LaneError(number) from error
 

@@ -30,6 +30,7 @@ from gansearch.training.building import (
 )
 from gansearch.training.stacked.parts import LaneDraws
 from gansearch.training.stacked.shape import is_ours
+from gansearch.training.transfer import from_scratch
 
 COUNT, SAMPLES = 3, 4
 """Trainings that are tried as one, and the samples of each."""
@@ -81,13 +82,13 @@ def _tried(attempt: Callable[[], None], name: str) -> str:
 
 
 def _try_generator(config: TrialConfig, domain: Domain) -> None:
-    build = partial(build_generator, config, domain, torch.device("cpu"))
+    build = partial(build_generator, from_scratch(config), domain, torch.device("cpu"))
     given = _drawn(config.latent_size, seed=1), _drawn(config.latent_size, seed=2)
     _try_network(build, domain, given, config.generator.name, judges=False)
 
 
 def _try_discriminator(config: TrialConfig, domain: Domain) -> None:
-    build = partial(build_discriminator, config, domain, torch.device("cpu"))
+    build = partial(build_discriminator, from_scratch(config), domain, torch.device("cpu"))
     given = _drawn(*domain.shape, seed=1), _drawn(*domain.shape, seed=2)
     _try_network(build, domain, given, config.discriminator.name, judges=True)
 
