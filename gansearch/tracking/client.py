@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -55,8 +56,30 @@ def open_client(uri: str) -> MlflowClient:
 
 
 def one_line(error: Exception) -> str:
-    """What went wrong, in one line without a password."""
-    return cut(first_line(error), 300)
+    """What went wrong, in one line without a password.
+
+    Of a server that is not reached it is the system's word for why, and of one that gives a page in
+    place of an answer its number.
+    """
+    chain = list(_chain(error))
+    asked = any(type(each).__module__.startswith("requests.") for each in chain)
+    if asked and isinstance(chain[-1], OSError) and len(chain) > 1:
+        return str(chain[-1].strerror or chain[-1])
+    line = first_line(error)
+    if page := _PAGE.search(line):
+        return f"it answers with error {page[1]}, and not as MLflow does"
+    return cut(line, 300)
+
+
+_PAGE = re.compile(r"failed with error code (\d+) != 200")
+"""What MLflow's client says of an answer that it cannot read; the answer follows."""
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it came of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def experiment_of(client: MlflowClient, study: str, artifacts: str | None) -> str:

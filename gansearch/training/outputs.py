@@ -171,14 +171,30 @@ def check_augmentation_output(augment: Any, config: TrialConfig, shape: Sequence
 
 
 def check_penalty_output(value: Any, config: TrialConfig) -> None:
-    """Raise `OutputError` where a penalty does not give one number for a batch of samples."""
-    if isinstance(value, int | float) or (isinstance(value, Tensor) and value.shape == ()):
-        return
+    """Raise `OutputError` where a penalty does not give one number for a batch of samples, or one of
+    which nothing can be learnt.
+    """
     assert config.loss.penalty is not None
-    raise OutputError(
-        f"the penalty '{config.loss.penalty.name}' gives {described(value)} for a batch; a tensor of "
-        "shape [] is wanted: the mean over the last axis of the critic's logits"
-    )
+    name = f"the penalty '{config.loss.penalty.name}'"
+    if not isinstance(value, int | float) and not (isinstance(value, Tensor) and value.shape == ()):
+        raise OutputError(
+            f"{name} gives {described(value)} for a batch; a tensor of shape [] is wanted: the mean "
+            "over the last axis of the critic's logits"
+        )
+    if is_detached(value):
+        raise OutputError(f"{name} {DETACHED}")
+
+
+def is_detached(value: Any) -> bool:
+    """Whether a penalty's number is one of which nothing can be learnt; of 0 nothing need be."""
+    return not (isinstance(value, Tensor) and value.requires_grad) and bool(value != 0)
+
+
+DETACHED = (
+    "gives a number through which no gradient reaches the discriminator's weights: compute it of what "
+    "the critic gives, without `detach`, `item` or `no_grad`; a slope by the samples needs "
+    "`create_graph=True`"
+)
 
 
 def check_penalty_gradient(
@@ -205,13 +221,8 @@ def check_penalty_gradient(
         given: Any = penalty(critic, real, fake)
     check_penalty_output(given, config)
     value = torch.as_tensor(given)
-    if bool(value == 0) or _learns_from(value, weights):
-        return
-    raise OutputError(
-        f"{name} gives a number through which no gradient reaches the discriminator's weights: compute "
-        "it of what the critic gives, without `detach`, `item` or `no_grad`; a slope by the samples "
-        "needs `create_graph=True`"
-    )
+    if bool(value != 0) and not _learns_from(value, weights):
+        raise OutputError(f"{name} {DETACHED}")
 
 
 @torch.no_grad()

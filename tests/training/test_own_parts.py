@@ -956,6 +956,18 @@ def test_a_penalty_by_which_nothing_is_learnt_is_told_at_check(
             checked(document)
 
 
+def test_a_training_does_not_go_on_beside_such_a_penalty(tmp_path, monkeypatch):
+    """Which was not checked: it would be one without a penalty."""
+    name = module_of(
+        tmp_path, monkeypatch, PENALTY.replace("BODY", "return critic(real).mean().detach()")
+    )
+    spec, data = read_study(_with_penalty(f"'{name}:P'"), tmp_path)
+    config = spec.example()
+    trainer = Trainer(config, data, prepare(config, data, LocalPaths(tmp_path, tmp_path)))
+    with pytest.raises(UserError, match="no gradient reaches the discriminator's weights"):
+        trainer.advance()
+
+
 @pytest.mark.parametrize("penalty", [name for name in PENALTIES.names if name != "none"])
 def test_the_penalties_there_are_pass(checked, penalty):
     assert checked(_with_penalty(penalty)) == 1

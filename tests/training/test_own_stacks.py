@@ -118,6 +118,10 @@ class SlopeOfAll(Slope):
     def of(self, slope):
         return slope.square().mean()
 
+class Detached(Slope):
+    def of(self, slope):
+        return super().of(slope).detach()
+
 class FirstWeight(Slope):
     def __call__(self, critic, real, fake, *, draws):
         if isinstance(self.weight, torch.Tensor):
@@ -175,6 +179,10 @@ WRONG_GAMES = {
     "Centres": (played, f"loss: 'own_stacks:Centres': d {AT_ONCE}"),
     "Flips": (played, "loss: 'own_stacks:Flips': d draws from torch's global generator"),
     "SlopeOfAll": (penalised, f"loss.penalty: 'own_stacks:SlopeOfAll' {AT_ONCE}"),
+    "Detached": (
+        penalised,
+        "loss.penalty: 'own_stacks:Detached' gives a number through which no gradient reaches the disc",
+    ),
     "FirstWeight": (penalised, f"loss.penalty: 'own_stacks:FirstWeight' {AT_ONCE}"),
 }
 WRONG = {

@@ -28,6 +28,7 @@ from gansearch.training.building import (
     build_loss,
     is_conditional,
 )
+from gansearch.training.outputs import DETACHED, is_detached
 from gansearch.training.stacked.parts import LaneDraws
 from gansearch.training.stacked.shape import is_ours
 from gansearch.training.transfer import from_scratch
@@ -156,7 +157,9 @@ def _try_penalty(config: TrialConfig, domain: Domain) -> None:
 
     given = zip(own, _chances(), real, fake, strict=True)
     alone = [penalty(each, Draws(chance), 1)(*pair) for each, chance, *pair in given]
-    _compare(together, alone, real, fake, f"'{config.loss.penalty.name}'")
+    name = f"'{config.loss.penalty.name}'"
+    assert not any(map(is_detached, alone)), f"{name} {DETACHED}"
+    _compare(together, alone, real, fake, name)
 
 
 def _compare(
