@@ -92,7 +92,7 @@ class Interrupted(GansearchError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: ` (did you mean 'hinge'?)`, or the list of what exists."""
-    names = sorted(known)
+    names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f" (did you mean '{close[0]}'?)"

@@ -356,6 +356,32 @@ def test_brackets_in_a_message_are_not_taken_for_colours(here, command):
     )
 
 
+def test_colons_in_a_message_are_not_taken_for_pictures(here, command):
+    _, _, err = command("parts", "loss", "a:b:c")
+    assert err.startswith("error: cannot import the loss 'a:b:c': it is written")
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["train", "c.yaml", "--out", "m", "--threads", "100000000000"], "between 1 and 1,024"),
+        (["replay", "done", "--workers", "1000000000000"], "between 1 and 10,000"),
+        (["replay", "done", "--repeats", "1000000000000"], "between 1 and 100,000"),
+        (
+            ["replay", "done"],
+            "trial 0 lies nowhere in the search space of its study: discriminator.wid",
+        ),
+        (["parts", "study", "x"], "(there are: batch_size, budget, budget.report_every, budget.steps"),
+    ],
+)
+def test_what_would_hang_or_have_a_traceback_is_told(args, told, here, command):
+    finished_study(here / "runs")
+    code, out, err = command(*args)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert told in err
+
+
 def test_a_real_process_exits_with_2_and_shows_no_traceback(here):
     Path("bad.yaml").write_text("generater: 1\nloss: {name: hingee}\n")
     before = tree(here)

@@ -149,7 +149,7 @@ def sync(
     from gansearch.tuning import launch  # noqa: PLC0415
 
     where = combined(where, options, TrackedOptions)
-    return launch.sync(find(name, where=where), where, console or Console(stderr=True))
+    return launch.sync(find(name, where=where), where, console or Console(stderr=True, emoji=False))
 
 
 def repair(

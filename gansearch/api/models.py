@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+MOST_THREADS = 1024
+"""Of torch: what more of them do to a process, each system has its own word for."""
+
 LARGEST_GRID = 10_000
 """Images in one picture: a hundred a side."""
 
@@ -87,6 +90,8 @@ def train(
     from gansearch.training.standalone import train as train_alone  # noqa: PLC0415
     from gansearch.training.validation import load_config  # noqa: PLC0415
 
+    if not 1 <= threads <= MOST_THREADS:
+        raise UserError(f"--threads {threads}: must lie between 1 and {MOST_THREADS:,}")
     places = LocalPaths.of_environment(data, inception)
     path = Path(config)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -19,6 +19,10 @@ AS_RECORDED = "recorded"
 """In a sampler's place: the trials come in the order in which they were proposed."""
 
 
+MOST_WORKERS, MOST_REPEATS = 10_000, 100_000
+"""A worker more is one more that is simulated, and a play more one more that is played."""
+
+
 def replay(
     name: StudyLike | None = None,
     *,
@@ -44,6 +48,12 @@ def replay(
     Raises:
         UserError: there is no such study or part, or nothing that could be replayed.
     """
+    for option, number, most in (
+        ("workers", workers, MOST_WORKERS),
+        ("repeats", repeats, MOST_REPEATS),
+    ):
+        if not 1 <= number <= most:
+            raise UserError(f"--{option} {number}: must lie between 1 and {most:,}")
     from gansearch.search.replay import policies_of, stored_spec  # noqa: PLC0415
     from gansearch.search.replay import replay as played  # noqa: PLC0415
     from gansearch.study.plan import Pruner, Sampler  # noqa: PLC0415

@@ -74,7 +74,9 @@ def run(
     if trials is not None:
         spec = spec.with_trials(trials)
     with StoredStudy.launching(name, stem, where.runs, where.storage) as stored:
-        finished = launch.run(spec, images.pop(), stored, where, console or Console(stderr=True))
+        finished = launch.run(
+            spec, images.pop(), stored, where, console or Console(stderr=True, emoji=False)
+        )
     return _result(stored, finished)
 
 
@@ -105,7 +107,9 @@ def resume(
 
     where = combined(where, options)
     study, more = find(name, where=where), More(trials, device_hours)
-    return _result(study, launch.resume(study, where, console or Console(stderr=True), more))
+    return _result(
+        study, launch.resume(study, where, console or Console(stderr=True, emoji=False), more)
+    )
 
 
 def stability(
@@ -149,7 +153,7 @@ def stability(
 
     wish = Wish(top, seeds, per, default, around, of, axes, overrides or {}, name)
     names, where = [str(each) for each in what], combined(where, options)
-    shown = console or Console(stderr=True)
+    shown = console or Console(stderr=True, emoji=False)
     return _result(*train_again(names, wish, where, shown, lambda study: best_label(gather(study))))
 
 

@@ -19,6 +19,7 @@ from gansearch.search.simulation import Played, Recorded, Simulation, StandIns, 
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import dotted
 from gansearch.study.learnt import LEARNT, Learnt
+from gansearch.study.location import NotInSpace, placed
 from gansearch.study.mistakes import Mistakes, validate
 from gansearch.study.notation import parse_space
 from gansearch.study.plan import Plan, Pruner, Sampler
@@ -173,6 +174,13 @@ def replay(
         raise UserError(
             "no trial of this study has reported a finite objective: nothing can be replayed"
         )
+    for curve in recording.curves:
+        try:
+            placed(curve.point, spec.space)
+        except NotInSpace as error:
+            raise UserError(
+                f"trial {curve.number} lies nowhere in the search space of its study: {error}"
+            ) from error
     results = []
     for policy in policies:
         note(policy.label)
