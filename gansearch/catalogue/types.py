@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import PydanticJsonSchemaWarning
 
-from gansearch.study.sections import Part
+from gansearch.study.sections import MANY, Part
 
 
 def schema_of(model: type[BaseModel]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -52,10 +52,11 @@ def _either(words: Iterable[str]) -> str:
 
 
 def _limits(schema: Mapping[str, Any]) -> str:
-    """`>= 1`, `[0, 1)`: the range of a number."""
+    """`>= 1`, `[0, 1)`: the range of a number; of `MANY` and more nobody need read."""
     low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
     high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
     lower, upper = (above if low is None else low), (below if high is None else high)
+    upper = None if upper is not None and lower is not None and upper >= MANY else upper
     if lower is None and upper is None:
         return ""
     if upper is None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from gansearch.study.sections import LATER, Part, Section, Share
+from gansearch.study.sections import LATER, Part, Positive, Section, Share
 
 
 class Data(Part):
@@ -144,7 +144,7 @@ class Penalty(Part):
         schedule: of its weight.
     """
 
-    every: Annotated[int, Field(ge=1), LATER] = 1
+    every: Annotated[Positive, LATER] = 1
     schedule: Scheduled = None
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_serializer, model_validator
 
-from gansearch.study.sections import Part, Positive, Section
+from gansearch.study.sections import MANY, Part, Positive, Section
 
 DEFAULT = "default"
 """What the configuration with every axis at its default is called."""
@@ -122,7 +122,7 @@ class SearchBudget(Section):
             like the newer half of those that have ended, which a sampler's are only by and by.
     """
 
-    trials: Annotated[int, Field(ge=0)] | None = None
+    trials: Annotated[int, Field(ge=0, le=MANY)] | None = None
     device_hours: Annotated[float, Field(gt=0)] | None = None
     least_chance: Annotated[float, Field(gt=0, lt=1)] | None = None
 
@@ -143,8 +143,8 @@ class Search(Section):
     """
 
     sampler: Sampler = Sampler()
-    trials: Annotated[int, Field(ge=0)] = 20
-    seed: Annotated[int, Field(ge=0)] = 0
+    trials: Annotated[int, Field(ge=0, le=MANY)] = 20
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     start: list[Start] | None = None
     learn_from: list[Earlier] = Field(default=[])
     budget: SearchBudget | None = None
@@ -209,7 +209,7 @@ class Resources(Section):
     gpus: Annotated[float, Field(ge=0)] = 0.0
     lanes: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     compile: bool = False
-    retries: Annotated[int, Field(ge=0)] = 2
+    retries: Annotated[int, Field(ge=0, le=MANY)] = 2
     halve_batch: Annotated[int, Field(ge=0, le=16)] = 0
 
     @property

@@ -13,7 +13,10 @@ from pydantic import (
     model_validator,
 )
 
-Positive = Annotated[int, Field(ge=1)]
+MANY = 10**9
+"""More of anything than a study has; what is above may be more than a journal or a float holds."""
+
+Positive = Annotated[int, Field(ge=1, le=MANY)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

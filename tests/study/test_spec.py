@@ -524,6 +524,20 @@ def test_mistakes_in_given_configurations_are_told_at_their_place():
     ]
 
 
+MOST = ["search: {trials: N}", "search: {seed: N}", "search: {budget: {trials: N}}"]
+MOST += ["budget: {steps: N}", "budget: {report_every: N}", "keep: N", "resources: {cpus: N}"]
+MOST += ["resources: {retries: N}", "loss: {name: hinge, penalty: {name: r1, every: N}}"]
+
+
+@pytest.mark.parametrize("text", MOST)
+def test_numbers_that_a_journal_could_not_hold_are_told(text):
+    (told,) = mistakes(
+        f"data: digits\ngenerator: mlp\n{text.replace('N', '10000000000000000000000')}\n"
+    )
+    assert told.startswith("line 3, ")
+    assert "must be " in told
+
+
 def test_published_values_of_a_loss_that_no_trial_has_are_told_at_their_place():
     penalised = "hinge + r1: {mean: 1}, minimax: {mean: 2}, hinge + r2: {mean: 3}}"
     text = STABILITY.replace("minimax", "hinge").replace(
