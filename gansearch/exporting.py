@@ -84,6 +84,8 @@ def export(
         StudyError: fewer configurations have a value, or their weights were not kept.
         UserError: `out` is in use.
     """
+    if top < 1:
+        raise UserError(f"--top {top}: must be at least 1")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not an empty folder: take another one")
     for left in reversed(range(ATTEMPTS)):

@@ -313,6 +313,16 @@ def best_of(journal):
     return sorted((best.value, number, best.step) for best, number in valued)
 
 
+@pytest.mark.parametrize("top", [0, -1])
+def test_a_number_that_none_can_be_is_refused_in_a_notebook_too(study, tmp_path, top):
+    """Where no command line has looked at it: of four, -1 were the best three."""
+    with pytest.raises(UserError, match=f"--top {top}: must be at least 1"):
+        gansearch.export(str(study[0].path), tmp_path / "out", top=top)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match=f"--n {top}: must be at least 1"):
+        gansearch.sample(tmp_path, tmp_path / "grid.png", count=top)
+
+
 def test_a_trial_that_ended_badly_is_exported_with_a_word(study, tmp_path):
     directory, journal = study
     number = best_of(journal)[0][1]

@@ -141,6 +141,8 @@ def sample(
 
     from gansearch.training.export_folder import read_model, write_picture  # noqa: PLC0415
 
+    if count < 1:
+        raise UserError(f"--n {count}: must be at least 1")
     path = _here(out)
     files.check_output(path, ".png (a picture)", ".npy (the samples themselves)")
     drawn = path.suffix.lower() == ".png"
