@@ -24,6 +24,7 @@ from gansearch.study.mistakes import AXIS, Mistakes, apart, origin_of, place_all
 from gansearch.study.notation import parse_space, plain
 from gansearch.study.plan import DEFAULT, Earlier, Plan, Start
 from gansearch.study.records import Goal
+from gansearch.study.sections import MANY
 from gansearch.study.space import Space, Suggest, axis_paths, faulty_ties, first_end
 from gansearch.study.starting import Beginning, Find, Given, StartPoint, begin, find_all, find_nothing
 
@@ -103,7 +104,11 @@ class StudySpec:
         return {**question, **plain(self.space.tree), **shared}
 
     def with_trials(self, trials: int) -> StudySpec:
-        """The same study with another number of trials to search; raises `UserError` below 1."""
+        """The same study with another number of trials to search; raises `UserError` where none has so
+        many, or so few.
+        """
+        if trials > MANY:
+            raise UserError(f"trials must be at most {MANY:,}, not {trials:,}")
         if trials < max(1, len(self.start)):
             begins = f": the search begins with {len(self.start)}" if self.start else ""
             least = max(1, len(self.start))

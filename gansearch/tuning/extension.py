@@ -11,7 +11,9 @@ from gansearch.errors import StudyError, UserError
 from gansearch.journal.facts import INSISTED, OVER
 from gansearch.search.stopping import SPENT
 from gansearch.study.config import digest
-from gansearch.study.document import parse_document, write_document
+from gansearch.study.document import dotted, parse_document, write_document
+from gansearch.study.mistakes import Mistakes, validate
+from gansearch.study.plan import Plan
 from gansearch.tuning.unchanged import asks_the_same
 
 if TYPE_CHECKING:
@@ -83,11 +85,12 @@ def extend(directory: StudyDirectory, journal: Journal, more: More) -> None:
     tree = parse_document(before, "study.yaml").tree
     search = tree["search"]
     has, hours = journal.planned, (search.get("budget") or {}).get("device_hours")
-    trials, longer = more.trials or has, more.device_hours or hours
+    trials = has if more.trials is None else more.trials
+    longer = hours if more.device_hours is None else more.device_hours
     name = f"the search of '{directory.name}'"
     if trials < has:
         raise StudyError(f"{name} has {has} trials: --trials says how many in all, so at least {has}")
-    if more.device_hours and (not hours or more.device_hours < hours):
+    if more.device_hours is not None and not (hours and more.device_hours >= hours):
         told = f"has {hours:g} device-hours" if hours else "has no limit of device-hours"
         raise StudyError(f"{name} {told}: it can only be asked for more")
     if over and trials > has and longer == hours and over["reason"].endswith(SPENT):
@@ -99,6 +102,10 @@ def extend(directory: StudyDirectory, journal: Journal, more: More) -> None:
     search["trials"] = max(trials, search["trials"]) if more.trials is None else trials
     if longer:
         search["budget"] = {**search["budget"], "device_hours": longer}
+    mistakes: Mistakes = []
+    validate(Plan, {"search": search}, mistakes)
+    if mistakes:  # nothing that could not be read again
+        raise StudyError("; ".join(f"{dotted(path)}: {words}" for path, words in mistakes))
     asked = {key: value for key, value in tree.items() if key != "resources"}
     text = write_document(tree)
     on = {OVER: None, INSISTED: search["trials"]} if over else {}

@@ -46,6 +46,28 @@ def test_as_many_as_there_are_changes_nothing_and_fewer_are_refused(study):
     assert (study.path / "journal.log").read_bytes() == before
 
 
+HOURS = "search: {trials: 8, budget: {device_hours: 1}}"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *(More(trials) for trials in (0, -1, 10**10, 10**30)),
+        *(More(None, hours) for hours in (0.0, -1.0, float("nan"), float("inf"))),
+    ],
+)
+def test_what_could_not_be_read_again_is_refused_and_nothing_written(tmp_path, spec, more):
+    directory = StudyDirectory(tmp_path / "runs" / "study")
+    create(spec(HOURS), StoredStudy(directory), None)
+    files = [directory.path / "journal.log", directory.study_file]
+    before = [file.read_bytes() for file in files]
+    with pytest.raises(StudyError):
+        extend(directory, opened(directory), more)
+    assert [file.read_bytes() for file in files] == before
+    with pytest.raises(UserError, match="at most 1,000,000,000"):
+        spec(HOURS).with_trials(10**10)
+
+
 def test_a_driver_killed_between_journal_and_file_is_caught_up_with(study):
     before = study.study_file.read_text()
     extend(study, opened(study), More(12))
