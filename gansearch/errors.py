@@ -14,6 +14,7 @@ GansearchError
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -101,8 +102,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def seconds_of(variable: str, default: float) -> float:
     """Seconds that an environment variable may say; raises `UserError` if what it says is no number."""
-    text = os.environ.get(variable, str(default))
+    text = os.environ.get(variable) or str(default)
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        raise UserError(f"{variable}={text}: is no number of seconds") from None
+        seconds = math.nan
+    if math.isnan(seconds):  # of which no moment is ever too late
+        raise UserError(f"{variable}={text}: is no number of seconds")
+    return seconds

@@ -323,9 +323,14 @@ def check_output(out: Path, *endings: str, option: str = "--out") -> None:
     check_writable(out.absolute().parent, option)
 
 
+def patience() -> float:
+    """Seconds for which a disk or an object store may be away; raises `UserError`."""
+    return seconds_of("GANSEARCH_PATIENCE", PATIENCE)
+
+
 def patiently(path: Place, action: Callable[[], _T]) -> _T:
     """Ask a disk or an object store again for as long as it may be full or away; raises `OSError`."""
-    deadline, pause = time.monotonic() + seconds_of("GANSEARCH_PATIENCE", PATIENCE), 1.0
+    deadline, pause = time.monotonic() + patience(), 1.0
     while True:
         try:
             return action()

@@ -508,12 +508,28 @@ def test_check_of_a_study_that_only_repeats(here, command):
     ],
 )
 def test_check_refuses_a_place_as_run_does(args, here, command):
+    _refused_alike(args, here, command)
+
+
+@pytest.mark.parametrize("name", ["GANSEARCH_PATIENCE", "GANSEARCH_STORAGE_PATIENCE"])
+@pytest.mark.parametrize("said", ["5m", "nan"])
+def test_a_patience_that_is_none_is_refused_before_anything_is_made(
+    name, said, here, command, monkeypatch
+):
+    """Each worker would ask for it, and each trial would fail for it."""
+    monkeypatch.setenv(name, said)
+    assert f"{name}={said}: is no number of seconds" in _refused_alike([], here, command)
+
+
+def _refused_alike(args, here, command):
+    """What `run` and `check` say of what neither takes."""
     before = tree(here)
     refused = command("run", "study.yaml", *args)
     assert refused[0] == 2
     code, _, err = command("check", "study.yaml", *args)
     assert (code, err) == (2, refused[2])
     assert tree(here) == before
+    return err
 
 
 def test_check_warns_of_what_only_a_cluster_has(here, command):

@@ -46,7 +46,7 @@ class LocalPaths:
         cls, data: str | Path | None = None, inception: str | Path | None = None
     ) -> LocalPaths:
         """As said, else by GANSEARCH_DATA, GANSEARCH_CACHE and GANSEARCH_INCEPTION, else at home."""
-        cache = files.expanded(os.environ.get("GANSEARCH_CACHE", "~/.cache/gansearch"))
+        cache = files.expanded(os.environ.get("GANSEARCH_CACHE") or "~/.cache/gansearch")
         data = data or os.environ.get("GANSEARCH_DATA") or cache / "data"
         inception = inception or os.environ.get("GANSEARCH_INCEPTION") or None
         weights = _absolute(inception) if inception else None

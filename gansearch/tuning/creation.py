@@ -14,6 +14,7 @@ import gansearch
 from gansearch import files
 from gansearch.errors import StudyError, UserError
 from gansearch.files import Place
+from gansearch.journal.changes import patience
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
@@ -25,8 +26,12 @@ from gansearch.tuning.where import Where
 
 
 def check_storable(study: StoredStudy, where: Where) -> None:
-    """Raise `StudyError` if the journal or MLflow's store would lie where it cannot."""
+    """Raise `StudyError` if the journal or MLflow's store would lie where it cannot, or the environment
+    says no number of seconds for which they may be away.
+    """
     checks: list[Callable[[], object]] = [
+        files.patience,
+        patience,
         study.check_holdable,
         partial(store_of, study.runs_dir, where.tracking),
     ]
