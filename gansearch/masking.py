@@ -27,7 +27,8 @@ _SHORTEST = 6
 
 def without_password(text: str) -> str:
     """A message without secrets: `http://host` for `http://name:password@host`, `***` for what follows
-    `password=` and for the values of environment variables such as MLFLOW_TRACKING_PASSWORD.
+    `password=` and for the values of environment variables such as MLFLOW_TRACKING_PASSWORD. It is
+    `writable`, too: what others say may be anything.
     """
     if "@" in text:  # or a long log would pay for the slower searches
         text = _CREDENTIALS.sub(lambda found: "://" if found[0].startswith(":") else "//", text)
@@ -38,7 +39,14 @@ def without_password(text: str) -> str:
     for name, value in os.environ.items():
         if _SECRET_NAME.search(name) and len(value) >= _SHORTEST:
             text = text.replace(value, "***")
-    return text
+    return writable(text)
+
+
+def writable(text: str) -> str:
+    """A text with what no file can hold spelt out: halves of characters, as Python has them in a name
+    that is no UTF-8.
+    """
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def first_line(error: object) -> str:

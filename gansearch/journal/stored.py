@@ -153,7 +153,7 @@ class StoredStudy:
             if not folder.is_dir():
                 raise StudyError(f"there is nothing of trial {number} in {self.directory.path}")
             paths = [path for path in (folder / LOG, folder / ERROR) if path.is_file()]
-            return "".join(files.read(path).decode() for path in paths)
+            return "".join(files.read(path).decode(errors="replace") for path in paths)
 
 
 def _of_environment() -> str | None:

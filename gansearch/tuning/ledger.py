@@ -180,7 +180,8 @@ class Ledger:
 
     def pause(self, number: int, reason: str) -> None:
         """Have a trial wait for a second chance: its place is free, and its checkpoint stays."""
-        self.records[number] = record = self.journal.pause(self.records[number], reason)
+        record = self.journal.pause(self.records[number], without_password(reason))
+        self.records[number] = record
         self.live.discard(number)
         bisect.insort(self._paused, record, key=_number)
         self.moves += 1
@@ -189,7 +190,8 @@ class Ledger:
 
     def wake(self, number: int, reason: str) -> TrialRecord:
         """Start a paused trial again; it goes on from its checkpoint."""
-        self.records[number] = record = self.journal.wake(self.records[number], reason)
+        record = self.journal.wake(self.records[number], without_password(reason))
+        self.records[number] = record
         self._forget_paused(number)
         self.live.add(number)
         self._show(record)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from gansearch.masking import writable
+
 
 def say(console: Console, words: object, style: str | None = None) -> None:
     """Print a line as it is.
@@ -17,4 +19,6 @@ def say(console: Console, words: object, style: str | None = None) -> None:
         words: what to print.
         style: Rich's name of a colour, or `dim`; None: plainly.
     """
-    console.print(str(words), style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console.print(
+        writable(str(words)), style=style, markup=False, emoji=False, highlight=False, soft_wrap=True
+    )

@@ -17,6 +17,7 @@ from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.facts import APART
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
+from gansearch.masking import without_password
 from gansearch.study.config import TrialConfig, stored_config
 from gansearch.study.mistakes import Mistakes
 from gansearch.study.plan import Pruner
@@ -175,7 +176,8 @@ def _held(stage: Stage, journal: Journal) -> str:
 def _tell_apart(stage: Stage, journal: Journal) -> None:
     """Tell, and write down, why some of a journal's trials will run alone or uncompiled."""
     configs = _configurations(stage.spec, journal)
-    if lines := apart(configs, stage.spec.plan.resources, stage.domain):
+    found = apart(configs, stage.spec.plan.resources, stage.domain)
+    if lines := [without_password(line) for line in found]:
         journal.set_facts({APART: lines})
     phase = "the stability study" if journal.roster.entries else "the search"
     for line in lines:

@@ -79,6 +79,25 @@ def test_keeping_is_settled_after_a_crash(make_ledger, spec, report):
     assert kept(again) == {1: [10], 2: [10]}
 
 
+HALF = "cannot read a\udcff.png"  # as Python has a file's name that is no UTF-8
+
+
+@pytest.mark.parametrize("how", ["end", "pause", "wake"])
+def test_whatever_a_part_says_the_journal_can_be_read_again(make_ledger, spec, report, how):
+    ledger = make_ledger(spec())
+    number = ledger.next().number
+    ledger.report(number, report(10, 1.0))
+    if how == "end":
+        ledger.end(number, Outcome.FAILED, HALF)
+    else:
+        ledger.pause(number, HALF if how == "pause" else "why not")
+    if how == "wake":
+        ledger.wake(number, HALF)
+    record = make_ledger(spec()).records[number]
+    told = [record.reason, *(text for each in record.chances for text in (each.paused, each.woken))]
+    assert r"cannot read a\udcff.png" in told
+
+
 def test_a_repeated_report_changes_nothing(ledger, report):
     number = ledger.next().number
     ledger.report(number, report(10, 1.0))

@@ -10,6 +10,15 @@ from gansearch.data.domain import Images
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.roster import Candidate, Roster
 from gansearch.tuning import stage as module
+from gansearch.tuning.saying import say
+
+
+def test_any_name_can_be_said():
+    """Also on a terminal of UTF-8, which takes no half of a character."""
+    said = io.BytesIO()
+    console = Console(file=io.TextIOWrapper(said, encoding="utf-8", write_through=True), width=200)
+    say(console, "out/\udcff.png")
+    assert said.getvalue() == b"out/\\udcff.png\n"
 
 
 def test_which_phase_runs_alone_is_said(make_ledger, spec, where):
