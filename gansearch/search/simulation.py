@@ -22,6 +22,7 @@ from gansearch.search.proposer import Proposer
 from gansearch.search.pruners import Decision, Pruner, SecondChances, Verdict, Wake
 from gansearch.search.recording import Recording
 from gansearch.search.stopping import Ending
+from gansearch.search.trying import check_verdict, check_wake
 from gansearch.search.view import AnySampler
 from gansearch.search.worker import Coming, Lanes, Worker
 from gansearch.study.learnt import LEARNT
@@ -216,6 +217,7 @@ class Simulation:
     ) -> None:
         part = spec.plan.pruner
         self.pruner = pruner or PRUNERS.build(part.name, part.options, spec.example())
+        self._judge = part.name
         metric, goal = recording.metric, recording.goal
         self._ending = Ending(spec.plan.search, spec.plan.resources, metric, goal)
         self._source, self._recording = source, recording
@@ -285,7 +287,8 @@ class Simulation:
         """Which of some paused trials goes on in a free place."""
         if not paused or not isinstance(self.pruner, SecondChances):
             return None
-        return self.pruner.choose([self._records[number] for number in paused], self._fresh > 0)
+        records = [self._records[number] for number in paused]
+        return check_wake(self.pruner.choose(records, self._fresh > 0), records, self._judge)
 
     def _next(self) -> int | None:
         if self.played.over:
@@ -319,7 +322,8 @@ class Simulation:
         improved = self._note_best(report, now)
         shown = replace(report, time=0.0)
         trial = replace(record, reports=[*record.reports[:-1], shown], outcome=Outcome.RUNNING)
-        self._obey(worker, number, report, self.pruner.judge(trial, shown))
+        verdict = check_verdict(self.pruner.judge(trial, shown), self.pruner, self._judge)
+        self._obey(worker, number, report, verdict)
         return improved
 
     def _obey(self, worker: Worker, number: int, report: Report, verdict: Verdict) -> None:

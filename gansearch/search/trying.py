@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from typing import Any
@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from gansearch.errors import RAISED, GansearchError, StudyError
 from gansearch.journal.encoding import DIRECTION
 from gansearch.search import PRUNERS, SAMPLERS
-from gansearch.search.pruners import Decision, SecondChances, Verdict
+from gansearch.search.pruners import Decision, SecondChances, Verdict, Wake
 from gansearch.search.view import AnySampler, View, distribution
 from gansearch.study.config import trial_seed
 from gansearch.study.location import NotInSpace, Point, placed
@@ -147,9 +147,21 @@ def _try_pruner(spec: StudySpec) -> None:
 
 def check_verdict(verdict: Any, pruner: object, name: str) -> Verdict:
     """A pruner's answer, as far as it is one; raises `StudyError`."""
-    if not isinstance(verdict, Verdict) or verdict.decision not in tuple(Decision):
+    well = isinstance(verdict, Verdict) and isinstance(verdict.reason, str)
+    if not well or verdict.decision not in tuple(Decision):
         raise StudyError(f"the pruner '{name}' answers with {verdict!r}, which is no Verdict")
     if verdict.decision is Decision.PAUSE and not isinstance(pruner, SecondChances):
         why = "it has no `choose` to say who goes on, so it must answer with go on or stop"
         raise StudyError(f"the pruner '{name}' answers with pause: {why}")
     return verdict
+
+
+def check_wake(wake: Any, paused: Collection[TrialRecord], name: str) -> Wake | None:
+    """Which of the paused trials a pruner has go on, as far as it is one; raises `StudyError`."""
+    if wake is None:
+        return None
+    if not isinstance(wake, Wake) or not isinstance(wake.reason, str):
+        raise StudyError(f"the pruner '{name}' chooses {wake!r}, which is no Wake")
+    if all(trial.number != wake.number for trial in paused):
+        raise StudyError(f"the pruner '{name}' wakes trial {wake.number}, which is not paused")
+    return wake

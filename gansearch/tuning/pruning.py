@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gansearch.errors import StudyError
 from gansearch.search import PRUNERS
 from gansearch.search.pruners import (
     GO_ON,
@@ -21,7 +20,7 @@ from gansearch.search.pruners import (
     Verdict,
     Wake,
 )
-from gansearch.search.trying import check_verdict, failing
+from gansearch.search.trying import check_verdict, check_wake, failing
 from gansearch.study.records import Outcome, Report, TrialRecord
 from gansearch.study.spec import StudySpec
 from gansearch.tuning.ledger import Ledger
@@ -115,9 +114,7 @@ class Pruning:
             return None
         with failing(f"the pruner '{self.name}', asked who of {len(paused)} paused trials goes on,"):
             wake = self.pruner.choose(paused, fresh)
-        if wake is not None and all(trial.number != wake.number for trial in paused):
-            raise StudyError(f"the pruner '{self.name}' wakes trial {wake.number}, which is not paused")
-        return wake
+        return check_wake(wake, paused, self.name)
 
 
 def make_pruning(spec: StudySpec, ledger: Ledger) -> Pruning:

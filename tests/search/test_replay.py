@@ -10,11 +10,11 @@ import pytest
 import scipy.stats
 
 from gansearch import api
-from gansearch.errors import InvalidInput, UserError
+from gansearch.errors import InvalidInput, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.stored import StoredStudy
 from gansearch.search.proposer import Proposer
-from gansearch.search.pruners import Decision
+from gansearch.search.pruners import Decision, Verdict
 from gansearch.search.recording import Curve, Recording, recording_of
 from gansearch.search.replay import (
     Policy,
@@ -388,6 +388,17 @@ def test_a_simulation_takes_a_pruner_of_its_own(study, recording):
     played = Simulation(study, source, recording, trials=2, pruner=pruner).run()
     assert pruner.heard == 18
     assert [trial.params for trial in played.trials] == [recording.curves[i].point for i in (3, 2)]
+
+
+@pytest.mark.parametrize("answer", [None, "stop", Verdict(Decision.STOP, 3), Verdict(Decision.PAUSE)])
+def test_a_pruner_that_answers_oddly_is_told_in_a_play_too(study, recording, answer):
+    class Odd:
+        def judge(self, trial, report):
+            return answer
+
+    source = Recorded(study, recording)
+    with pytest.raises(StudyError, match=r"the pruner '.*' answers with"):
+        Simulation(study, source, recording, pruner=Odd()).run()
 
 
 # Budgets, and what was learnt before

@@ -2,9 +2,11 @@
 
 import pytest
 
+from gansearch.errors import StudyError
 from gansearch.search import PRUNERS
-from gansearch.search.pruners import Decision, Never, Verdict
-from gansearch.search.trying import try_plan
+from gansearch.search.pruners import Decision, Never, Verdict, Wake
+from gansearch.search.trying import check_wake, try_plan
+from gansearch.study.records import TrialRecord
 
 
 class Steady:
@@ -64,6 +66,7 @@ class Odd(Never):
         if self.how == "nan":
             return Verdict() if next(iter(report.metrics.values())) > 0 else 1 / 0
         answers = {"well": Verdict(), "pause": Verdict(Decision.PAUSE, "step"), "text": "stop"}
+        answers["number"] = Verdict(Decision.STOP, 3)
         return answers.get(self.how)
 
 
@@ -96,12 +99,30 @@ def test_a_sampler_that_fails_is_told(spec, sampler, words):
         ("pause", "answers with pause: it has no `choose`"),
         ("text", "answers with 'stop', which is no Verdict"),
         ("nothing", "answers with None, which is no Verdict"),
+        ("number", "reason=3), which is no Verdict"),
     ],
 )
 def test_a_pruner_that_fails_is_told(spec, how, words):
     (told,) = try_plan(spec(f"pruner: {{name: 'test_trying:Odd', how: {how}}}"))
     assert "the pruner 'test_trying:Odd'" in told
     assert words in told
+
+
+@pytest.mark.parametrize(
+    ("wake", "words"),
+    [
+        (3, "chooses 3, which is no Wake"),
+        (TrialRecord(0, {}, {}), "which is no Wake"),
+        (Wake(0, None), "which is no Wake"),
+        (Wake(7, "so"), "wakes trial 7, which is not paused"),
+    ],
+)
+def test_a_choice_that_is_none_is_told(wake, words):
+    paused = [TrialRecord(0, {}, {})]
+    assert check_wake(None, paused, "mine") is None
+    assert check_wake(Wake(0, "so"), paused, "mine") == Wake(0, "so")
+    with pytest.raises(StudyError, match=rf"the pruner 'mine' .*{words}"):
+        check_wake(wake, paused, "mine")
 
 
 def test_both_are_told_at_once(spec):
