@@ -184,6 +184,27 @@ def unfinished(whole: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """A folder in which no other process works so while it is open; made, and gone again where nothing
+    came into it. Raises `UserError` where another does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another process is writing into {folder}: take another --out") from error
+        except OSError:  # some network file systems lock no folder
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def _clear(left: Path) -> None:
     """Remove an unfinished folder that nobody holds."""
     with suppress(OSError):

@@ -148,6 +148,26 @@ def test_ctrl_c_of_a_training_says_how_it_goes_on(config, trained, tmp_path):
     assert same_weights(trained, tmp_path / "m")
 
 
+def test_of_two_trainings_into_one_folder_at_once_the_second_is_told(config, tmp_path):
+    """Each would write its checkpoints among the other's."""
+    out = tmp_path / "model"
+
+    def again(report):
+        before = sorted(out.rglob("*"))
+        with pytest.raises(UserError, match=f"another process is writing into {out}: take another"):
+            gansearch.train(config, out, device="cpu")
+        assert sorted(out.rglob("*")) == before
+        raise EndedHere
+
+    with pytest.raises(EndedHere):
+        gansearch.train(config, out, device="cpu", on_report=again)
+    assert checkpoint.steps(out / "checkpoints") == [60]
+
+
+class EndedHere(Exception):
+    """Of a training that a test lets go no further."""
+
+
 def test_a_finished_training_is_left_as_it_is(config, copied, trained):
     seen = []
     before = torch.get_num_threads()

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gansearch import files
 from gansearch.data import DataSet
 from gansearch.errors import Doubt, UserError
 from gansearch.modules import own_modules
@@ -47,10 +48,24 @@ def train(
         The curve; the last report says how it ended.
 
     Raises:
-        UserError: `out` holds something else, or training failed before its first good report.
+        UserError: `out` holds something else, another process is training into it, or training failed
+            before its first good report.
     """
+    _check_free(out)
+    with files.alone_in(out):
+        return _train(config, data, out, places, device, modules, on_report)
+
+
+def _train(
+    config: TrialConfig,
+    data: DataSet,
+    out: Path,
+    places: LocalPaths,
+    device: str,
+    modules: Sequence[Path],
+    on_report: Callable[[Report], None],
+) -> list[Report]:
     folder = out / CHECKPOINTS
-    _check_free(out, folder)
     if config.deterministic:  # the metrics use the device before the training does
         be_repeatable()
     for words in reservations(config):
@@ -96,8 +111,8 @@ def has_begun(out: Path) -> bool:
     return bool(checkpoint.steps(out / CHECKPOINTS))
 
 
-def _check_free(out: Path, folder: Path) -> None:
+def _check_free(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: --out must be a folder")
-    if out.is_dir() and any(out.iterdir()) and not folder.is_dir():
+    if out.is_dir() and any(out.iterdir()) and not (out / CHECKPOINTS).is_dir():
         raise UserError(f"{out} holds other things: take a new --out")
