@@ -53,8 +53,12 @@ class Numbering:
         if seed is None or said == least:
             return least
         near = range(least, least + FAR)
-        if said in near and (self._of_seeds or self._seed_of(said) in (None, seed)):
-            return int(said)
+        if (
+            isinstance(said, int)
+            and said in near
+            and (self._of_seeds or self._seed_of(said) in (None, seed))
+        ):
+            return said
         return next((n for n in near if self._seed_of(n) == seed), least)
 
     def gone_before(self, begins: Attributes, least: int) -> range:

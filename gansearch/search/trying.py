@@ -147,8 +147,10 @@ def _try_pruner(spec: StudySpec) -> None:
 
 def check_verdict(verdict: Any, pruner: object, name: str) -> Verdict:
     """A pruner's answer, as far as it is one; raises `StudyError`."""
-    well = isinstance(verdict, Verdict) and isinstance(verdict.reason, str)
-    if not well or verdict.decision not in tuple(Decision):
+    known = tuple(Decision)
+    if not (isinstance(verdict, Verdict) and verdict.decision in known) or not isinstance(
+        verdict.reason, str
+    ):
         raise StudyError(f"the pruner '{name}' answers with {verdict!r}, which is no Verdict")
     if verdict.decision is Decision.PAUSE and not isinstance(pruner, SecondChances):
         why = "it has no `choose` to say who goes on, so it must answer with go on or stop"
