@@ -40,7 +40,7 @@ PRIVATE = {
     "optuna.storages:InMemoryStorage._get_trial": "search/history.py",
     "optuna.storages:InMemoryStorage._set_trial": "search/history.py",
     "optuna.storages.journal._storage:JournalOperation": "journal/file.py",
-    "optuna.storages.journal._storage:JournalStorageReplayResult": "journal/file.py",
+    "optuna.storages.journal._storage:JournalStorageReplayResult": "journal/reading.py",
     "optuna.storages._rdb:models": "journal/database.py",
     "mlflow.store.tracking.sqlalchemy_store:SqlAlchemyStore": "tracking/bulk.py",
     "mlflow.store.tracking.dbmodels:models": "tracking/bulk.py",

@@ -8,18 +8,18 @@ import os
 import threading
 import uuid
 from collections import deque
-from collections.abc import Generator, Hashable, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
+from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.errors import StorageError, StudyError
 from gansearch.journal.changes import Change, TrialStorage
-from gansearch.journal.shape import faults_of_log, mark_of
+from gansearch.journal.reading import Reading
 
 
 class JournalFile(JournalFileBackend):
@@ -120,40 +120,6 @@ class JournalFile(JournalFileBackend):
             os.close(self._descriptor)
 
 
-class _Reader(JournalStorageReplayResult):
-    """Optuna's, which tells what that leaves out in silence, or takes as it is."""
-
-    def __init__(self, worker_id_prefix: str) -> None:
-        super().__init__(worker_id_prefix)
-        self._begun: set[Hashable] = set()
-
-    def _apply_create_study(self, log: dict[str, Any]) -> None:
-        _check(log)
-        super()._apply_create_study(log)
-
-    def _apply_create_trial(self, log: dict[str, Any]) -> None:
-        _check(log)
-        if (mark := mark_of(log)) in self._begun:
-            raise ValueError("the beginning of a trial stands twice")
-        self._begun.add(mark)
-        super()._apply_create_trial(log)
-
-    def _study_exists(self, study_id: int, log: dict[str, Any]) -> bool:
-        if study_id not in range(self._next_study_id):
-            raise ValueError(f"a record is of study {study_id}, which has not begun")
-        return super()._study_exists(study_id, log)
-
-    def _trial_exists_and_updatable(self, trial_id: int, log: dict[str, Any]) -> bool:
-        if trial_id not in self._trials:
-            raise ValueError(f"a record is of trial {trial_id}, which has not begun")
-        return super()._trial_exists_and_updatable(trial_id, log)
-
-
-def _check(log: Mapping[str, Any]) -> None:
-    if faults := faults_of_log(log):
-        raise ValueError("; ".join(faults))
-
-
 class FileStorage(JournalStorage, TrialStorage):
     """A study's trials in a journal file."""
 
@@ -162,7 +128,7 @@ class FileStorage(JournalStorage, TrialStorage):
         # What Optuna's own constructor does, with another reader.
         self._worker_id_prefix = f"{uuid.uuid4()}-"
         self._thread_lock = threading.Lock()
-        self._replay_result = _Reader(self._worker_id_prefix)
+        self._replay_result = Reading(self._worker_id_prefix)
         self._sync_with_backend()
 
     @property

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
+from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
 from gansearch import files
@@ -24,28 +24,12 @@ from gansearch.errors import StudyError
 from gansearch.journal.directory import JOURNAL_FILE
 from gansearch.journal.facts import NUMBER
 from gansearch.journal.numbering import Numbering
-from gansearch.journal.shape import NEWER, faults_of_log, lacking, mark_of
+from gansearch.journal.reading import Reading, Unusable
+from gansearch.journal.shape import faults_of_log, lacking, trial_of
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome
 
 Log = dict[str, Any]
-
-_TRIAL_KEYS = {
-    JournalOperation.SET_TRIAL_PARAM: ("param_name", "param_value_internal", "distribution"),
-    JournalOperation.SET_TRIAL_STATE_VALUES: ("state", "values"),
-    JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE: ("step", "intermediate_value"),
-    JournalOperation.SET_TRIAL_USER_ATTR: ("user_attr",),
-    JournalOperation.SET_TRIAL_SYSTEM_ATTR: ("system_attr",),
-}
-_NEEDED: dict[int, tuple[str, ...]] = {
-    JournalOperation.CREATE_STUDY: ("study_name", "directions"),
-    JournalOperation.DELETE_STUDY: ("study_id",),
-    JournalOperation.SET_STUDY_USER_ATTR: ("study_id", "user_attr"),
-    JournalOperation.SET_STUDY_SYSTEM_ATTR: ("study_id", "system_attr"),
-    JournalOperation.CREATE_TRIAL: ("study_id", "datetime_start"),
-    JournalOperation.DISCARD_TRIALS: (),
-    **{operation: ("trial_id", *keys) for operation, keys in _TRIAL_KEYS.items()},
-}
 
 UNENDED = "was being written when its writer was killed"
 """Said of a last line without an end: every writer takes such a line away before it begins."""
@@ -157,10 +141,10 @@ def _read(path: Path) -> Iterator[tuple[list[Log], Damage | None]]:
         count = sum(1 for _ in file)
         file.seek(0)
         known = (_whole(line) for line in file if b'"study_id"' in line)
-        reading = _Reading(count, _numbering(log for log in known if log is not None))
+        lines = _Lines(count, _numbering([log for log in known if log is not None]))
         file.seek(0)
         for number, line in enumerate(file, 1):
-            yield reading.line(number, line)
+            yield lines.next(number, line)
 
 
 def _whole(line: bytes) -> Log | None:
@@ -169,26 +153,25 @@ def _whole(line: bytes) -> Log | None:
         log: Any = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return None if _fault_alone(log) else log
+    return None if faults_of_log(log) else log
 
 
-class _Reading:
-    """A journal that is read line by line, as Optuna reads it.
+class _Lines:
+    """A journal whose lines may be damaged, read one after another.
 
     Args:
-        lines: how many there are.
+        count: how many there are.
         numbering: of its trials.
     """
 
-    def __init__(self, lines: int, numbering: Numbering) -> None:
-        self._lines, self._numbering, self._lost = lines, numbering, False
-        self._optuna = JournalStorageReplayResult("")
-        self._begun: set[Hashable] = set()
+    def __init__(self, count: int, numbering: Numbering) -> None:
+        self._count, self._numbering, self._reading = count, numbering, Reading()
 
-    def line(self, number: int, line: bytes) -> tuple[list[Log], Damage | None]:
+    def next(self, number: int, line: bytes) -> tuple[list[Log], Damage | None]:
         """The records of the next line, and what is wrong with it."""
         logs, damage = self._line(number, line)
-        self._lost |= damage is not None and damage.lost
+        if damage is not None and damage.lost:  # perhaps the beginning of a trial, a line each
+            self._reading.excused = self._count
         return logs, damage
 
     def _line(self, number: int, line: bytes) -> tuple[list[Log], Damage | None]:
@@ -232,47 +215,28 @@ class _Reading:
 
     def _fault(self, log: Any) -> str:
         """What is wrong with a record in words, after those before it; empty: nothing is."""
-        if fault := _fault_alone(log):
-            return fault
-        if _begins(log) and (mark := mark_of(log)) in self._begun:
-            return f"is the beginning of the trial of seed {mark[-1]} again"
-        begun = self._lines if self._lost else len(self._optuna._trials)
-        if log.get("study_id", -1) >= self._optuna._next_study_id:
-            return "is of a study that has not begun"
-        if log.get("trial_id", -1) >= begun:
-            return f"is of trial {log['trial_id']}, which has not begun"
+        if faults := faults_of_log(log):
+            return "; ".join(faults)
         try:
-            self._optuna.apply_logs([log])
+            self._reading.apply_logs([log])
+        except Unusable as error:
+            return str(error)
         except Exception as error:  # whatever Optuna raises of what it cannot use
             return f"cannot be used ({type(error).__name__}: {error})"
-        if _begins(log):
-            self._begun.add(mark_of(log))
         return ""
 
     def _gone_before(self, log: Log) -> str:
         """That trials must have begun before this one whose beginnings no line holds; empty: none must,
         or a damaged line may have held them.
         """
-        if self._lost or not _begins(log):
+        if self._reading.excused or not _begins(log):
             return ""
-        gone = self._numbering.gone_before(_attributes(log), len(self._optuna._trials) - 1)
+        gone = self._numbering.gone_before(log["user_attrs"], len(self._reading._trials) - 1)
         if not gone:
             return ""
         first, last = gone[0], gone[-1]
         which = f"that of trial {first} is" if first == last else f"those of {first} to {last} are"
         return f"is the beginning of trial {last + 1}, and {which} gone"
-
-
-def _fault_alone(log: Any) -> str:
-    """What is wrong with a record, whatever the others are."""
-    if not isinstance(log, dict) or type(log.get("op_code")) is not int:
-        return "is no record of a journal"
-    needed = _NEEDED.get(log["op_code"])
-    if needed is None:
-        return f"is a record of kind {log['op_code']}, {NEWER}"
-    if missing := [key for key in needed if key not in log]:
-        return f"is no record of a journal, for it lacks {', '.join(missing)}"
-    return "; ".join(faults_of_log(log))
 
 
 def _shown(line: bytes) -> str:
@@ -299,8 +263,7 @@ class _Renumbering:
     def logs(self) -> Iterator[Log]:
         """The records, with a beginning for each trial that has lost its own."""
         known = [log for logs, _ in self.lines for log in logs]
-        numbering = _numbering(known)
-        template = next((log for log in known if _begins(log) and _attributes(log)), None)
+        numbering, template = _numbering(known), next(filter(_begins, known), None)
         for logs, damage in self.lines:
             if damage and damage.lost:
                 self._where = damage.line
@@ -308,8 +271,9 @@ class _Renumbering:
                 for _ in range(self._missing_before(log, numbering)):
                     if template is not None:
                         yield self._lost_trial(template, numbering)
-                unknown = log.get("trial_id", -1) >= self._begun  # no trial is left to make it from
-                if unknown or log.get("trial_id") in self.lost:
+                trial = trial_of(log)
+                unmade = trial >= self._begun  # no beginning is left after which to make its own
+                if unmade or trial in self.lost:
                     self.dropped += 1
                     continue
                 self._begun += _begins(log)
@@ -320,8 +284,8 @@ class _Renumbering:
         if not self._where:
             return 0
         if _begins(log):
-            return numbering.of(_attributes(log), self._begun) - self._begun
-        return max(int(log.get("trial_id", -1)) + 1 - self._begun, 0)
+            return numbering.of(log["user_attrs"], self._begun) - self._begun
+        return max(trial_of(log) + 1 - self._begun, 0)
 
     def _lost_trial(self, template: Log, numbering: Numbering) -> Log:
         number = self._begun
@@ -358,29 +322,23 @@ def _begins(log: Log) -> bool:
     return bool(log["op_code"] == JournalOperation.CREATE_TRIAL)
 
 
-def _attributes(log: Log) -> dict[str, Any]:
-    """What the beginning of a trial says of it."""
-    found: dict[str, Any] = log.get("user_attrs", {})
-    return found
-
-
-def _numbering(logs: Iterable[Log]) -> Numbering:
-    """The numbers of the trials that begin in these records."""
-    facts, begun = dict[str, Any](), list[dict[str, Any]]()
+def _facts(logs: Sequence[Log]) -> dict[str, Any]:
+    """What these records say of the study."""
+    facts: dict[str, Any] = {}
     for log in logs:
         if log["op_code"] == JournalOperation.SET_STUDY_USER_ATTR:
             facts |= log["user_attr"]
-        elif _begins(log):
-            begun.append(_attributes(log))
-    return Numbering(facts, begun)
+    return facts
+
+
+def _numbering(logs: Sequence[Log]) -> Numbering:
+    """The numbers of the trials that begin in these records."""
+    return Numbering(_facts(logs), [log["user_attrs"] for log in logs if _begins(log)])
 
 
 def _check_whole(path: Path, logs: Sequence[Log]) -> None:
-    facts: dict[str, Any] = {}
+    facts = _facts(logs)
     named = any(log["op_code"] == JournalOperation.CREATE_STUDY for log in logs)
-    for log in logs:
-        if log["op_code"] == JournalOperation.SET_STUDY_USER_ATTR:
-            facts |= log["user_attr"]
     lost = [key for key in lacking(facts) if key != "roster"]
     if not named or lost:
         what = ", ".join(lost) if named else "the line that begins it"

@@ -6,10 +6,11 @@ is told in words here, as `KEY: what is wrong`; who asks knows the trial, or the
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
+from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import FrozenTrial
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -266,6 +267,25 @@ class _Log(_Open):
     datetime_complete: Text | None = None
 
 
+_OF_TRIALS: dict[int, tuple[str, ...]] = {
+    JournalOperation.SET_TRIAL_PARAM: ("param_name", "param_value_internal", "distribution"),
+    JournalOperation.SET_TRIAL_STATE_VALUES: ("state", "values"),
+    JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE: ("step", "intermediate_value"),
+    JournalOperation.SET_TRIAL_USER_ATTR: ("user_attr",),
+    JournalOperation.SET_TRIAL_SYSTEM_ATTR: ("system_attr",),
+}
+_NEEDED: dict[int, tuple[str, ...]] = {
+    JournalOperation.CREATE_STUDY: ("study_name", "directions"),
+    JournalOperation.DELETE_STUDY: ("study_id",),
+    JournalOperation.SET_STUDY_USER_ATTR: ("study_id", "user_attr"),
+    JournalOperation.SET_STUDY_SYSTEM_ATTR: ("study_id", "system_attr"),
+    JournalOperation.CREATE_TRIAL: ("worker_id", "study_id", "datetime_start", "user_attrs"),
+    JournalOperation.DISCARD_TRIALS: (),
+    **{operation: ("trial_id", *keys) for operation, keys in _OF_TRIALS.items()},
+}
+"""Each kind of line, and what it cannot do without."""
+
+
 class _Told(_Open):
     """What Optuna keeps of a trial besides its attributes."""
 
@@ -296,23 +316,27 @@ def faults_of_trial(trial: FrozenTrial) -> list[str]:
 
 
 def faults_of_log(log: Any) -> list[str]:
-    """What is wrong with a line of a journal, taken by itself."""
-    if not isinstance(log, Mapping):
-        return ["must be a mapping of keys to values"]
+    """What is wrong with a line of a journal, whatever the others are."""
+    if not isinstance(log, dict) or type(log.get("op_code")) is not int:
+        return ["is no record of a journal"]
+    needed = _NEEDED.get(log["op_code"])
+    if needed is None:
+        return [f"is a record of kind {log['op_code']}, {NEWER}"]
+    if missing := [key for key in needed if key not in log]:
+        return [f"is no record of a journal, for it lacks {', '.join(missing)}"]
     if faults := _faults(_Log, log):
         return faults
     one = log.get("user_attr", {})
-    if "trial_id" in log:
+    if log["op_code"] in _OF_TRIALS:
         return [*_faults(_Attributes, one, partly=True), *_faults_of_reports(one)]
     facts = [*_faults(_Facts, one, partly=True), *_faults_of_runs(one)]
     begun = log.get("user_attrs")
     return facts if begun is None else [*_faults(_Attributes, begun), *_faults_of_reports(begun)]
 
 
-def mark_of(log: Mapping[str, Any]) -> tuple[Hashable, ...]:
-    """What tells the beginning of one trial from that of any other: when who began which seed."""
-    seed = log.get("user_attrs", {}).get("config", {}).get("seed")
-    return repr(log.get("worker_id")), log["datetime_start"], seed
+def trial_of(log: Mapping[str, Any]) -> int:
+    """The id of the trial of which a line tells something; -1: of none, or it begins one."""
+    return int(log["trial_id"]) if log["op_code"] in _OF_TRIALS else -1
 
 
 def _faults_of_reports(attributes: Mapping[str, Any]) -> Iterator[str]:

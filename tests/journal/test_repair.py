@@ -328,3 +328,35 @@ def test_what_is_lost_of_a_journal_whose_seeds_are_in_any_order_invents_no_trial
     assert not repair(file).lost_trials
     trials = search.open_stability(file.parent).trials()
     assert [t.config["seed"] for t in trials] == [11, 13, 12, 14]
+
+
+def test_lines_that_have_become_one_hold_what_they_held_also_after_a_lost_one(path):
+    before, lines = records(path), lines_of(path)
+    glued = b"".join(line.rstrip(b"\n") for line in lines[1:])
+    put(path, [lines[0], b"lost\n", glued + b"\n"])
+    done = repair(path)
+    assert not done.lost_trials
+    assert records(path) == before
+
+
+@pytest.mark.parametrize("key", ["worker_id", "user_attrs"])
+def test_a_beginning_that_lacks_what_each_must_have_is_a_lost_one(path, key):
+    lines = lines_of(path)
+    at = next(n for n, line in enumerate(lines) if b'"op_code":4' in line)
+    log = json.loads(lines[at])
+    del log[key]
+    put(path, [*lines[:at], json.dumps(log).encode() + b"\n", *lines[at + 1 :]])
+    with pytest.raises(StorageError, match=rf"line {at + 1}: is no record .* lacks {key}"):
+        Journal.open(path.parent, "s")
+    assert repair(path).lost_trials == [0]
+    assert [record.outcome for record in records(path)][:2] == [Outcome.FAILED, Outcome.COMPLETED]
+
+
+def test_a_roster_that_is_none_is_a_lost_one(seeds):
+    _, file = seeds
+    logs = [json.loads(line) for line in lines_of(file)]
+    (roster,) = [log for log in logs if "roster" in log.get("user_attr", {})]
+    roster["user_attr"]["roster"] = None
+    put(file, [json.dumps(log).encode() + b"\n" for log in logs])
+    with pytest.raises(StudyError, match="which configurations it trains is lost"):
+        repair(file)
