@@ -27,6 +27,7 @@ class Ground:
 
     Attributes:
         columns: those of each axis in a coded point.
+        is_choice: of each axis.
     """
 
     def __init__(self, space: Space) -> None:
@@ -36,6 +37,7 @@ class Ground:
             for at, axis in enumerate(self._axes.values())
             if isinstance(axis, Choice)
         }
+        self.is_choice = [at in self._options for at in range(len(self._axes))]
         self._existing: dict[tuple[int, ...], Array] = {}
         self.columns: list[slice] = []
         begin = 0
@@ -76,6 +78,23 @@ class Ground:
         for at in self._options:
             units[:, at] = np.where(chance.random(count) < width, even[:, at], middle[at])
         return units
+
+    def exchanged(self, point: Mapping[str, Any]) -> Array:
+        """Places of a point with another option of one of its choices, shape [M, D]."""
+        middle, places = self.place(point), list[Array]()
+        for at, (name, axis) in enumerate(self._axes.items()):
+            if isinstance(axis, Choice) and name in point:
+                for option in axis.options:
+                    if option != point[name]:
+                        places.append(middle.copy())
+                        places[-1][at] = unit_of(axis, option)
+        return np.array(places).reshape(-1, len(middle))
+
+    def alike(self, units: Array, others: Array, width: float) -> NDArray[np.bool_]:
+        """Whether places have the same options, and all else within a width, shape [M, N]."""
+        widths = np.where(self.is_choice, 1e-9, width)
+        alike: NDArray[np.bool_] = np.all(np.abs(units[:, None] - others[None]) <= widths, axis=2)
+        return alike
 
     def coded(self, units: Array) -> Array:
         """Coded points, shape [M, E], of places, shape [M, D]."""

@@ -10,7 +10,7 @@ import scipy.stats
 import yaml
 
 from gansearch.search.contract import Tried
-from gansearch.search.curves import MODELLED, Curves, _Model
+from gansearch.search.curves import APART, LIKE, MODELLED, TURN, Curves, _Model
 from gansearch.search.feasibility import encoded
 from gansearch.search.ground import Ground
 from gansearch.search.units import value_at
@@ -105,6 +105,31 @@ def test_around_a_point_numbers_move_a_little_and_options_seldom(mixed):
     assert weights.std() == pytest.approx(1 / math.sqrt(12), rel=0.05), "the point says nothing of it"
 
 
+def test_of_a_point_each_option_is_exchanged(mixed):
+    ground = Ground(mixed)
+    names, units = list(mixed.axes()), np.full(len(Ground(mixed)), 0.4)
+    units[names.index("loss")] = 0.1  # the loss without a weight
+    point = ground.point(units)
+    exchanged = [ground.point(row) for row in ground.exchanged(point)]
+    assert [other["loss"] for other in exchanged] == ["b", "c"]
+    assert all(other["lr"] == pytest.approx(point["lr"]) for other in exchanged)
+    both = ground.exchanged(exchanged[0])
+    assert len(both) == 3, "of the loss and of the penalty that comes with it"
+    assert not len(Ground(lr_space()).exchanged({"g": 1e-3, "d": 1e-3}))
+
+
+def test_alike_is_what_has_the_same_options_and_nearly_the_same_numbers(mixed):
+    ground = Ground(mixed)
+    here = np.full((1, len(ground)), 0.5)
+    moved, other = here.copy(), here.copy()
+    moved[0, list(mixed.axes()).index("lr")] += 0.1
+    other[0, list(mixed.axes()).index("loss")] = 1 / 6
+    assert ground.alike(here, np.concatenate([here, moved, other]), 0.15).tolist() == [
+        [True, True, False]
+    ]
+    assert not ground.alike(here, moved, 0.05).any()
+
+
 # The model
 
 
@@ -128,6 +153,7 @@ def test_the_improvement_is_that_of_the_textbook(mixed):
 
         def between(x, age, who, y, other, whose, one=one):
             gaps = np.array([np.sum((x[c] - y[c]) ** 2) / (c.stop - c.start) for c in ground.columns])
+            gaps[[axis.__class__ is Choice for axis in mixed.axes().values()]] *= APART
             near = math.exp(-np.sum(gaps / one.scales**2) / 2)
             aged = math.exp(-((age - other) ** 2) / one.age**2 / 2)
             own = one.own if who == whose else 0.0
@@ -228,6 +254,40 @@ def test_a_slow_start_is_no_bad_sign_where_slow_starts_have_ended_well(minimize)
     assert sum(math.log10(t.point["g"]) < -3 and not t.pruned for t in trials) >= 2
     points = [proposal(space, trials, 24, seed, minimize) for seed in range(8)]
     assert sum(math.log10(point["g"]) < -3 for point in points) >= 7
+
+
+def test_an_option_that_fared_ill_elsewhere_is_tried_with_the_best():
+    """As batches of 128 in the quickstart: each trial that had them had bad rates as well."""
+    space = Space({"batch": Choice({n: n for n in (32, 64, 128)}), **dict(lr_space().axes())})
+
+    def value(point):
+        return 1 + miss(point) - 0.5 * (point["batch"] == 128)
+
+    bad = [(32, 1e-5, 1e-1), (128, 1e-1, 1e-5), (128, 2e-5, 1e-5), (32, 1e-1, 1e-1)]
+    points = [{"batch": b, "g": g, "d": d} for b, g, d in [(64, 1e-3, 4e-3), *bad]]
+    trials = [ended(n, point, [value(point)]) for n, point in enumerate(points)]
+    for number in range(len(trials), 16):
+        point = proposal(space, trials, number)
+        trials.append(ended(number, point, [value(point)]))
+    ground = Ground(space)
+    best = min(trials[:5], key=lambda trial: trial.value)
+    for number in (5, 10):
+        units = ground.place(trials[number].point)[None]
+        near = np.array([ground.place(trial.point) for trial in trials[:number]])
+        exchanged = np.concatenate([ground.exchanged(trial.point) for trial in trials[:number]])
+        assert ground.alike(units, exchanged, 1e-6).any(), "one option of another's, and nothing else"
+        assert not ground.alike(units, near, LIKE).any()
+    assert trials[5].point["g"] == pytest.approx(best.point["g"])
+    assert min(trials, key=lambda trial: trial.value).point["batch"] == 128
+
+
+def test_what_was_exchanged_is_not_again():
+    space = Space({"batch": Choice({n: n for n in (32, 64)}), **dict(lr_space().axes())})
+    here = {"batch": 64, "g": 1e-3, "d": 4e-3}
+    trials = [ended(n, here, [5.0]) for n in range(5)]
+    assert proposal(space, trials, 2 * TURN) == pytest.approx(here | {"batch": 32})
+    trials.append(Tried(5, {**here, "batch": 32}, running=True))
+    assert proposal(space, trials, 2 * TURN) != pytest.approx(here | {"batch": 32})
 
 
 def test_what_is_known_is_tried_again_last():
