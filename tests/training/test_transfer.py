@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import shutil
 from pathlib import Path
 
@@ -18,9 +19,8 @@ from gansearch.study.document import parse_document, write_document
 from gansearch.training.completion import complete
 from gansearch.training.export_folder import read_model, write_model
 from gansearch.training.pack import SequentialPack, Start
-from gansearch.training.stacked.choice import _glance, choose
+from gansearch.training.stacked.choice import _glance
 from gansearch.training.stacked.pack import FusedPack
-from gansearch.training.stacked.shape import shape_of
 from gansearch.training.trainer import Trainer
 from gansearch.training.validation import read_study
 
@@ -116,11 +116,10 @@ def test_a_checkpoint_that_cannot_be_read_for_now_is_no_failure_of_the_configura
         pack.advance()
 
 
-def test_measuring_lanes_and_looking_at_parts_need_no_export(tiny, digits, reference, export, tmp_path):
+def test_measuring_lanes_needs_no_export(tiny, digits, reference, export):
     config = tiny(generator=BARE | {"weights": str(export[0])}, discriminator=BARE)
     shutil.rmtree(export[0])
-    assert choose([config], [1.0], digits, reference, cache=tmp_path) == {shape_of(config): 1}
-    assert _glance(config, digits, reference, "cpu") > 0
+    assert 0 < _glance(config, digits, reference, "cpu") < math.inf
 
 
 class Stopped(Exception):
