@@ -325,7 +325,7 @@ def test_tune_does_not_wait_for_a_trial_that_cannot_be_written_down():
     def full(_):
         raise StudyError("cannot write journal.log: No space left on device")
 
-    ledger = SimpleNamespace(remaining=3, unstarted=0, live=set(), next=full)
+    ledger = SimpleNamespace(startable=3, unstarted=0, live=set(), next=full)
     interruption = Interruption(lambda: False)
     around = SimpleNamespace(avoided=list, leaving={}, took=None)
     pruning = SimpleNamespace(wakes=lambda _: [])
