@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -97,6 +97,7 @@ def test_balls_over_many_tiles(closed: bool, levels: int, reach: float) -> None:
     offset=st.sampled_from([0.0, 100.0, 1e4]),
     spread=st.sampled_from([1e-3, 1.0, 1e3]),
 )
+@example(seed=1248, width=2, offset=1e4, spread=1e-3)
 def test_the_bounds_hold_and_are_narrow(seed: int, width: int, offset: float, spread: float) -> None:
     random = np.random.default_rng(seed)
     sides = random.normal(size=(2, 40, width)) * spread * np.logspace(0, -2, width) + offset
@@ -109,4 +110,4 @@ def test_the_bounds_hold_and_are_narrow(seed: int, width: int, offset: float, sp
     assert (lower <= exact).all()
     assert (exact <= lower + room).all()
     lengths = (left.squares[:, None] + right.squares).double() * frame.scale**2
-    assert (room < 4e-5 * lengths).all()  # whatever the width
+    assert (room <= 4e-5 * lengths).all()  # whatever the width; none of either where all coincide
