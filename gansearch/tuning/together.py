@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -18,6 +18,9 @@ from gansearch.study.roster import Roster
 from gansearch.study.space import at_random
 from gansearch.study.spec import StudySpec
 from gansearch.tuning.saying import say
+
+if TYPE_CHECKING:
+    from gansearch.training.stacked.choice import Asked
 
 AT_ONCE, PATIENCE = 4, 60.0
 """Processes that measure at once, at most, and seconds that they are waited for."""
@@ -40,25 +43,6 @@ often two of its trials must be of one shape for it to be worth while.
 
 PRUNED = 0.3
 """Share of their budget that trials are trained, about, where a pruner may stop them."""
-
-
-@dataclass(frozen=True)
-class Ahead:
-    """What the workers are to train.
-
-    Attributes:
-        configs: or some that stand for all.
-        steps: of each, to a worker.
-        most: how many trials a worker may carry.
-        longest: of a search, how many times as long as alone a trial may take; None: it is none.
-        seconds: of a search, for which a worker is to train, at most.
-    """
-
-    configs: Sequence[TrialConfig]
-    steps: Sequence[float]
-    most: int
-    longest: float | None = None
-    seconds: float = math.inf
 
 
 def together(
@@ -111,41 +95,43 @@ def together(
     return lanes, chosen
 
 
-def _repetitions(roster: Roster, workers: int) -> Ahead:
+def _repetitions(roster: Roster, workers: int) -> Asked:
     """A stability study."""
+    from gansearch.training.stacked.choice import Asked  # noqa: PLC0415  loads torch
+
     configs = [stored_config(candidate.config, candidate.label) for candidate in roster.candidates]
     entries = Counter(label for label, _ in roster.entries)
     steps = [
         config.budget.steps * entries[candidate.label] / workers
         for config, candidate in zip(configs, roster.candidates, strict=True)
     ]
-    return Ahead(configs, steps, math.ceil(len(roster.entries) / workers))
+    return Asked(configs, steps, math.ceil(len(roster.entries) / workers))
 
 
 def _search(
     spec: StudySpec, complete: Callable[[TrialConfig], TrialConfig | None], workers: int
-) -> Ahead:
+) -> Asked:
     """A search: points of its space, drawn at random, stand for the trials that will be proposed."""
-    from gansearch.training.stacked.choice import LONGEST  # noqa: PLC0415  loads torch
+    from gansearch.training.stacked.choice import LONGEST, Asked  # noqa: PLC0415  loads torch
     from gansearch.training.stacked.shape import shape_of  # noqa: PLC0415
 
     plan, blind = spec.plan, _is_blind(spec.plan)
     trials = plan.search.trials
     most = math.ceil(trials / workers) if blind else trials // (TURNS * workers)
     if most < 2:
-        return Ahead([], [], most)
+        return Asked([], [], most)
     chance = random.Random(0)
     drawn = [complete(spec.trial(number, at_random(chance))) for number in range(DRAWN)]
     configs = {shape_of(config): config for config in drawn if config is not None}
     counts = Counter(shape_of(config) for config in drawn if config is not None)
     if sum(count**2 for count in counts.values()) < ALIKE * counts.total() ** 2:
-        return Ahead([], [], 1)
+        return Asked([], [], 1)
     common = [shape for shape, _ in counts.most_common(COMMON)]
     each = trials / workers / DRAWN * (1.0 if plan.pruner.name == "none" else PRUNED)
     steps = [each * counts[shape] * configs[shape].budget.steps for shape in common]
     longest = math.inf if blind else LONGEST
     stand_ins = [configs[shape] for shape in common]
-    return Ahead(stand_ins, steps, most, longest, plan.seconds / workers)
+    return Asked(stand_ins, steps, most, longest, plan.seconds / workers)
 
 
 def _is_blind(plan: Plan) -> bool:
@@ -155,7 +141,7 @@ def _is_blind(plan: Plan) -> bool:
 
 def _measured(
     resources: Resources,
-    ahead: Ahead,
+    ahead: Asked,
     data: Any,
     reference: Any,
     cache: Path,
@@ -169,16 +155,15 @@ def _measured(
 
     from gansearch.training.stacked import choice  # noqa: PLC0415  loads torch
 
-    asked = choice.Asked(ahead.configs, ahead.steps, ahead.most, ahead.longest, ahead.seconds)
     device = "cuda" if resources.gpus else "cpu"
     settings: dict[str, Any] = {"cache": cache, "device": device, "threads": resources.cpus}
     if here and not resources.gpus:
-        found = [choice.speeds_of(asked, ray.get(data), ray.get(reference), **settings)]
+        found = [choice.speeds_of(ahead, ray.get(data), ray.get(reference), **settings)]
     else:
         task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(choice.speeds_of)
-        asking = [task.remote(asked, data, reference, **settings) for _ in range(min(workers, AT_ONCE))]
+        asking = [task.remote(ahead, data, reference, **settings) for _ in range(min(workers, AT_ONCE))]
         told, late = ray.wait(asking, num_returns=len(asking), timeout=PATIENCE)
         for one in late:
             ray.cancel(one, force=True)
         found = ray.get(told)
-    return choice.choose(asked, choice.pooled(found)) if found else {}
+    return choice.choose(ahead, choice.pooled(found)) if found else {}

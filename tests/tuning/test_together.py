@@ -18,7 +18,7 @@ from gansearch.study.spec import StudySpec
 from gansearch.training.stacked import choice
 from gansearch.tuning import together as module
 from gansearch.tuning.connection import connected
-from gansearch.tuning.together import Ahead, _measured, together
+from gansearch.tuning.together import _measured, together
 
 PLAIN = TrialConfig(budget={"steps": 3000, "report_every": 3000}).plain()
 RATE = {
@@ -135,7 +135,7 @@ def test_where_all_workers_are_here_no_process_starts_to_measure(monkeypatch, tm
         return {shape: {1: 1.0, lanes: 3.0} for shape in asked.work}
 
     monkeypatch.setattr(choice, "speeds_of", speeds_of)
-    ahead = Ahead([TrialConfig()], [1e9], most=8)
+    ahead = choice.Asked([TrialConfig()], [1e9], most=8)
     with connected(None) as ray:
         known = ray.put("data"), ray.put("reference"), tmp_path, 2
         for here, lanes in ((True, 4), (False, 8)):

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class Asked:
 
     configs: Sequence[TrialConfig]
     steps: Sequence[float]
-    most: float = math.inf
+    most: int = sys.maxsize
     longest: float | None = None
     seconds: float = math.inf
 
