@@ -674,6 +674,7 @@ def read_only(here):
             command, capture_output=True, text=True, check=False, preexec_fn=bound, cwd=here
         )
 
+    (directory / ".lock").chmod(0o444)
     directory.chmod(0o555)
     yield directory, run
     directory.chmod(0o755)
@@ -688,6 +689,26 @@ def test_who_may_only_look_sees_that_a_study_runs(read_only):
     with StoredStudy(StudyDirectory(directory)).held():
         assert "done running: " in run("status", "done").stdout
     assert "done finished: " in run("status", "done").stdout
+
+
+@pytest.mark.parametrize("lacks_its_study_file", [False, True])
+@pytest.mark.parametrize("words", ["status done", "repair done --dry-run", "report done --out there"])
+def test_what_only_reads_works_where_nothing_may_be_written(read_only, words, lacks_its_study_file):
+    directory, run = read_only
+    if lacks_its_study_file:
+        directory.chmod(0o755)
+        (directory / "study.yaml").unlink()
+        directory.chmod(0o555)
+    told = run(*words.split())
+    assert told.returncode == 0, told.stderr
+
+
+def test_a_dry_repair_still_waits_for_who_runs_the_study(read_only):
+    directory, run = read_only
+    with StoredStudy(StudyDirectory(directory)).held():
+        told = run("repair", "done", "--dry-run")
+    assert told.returncode == 2
+    assert "is being run by another process" in told.stderr
 
 
 def test_a_report_that_cannot_lie_in_its_study_says_where_else(read_only):

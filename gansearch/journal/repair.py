@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,7 +103,9 @@ def repair_study(study: StoredStudy, *, write: bool = True) -> dict[str, Repair]
     """
     folder = files.on_disk(study.directory.path, "a journal file", "a database repairs its own")
     journals = {"search": folder / JOURNAL_FILE, "stability": folder / "stability" / JOURNAL_FILE}
-    with study.held():
+    if not write:  # in a folder, too, that may only be read
+        study.check_free()
+    with study.held() if write else nullcontext():
         return {name: repair(path, write=write) for name, path in journals.items() if path.exists()}
 
 

@@ -111,10 +111,19 @@ class StoredStudy:
             with self._hold.taken(self._leave):
                 yield
         except TakenError as error:
-            raise StudyError(
-                f"the study '{self.name}' is being run by another process: "
-                f"watch it with `gansearch status {self.called}`"
-            ) from error
+            raise self._busy from error
+
+    def check_free(self) -> None:
+        """Raise `StudyError` where another process holds the study; nothing is written to see that."""
+        if self.is_held:
+            raise self._busy
+
+    @property
+    def _busy(self) -> StudyError:
+        return StudyError(
+            f"the study '{self.name}' is being run by another process: "
+            f"watch it with `gansearch status {self.called}`"
+        )
 
     @property
     def is_held(self) -> bool:
