@@ -10,6 +10,7 @@ from typing import Any
 
 from ray import tune
 from ray.air._internal import usage
+from ray.tune.progress_reporter import ProgressReporter
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -107,6 +108,7 @@ def _tune(
                 # A trial saves itself: to be asked for it at the end would be one task more.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 callbacks=[dispatcher],
+                progress_reporter=Unsaid(),
             ),
         ).fit()
 
@@ -118,6 +120,16 @@ def _request(resources: Resources, config: dict[str, Any]) -> tune.PlacementGrou
         return tune.PlacementGroupFactory([bundle])
     elsewhere = {NODE_ID: f"!in({','.join(config['avoided'])})"}
     return tune.PlacementGroupFactory([bundle], bundle_label_selector=[elsewhere])
+
+
+class Unsaid(NotSaved, ProgressReporter):  # type: ignore[misc]
+    """Has Tune say nothing. Its own reporter would not either at `verbose=0`, but clears in a notebook
+    what the cell has shown.
+    """
+
+    def should_report(self, trials: object, done: bool = False) -> bool:
+        """Never."""
+        return False
 
 
 class Workers(NotSaved, Searcher):  # type: ignore[misc]

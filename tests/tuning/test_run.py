@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from processes import finish, launch, wait_for_reports
+from ray.tune import tune as tune_module
 from safetensors.torch import save_file
 
 import gansearch
@@ -354,7 +355,9 @@ def test_more_than_there_is_is_refused_before_anything_is_made(folder, ray):
     assert not Path("runs").exists()
 
 
-def test_python_and_the_command_line_agree(folder, ray):
+def test_python_and_the_command_line_agree(folder, ray, monkeypatch):
+    """Without a reporter of Tune's, which in a notebook would clear what the cell has shown."""
+    monkeypatch.delattr(tune_module, "_detect_reporter")
     study = gansearch.load_study("study.yaml", overrides={"budget.steps": 600})
     result = gansearch.run(study, trials=2, tracking="off", name="notebook", concurrency=1)
     assert result.finished
