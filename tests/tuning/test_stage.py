@@ -32,6 +32,6 @@ def test_which_phase_runs_alone_is_said(make_ledger, spec, where):
     for journal in (search, seeds):
         module._tell_apart(stage, journal)
     assert console.file.getvalue().splitlines() == [
-        "in the search: runs alone, because of discriminator: augment, noise and pack",
-        "in the stability study: runs alone, because of discriminator: augment, noise and pack",
+        "in the search: runs alone, because of discriminator.pack",
+        "in the stability study: runs alone, because of discriminator.pack",
     ]

@@ -79,24 +79,33 @@ def odd_parts(config: TrialConfig) -> Iterator[str]:
     if is_variational(config.loss.name):
         yield f"loss: '{config.loss.name}' has a step of its own"
         return
-    if config.generator.mixture > 1:
-        yield "generator: mixture"
-    if config.generator.freeze or config.discriminator.freeze:
-        yield "freeze"
-    shown, penalty = config.discriminator, config.loss.penalty
-    if shown.augment is not None or shown.noise is not None or shown.pack > 1:
-        yield "discriminator: augment, noise and pack"
-    if penalty is not None and (penalty.every > 1 or penalty.schedule is not None):
-        yield "loss.penalty: every and schedule"
+    yield from (key for key, asked in _odd_keys(config).items() if asked)
     loss = LOSSES.build(config.loss.name, config.loss.options)
     if takes_draws(loss.d) and config.loss.options.get("flipping"):
-        yield "loss: flipping"
+        yield "loss.flipping"
     elif takes_draws(loss.d) and not is_ours(LOSSES.find(config.loss.name)):
         yield f"loss: '{config.loss.name}' draws random numbers"
     for side in ("generator", "discriminator"):
-        optimizer = getattr(config.optimizer, side)
-        if optimizer.clip is not None or optimizer.schedule is not None:
-            yield f"optimizer.{side}: clip and schedule"
-        if optimizer.name not in OWN_OPTIMIZERS:
+        name = getattr(config.optimizer, side).name
+        if name not in OWN_OPTIMIZERS:
             known = ", ".join(OWN_OPTIMIZERS)
-            yield f"optimizer.{side}: '{optimizer.name}' has no stacked counterpart; {known} have"
+            yield f"optimizer.{side}: '{name}' has no stacked counterpart; {known} have"
+
+
+def _odd_keys(config: TrialConfig) -> dict[str, bool]:
+    """The keys that a step of `Lanes` does not know, and whether they are asked for."""
+    shown, penalty, optimizer = config.discriminator, config.loss.penalty, config.optimizer
+    return {
+        "generator.mixture": config.generator.mixture > 1,
+        "generator.freeze": bool(config.generator.freeze),
+        "discriminator.freeze": bool(shown.freeze),
+        "discriminator.augment": shown.augment is not None,
+        "discriminator.noise": shown.noise is not None,
+        "discriminator.pack": shown.pack > 1,
+        "loss.penalty.every": penalty is not None and penalty.every > 1,
+        "loss.penalty.schedule": penalty is not None and penalty.schedule is not None,
+        "optimizer.generator.clip": optimizer.generator.clip is not None,
+        "optimizer.generator.schedule": optimizer.generator.schedule is not None,
+        "optimizer.discriminator.clip": optimizer.discriminator.clip is not None,
+        "optimizer.discriminator.schedule": optimizer.discriminator.schedule is not None,
+    }
