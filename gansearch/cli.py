@@ -36,7 +36,7 @@ from gansearch.options import (
     part_options,
     takes,
 )
-from gansearch.study.records import strict_json
+from gansearch.study.records import count, strict_json
 from gansearch.tuning.saying import say
 from gansearch.tuning.where import JobOptions, Where
 
@@ -78,8 +78,7 @@ def check(study: StudyFile, where: Where, set_: Set = None) -> None:
     loaded = api.load_study(study, data=where.data, overrides=overrides(set_), where=where)
     terminal.show_study(out, loaded)
     tried = api.check(loaded, data=where.data, inception=where.inception, where=where)
-    configurations = "1 configuration" if tried == 1 else f"{tried} configurations"
-    out.print(f"[green]ok[/]: {configurations} built and trained for a step")
+    out.print(f"[green]ok[/]: {count(tried, 'configuration')} built and trained for a step")
     for line in api.apart(loaded):
         say(out, line, "dim")
     for line in api.lacking(loaded):
@@ -392,7 +391,7 @@ def sync(name: Name, where: Where) -> None:
     """Send MLflow what it lacks of a study."""
     unsent = api.sync(name, console=err, where=where)
     if unsent:
-        raise UserError(f"MLflow still lacks {unsent} trials")
+        raise UserError(f"MLflow still lacks {count(unsent, 'trial')}")
     say(out, "MLflow has everything.")
 
 

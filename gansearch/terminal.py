@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from gansearch import api
-from gansearch.study.records import cost
+from gansearch.study.axes import as_written
+from gansearch.study.records import cost, count
 from gansearch.tuning.saying import say
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from gansearch.journal.repair import Repair
     from gansearch.journal.stored import StoredStudy
     from gansearch.search.replay import Rank, Replay
-    from gansearch.study.plan import Plan, SearchBudget
+    from gansearch.study.plan import Plan, Resources, SearchBudget
     from gansearch.study.spec import StudySpec
 
 
@@ -29,7 +30,9 @@ def show_study(out: Console, study: api.Study) -> None:
     """What a study file asks, before it is run."""
     spec, config = study.spec, study.spec.example()
     out.print(spec.question or "(no question)", style="bold", highlight=False, markup=False)
-    table = Table("axis", "range", box=None, padding=(0, 2), header_style="dim")
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table.add_column("axis", no_wrap=True, overflow="fold")
+    table.add_column("range", overflow="fold")
     for axis, described in spec.space.describe():
         table.add_row(axis, escape(described))
     if table.row_count:
@@ -42,7 +45,7 @@ def show_study(out: Console, study: api.Study) -> None:
         "objective": f"{config.objective.metric}, {spec.goal}",
         "search": f"{search.sampler.name}, seed {search.seed}; pruner {spec.plan.pruner.name}",
         "starts with": ", ".join(start.name for start in spec.start) or "-",
-        "a worker": f"{resources.cpus} CPUs, {resources.gpus:g} GPUs; lanes: {resources.lanes}",
+        "a worker": f"{_devices(resources)}; lanes: {resources.lanes}",
         "digest": spec.digest,
     }
     if not search.trials:
@@ -85,16 +88,22 @@ def steps_after(study: StoredStudy, evidence: Evidence, *, confirmed: bool) -> l
     return [*why, f"gansearch report {name}"]
 
 
+def _devices(resources: Resources) -> str:
+    """What a worker holds."""
+    gpus = f"{resources.gpus:g} GPU{'s' if resources.gpus > 1 else ''}" if resources.gpus else "no GPU"
+    return f"{count(resources.cpus, 'CPU')}, {gpus}"
+
+
 def _budget_words(spec: StudySpec) -> str:
     """What the search may take at most."""
     budget, trials = spec.example().budget, spec.plan.search.trials
-    each = f"at most {budget.steps:,} steps, a report every {budget.report_every}"
+    each = f"at most {budget.steps:,} steps, a report every {budget.report_every:,}"
     if not trials:
         return f"nothing is searched; trainings of {each}"
     ends = [tree for tree, _ in spec.space.corners()]
     batches = budget.steps * max(tree["discriminator_steps"] for tree in ends)
     samples = batches * max(tree["batch_size"] for tree in ends)
-    most = f"{trials:,} trials of {each} (up to {samples * trials:,} real samples)"
+    most = f"{count(trials, 'trial')} of {each} (up to {samples * trials:,} real samples)"
     return ", or ".join([most, *_ends(spec.plan.search.budget)])
 
 
@@ -119,7 +128,7 @@ def _stability_words(plan: Plan) -> str:
     whom = [best] if stability.top and plan.search.trials else []
     whom += ["the default"] if stability.default else []
     whom += list(stability.configurations)
-    return f"on {stability.seeds} fresh seeds each: {', '.join(whom)}"
+    return f"on {count(stability.seeds, 'fresh seed')} each: {', '.join(whom)}"
 
 
 def show_status(out: Console, status: dict[str, Any], top: int) -> None:
@@ -135,7 +144,8 @@ def show_status(out: Console, status: dict[str, Any], top: int) -> None:
         say(out, f"the search is over: {status['over']}")
     if again:
         ended = ", ".join(f"{n} {outcome}" for outcome, n in sorted(again["counts"].items()))
-        whom = f"{len(again['configurations'])} configurations, {again['planned']} seeds in all"
+        configurations = count(len(again["configurations"]), "configuration")
+        whom = f"{configurations}, {count(again['planned'], 'seed')} in all"
         say(out, f"trained again: {whom}: {ended or 'none yet'}")
     if status["costs"]["words"]:
         say(out, status["costs"]["words"], "dim")
@@ -168,7 +178,7 @@ def _show_leaderboard(out: Console, trials: list[dict[str, Any]], metric: str) -
         shown -= 1
     out.print(table)
     if shown < len(axes):
-        say(out, f"  {len(axes) - shown} more axes are in trials.csv", "dim")
+        say(out, f"  and {count(len(axes) - shown, 'axis', 'axes')} more in trials.csv", "dim")
 
 
 def _show_failures(out: Console, trials: list[dict[str, Any]]) -> None:
@@ -203,32 +213,45 @@ def _status_row(trial: dict[str, Any], metric: str, axes: list[str]) -> list[str
         f"{trial['best']['value']:.4g}",
         str(trial["best"]["step"]),
         f"{trial['metrics'].get(metric, float('nan')):.4g}",
-        *(f"{value:.3g}" if isinstance(value, float) else str(value) for value in params),
+        *(f"{value:.3g}" if isinstance(value, float) else as_written(value) for value in params),
     ]
 
 
 def show_configurations(out: Console, configurations: pd.DataFrame) -> None:
     """The ranking of what was trained again, with its uncertainty."""
+    neighbours = configurations["kind"] == "around"
+    ranked = configurations[~neighbours]
+    table = _ranking(ranked, ["configuration", "loss"])
+    if out.measure(table, options=out.options.update(width=10_000)).maximum > out.width:
+        table = _ranking(ranked, ["configuration\nand loss"])
+    out.print("trained again on fresh seeds, unpruned [95 % interval]:")
+    out.print(table)
+    if neighbours.any():
+        around = count(neighbours.sum(), "neighbour")
+        say(out, f"and {around}: the report tells what is borne", "dim")
+
+
+def _ranking(configurations: pd.DataFrame, names: list[str]) -> Table:
+    """A row a configuration; its label and its loss in a column each, or in one as wide as is left."""
     from gansearch.analysis.wording import interval, share, words  # noqa: PLC0415
 
     table = Table(box=None, padding=(0, 1), header_style="dim")
-    for column in ("rank", "configuration", "loss", "seeds", "success", "iqm of best", "first?"):
+    table.add_column("rank", no_wrap=True)
+    for column in names:
+        table.add_column(column, no_wrap=len(names) > 1, overflow="fold")
+    for column in ("seeds", "success", "iqm of best", "first?"):
         table.add_column(column, no_wrap=True)
-    neighbours = configurations["kind"] == "around"
-    for label, row in configurations[~neighbours].iterrows():
+    for label, row in configurations.iterrows():
+        called = [escape(str(label)), escape(row["family"])]
         table.add_row(
             words(row["rank"]),
-            escape(str(label)),
-            row["family"],
+            *(called if len(names) > 1 else [f"{called[0]}\n[dim]{called[1]}[/]"]),
             str(row["seeds"]),
             share(row["success_rate"], row["success_low"], row["success_high"]),
             interval(row["iqm"], row["iqm_low"], row["iqm_high"]),
             share(row["p_first"]),
         )
-    out.print("trained again on fresh seeds, unpruned [95 % interval]:")
-    out.print(table)
-    if neighbours.any():
-        say(out, f"and {neighbours.sum()} neighbours: the report tells what is borne", "dim")
+    return table
 
 
 def show_comparison(out: Console, table: pd.DataFrame) -> None:
@@ -254,8 +277,8 @@ def show_replay(out: Console, replay: Replay) -> None:
 
     recording = replay.recording
     out.print(
-        f"{len(recording.curves)} recorded trials, best {replay.metric} {number(recording.best)}; "
-        f"{replay.workers} workers",
+        f"{count(len(recording.curves), 'recorded trial')}, best {replay.metric} "
+        f"{number(recording.best)}; {count(replay.workers, 'worker')}",
         style="bold",
         highlight=False,
     )
@@ -292,12 +315,13 @@ def show_repairs(console: Console, repairs: Mapping[str, Repair]) -> None:
     """What was damaged in a study's journals, what is lost by it, and where the damaged files are."""
     for which, done in repairs.items():
         if not done.damages:
-            say(console, f"{which}: all {done.kept:,} records can be read")
+            say(console, f"{which}: {count(done.kept, 'record')}, all readable")
             continue
         for damage in done.damages:
             say(console, f"{which}: {damage}", "yellow")
         lost = sum(damage.lost for damage in done.damages)
-        say(console, f"{which}: {done.kept:,} records kept, {lost} lines lost in whole or in part")
+        kept = f"{count(done.kept, 'record')} kept, {count(lost, 'line')} lost in whole or in part"
+        say(console, f"{which}: {kept}")
         if done.lost_trials:
             numbers = ", ".join(map(str, done.lost_trials))
             words = f"the beginning of trial {numbers} is lost: it counts as failed, blamelessly"

@@ -53,6 +53,17 @@ class Odd:
 '''
 
 
+def test_an_overview_has_a_gap_beside_each_name():
+    text = pages.text()
+    for kind in KINDS:
+        assert [each.name for each in parts(kind) if f"\n  {each.name} " not in text] == []
+
+
+def test_the_keys_of_what_a_list_holds_are_told_though_there_may_be_none():
+    keys = {option.name for chapter in study_keys() for option in chapter.options}
+    assert {"search.start.config", "search.start.top", "search.learn_from.anyway"} <= keys
+
+
 @pytest.fixture
 def own(tmp_path, monkeypatch) -> str:
     (tmp_path / "catalogued.py").write_text(MODULE)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gansearch.analysis.wording import count, listed
-from gansearch.study.records import Goal, Outcome, TrialRecord, ranked
+from gansearch.analysis.wording import listed
+from gansearch.study.records import Goal, Outcome, TrialRecord, count, ranked
 
 BEST = 5
 """Of how many of the best trials it is told how many had been paused."""

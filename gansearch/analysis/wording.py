@@ -77,11 +77,6 @@ def probability(value: Any, low: Any = None, high: Any = None) -> str:
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def count(n: int, thing: str, plural: str | None = None) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{n:,} {thing if n == 1 else plural or thing + 's'}"
-
-
 def listed(words: Sequence[str], last: str = "and") -> str:
     """`a`, `a and b`, `a, b and c`."""
     if len(words) < 2:

@@ -301,10 +301,12 @@ def _below(model: type[BaseModel], prefix: str, default: Any = None) -> Iterator
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:
-    """The model behind an annotation such as `Collapsed | Literal[False]`, if there is one."""
-    kinds = [annotation, *get_args(annotation)]
-    models = (kind for kind in kinds if inspect.isclass(kind) and issubclass(kind, BaseModel))
-    return next(models, None)
+    """The model behind an annotation such as `Collapsed | Literal[False]` or `list[Start] | None`, if
+    there is one.
+    """
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_section, get_args(annotation))), None)
 
 
 def _options(

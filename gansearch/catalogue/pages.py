@@ -121,11 +121,15 @@ _AND_MORE = """\
 your own module:Thing), `gansearch parts study` every key of a study file."""
 
 
+_NAMES = 24
+"""Columns of an overview up to the summaries: for the longest name, with a gap on both sides."""
+
+
 def _overview(kind: str) -> str:
     lines = [f"{kind} (study key: {KINDS[kind].where})"]
     for entry in parts(kind):
-        summary = textwrap.shorten(entry.summary, WIDTH - 20, placeholder=" ...")
-        lines.append(f"  {entry.name:<18}{summary}")
+        summary = textwrap.shorten(entry.summary, WIDTH - _NAMES, placeholder=" ...")
+        lines.append(f"  {entry.name:<{_NAMES - 2}}{summary}")
     return "\n".join(lines)
 
 

@@ -43,7 +43,13 @@ def takes(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
 
 _WORDS = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}
 _WORDS |= {"null": "null", "object": "a mapping"}
-_PLURAL = {"a part": "parts", "text": "texts", "integer": "integers", "number": "numbers"}
+_PLURAL = {
+    "a part": "parts",
+    "a section": "sections",
+    "text": "texts",
+    "integer": "integers",
+    "number": "numbers",
+}
 
 
 def _either(words: Iterable[str]) -> str:

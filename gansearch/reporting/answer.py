@@ -9,7 +9,6 @@ from typing import Any
 from gansearch.analysis.rows import Row, rows_of
 from gansearch.analysis.trials import path_and_options, value_at
 from gansearch.analysis.wording import (
-    count,
     interval,
     listed,
     missing,
@@ -21,7 +20,7 @@ from gansearch.analysis.wording import (
 from gansearch.reporting.findings import Findings
 from gansearch.study.axes import Axis
 from gansearch.study.config import loss_family
-from gansearch.study.records import BETTER, Outcome, ranked
+from gansearch.study.records import BETTER, Outcome, count, ranked
 
 FEW, MANY = 3, 10
 """Seeds: below `FEW` nothing can be said of their spread; from `MANY` on, intervals are good."""

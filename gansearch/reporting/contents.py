@@ -12,7 +12,7 @@ import yaml
 from gansearch.analysis.configurations import SCORES
 from gansearch.analysis.rows import rows_of
 from gansearch.analysis.tables import cost_words, costs, lanes, lanes_words
-from gansearch.analysis.wording import DASH, count, duration, listed, number, share, spread, words
+from gansearch.analysis.wording import DASH, duration, listed, number, share, spread, words
 from gansearch.files import Place
 from gansearch.journal.facts import DASHBOARD, GIVEN_UP, INSISTED, OVER
 from gansearch.reporting import search, stability
@@ -23,6 +23,7 @@ from gansearch.reporting.page import Details, Section, Table
 from gansearch.reporting.style import Palette, better, styled
 from gansearch.reporting.trials import TRIALS_FILE
 from gansearch.study.learnt import LEARNT
+from gansearch.study.records import count
 
 SEEDS_SHOWN, CONFIGURATIONS_SHOWN = 1000, 100
 """In the appendix at most; the tables beside the report have all."""

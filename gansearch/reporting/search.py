@@ -13,12 +13,12 @@ from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.importance import outcomes_by
 from gansearch.analysis.rows import plain, rows_of
 from gansearch.analysis.trials import ALL
-from gansearch.analysis.wording import DASH, count, listed, missing, number, rounded
+from gansearch.analysis.wording import DASH, listed, missing, number, rounded
 from gansearch.reporting import search_figures
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Picture, Section, Table
 from gansearch.reporting.style import Palette
-from gansearch.study.records import TrialRecord, ranked
+from gansearch.study.records import TrialRecord, count, ranked
 
 AXES_SHOWN, PARALLEL_SHOWN, MAPS_SHOWN, CHANCES_SHOWN = 6, 5, 8, 20
 """Axes with figures of their own, axes among parallel coordinates, families with a map, and trials that

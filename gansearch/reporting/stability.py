@@ -13,7 +13,6 @@ from gansearch.analysis.configurations import LATE
 from gansearch.analysis.rows import Row, plain, rows_of
 from gansearch.analysis.wording import (
     DASH,
-    count,
     interval,
     missing,
     number,
@@ -29,7 +28,7 @@ from gansearch.reporting.answer import FEW, told_apart
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Picture, Section, Table
 from gansearch.reporting.style import Palette
-from gansearch.study.records import cost
+from gansearch.study.records import cost, count
 
 ROWS_SHOWN, CURVES_SHOWN, PROFILES_SHOWN, MATRIX_SHOWN, SAMPLES_SHOWN = 40, 6, 3, 12, 8
 """Configurations in a figure, or with one, at most; the tables have all of them."""

@@ -18,7 +18,7 @@ from gansearch.study.config import TrialConfig, flatten, stored_config
 from gansearch.study.learnt import Learnt, Lesson
 from gansearch.study.location import locate
 from gansearch.study.plan import Earlier
-from gansearch.study.records import TrialRecord
+from gansearch.study.records import TrialRecord, count
 from gansearch.study.spec import StudySpec
 
 MADE_BY = ("features", "features_hash", "dataset_hash")
@@ -126,8 +126,8 @@ def _made(config: TrialConfig) -> dict[str, Any]:
 
 
 def _words(study: str, used: int, unused: Counter[str], otherwise: list[str]) -> str:
-    words = f"the sampler knows {used} trials of '{study}'"
+    words = f"the sampler knows {count(used, 'trial')} of '{study}'"
     if unused:
         why = ", ".join(f"{what} ({n})" for what, n in unused.most_common())
-        words += f"; {unused.total()} others cannot be used: {why}"
+        words += f"; {count(unused.total(), 'other')} cannot be used: {why}"
     return words + (f"; there {', '.join(otherwise)}" if otherwise else "")

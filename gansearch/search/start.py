@@ -16,7 +16,7 @@ from gansearch.study.config import TrialConfig
 from gansearch.study.document import read_document
 from gansearch.study.learnt import Learnt
 from gansearch.study.plan import Earlier, Plan, Start
-from gansearch.study.records import ranked
+from gansearch.study.records import count, ranked
 from gansearch.study.spec import StudySpec
 from gansearch.study.starting import Given
 
@@ -81,5 +81,5 @@ def _best(study: StoredStudy, start: Start) -> Given:
     metric, goal = journal.metric, journal.goal
     best = [each for each in ranked(journal.trials(), metric, goal) if each.best(metric, goal)]
     if len(best) < wanted:
-        raise UserError(f"'{study.name}' has {len(best)} trials with a value, not {wanted}")
+        raise UserError(f"'{study.name}' has {count(len(best), 'trial')} with a value, not {wanted}")
     return [(f"{study.name} trial {each.number}", each.config) for each in best[:wanted]]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansearch.study.plan import Resources, Search
-from gansearch.study.records import Goal, TrialRecord, cost
+from gansearch.study.records import Goal, TrialRecord, cost, count
 
 SPENT = "device-hours are spent"
 
@@ -90,8 +90,8 @@ class Ending:
             return ""
         value = cost(best, self._goal)  # its own inverse
         return (
-            f"the chance that {left:,} more trials improve on {self._metric} {value:.4g} by more than "
-            f"{noise:.2g}, a run's usual ups and downs, is {100 * chance:.2g} %, under "
+            f"the chance that {count(left, 'more trial')} will improve on {self._metric} {value:.4g} "
+            f"by more than {noise:.2g}, a run's usual ups and downs, is {100 * chance:.2g} %, under "
             f"search.budget.least_chance ({100 * self._least:g} %)"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import numbers
 from collections.abc import Callable
@@ -63,7 +64,7 @@ class Choice:
         return tuple(self.options)
 
     def __str__(self) -> str:
-        return f"choice [{', '.join(str(label) for label in self.options)}]"
+        return f"choice [{', '.join(map(as_written, self.options))}]"
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,13 @@ def default_words(axis: Axis | Same | Ratio) -> str:
         return default_words(axis.axis)
     if isinstance(axis, Same) or not has_default(axis):
         return ""
-    return f", default {axis.default:g}" if isinstance(axis, Float) else f", default {axis.default}"
+    told = f"{axis.default:g}" if isinstance(axis, Float) else as_written(axis.default)
+    return f", default {told}"
+
+
+def as_written(value: Any) -> str:
+    """A value as it stands in a study file: `null` and `true`, where Python says None and True."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def each_child(node: Any, change: Callable[[Any], Any]) -> Any:

@@ -251,6 +251,11 @@ def table_row(trial: TrialRecord, metric: str, goal: Goal) -> dict[str, Any]:
     return row
 
 
+def count(n: int, thing: str, plural: str | None = None) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{n:,} {thing if n == 1 else plural or thing + 's'}"
+
+
 def duration(seconds: float) -> str:
     """Finite seconds as people read them: `9.5 s`, `95 s`, `12 min`, `3.4 h`."""
     if seconds < 100:

@@ -113,7 +113,10 @@ def begin(
             tried = [(name, *_of_config(config, space, default, check)) for name, config in here]
         for name, point, amiss in tried:
             mistakes += [(("search", "start", index or 0), f"{name}: {words}") for words in amiss]
-            if amiss or any(point == other.point for other in points.values()):
+            same = next((known for known, other in points.items() if point == other.point), None)
+            if same is not None and not amiss:
+                notes.append(f"not tried twice: {name} is the same as {same}")
+            if same is not None or amiss:
                 continue
             if name in points:
                 words = f"two start points are called '{name}': rename one of them"

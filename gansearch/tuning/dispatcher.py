@@ -21,7 +21,7 @@ from ray.exceptions import RayActorError
 from gansearch.errors import StudyError, UserError
 from gansearch.search.pruners import Decision
 from gansearch.study.plan import Resources
-from gansearch.study.records import Outcome, TrialRecord
+from gansearch.study.records import Outcome, TrialRecord, count
 from gansearch.tuning.deaths import NOBODY, Deaths, GivenUp, error_of
 from gansearch.tuning.ledger import Ledger
 from gansearch.tuning.nodes import Nodes
@@ -132,10 +132,9 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
             StudyError: there is, of trials that cannot begin.
         """
         if left := self._ledger.remaining:
-            trials = "1 trial" if left == 1 else f"{left} trials"
             raise StudyError(
-                f"{trials} cannot begin: {self._ledger.held}. When that is mended, `gansearch resume` "
-                "goes on"
+                f"{count(left, 'trial')} cannot begin: {self._ledger.held}. "
+                "When that is mended, `gansearch resume` goes on"
             )
         for number in self._ledger.give_up_paused():
             self._on_move(number)

@@ -14,6 +14,7 @@ from gansearch.study.config import digest
 from gansearch.study.document import dotted, parse_document, write_document
 from gansearch.study.mistakes import Mistakes, validate
 from gansearch.study.plan import Plan
+from gansearch.study.records import count
 from gansearch.tuning.unchanged import asks_the_same
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ def extend(directory: StudyDirectory, journal: Journal, more: More) -> None:
     longer = hours if more.device_hours is None else more.device_hours
     name = f"the search of '{directory.name}'"
     if trials < has:
-        raise StudyError(f"{name} has {has} trials: --trials says how many in all, so at least {has}")
+        raise StudyError(
+            f"{name} has {count(has, 'trial')}: --trials says how many in all, so at least {has}"
+        )
     if more.device_hours is not None and not (hours and more.device_hours >= hours):
         told = f"has {hours:g} device-hours" if hours else "has no limit of device-hours"
         raise StudyError(f"{name} {told}: it can only be asked for more")

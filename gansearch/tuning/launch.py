@@ -34,6 +34,7 @@ from gansearch.search.selection import (
 )
 from gansearch.study.config import TrialConfig
 from gansearch.study.plan import Stability
+from gansearch.study.records import count
 from gansearch.study.roster import Candidate, Roster
 from gansearch.study.spec import StudySpec
 from gansearch.tracking import store_of
@@ -336,7 +337,7 @@ def _confirm(
         journal.study.set_user_attr(FILE_SERVED, True)
     if journal.finished:
         return True
-    words = f"{len(wider.candidates)} configurations, {len(wider.entries)} trials"
+    words = f"{count(len(wider.candidates), 'configuration')}, {count(len(wider.entries), 'trial')}"
     say(stage.console, f"training again, unpruned: {words}")
     return run_trials(stage, study.directory.stability, journal, Repeats, pruned=False, keep=1)
 

@@ -53,7 +53,7 @@ class Progress:
         self._seen = deque([(self._begun, ledger.images)])
         self._done_before, self._trained_before = self._work_done(), self._trained()
         self._best: tuple[float, int] | None = None
-        self._last_line = self._last_refresh = 0.0
+        self._last_line, self._last_refresh = self._begun, 0.0
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         for record in ledger.records.values():
             self._note_best(record)
@@ -80,9 +80,7 @@ class Progress:
         best = record.best(self.ledger.metric, self.ledger.goal)
         value = f"{self.ledger.metric} {best.value:.4g} at step {best.step}" if best else "no value"
         reason = f" ({record.reason})" if record.reason else ""
-        what = record.label
-        if record.configuration:
-            what = f"{record.configuration}, seed {record.config['seed']}:"
+        what = f"{self._whose(number)}:" if record.configuration else record.label
         say(self.console, f"{what} {record.outcome}{reason}: {value}, {record.seconds:.0f} s")
 
     def tick(self) -> None:
@@ -102,13 +100,19 @@ class Progress:
         if best and better(best.value, self._best[0] if self._best else None, self.ledger.goal):
             self._best = (best.value, record.number)
 
+    def _whose(self, number: int) -> str:
+        """Which trial it is: in a stability study by whose, since `trial 1` is one of the search."""
+        record = self.ledger.records[number]
+        seed = record.config["seed"]
+        return f"{record.configuration}, seed {seed}" if record.configuration else f"trial {number}"
+
     def _figures(self) -> dict[str, str]:
         for number in self.ledger.live:
             self._note_best(self.ledger.records[number])
         counts = Counter(record.outcome for record in self.ledger.records.values())
         trials = ", ".join(f"{counts[o]} {o}" for o in Outcome if counts[o]) or "none yet"
         total = self.ledger.total
-        best = f"{self._best[0]:.4g} (trial {self._best[1]})" if self._best else "-"
+        best = f"{self._best[0]:.4g} ({self._whose(self._best[1])})" if self._best else "-"
         return {
             "trials": f"{trials}, of {total}",
             f"best {self.ledger.metric}": best,
@@ -161,6 +165,8 @@ class Progress:
         figures = Table.grid(padding=(0, 2))
         for what, value in self._figures().items():
             figures.add_row(Text(what, style="dim"), value)
+        if not self.ledger.live:
+            return Group(figures)
         running = Table(box=None, padding=(0, 1), header_style="dim")
         for column in ("trial", "step", "", self.ledger.metric, "best"):
             running.add_column(column, justify="right" if column else "left")
@@ -174,4 +180,5 @@ class Progress:
         bar = ProgressBar(total=self.steps, completed=record.step, width=24)
         last_value = "-" if now is None else f"{now:.4g}"
         best_value = f"{best.value:.4g}" if best else "-"
-        return str(record.number), f"{record.step:,}", bar, last_value, best_value
+        called = " ".join(filter(None, [str(record.number), record.configuration]))
+        return called, f"{record.step:,}", bar, last_value, best_value

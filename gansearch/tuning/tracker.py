@@ -14,7 +14,7 @@ from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.journal.table import write_table
 from gansearch.masking import shows_password
-from gansearch.study.records import table_row
+from gansearch.study.records import count, table_row
 from gansearch.tracking import Status, Tracker, store_of, sync
 from gansearch.tuning.saying import say
 
@@ -135,7 +135,7 @@ def is_sent(journal: Journal) -> bool:
 
 
 def _tell_waiting(console: Console, command: str, unsent: int) -> None:
-    words = f"MLflow is being sent {_trials(unsent, 'more ')}; Ctrl-C leaves them to `{command}`"
+    words = f"MLflow is being sent {count(unsent, 'more trial')}; Ctrl-C leaves them to `{command}`"
     say(console, words, "dim")
 
 
@@ -143,10 +143,6 @@ def _tell(tracker: Tracker, unsent: int, console: Console, command: str) -> None
     """Say what MLflow does not have, why, and how it is sent."""
     if unsent:
         why = next(iter(tracker.unsent().values()), "its parent run could not be ended")
-        lacks = f"MLflow does not have {_trials(unsent)} yet ({why})"
+        lacks = f"MLflow does not have {count(unsent, 'trial')} yet ({why})"
         words = f"{lacks}: `{command}` sends what is missing"
         say(console, words, "yellow")
-
-
-def _trials(count: int, kind: str = "") -> str:
-    return f"{count} {kind}trial" + ("" if count == 1 else "s")

@@ -10,7 +10,6 @@ import pytest
 
 from gansearch.analysis.wording import (
     DASH,
-    count,
     duration,
     interval,
     listed,
@@ -21,6 +20,7 @@ from gansearch.analysis.wording import (
     spread,
     words,
 )
+from gansearch.study.records import count
 
 NOTHING = [None, math.nan, math.inf, -math.inf, pd.NA, pd.NaT, np.float64("nan"), np.float32("inf")]
 

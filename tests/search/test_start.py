@@ -118,7 +118,9 @@ def test_sections_that_a_file_does_not_have_are_the_defaults(here):
 
 def test_what_is_there_twice_is_tried_once():
     (Path() / "copy.yaml").write_text(CONFIG)
-    assert names(read("[best, copy.yaml]")) == ["best"]
+    spec = read("[best, copy.yaml]")
+    assert names(spec) == ["best"]
+    assert "not tried twice: copy.yaml is the same as best" in spec.notes
 
 
 def test_a_resolved_study_needs_neither_files_nor_studies():

@@ -221,7 +221,7 @@ def test_names_hold_the_labels_on_the_way():
         "loss.my.weight: int [1, 2]",
         "lr: choice [0.001, #1]",
         "lr.#1: log [1e-05, 0.0001]",
-        "penalty: choice [None, r1]",
+        "penalty: choice [null, r1]",
         "penalty.r1.weight: uniform [0, 1]",
         "norm: choice [#0, none]",
         "norm.#0: choice [batch, layer]",

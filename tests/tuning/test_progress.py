@@ -80,6 +80,11 @@ def test_a_line_tells_it(study, clock):
     assert "images/s 32," in study.lines.getvalue(), "of the first report, 1,000 in 31 s"
 
 
+def test_nothing_is_said_before_there_is_something_to_say(study, clock):
+    study.progress.tick()
+    assert not study.lines.getvalue()
+
+
 def test_what_was_known_before_is_not_counted(study, clock, make_ledger, spec):
     clock[0] += 1
     study.report()
