@@ -93,10 +93,19 @@ def gather(study: StoredStudy) -> Evidence:
     )
 
 
-def _apart(*journals: Journal | None) -> list[str]:
-    """Why trials run alone, or uncompiled: each reason once, though search and seeds may share it."""
-    lines = [line for journal in journals if journal for line in journal.facts.get(APART, [])]
-    return list(dict.fromkeys(lines))
+def _apart(search: Journal, again: Journal | None) -> list[str]:
+    """Why trials run alone, or uncompiled: what search and seeds share once, and else of which it is."""
+    if again is None or not search.planned:
+        return list((again or search).facts.get(APART, []))
+    phases = {"search": search.facts.get(APART, []), "stability study": again.facts.get(APART, [])}
+    shared = [line for line in phases["search"] if line in phases["stability study"]]
+    own = [
+        f"in the {phase}: {line}"
+        for phase, lines in phases.items()
+        for line in lines
+        if line not in shared
+    ]
+    return [*shared, *own]
 
 
 def read_records(journal: Journal, *, running: bool) -> list[TrialRecord]:

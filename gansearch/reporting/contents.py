@@ -10,11 +10,12 @@ import pandas as pd
 import yaml
 
 from gansearch.analysis.configurations import SCORES
+from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.rows import rows_of
 from gansearch.analysis.tables import cost_words, costs, lanes, lanes_words
 from gansearch.analysis.wording import DASH, duration, listed, number, share, spread, words
 from gansearch.files import Place
-from gansearch.journal.facts import DASHBOARD, GIVEN_UP, INSISTED, OVER
+from gansearch.journal.facts import DASHBOARD, GIVEN_UP, INSISTED, OVER, SENT
 from gansearch.reporting import search, stability
 from gansearch.reporting.answer import answer
 from gansearch.reporting.final import final
@@ -23,17 +24,15 @@ from gansearch.reporting.page import Details, Section, Table
 from gansearch.reporting.style import Palette, better, styled
 from gansearch.reporting.trials import TRIALS_FILE
 from gansearch.study.learnt import LEARNT
-from gansearch.study.records import count
+from gansearch.study.records import Outcome, count
 
 SEEDS_SHOWN, CONFIGURATIONS_SHOWN = 1000, 100
 """In the appendix at most; the tables beside the report have all."""
 
-PROTOCOL = (
-    "The search proposes configurations, trains each once and stops early those that fall behind. "
-    "The stability study trains the chosen configurations again on fresh seeds, disjoint from the "
-    "search's, and prunes none of them. A seed fixes initialisation, data order and noise. A run "
-    "that a health rule ends (diverged, collapsed, stalled) or an error (failed) is a failure and "
-    "has no value; one whose machine died does not count."
+FAILURE = (
+    "A seed fixes initialisation, data order and noise. A run that a health rule ends (diverged, "
+    "collapsed, stalled) or an error (failed) is a failure and has no value; one whose machine died "
+    "does not count."
 )
 
 
@@ -86,7 +85,23 @@ def making(findings: Findings) -> Section:
     if e.apart:
         facts += [("Not together", "; ".join(e.apart))]
     facts += [(_heading(key), words(value)) for key, value in e.facts.items() if _is_fact(key, value)]
-    return Section("made", "How it was made", [PROTOCOL], facts=facts)
+    return Section("made", "How it was made", [_protocol(e)], facts=facts)
+
+
+def _protocol(e: Evidence) -> str:
+    """What was done, and what a seed and a failure are."""
+    said = []
+    if e.planned:
+        early = any(record.outcome in (Outcome.PRUNED, Outcome.PAUSED) for record in e.search)
+        ends = ", but stops early those that fall behind" if early else ""
+        said.append(f"The search proposes configurations and trains each once{ends}.")
+    if e.roster.entries:
+        whom, but = "given configurations", ""
+        if e.planned:
+            whom, but = "the chosen configurations again", " and on none of the search's"
+        seeds = f"fresh seeds, no two on the same{but}"
+        said.append(f"The stability study trains {whom} on {seeds}, and prunes none of them.")
+    return " ".join([*said, FAILURE])
 
 
 def _origin(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -154,7 +169,7 @@ _SHOWN_ELSEWHERE = (
     *("metric", "goal", "steps", "trials", "question", "study", "roster", "name"),
     *(LEARNT, OVER, INSISTED),
     DASHBOARD,  # of a driver that has ended
-    GIVEN_UP,
+    *(GIVEN_UP, SENT),
 )
 _HEADINGS = {
     "gansearch": "gansearch",
@@ -193,13 +208,13 @@ def published(findings: Findings) -> Section | None:
             ]
         )
     headings = ["loss", f"published {theirs.get('metric', '')}>", f"ours: {findings.evidence.metric}>"]
+    told = f" Published: {theirs['note']}" if theirs.get("note") else ""
     note = (
         "Mean ± standard deviation over seeds; ours: the best value of each successful run of the "
-        f"loss's best confirmed configuration. {DASH}: not published, or not confirmed here. "
-        f"{theirs.get('note', '')}"
+        f"loss's best confirmed configuration. {DASH}: not published, or not confirmed here.{told}"
     )
     source = f"{theirs.get('source', 'Published')}, and this study"
-    table = Table.of(source, [*headings, "seeds that succeeded>"], rows, note.strip())
+    table = Table.of(source, [*headings, "seeds that succeeded>"], rows, note)
     cautions = [_not_comparable(findings, str(theirs.get("metric", "another metric")))]
     return Section("published", "Beside published values", cautions=cautions, tables=[table])
 

@@ -263,9 +263,10 @@ def curse(findings: Findings, palette: Palette) -> Section | None:
         else "this search was not lucky, as one that finds the best of many usually is; what fresh "
         "seeds show is still what to report"
     )
+    verb = "is" if worse == 1 else "are"
     said = (
         "The search chose these configurations because one run of each was good. Trained again, "
-        f"{worse} of {len(table)} are worse than that run promised: {moral}."
+        f"{worse} of {len(table)} {verb} worse than that run promised: {moral}."
     )
     headings = ["configuration", "the search's run>", "IQM of fresh seeds>", "median of fresh seeds>"]
     headings += ["median less search>", "seeds as good as the search's run>"]

@@ -20,6 +20,7 @@ from gansearch import files
 from gansearch.analysis import configurations
 from gansearch.analysis.rows import plain
 from gansearch.errors import UserError
+from gansearch.journal.facts import SENT
 from gansearch.reporting import figures, search_figures, style, writing
 from gansearch.reporting.answer import answer, told_apart, values_of
 from gansearch.reporting.contents import sections
@@ -418,8 +419,9 @@ def test_published_values_stand_beside_ours_with_a_warning():
     other = study.published | {"metric": "fd_classifier"}
     text = text_of(replace(study, published=other))
     assert "NOT COMPARABLE: the published numbers are of 10,000 samples" in text
-    alike = other | {"note": "On 2,000 samples."}
+    alike = other | {"note": "of 2,000 samples"}
     text = text_of(replace(study, published=alike))
+    assert "not confirmed here. Published: of 2,000 samples" in text
     assert "Comparable only if made alike" in text
     assert "NOT COMPARABLE" not in text
 
@@ -443,9 +445,23 @@ def test_how_it_was_made_is_told():
     assert re.search(r"Cost [\d.]+ \S+ of device time went to trials that .*diverged \(\d+ %\)", text)
     running = replace(study, facts={**study.facts, "dashboard": "http://127.0.0.1:8265/#/jobs/1"})
     assert "8265" not in text_of(running), "its driver has ended when the report is read"
+    assert "Sent" not in text_of(replace(study, facts={**study.facts, SENT: 60}))
     assert "gansearch report fashion_mnist --by median --threshold 30" in page(
         "", "", sections(Findings(study, by="median", threshold=30.0), {})[-1:]
     )
+
+
+def test_only_what_was_done_is_told():
+    study = evidence(**SMALL)
+    searched, confirmed = "proposes configurations and trains each once", "on none of the search's"
+    text = text_of(study)
+    assert f"{searched}, but stops early" in text
+    assert confirmed in text
+    unpruned = [record for record in study.search if record.outcome is not Outcome.PRUNED]
+    assert f"{searched}. " in text_of(replace(study, search=unpruned))
+    assert searched not in text_of(no_search(study))
+    assert "trains given configurations on fresh seeds" in text_of(no_search(study))
+    assert "stability study trains" not in text_of(no_stability(study))
 
 
 # --- the figures ----------------------------------------------------------------------------------

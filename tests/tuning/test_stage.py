@@ -6,7 +6,9 @@ import io
 
 from rich.console import Console
 
+from gansearch.analysis.evidence import gather
 from gansearch.data.domain import Images
+from gansearch.journal.facts import APART
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.roster import Candidate, Roster
 from gansearch.tuning import stage as module
@@ -34,4 +36,10 @@ def test_which_phase_runs_alone_is_said(make_ledger, spec, where):
     assert console.file.getvalue().splitlines() == [
         "in the search: runs alone, because of discriminator.pack",
         "in the stability study: runs alone, because of discriminator.pack",
+    ]
+    assert gather(study).apart == ["runs alone, because of discriminator.pack"]
+    seeds.set_facts({APART: ["runs alone, because of loss.flipping"]})
+    assert gather(study).apart == [
+        "in the search: runs alone, because of discriminator.pack",
+        "in the stability study: runs alone, because of loss.flipping",
     ]
