@@ -94,7 +94,7 @@ def gather(study: StoredStudy) -> Evidence:
 
 
 def _apart(search: Journal, again: Journal | None) -> list[str]:
-    """Why trials run alone, or uncompiled: what search and seeds share once, and else of which it is."""
+    """Why trials run alone, or uncompiled: what search and seeds share once, else whose it is."""
     if again is None or not search.planned:
         return list((again or search).facts.get(APART, []))
     phases = {"search": search.facts.get(APART, []), "stability study": again.facts.get(APART, [])}
