@@ -109,12 +109,16 @@ def _budget_words(spec: StudySpec) -> str:
 
 def _ends(limits: SearchBudget | None) -> list[str]:
     """What else ends a search."""
+    from gansearch.search.stopping import FEWEST  # noqa: PLC0415
+
     ends = []
     if limits and limits.device_hours is not None:
         ends.append(f"{limits.device_hours:g} device-hours")
     if limits and limits.least_chance is not None:
         chance = f"{100 * limits.least_chance:g} %"
-        ends.append(f"until the rest improves the best with a chance under {chance}")
+        ends.append(
+            f"once {FEWEST} have ended, until the rest improves the best with a chance under {chance}"
+        )
     return ends
 
 
@@ -191,7 +195,8 @@ def _show_failures(out: Console, trials: list[dict[str, Any]]) -> None:
     for (outcome, reason), numbers in sorted(reasons.items(), key=lambda item: -len(item[1]))[:6]:
         shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
         trace = "; see its error.txt" if outcome == "failed" else ""
-        say(out, f"  {outcome}, {len(numbers)}: {reason} (trial {shown}{trace})", "dim")
+        whose = f"trial{'s' if len(numbers) > 1 else ''} {shown}"
+        say(out, f"  {outcome}, {len(numbers)}: {reason} ({whose}{trace})", "dim")
 
 
 def _show_paused(out: Console, trials: list[dict[str, Any]]) -> None:
@@ -324,7 +329,7 @@ def show_repairs(console: Console, repairs: Mapping[str, Repair]) -> None:
         say(console, f"{which}: {kept}")
         if done.lost_trials:
             numbers = ", ".join(map(str, done.lost_trials))
-            words = f"the beginning of trial {numbers} is lost: it counts as failed, blamelessly"
-            say(console, f"{which}: {words}")
+            whose = f"trial{'s' if len(done.lost_trials) > 1 else ''} {numbers}"
+            say(console, f"{which}: without a beginning, and so failed, blamelessly: {whose}")
         if done.original:
             say(console, f"{which}: the journal as it was: {done.original}")

@@ -482,8 +482,8 @@ def test_check_tells_all_that_ends_a_search(here, command):
     out = " ".join(out.split())
     assert code == 0
     assert "10,000 trials of at most 4 steps" in out
-    ends = "or 0.5 device-hours, or until the rest improves the best with a chance under 5 %"
-    assert ends in out
+    ends = "or 0.5 device-hours, or once 20 have ended, until the rest improves the best with a chance "
+    assert f"{ends}under 5 %" in out
 
 
 def test_check_of_a_study_that_only_repeats(here, command):
@@ -599,6 +599,14 @@ def test_check_tells_which_part_fails_in_its_first_step(here, command):
     assert code == 2
     assert "the loss 'faulty:Faulty' raises TypeError: " in err
     assert "TypeError: no [such] thing" in err
+
+
+def test_a_number_that_another_phase_has_is_told(here, command):
+    study = finished_study(here / "runs")
+    (study / "stability" / "trials" / "0004").mkdir(parents=True)
+    code, _, err = command("logs", "done", "--trial", "4")
+    assert code == 2
+    assert "one of the stability study has that number (with --seeds)" in err
 
 
 def test_status_is_one_strict_json_object(here):

@@ -47,12 +47,12 @@ class Evidence:
     goal: Goal
     steps: int
     planned: int
-    axes: Mapping[str, Axis]
-    search: list[TrialRecord]
-    stability: list[TrialRecord] = field(default_factory=list)
-    roster: Roster = field(default_factory=Roster)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    published: Mapping[str, Any] | None = None
+    axes: Mapping[str, Axis] = field(repr=False)
+    search: list[TrialRecord] = field(repr=False)
+    stability: list[TrialRecord] = field(default_factory=list, repr=False)
+    roster: Roster = field(default_factory=Roster, repr=False)
+    facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    published: Mapping[str, Any] | None = field(default=None, repr=False)
     devices: float = 1.0
     running: bool = False
     wants_stability: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -27,8 +27,8 @@ class Study:
         stem: the file's name, from which a run takes its own.
     """
 
-    spec: StudySpec
-    data: DataSet
+    spec: StudySpec = field(repr=False)
+    data: DataSet = field(repr=False)
     stem: str
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from rich.console import Console
@@ -36,10 +36,10 @@ class StudyResult:
 
     directory: Place
     finished: bool
-    trials: pd.DataFrame
-    configurations: pd.DataFrame
-    evidence: Evidence
-    study: StoredStudy
+    trials: pd.DataFrame = field(repr=False)
+    configurations: pd.DataFrame = field(repr=False)
+    evidence: Evidence = field(repr=False)
+    study: StoredStudy = field(repr=False)
 
 
 def run(

@@ -47,7 +47,7 @@ An **axis** may stand in place of any value in the sections marked *axes allowed
 | `{log: [1e-5, 1e-2]}` | a number, uniform in its logarithm |
 | `{uniform: [0, 1]}` | a number |
 | `{int: [1, 4]}` | an integer, both ends included |
-| `{choice: [a, b]}` | one of the options; an option may be a mapping with axes of its own, which exist only where it is chosen |
+| `{choice: [a, b]}` | one of the options; an option may be a mapping with axes of its own, which exist only where it is chosen. It is called by its `name`, and where several have the same by its place, from 0, too: `hinge#1` |
 
 `{ratio: {of: optimizer.generator.lr, log: [0.25, 4]}}` draws a factor, and is the value that stands at
 that path times it: two learning rates are searched better as one and their ratio.

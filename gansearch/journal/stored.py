@@ -160,7 +160,12 @@ class StoredStudy:
         folder = (self.directory.stability if seeds else self.directory).trial(number)
         with files.reachable(folder):
             if not folder.is_dir():
-                raise StudyError(f"there is nothing of trial {number} in {self.directory.path}")
+                other = self.directory if seeds else self.directory.stability
+                mend = ""
+                if other.trial(number).is_dir():
+                    mend = f": one of the {'search' if seeds else 'stability study'} has that number"
+                    mend += f" ({'without' if seeds else 'with'} --seeds)"
+                raise StudyError(f"there is nothing of trial {number} in {self.directory.path}{mend}")
             paths = [path for path in (folder / LOG, folder / ERROR) if path.is_file()]
             return "".join(files.read(path).decode(errors="replace") for path in paths)
 

@@ -7,7 +7,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -110,10 +110,10 @@ class Replay:
     """
 
     metric: str
-    recording: Recording
+    recording: Recording = field(repr=False)
     workers: int
-    results: tuple[Result, ...]
-    ranks: tuple[Rank, ...]
+    results: tuple[Result, ...] = field(repr=False)
+    ranks: tuple[Rank, ...] = field(repr=False)
     notes: tuple[str, ...] = ()
     advice: str = ""
 

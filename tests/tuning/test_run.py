@@ -362,6 +362,7 @@ def test_python_and_the_command_line_agree(folder, ray, monkeypatch):
     result = gansearch.run(study, trials=2, tracking="off", name="notebook", concurrency=1)
     assert result.finished
     assert list(result.trials["outcome"]) == [Outcome.COMPLETED] * 2
+    assert max(len(repr(each)) for each in (study, result, result.evidence)) < 500, "in a cell"
     out = subprocess.run(
         [sys.executable, "-m", "gansearch", "status", "notebook", "--json"],
         capture_output=True,
