@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,12 +104,13 @@ class Curves:
         model = _Model(ground, known, past.minimize)
         best = _by_value(known, past.minimize)[:BEST]
         if past.number % TURN == 0 and len(units := _exchanges(ground, best, past.trials)):
-            for at in np.argsort(-model.improvement(ground.coded(units)), kind="stable"):
+            gaps = model.gaps(ground.coded(units))
+            for at in np.argsort(-model.improvement(gaps), kind="stable"):
                 yield ground.point(units[at])
         units = _candidates(ground, best, chance)
-        coded = ground.coded(units)
-        tried = model.knows(coded)  # where all is discrete: to be tried again after all that is new
-        for at in np.lexsort((-model.improvement(coded), tried)):
+        gaps = model.gaps(ground.coded(units))
+        tried = model.knows(gaps)  # where all is discrete: to be tried again after all that is new
+        for at in np.lexsort((-model.improvement(gaps), tried)):
             yield ground.point(units[at])
 
 
@@ -151,7 +153,8 @@ class _Kernel:
     noise: float
 
     @classmethod
-    def drawn(cls, axes: int, count: int) -> list[_Kernel]:
+    @cache
+    def drawn(cls, axes: int, count: int) -> Sequence[_Kernel]:
         """Always the same ones."""
         chance = np.random.default_rng(0)
 
@@ -163,19 +166,20 @@ class _Kernel:
         rows = np.concatenate([near(*each) for each in others], axis=1).tolist()
         return [cls(scale, *row) for scale, row in zip(scales, rows, strict=True)]
 
-    def between(self, gaps: Array, spans: Array, same: Array | float) -> Array:
-        """Covariances, shape [M, N].
+    def near(self, gaps: Array) -> Array:
+        """How alike configurations are, in (0, 1], shape [...].
 
         Args:
-            gaps: squared distances on each axis, shape [D, M, N].
-            spans: squared distances of ages' logarithms, shape [M, N] or [N].
-            same: 1 where a trial meets itself, shape [M, N].
+            gaps: squared distances on each axis, shape [D, ...].
         """
-        near = np.exp((-0.5 / self.scales**2) @ gaps.reshape(len(gaps), -1)).reshape(gaps.shape[1:])
-        aged = np.exp((-0.5 / self.age**2) * spans)
-        covariance: Array = near * (self.place + self.pace * aged)
-        covariance += (self.common + self.own * same) * aged
-        return covariance
+        weighted = (-0.5 / self.scales**2) @ gaps.reshape(len(gaps), -1)
+        near: Array = np.exp(weighted, out=weighted).reshape(gaps.shape[1:])
+        return near
+
+    def aged(self, spans: Array) -> Array:
+        """How alike ages are, in (0, 1]; of squared distances of their logarithms."""
+        aged: Array = np.exp((-0.5 / self.age**2) * spans)
+        return aged
 
     @property
     def variance(self) -> float:
@@ -199,7 +203,7 @@ class _Model:
         self._values = _scaled(costs)
         self._points = ground.coded(np.array([ground.place(trial.point) for trial in known]))
         self._own = (np.arange(len(known))[:, None] == self._trials).astype(float)
-        self._gaps = self._distances(self._points).take(self._trials, 2)
+        self._gaps = self.gaps(self._points)
         kernels = _Kernel.drawn(len(ground), DRAWN)
         judged = np.unique(np.linspace(0, len(costs) - 1, JUDGING).astype(int))
         likely = self._judge(kernels, judged)
@@ -208,11 +212,11 @@ class _Model:
         ]
         self._weights = np.exp(likely[best] - likely.max())
         self._kernels = [kernels[at] for at in best]
-        roots = self._roots(self._kernels, np.arange(len(costs)))
-        self._inverses = list(map(_inverse, roots))
+        everything = np.arange(len(costs))
+        self._inverses = list(map(_inverse, self._roots(self._kernels, everything)))
 
-    def _distances(self, points: Array) -> Array:
-        """Squared distances of points and trials on each axis, shape [D, M, T]."""
+    def gaps(self, points: Array) -> Array:
+        """Squared distances of coded points, shape [M, E], and trials on each axis, shape [D, M, T]."""
         ground = self._ground
         return np.stack(
             [
@@ -224,14 +228,22 @@ class _Model:
         )
 
     def _roots(self, kernels: Sequence[_Kernel], at: Places) -> Iterator[Array]:
-        """Cholesky's factors of the covariances of some values, each of shape [N, N]."""
+        """Cholesky's factors of the covariances of some values, each of shape [N, N]; what lies above
+        the diagonal means nothing.
+        """
+        rows, columns = np.tril_indices(len(at))  # a covariance is symmetric
+        places = rows * len(at) + columns
         trials, ages = self._trials[at], self._ages[at]
-        gaps, same = self._gaps.take(trials, 1).take(at, 2), self._own.take(trials, 0).take(at, 1)
-        spans, diagonal = np.square(ages[:, None] - ages), np.diag_indices(len(at))
+        gaps = self._gaps[:, trials[rows], trials[columns]]
+        same, spans = trials[rows] == trials[columns], np.square(ages[rows] - ages[columns])
         for kernel in kernels:  # one by one, as long as each is small enough for the processor's cache
-            covariance = kernel.between(gaps, spans, same)
-            covariance[diagonal] += kernel.noise
-            yield np.asarray(np.linalg.cholesky(covariance), float)
+            aged = kernel.aged(spans)
+            covariance = kernel.near(gaps) * (kernel.place + kernel.pace * aged)
+            covariance += (kernel.common + kernel.own * same) * aged
+            root = np.zeros(len(at) ** 2)
+            root[places] = covariance
+            root[:: len(at) + 1] += kernel.noise
+            yield _factor(root.reshape(len(at), -1))
 
     def _judge(self, kernels: Sequence[_Kernel], at: Places) -> Array:
         """Log-likelihoods of some values, up to a constant, shape [K]."""
@@ -239,34 +251,56 @@ class _Model:
 
         told = []
         for root in self._roots(kernels, at):
-            half = dtrtrs(root, self._values[at], lower=True)[0]
+            half = dtrtrs(root.T, self._values[at], trans=1)[0]
             told.append(-0.5 * (half @ half) - np.log(np.diagonal(root)).sum())
         return np.array(told)
 
-    def knows(self, points: Array) -> NDArray[np.bool_]:
-        """Whether there has been a trial at coded points, shape [M]."""
-        known: NDArray[np.bool_] = (self._distances(points).max(0) < SAME**2).any(1)
+    def knows(self, gaps: Array) -> NDArray[np.bool_]:
+        """Whether there has been a trial at points with these gaps, shape [M]."""
+        known: NDArray[np.bool_] = (gaps.max(0) < SAME**2).any(1)
         return known
 
-    def improvement(self, points: Array) -> Array:
-        """Expected improvement of coded points, if they are trained to the end, shape [M]."""
-        ends, improvement = np.square(self._ages), np.zeros(len(points))
-        gaps = self._distances(points).take(self._trials, 2)
+    def improvement(self, gaps: Array) -> Array:
+        """Expected improvement of points with these gaps, if they are trained to the end, shape [M]."""
+        spans, improvement = np.square(self._ages), np.zeros(gaps.shape[1])
         for weight, kernel, inverse in zip(self._weights, self._kernels, self._inverses, strict=True):
+            # The covariance of a configuration's end with a value is `near` of the value's trial times
+            # `alike`, and `shared`: so it need not be made for each of a trial's values.
+            aged = kernel.aged(spans)
+            alike, shared = kernel.place + kernel.pace * aged, kernel.common * aged
             values = inverse.T @ (inverse @ self._values)
-            best = (kernel.between(self._gaps, ends, self._own) @ values).min()
-            cross = kernel.between(gaps, ends, 0.0)
-            told = np.square(cross @ inverse.T).sum(1)
-            spreads = np.sqrt(np.maximum(kernel.variance - told, 1e-9))
-            improvement += weight * _expected(best - cross @ values, spreads)
+            by_trial, constant = self._own @ (alike * values), shared @ values
+            ends = kernel.near(self._gaps) @ by_trial + constant
+            ends += kernel.own * (self._own @ (aged * values))
+            near = kernel.near(gaps)
+            told = near @ (self._own @ (alike[:, None] * inverse.T)) + inverse @ shared
+            spreads = np.sqrt(np.maximum(kernel.variance - np.square(told).sum(1), 1e-9))
+            expected = near @ by_trial + constant
+            improvement += weight * _expected(ends.min() - expected, spreads)
         return improvement
 
 
+def _factor(covariance: Array) -> Array:
+    """Cholesky's factor, in the place of a covariance's lower triangle.
+
+    Raises:
+        ValueError: it is not positive definite.
+    """
+    from scipy.linalg.lapack import dpotrf  # noqa: PLC0415  it loads much of SciPy
+
+    # Transposed it is as LAPACK has its arrays, and nothing is copied.
+    upper, info = dpotrf(covariance.T, lower=0, clean=0, overwrite_a=1)
+    if info:
+        raise ValueError("the curves' covariance is not positive definite")
+    root: Array = upper.T
+    return root
+
+
 def _inverse(root: Array) -> Array:
-    """Of a lower triangle."""
+    """Of a lower triangle, whatever lies above it."""
     from scipy.linalg.lapack import dtrtri  # noqa: PLC0415  it loads much of SciPy
 
-    inverse: Array = dtrtri(root, lower=True)[0]
+    inverse: Array = np.tril(dtrtri(root.T)[0].T)
     return inverse
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -94,9 +95,12 @@ class _Regression:
         return float(expit(_features(code[None]) @ self.weights.T + self.bias)[0, 0])
 
 
+_pairs = cache(np.triu_indices)
+
+
 def _features(codes: Array) -> Array:
     """Encoded points, shape [N, D], with their squares and products, shape [N, D + D (D + 1) / 2]."""
-    first, second = np.triu_indices(codes.shape[1])
+    first, second = _pairs(codes.shape[1])
     features: Array = np.concatenate([codes, codes[:, first] * codes[:, second]], axis=1)
     return features
 

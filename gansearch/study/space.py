@@ -8,8 +8,9 @@ import difflib
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from gansearch.study.axes import (
@@ -29,6 +30,15 @@ from gansearch.study.document import Path_, dotted
 
 Suggest = Callable[[str, Axis], Any]
 """Takes the name of an axis and the axis, gives a value of it (of a choice: a label)."""
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """An axis, by name, and what is to be decided next under each option of it."""
+
+    name: str
+    axis: Axis
+    under: Mapping[Any, list[_Decision]]
 
 
 @dataclass(frozen=True)
@@ -58,13 +68,13 @@ class Space:
     def point(self, suggest: Suggest) -> dict[str, Any]:
         """The values of the axes that exist at a point, by name, in the order of the file."""
         values: dict[str, Any] = {}
-
-        def noted(name: str, axis: Axis) -> Any:
-            values[name] = suggest(name, axis)
-            return values[name]
-
-        self.resolve(noted)
+        _decide(self._decisions, suggest, values)
         return values
+
+    @cached_property
+    def _decisions(self) -> list[_Decision]:
+        """What is asked for at a point, without what lies between: samplers draw many points."""
+        return list(_decisions(self.tree, ()))
 
     def axes(self) -> dict[str, Axis]:
         """Every axis by name, also those that exist only under some option."""
@@ -174,6 +184,29 @@ def steering(name: str, end: Any) -> Suggest:
         return axis.ends()[0]
 
     return suggest
+
+
+def _decisions(node: Any, name: Path_) -> Iterator[_Decision]:
+    """The axes of a tree, in the order of the file."""
+    if isinstance(node, Choice):
+        options = node.options.items()
+        under = {label: list(_decisions(option, (*name, str(label)))) for label, option in options}
+        yield _Decision(axis_name(name), node, under)
+    elif isinstance(node, Ratio):
+        yield _Decision(axis_name((*name, RATIO)), node.axis, {})
+    elif isinstance(node, Float | Int):
+        yield _Decision(axis_name(name), node, {})
+    else:
+        for key, child in _children(node):
+            yield from _decisions(child, (*name, *key))
+
+
+def _decide(decisions: Iterable[_Decision], suggest: Suggest, values: dict[str, Any]) -> None:
+    """Ask for the value of each axis that exists, given the options that are taken on the way."""
+    for decision in decisions:
+        values[decision.name] = value = suggest(decision.name, decision.axis)
+        if decision.under:
+            _decide(decision.under[value], suggest, values)
 
 
 def _resolve(

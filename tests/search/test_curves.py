@@ -174,7 +174,7 @@ def test_the_improvement_is_that_of_the_textbook(mixed):
             )
             normal = scipy.stats.norm(best - mean, math.sqrt(variance))
             expected[i] += weight * normal.expect(lambda gain: gain, lb=0)
-    assert model.improvement(points) == pytest.approx(expected, rel=1e-6)
+    assert model.improvement(model.gaps(points)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_what_is_modelled_of_curves(mixed):

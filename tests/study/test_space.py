@@ -121,6 +121,15 @@ def test_a_point_asks_only_for_the_axes_that_exist_there(tree, chance):
         _at(tree, origin)
 
 
+@given(SPACES_OF_ALL_KINDS, st.randoms(use_true_random=False))
+def test_a_point_holds_what_its_tree_was_made_of(tree, chance):
+    ratios = {"half": {"ratio": {"of": "whole", "log": [0.25, 4]}}, "whole": {"log": [1, 8]}}
+    space = Watched(parsed(tree | ratios).tree)
+    point = space.point(lambda _, axis: chance.choice(axis.ends()))
+    space.at(point)
+    assert list(space.met[0].items()) == list(point.items())
+
+
 def _at(tree, path):
     for key in path:
         tree = tree[key]
