@@ -87,7 +87,11 @@ class Constraint(Protocol):
 
 @runtime_checkable
 class Observer(Protocol):
-    """A penalty that remembers something of the training; its state is part of a checkpoint."""
+    """A penalty that remembers something of the training; its state is part of a checkpoint.
+
+    Where trainings are computed as one, it is given the logits [K, B] of K of them, and a state whose
+    tensors have K for their first axis.
+    """
 
     def observe(self, real: Tensor, fake: Tensor) -> None:
         """Take note of the logits [..., B] of an update of the discriminator, after it."""

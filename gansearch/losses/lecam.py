@@ -25,6 +25,7 @@ class LeCam:
     """
 
     flat: ClassVar[bool] = True
+    per_lane: ClassVar[tuple[str, ...]] = ("weight", "decay")
 
     def __init__(
         self,

@@ -70,7 +70,8 @@ ALONE = {
 @pytest.mark.parametrize("name", [*KINDS, *ALONE])
 def test_the_step_as_one_function_is_that_of_each_alone(name, count, trainer, tmp_path, as_it_is):
     sections = (KINDS | ALONE)[name]
-    if count > 1 and (reason := why_alone(trainer(**sections).config)):
+    config = trainer(**sections).config
+    if reason := why_uncompiled(config) or (count > 1 and why_alone(config)):
         pytest.skip(reason)
     plain = {} if "optimizer" in sections else PLAIN
     budget = {"budget": {"steps": 3, "report_every": 3}}

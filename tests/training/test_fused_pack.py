@@ -53,6 +53,10 @@ FAMILIES = {
         "ema": None,
     },
     "consistency": {"loss": {"name": "hinge", "penalty": {"name": "consistency", "mirror": False}}},
+    "lecam": {
+        "loss": {"name": "hinge", "penalty": {"name": "lecam", "decay": 0.9}},
+        "discriminator_steps": 2,
+    },
     "dcgan": DCGAN,
     "dcgan, batch norms, 2 steps": DCGAN
     | {
@@ -314,6 +318,37 @@ def test_averages_follow_each_by_its_own_decay(trainer, lanes):
         alone.advance()
         pairs = zip(row.trainer.averaged.parameters(), alone.averaged.parameters(), strict=True)
         assert all(torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6) for ours, theirs in pairs)
+
+
+def remembered(state):
+    return [value.item() for value in state["observed"].values()]
+
+
+def test_what_a_penalty_remembers_is_each_training_s_own(pack, tiny, trainer):
+    """Also where another has taken a row, and where one goes on alone from its checkpoint."""
+
+    def section(number):
+        penalty = {"name": "lecam", "weight": 0.3 + number / 10, "decay": 0.5 + number / 10}
+        return {"loss": {"name": "hinge", "penalty": penalty}, "seed": number, "discriminator_steps": 2}
+
+    states: dict = {}
+    curves: dict = {}
+    pack.begin([Start(n, tiny(**section(n))) for n in range(3)])
+    play(pack, curves, states, rounds=2)
+    pack.stop([1])
+    pack.begin([Start(4, tiny(**section(4)))])
+    play(pack, curves, states, rounds=1)
+    halfway = {number: copy.deepcopy(state) for number, state in states.items()}
+    play(pack, curves, states)
+    assert len({tuple(remembered(state)) for state in states.values()}) == 4
+    for number in (0, 2, 4):
+        alone = trainer(**section(number))
+        alike(curves[number], alone)
+        assert remembered(states[number]) == pytest.approx(remembered(alone.state()), rel=1e-2)
+        alone = trainer(**section(number))
+        alone.load(halfway[number])
+        alike(curves[number], alone)
+        assert remembered(states[number]) == pytest.approx(remembered(alone.state()), rel=1e-2)
 
 
 def test_a_training_s_seconds_are_its_share(trainer, lanes, monkeypatch):

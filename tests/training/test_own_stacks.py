@@ -128,13 +128,33 @@ class FirstWeight(Slope):
             self.weight = float(self.weight[0])
         return super().__call__(critic, real, fake, draws=draws)
 
-class Counts(Slope):
-    def observe(self, real, fake): ...
+class Centred(Slope):
+    def __init__(self, *, weight: float = 2.0) -> None:
+        super().__init__(weight=weight)
+        self.centre = torch.zeros(())
+
+    def __call__(self, critic, real, fake, *, draws):
+        return self.weight * (critic(real) - self.centre[..., None]).square().mean(-1)
+
+    def observe(self, real, fake):
+        self.centre = self.middle(real)
+
+    def middle(self, logits):
+        return logits.mean(-1)
 
     def state_dict(self):
-        return {}
+        return {"centre": self.centre}
 
-    def load_state_dict(self, state): ...
+    def load_state_dict(self, state):
+        self.centre = state["centre"]
+
+class CentredOfAll(Centred):
+    def middle(self, logits):
+        return logits.mean().expand(logits.shape[:-1])
+
+class Counted(Centred):
+    def load_state_dict(self, state):
+        self.centre.copy_(state["centre"])
 
 class Maker(nn.Module):
     stacks = True
@@ -184,6 +204,11 @@ WRONG_GAMES = {
         "loss.penalty: 'own_stacks:Detached' gives a number through which no gradient reaches the disc",
     ),
     "FirstWeight": (penalised, f"loss.penalty: 'own_stacks:FirstWeight' {AT_ONCE}"),
+    "CentredOfAll": (penalised, f"loss.penalty: 'own_stacks:CentredOfAll' {AT_ONCE}"),
+    "Counted": (
+        penalised,
+        "loss.penalty: 'own_stacks:Counted' fails for 3 trainings at once: output with shape",
+    ),
 }
 WRONG = {
     "SeesAll": "discriminator: 'own_stacks:SeesAll': in a stack, outputs differ from each network's "
@@ -217,21 +242,16 @@ def test_so_are_losses_and_penalties(name, tiny, trainer, digits):
     assert line == f"runs alone, because of {told.value}"
 
 
-def test_what_a_step_of_many_does_not_do_is_alone(tiny, digits):
-    """To draw for a loss, and to show a penalty the logits."""
-    found = [
-        apart([tiny(**each)], Resources(lanes=2), digits.domain)
-        for each in (played("Doubts"), penalised("Counts"))
-    ]
-    assert found == [
-        ["runs alone, because of loss: 'own_stacks:Doubts' draws random numbers"],
-        ["runs alone, because of loss.penalty: 'own_stacks:Counts' remembers something"],
+def test_a_loss_that_draws_is_alone(tiny, digits):
+    assert apart([tiny(**played("Doubts"))], Resources(lanes=2), digits.domain) == [
+        "runs alone, because of loss: 'own_stacks:Doubts' draws random numbers"
     ]
 
 
 def test_what_is_so_is_stacked(tiny, digits, trainer):
     maker = {"generator": {"name": "own_stacks:Maker"}}
     sections = [judged("Judge"), judged("Told"), maker, played("Game"), penalised("Slope")]
+    sections.append(penalised("Centred"))
     assert apart([tiny(**each) for each in sections], Resources(lanes=2), digits.domain) == []
     for section in sections:
         Lanes([trainer(**section, seed=seed) for seed in range(2)]).train()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gansearch.losses import Constraint, Loss, Penalty
+from gansearch.losses import Constraint, Loss, Observer, Penalty
 from gansearch.losses.draws import Draws, drawing_from
 from gansearch.losses.flat import on_samples
 from gansearch.training.trainer import Trainer
@@ -77,17 +77,32 @@ class LaneDraws(Draws):
         return filled
 
 
-def stacked_penalty(trainers: Sequence[Trainer]) -> Penalty | None:
-    """The penalty of K trainings, called with samples [K, B, ...] -> [K]; None where there is none."""
+def stacked_part(trainers: Sequence[Trainer]) -> Any:
+    """The penalty of K trainings, whose options that are `per_lane` are tensors [K] where they differ,
+    and which remembers what each of them does; None where there is none.
+    """
     parts: list[Any] = [trainer.inside.penalty for trainer in trainers]
+    device = trainers[0].device
     if parts[0] is None:
         return None
-    part = copy.copy(parts[0])
-    device = trainers[0].device
+    part: Any = copy.deepcopy(parts[0])  # it is given a memory of its own
     for option in part.per_lane:
         values = [getattr(each, option) for each in parts]
         if len(set(values)) > 1:
             setattr(part, option, torch.tensor(values, device=device))
+    if isinstance(part, Observer):
+        part.load_state_dict(remembered(parts, device))
+    return part
+
+
+def remembered(parts: Sequence[Observer], device: torch.device) -> dict[str, Tensor]:
+    """What K penalties remember, stacked."""
+    states = [part.state_dict() for part in parts]
+    return {name: torch.stack([state[name].to(device) for state in states]) for name in states[0]}
+
+
+def on_lanes(part: Penalty, trainers: Sequence[Trainer]) -> Penalty:
+    """A stacked penalty as it is called with samples [K, B, ...] -> [K]."""
     drawing = drawing_from(LaneDraws([trainer.inside.chance for trainer in trainers]), part)
     return on_samples(drawing, flat=bool(getattr(part, "flat", False)), leading=2)
 

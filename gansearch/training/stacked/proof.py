@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gansearch.data.domain import Domain
-from gansearch.losses import LOSSES, PENALTIES
+from gansearch.losses import LOSSES, PENALTIES, Observer
 from gansearch.losses.draws import Draws, drawing_from
 from gansearch.losses.flat import on_samples
 from gansearch.networks import DISCRIMINATORS, GENERATORS
@@ -29,7 +29,7 @@ from gansearch.training.building import (
     is_conditional,
 )
 from gansearch.training.outputs import DETACHED, is_detached
-from gansearch.training.stacked.parts import LaneDraws
+from gansearch.training.stacked.parts import LaneDraws, remembered
 from gansearch.training.stacked.shape import is_ours
 from gansearch.training.transfer import from_scratch
 
@@ -125,7 +125,7 @@ def _try_loss(config: TrialConfig, _: Domain) -> None:
 
 
 def _try_penalty(config: TrialConfig, domain: Domain) -> None:
-    """Each training has options of its own, and its own random numbers."""
+    """Each training has options of its own, its own random numbers, and a memory of its own."""
     assert config.loss.penalty is not None
     _loss, made = build_loss(config)
     part: Any = made
@@ -145,12 +145,20 @@ def _try_penalty(config: TrialConfig, domain: Domain) -> None:
         return (weight * samples.square()).flatten(-len(domain.shape)).sum(-1)
 
     def penalty(options: dict[str, Any], draws: Draws, leading: int) -> Callable[..., Tensor]:
-        with_them = copy.copy(part)
+        with_them = copy.deepcopy(part)
         for option, value in options.items():
             setattr(with_them, option, value)
+        if isinstance(with_them, Observer) and leading == 2:
+            with_them.load_state_dict(remembered([part] * COUNT, torch.device("cpu")))
         drawing = drawing_from(draws, with_them)
-        flat = bool(getattr(part, "flat", False))
-        return partial(on_samples(drawing, flat=flat, leading=leading), critic)
+        called = on_samples(drawing, flat=bool(getattr(part, "flat", False)), leading=leading)
+
+        def after_an_update(real: Tensor, fake: Tensor) -> Tensor:
+            if isinstance(with_them, Observer):
+                with_them.observe(critic(real).detach(), critic(fake).detach())
+            return called(critic, real, fake)
+
+        return after_an_update
 
     def together(*samples: Tensor) -> Tensor:
         return penalty(stacked, LaneDraws(_chances()), 2)(*samples)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gansearch.losses import LOSSES, PENALTIES, Observer, is_variational
+from gansearch.losses import LOSSES, PENALTIES, is_variational
 from gansearch.losses.draws import takes_draws
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.networks.stacked import why_not
@@ -70,8 +70,6 @@ def _unstacked(config: TrialConfig) -> Iterator[str]:
     kind = PENALTIES.find(penalty.name)
     if not hasattr(kind, "per_lane"):
         yield f"loss.penalty: '{penalty.name}' does not say which of its options may differ (per_lane)"
-    elif isinstance(kind, type) and issubclass(kind, Observer):
-        yield f"loss.penalty: '{penalty.name}' remembers something"
 
 
 def odd_parts(config: TrialConfig) -> Iterator[str]:

@@ -6,11 +6,12 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn, optim
 
+from gansearch.losses import Observer
 from gansearch.networks.stacked import CannotStack
 from gansearch.study.records import Report
 from gansearch.training.lifecycle import LOOK_EVERY
@@ -18,7 +19,7 @@ from gansearch.training.measuring import JUDGED_BATCHES, Window, wait_for
 from gansearch.training.randomness import deterministic_algorithms
 from gansearch.training.sampling import share_of_live
 from gansearch.training.stacked.memory import keep_memory
-from gansearch.training.stacked.parts import Losses, constraints, stacked_penalty
+from gansearch.training.stacked.parts import Losses, constraints, on_lanes, stacked_part
 from gansearch.training.stacked.proof import why_unlike
 from gansearch.training.stacked.side import Side
 from gansearch.training.trainer import Trainer, frozen
@@ -130,6 +131,8 @@ class Lanes:
 
     def take(self, row: int, trainer: Trainer) -> None:
         """Let a row be another training, which goes on from where it is; the rest stays as it is."""
+        for number in range(len(self.rows)):
+            self._give_memory(number)
         inside = trainer.inside
         self.rows[row] = Row(trainer)
         self._generator.take(row, trainer.generator, inside.g_optimizer)
@@ -146,7 +149,9 @@ class Lanes:
 
     def _settle_parts(self) -> None:
         trainers = [row.trainer for row in self.rows]
-        self._loss, self._penalty = Losses(trainers, self.device), stacked_penalty(trainers)
+        self._loss, part = Losses(trainers, self.device), stacked_part(trainers)
+        self._penalty = on_lanes(part, trainers) if part is not None else None
+        self._observer = part if isinstance(part, Observer) else None
         self._constraints = constraints(trainers)
 
     # To the next report
@@ -212,6 +217,14 @@ class Lanes:
         """Have a row's training hold all that it would have alone; its weights it holds at any time."""
         self._generator.optimizer.give(number)
         self._discriminator.optimizer.give(number)
+        self._give_memory(number)
+
+    def _give_memory(self, number: int) -> None:
+        """Have a row's penalty remember what it would alone."""
+        if self._observer is not None:
+            own: Any = self.rows[number].trainer.inside.penalty
+            memory = self._observer.state_dict()
+            own.load_state_dict({name: each[number].clone() for name, each in memory.items()})
 
     def _window(self, number: int, steps: int) -> Window:
         """What a training alone would have gathered."""
@@ -267,6 +280,8 @@ class Lanes:
                 with torch.no_grad():
                     for constraint, parameters in self._constraints:
                         constraint.constrain(parameters)
+            if self._observer is not None:
+                self._observer.observe(*judged)
 
         # The generators answer the discriminators as they are now, on the last of these batches.
         with frozen(discriminator.parameters):
