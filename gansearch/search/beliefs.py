@@ -2,7 +2,7 @@
 
 An axis that has a `default` in the study file says where its good values are believed to lie. A share
 of the proposals is drawn around these defaults in the sampler's place: a prior over the optimum that
-any sampler can have, which fades as trials end (Hvarfner et al. 2022, arXiv 2204.11051), and at once
+any sampler can have, which fades as trials come (Hvarfner et al. 2022, arXiv 2204.11051), and at once
 where those near the defaults do worse than the others (as in Mallik et al. 2023, arXiv 2306.12370).
 """
 
@@ -23,7 +23,7 @@ from gansearch.study.plan import Belief
 from gansearch.study.records import Goal, cost
 from gansearch.study.space import Space
 
-SHARE: dict[Belief, float] = {"none": 0.0, "weak": 0.2, "medium": 0.4, "strong": 0.6}
+SHARE: dict[Belief, float] = {"none": 0.0, "weak": 0.1, "medium": 0.2, "strong": 0.4}
 """Of the proposals, in the beginning. With more, a wrong belief costs too much: its first proposals are
 made before any trial could speak against it."""
 
@@ -31,7 +31,8 @@ WIDTH = 0.15
 """Standard deviation of what is drawn around a default, as a share of its axis."""
 
 HALVED_AFTER = 20
-"""Ended trials after which half of the share is left, and a third after twice as many."""
+"""Trials that have ended or were paused, after which half of the share is left, and a third after twice
+as many."""
 
 DOUBT = 6.0
 """How fast the share falls where trials near the defaults rank behind the others: by e for a sixth of

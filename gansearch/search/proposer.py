@@ -73,7 +73,7 @@ class Proposer:
         self._learn_from_earlier_studies()
         trials = journal.study.get_trials(deepcopy=False)
         for trial in trials:
-            self._view.add(trial)
+            self._weigh(trial, self._view.add(trial))
         ended = [(t.datetime_complete, t.number) for t in trials if t.datetime_complete is not None]
         for _, number in sorted(ended):
             self._learn(trials[number])
@@ -85,9 +85,10 @@ class Proposer:
         lessons = [lesson for each in learnt for lesson in each.lessons]
         for number, lesson in enumerate(lessons, start=-len(lessons)):
             trial = frozen(lesson, distributions)
-            self._view.learn(trial)
+            seen = self._view.learn(trial)
             trial.number = number
             self._learn(trial)
+            self._weigh(trial, seen)
 
     @property
     def total(self) -> int:
@@ -127,12 +128,17 @@ class Proposer:
         trial = self.journal.frozen(number)
         if trial.state.is_finished():
             self._learn(trial)
-        self._view.update(trial)
+        self._weigh(trial, self._view.update(trial))
 
     def _learn(self, trial: FrozenTrial) -> None:
-        if not trial.user_attrs.get("blameless"):
+        """Note whether a trial has failed, in the order of their ends."""
+        if not _is_blameless(trial):
             self._feasibility.add(trial.params, failed=has_failed(trial))
-            self._beliefs.add(trial.number, tried(trial, self._minimize))
+
+    def _weigh(self, trial: FrozenTrial, seen: FrozenTrial) -> None:
+        """Hold a trial against the beliefs: as it ended, or as it stood when it was paused last."""
+        if seen.state.is_finished() and not _is_blameless(trial):
+            self._beliefs.add(trial.number, tried(seen, self._minimize))
 
     def _believed(self, draws: Iterator[Point], number: int) -> Iterator[Point]:
         """A sampler's points, or for a share of the proposals others around the axes' defaults."""
@@ -156,3 +162,8 @@ class Proposer:
         if best is None:
             raise StudyError(f"the sampler '{self.spec.plan.search.sampler.name}' proposes no point")
         return best[1]
+
+
+def _is_blameless(trial: FrozenTrial) -> bool:
+    """Whether a trial ended for a reason that its configuration had no part in."""
+    return bool(trial.user_attrs.get("blameless"))

@@ -57,14 +57,16 @@ class View:
         """The trials that the sampler is shown, which was asked last."""
         return self._study.get_trials(deepcopy=False)
 
-    def learn(self, trial: FrozenTrial) -> None:
-        """Show a trial of an earlier study; before any of the study's own."""
-        self.add(trial)
+    def learn(self, trial: FrozenTrial) -> FrozenTrial:
+        """Show a trial of an earlier study, before any of the study's own; returns what is seen."""
         self._before += 1
+        return self.add(trial)
 
-    def add(self, trial: FrozenTrial) -> None:
-        """Show the trial of the next number."""
-        self._study.add_trial(_as_seen(trial, self._minimize))
+    def add(self, trial: FrozenTrial) -> FrozenTrial:
+        """Show the trial of the next number; returns what is seen of it."""
+        seen = _as_seen(trial, self._minimize)
+        self._study.add_trial(seen)
+        return seen
 
     def ask(self, sampler: AnySampler) -> int:
         """Begin the trial of the next number, whose point a sampler is to propose."""
@@ -88,10 +90,12 @@ class View:
             internal = distributions[name].to_internal_repr(value)
             self._history.set_trial_param(self._id(number), name, internal, distributions[name])
 
-    def update(self, trial: FrozenTrial) -> None:
-        """Show how a trial has ended, or what it was worth when it was paused."""
-        self._history.put(self._id(trial.number), _as_seen(trial, self._minimize))
+    def update(self, trial: FrozenTrial) -> FrozenTrial:
+        """Show how a trial has ended, or what it was worth when it was paused; returns what is seen."""
+        seen = _as_seen(trial, self._minimize)
+        self._history.put(self._id(trial.number), seen)
         self._told.pop(trial.number, None)
+        return seen
 
     def _seen(self, trial: FrozenTrial) -> Tried:
         """A trial that is shown, for a sampler that does not know Optuna."""

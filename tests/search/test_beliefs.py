@@ -73,7 +73,7 @@ def test_points_around_the_defaults_are_near_them_and_lie_in_the_space():
 
 
 def test_the_share_fades_as_trials_end_and_is_the_same_in_any_order():
-    assert [beliefs(b).share for b in SHARE] == [0.0, 0.2, 0.4, 0.6]
+    assert [beliefs(b).share for b in SHARE] == [0.0, 0.1, 0.2, 0.4]
     trials = [Tried(i, DEFAULT if i % 2 else FAR, value=float(i // 2)) for i in range(60)]
     shares = []
     believed, other = beliefs(), beliefs()
@@ -83,8 +83,8 @@ def test_the_share_fades_as_trials_end_and_is_the_same_in_any_order():
     for trial in reversed(trials):
         other.add(trial.number, trial)
     assert other.share == believed.share
-    assert shares[19] == pytest.approx(0.6 / 2, rel=0.15)  # near and far are alike
-    assert shares[-1] == pytest.approx(0.6 / 4, rel=0.15)
+    assert shares[19] == pytest.approx(0.4 / 2, rel=0.15)  # near and far are alike
+    assert shares[-1] == pytest.approx(0.4 / 4, rel=0.15)
 
 
 @pytest.mark.parametrize("goal", ["min", "max"])
@@ -95,14 +95,14 @@ def test_a_belief_that_is_wrong_is_soon_given_up(goal):
         bad = i % 2 == 0
         believed.add(i, Tried(i, DEFAULT if bad else FAR, value=sign * (10.0 if bad else 1.0)))
         rightly.add(i, Tried(i, FAR if bad else DEFAULT, value=sign * (10.0 if bad else 1.0)))
-    assert believed.share < 0.15
-    assert rightly.share > 0.4
+    assert believed.share < 0.1
+    assert rightly.share > 0.25
     failing = beliefs(goal=goal)
     for i in range(8):
         failing.add(
             i, Tried(i, DEFAULT if i % 2 else FAR, value=None if i % 2 else 5.0, failed=bool(i % 2))
         )
-    assert failing.share < 0.15
+    assert failing.share < 0.1
 
 
 def test_without_defaults_and_without_trust_nothing_is_believed():
@@ -111,6 +111,7 @@ def test_without_defaults_and_without_trust_nothing_is_believed():
     assert beliefs("none").share == 0.0
 
 
+SIDES = ("generator", "discriminator")
 BELIEVING = STUDY.replace("{log: [1e-5, 1e-1]}", "{log: [1e-5, 1e-1], default: 1e-3}")
 
 
@@ -129,8 +130,10 @@ def played(make_ledger, spec, trials, report, value_of):
 
 @pytest.mark.parametrize("name", SAMPLERS.names)
 def test_every_sampler_draws_around_defaults_and_a_resumed_one_the_same(
-    make_ledger, report, tmp_path, name
+    make_ledger, report, tmp_path, monkeypatch, name
 ):
+    monkeypatch.setitem(SHARE, "strong", 0.6)  # so many that few trials show it
+
     def value(record):
         return abs(math.log10(record.params["optimizer.generator.lr"]) + 3)
 
@@ -139,7 +142,7 @@ def test_every_sampler_draws_around_defaults_and_a_resumed_one_the_same(
         "{trials: 8}", f"{{trials: {trials}, sampler: {{name: {name}, belief: strong}}}}"
     )
     points = played(make_ledger, read(text), trials, report, value)
-    sides = [f"optimizer.{side}.lr" for side in ("generator", "discriminator")]
+    sides = [f"optimizer.{side}.lr" for side in SIDES]
     near = [all(abs(math.log10(point[side]) + 3) < 1 for side in sides) for point in points[:15]]
     assert sum(near) >= 6  # by chance a quarter
     (tmp_path / "runs" / "study").rename(tmp_path / "runs" / "before")
@@ -150,6 +153,20 @@ def test_every_sampler_draws_around_defaults_and_a_resumed_one_the_same(
             ledger.report(number, report(90, value(record), Outcome.COMPLETED))
             ledger.end(number)
     assert [record.params for record in ledger.records.values()] == points
+
+
+def test_trials_that_wait_speak_against_a_belief_and_do_so_after_a_restart(make_ledger, report):
+    spec = read(BELIEVING.replace("{trials: 8}", "{trials: 30, sampler: {name: tpe, belief: strong}}"))
+    ledger = make_ledger(spec)
+    for number in range(12):
+        record = ledger.next()
+        far = sum(abs(math.log10(record.params[f"optimizer.{side}.lr"]) + 3) for side in SIDES)
+        ledger.report(number, report(10, 10.0 - far))
+        ledger.pause(number, "at step 10")
+    assert ledger.source._beliefs.share < 0.4 / 2
+    woken = ledger.wake(0, "at step 10").number
+    ledger.report(woken, report(20, 0.0))
+    assert make_ledger(spec).source._beliefs.share == ledger.source._beliefs.share
 
 
 def rate(record):
