@@ -37,6 +37,7 @@ from gansearch.options import (
     takes,
 )
 from gansearch.study.records import count, strict_json
+from gansearch.tuning.going_on import resume_command
 from gansearch.tuning.saying import say
 from gansearch.tuning.where import JobOptions, Where
 
@@ -112,7 +113,7 @@ def run(
         console=err,
         where=where,
     )
-    _finish(result)
+    _finish(result, where)
 
 
 @app.command()
@@ -179,7 +180,7 @@ def resume(
         say(out, f"{job.study}: job {job.id}")
         return
     _import_from(where.modules)
-    _finish(api.resume(name, console=err, where=where, **vars(more)))
+    _finish(api.resume(name, console=err, where=where, **vars(more)), where)
 
 
 @app.command()
@@ -231,7 +232,7 @@ def stability(
         console=err,
         where=where,
     )
-    _finish(result)
+    _finish(result, where)
 
 
 @app.command()
@@ -511,15 +512,15 @@ def _import_from(modules: Iterable[Path]) -> None:
         sys.path.append(str(module.parent))
 
 
-def _finish(result: api.StudyResult) -> None:
+def _finish(result: api.StudyResult, where: Where) -> None:
     terminal.show_status(out, api.status(result.evidence), top=10)
     confirmed = len(result.configurations) > 0
     if confirmed:
         terminal.show_configurations(out, result.configurations)
     if not result.finished:
-        _say_next(f"gansearch resume {result.study.called}")
+        _say_next(resume_command(result.study, where))
         sys.exit(130)
-    _say_next(*terminal.steps_after(result.study, result.evidence, confirmed=confirmed))
+    _say_next(*terminal.steps_after(result.study, result.evidence, where, confirmed=confirmed))
 
 
 def _say_next(*commands: str) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from gansearch import api
 from gansearch.study.axes import as_written
 from gansearch.study.records import cost, count
+from gansearch.tuning.going_on import stability_command
 from gansearch.tuning.saying import say
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from gansearch.search.replay import Rank, Replay
     from gansearch.study.plan import Plan, Resources, SearchBudget
     from gansearch.study.spec import StudySpec
+    from gansearch.tuning.where import Where
 
 
 def show_study(out: Console, study: api.Study) -> None:
@@ -62,30 +64,28 @@ def show_study(out: Console, study: api.Study) -> None:
     out.print(grid)
 
 
-def steps_after(study: StoredStudy, evidence: Evidence, *, confirmed: bool) -> list[str]:
+def steps_after(study: StoredStudy, evidence: Evidence, where: Where, *, confirmed: bool) -> list[str]:
     """The commands that a finished study suggests.
 
     Args:
         study: which one.
         evidence: all that is known of it.
+        where: it was run, and with what.
         confirmed: whether configurations were trained again.
     """
-    name = study.called
+    name, tracked = study.called, where.again("tracking")
+    report = f"gansearch report {name}{tracked}"
     trained = {"": evidence.search, " --seeds": evidence.stability}
     metric, goal = evidence.metric, evidence.goal
     if any(trial.best(metric, goal) for trials in trained.values() for trial in trials):
-        look = (
-            f"gansearch report {name}"
-            if confirmed
-            else f"gansearch stability {name} --top 5 --seeds 10"
-        )
-        return [look, f"gansearch ui {name}", f"gansearch export {name} --out best"]
+        look = report if confirmed else stability_command(study, where)
+        return [look, f"gansearch ui {name}{tracked}", f"gansearch export {name} --out best"]
     why = [
         f"gansearch logs {study.directory.called}{seeds} --trial {trials[0].number}"
         for seeds, trials in trained.items()
         if trials
     ]
-    return [*why, f"gansearch report {name}"]
+    return [*why, report]
 
 
 def _devices(resources: Resources) -> str:

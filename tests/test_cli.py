@@ -31,6 +31,7 @@ from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome, Report
 from gansearch.tuning.jobs import RemoteAnswer
+from gansearch.tuning.where import Where
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "studies" / "quickstart.yaml"
@@ -841,9 +842,13 @@ def test_a_study_of_which_nothing_has_a_value_suggests_to_look_why(phase, here):
     evidence = replace(known.study([]), **{phase: failed})
     study = StoredStudy(StudyDirectory(here / "runs" / "s"))
     seeds = " --seeds" if phase == "stability" else ""
-    told = terminal.steps_after(study, evidence, confirmed=False)
+    told = terminal.steps_after(study, evidence, Where(), confirmed=False)
     assert told == [f"gansearch logs s{seeds} --trial 4", "gansearch report s"]
     evidence = replace(evidence, **{phase: [*failed, known.trial(5)]})
-    told = terminal.steps_after(study, evidence, confirmed=False)
+    told = terminal.steps_after(study, evidence, Where(), confirmed=False)
     assert told[0] == "gansearch stability s --top 5 --seeds 10"
     assert told[-1] == "gansearch export s --out best"
+    where = Where(address="auto", tracking="off", data="my data")
+    told = terminal.steps_after(study, evidence, where, confirmed=False)
+    assert told[0].endswith(" --seeds 10 --address auto --data 'my data' --tracking off")
+    assert told[1] == "gansearch ui s --tracking off"

@@ -45,10 +45,11 @@ from gansearch.training.validation import load_study
 from gansearch.tuning.connection import connected, dashboard
 from gansearch.tuning.creation import check_storable, created, versions_in_use
 from gansearch.tuning.extension import NO_MORE, More, catch_up, extend
+from gansearch.tuning.going_on import resume_command, sync_command
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.saying import say
 from gansearch.tuning.stage import Stage, run_trials
-from gansearch.tuning.tracker import is_sent, send_missing, sync_command
+from gansearch.tuning.tracker import is_sent, send_missing
 from gansearch.tuning.unchanged import check_same_images, check_unchanged
 from gansearch.tuning.where import Where
 
@@ -76,7 +77,7 @@ def run(
     """
     check_storable(study, where)
     modules, directory = _modules(spec, where), study.directory
-    with _interrupted_in_words(study), connected(where.address, modules, where.nice) as ray:
+    with _interrupted_in_words(study, where), connected(where.address, modules, where.nice) as ray:
         nodes = _nodes(ray, spec, where, console)
         nodes.check_shared(study.runs_dir)
         say(console, f"study '{study.name}' in {directory.path}")
@@ -110,7 +111,7 @@ def resume(study: StoredStudy, where: Where, console: Console, more: More = NO_M
     Raises:
         StudyError: it is being run, its file has changed since it was launched, or its images have.
     """
-    with _interrupted_in_words(study), _held(study, where):
+    with _interrupted_in_words(study, where), _held(study, where):
         journal = study.journal(writer=True)
         catch_up(study, journal)
         check_unchanged(study, journal)
@@ -150,7 +151,7 @@ def confirm(study: StoredStudy, request: Request, where: Where, console: Console
     Raises:
         StudyError: as for `resume`, or there is nothing to train again.
     """
-    with _interrupted_in_words(study, again=True), _held(study, where):
+    with _interrupted_in_words(study, where, again=True), _held(study, where):
         journal = study.journal(writer=True)
         check_unchanged(study, journal)
         if not journal.finished:
@@ -197,7 +198,7 @@ def _held(study: StoredStudy, where: Where) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupted_in_words(study: StoredStudy, *, again: bool = False) -> Iterator[None]:
+def _interrupted_in_words(study: StoredStudy, where: Where, *, again: bool = False) -> Iterator[None]:
     """Have Ctrl-C, where nothing ends the study gently any more or yet, say what was kept.
 
     `again`: configurations are to be trained again, as a command asks and not the study's file.
@@ -211,7 +212,7 @@ def _interrupted_in_words(study: StoredStudy, *, again: bool = False) -> Iterato
         elif again and not _is_training_again(study):
             words = f"stopped with nothing half done: {kept}; ask for it once more"
         else:
-            words = f"stopped at once: {kept}; go on with `gansearch resume {study.called}`"
+            words = f"stopped at once: {kept}; go on with `{resume_command(study, where)}`"
         raise Interrupted(words) from interruption
 
 
@@ -347,7 +348,7 @@ def _send_missing(study: StoredStudy, search: Journal, where: Where, console: Co
     parts = [(study.directory, search)]
     if stability := study.stability(search, writer=True):
         parts.append((study.directory.stability, stability))
-    command = sync_command(study, where.tracking)
+    command = sync_command(study, where)
     return sum(
         send_missing(folder, journal, study.runs_dir, where.tracking, console, command)
         for folder, journal in parts

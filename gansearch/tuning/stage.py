@@ -25,13 +25,14 @@ from gansearch.study.spec import StudySpec
 from gansearch.training.apart import apart
 from gansearch.training.buildable import lost_starts
 from gansearch.training.completion import complete
+from gansearch.tuning.going_on import sync_command
 from gansearch.tuning.ledger import Ledger, Source
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.progress import Progress
 from gansearch.tuning.pruning import make_pruning
 from gansearch.tuning.saying import say
 from gansearch.tuning.together import together
-from gansearch.tuning.tracker import close_tracker, note_sent, open_tracker, sync_command
+from gansearch.tuning.tracker import close_tracker, note_sent, open_tracker
 from gansearch.tuning.where import TRAINER, Where
 
 UNPRUNED = Pruner(name="none")
@@ -153,7 +154,7 @@ def run_trials(
         finally:  # whatever is wrong with the journal, MLflow is not left with runs that seem to run
             try:
                 if tracker is not None:
-                    command = sync_command(stage.study, where.tracking)
+                    command = sync_command(stage.study, where)
                     unsent = close_tracker(tracker, stage.console, command, finished=finished)
             finally:  # also where Ctrl-C has ended the wait
                 ledger.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from shlex import quote
 
 from rich.console import Console
 
@@ -11,9 +10,7 @@ from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.facts import SENT
 from gansearch.journal.journal import Journal
-from gansearch.journal.stored import StoredStudy
 from gansearch.journal.table import write_table
-from gansearch.masking import shows_password
 from gansearch.study.records import count, table_row
 from gansearch.tracking import Status, Tracker, store_of, sync
 from gansearch.tuning.saying import say
@@ -69,19 +66,13 @@ def _is_shown(step: int, steps: int, report_every: int) -> bool:
     return step == steps or step * IMAGES_SHOWN // steps > (step - report_every) * IMAGES_SHOWN // steps
 
 
-def sync_command(study: StoredStudy, tracking: str | None) -> str:
-    """What sends MLflow all that it lacks of a study; a password is left to the environment."""
-    said = f" --tracking {quote(tracking)}" if tracking and not shows_password(tracking) else ""
-    return f"gansearch sync {study.called}{said}"
-
-
 def close_tracker(tracker: Tracker, console: Console, command: str, *, finished: bool) -> int:
     """Send what MLflow does not have yet, and say so if it cannot be; returns how many trials.
 
     Args:
         tracker: of a study that this driver leaves.
         console: where it is said.
-        command: what sends MLflow the rest, see `sync_command`.
+        command: what sends MLflow the rest, see `gansearch.tuning.going_on`.
         finished: whether the study has all that it was to have.
     """
     status: Status = "FINISHED" if finished else "KILLED"

@@ -6,9 +6,11 @@ cluster the words of its command.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -23,6 +25,7 @@ from gansearch import files
 from gansearch.errors import UserError
 from gansearch.files import PathLike, Place, PlaceLike
 from gansearch.journal.directory import RUNS
+from gansearch.masking import shows_password
 from gansearch.modules import existing
 
 if TYPE_CHECKING:
@@ -170,6 +173,21 @@ class Where:
     def but(self, **options: Any) -> Where:
         """The same with some fields said anew, also by paths and places as a notebook has them."""
         return replace(self, **options)
+
+    def again(self, *names: str) -> str:
+        """Options as a command is told with that goes on with a study: what this environment does not
+        say by itself, after a space. A password is left to the environment, where it belongs.
+
+        Args:
+            names: of the fields that the command takes, of which `StoredStudy.called` says none.
+        """
+        words = ""
+        for name in names:
+            option, said = OPTIONS[name], getattr(self, name)
+            by_itself = os.environ.get(option.env or option.secret)
+            if said is not None and str(said) != by_itself and not shows_password(str(said)):
+                words += f" --{option.flag} {quote(str(said))}"
+        return words
 
     @property
     def runs(self) -> Place:

@@ -12,6 +12,7 @@ from gansearch.tuning.creation import create
 from gansearch.tuning.extension import More, catch_up, extend, wanted
 from gansearch.tuning.launch import _interrupted_in_words
 from gansearch.tuning.unchanged import check_unchanged
+from gansearch.tuning.where import Where
 
 
 @pytest.fixture
@@ -117,14 +118,14 @@ def test_only_what_no_number_depends_on_may_change():
 
 def test_ctrl_c_says_what_goes_on_with_what_was_asked(study):
     """`resume` knows nothing of what a command asked to be trained again, and was stopped before."""
-    stored = StoredStudy(study)
+    stored, there = StoredStudy(study), Where(address="auto")
 
     def told(**asked):
-        with pytest.raises(Interrupted) as caught, _interrupted_in_words(stored, **asked):
+        with pytest.raises(Interrupted) as caught, _interrupted_in_words(stored, there, **asked):
             raise KeyboardInterrupt
         return str(caught.value)
 
-    go_on = f"; go on with `gansearch resume {study.path}`"
+    go_on = f"; go on with `gansearch resume {study.path} --address auto`"
     assert told().endswith(go_on)
     once_more = told(again=True)
     assert once_more.startswith("stopped with nothing half done: ")

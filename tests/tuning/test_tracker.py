@@ -5,15 +5,12 @@ import io
 from rich.console import Console
 
 from gansearch.files import place
-from gansearch.journal.directory import StudyDirectory
-from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome
 from gansearch.tuning.tracker import (
     close_tracker,
     is_sent,
     open_tracker,
     send_missing,
-    sync_command,
 )
 
 NOBODY = "http://127.0.0.1:9"
@@ -65,11 +62,3 @@ def test_what_mlflow_does_not_take_is_said_with_why_and_how_it_is_sent(make_ledg
     more = make_ledger(spec("search: {trials: 2}"))
     more.next()
     assert not is_sent(more.journal), "it has been asked for more"
-
-
-def test_the_command_that_sends_the_rest_leads_to_study_and_server(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    study = StoredStudy(StudyDirectory(tmp_path / "runs" / "s"))
-    assert sync_command(study, None) == "gansearch sync s"
-    assert sync_command(study, "http://team:5000") == "gansearch sync s --tracking http://team:5000"
-    assert sync_command(study, "http://me:secret@team:5000") == "gansearch sync s"
