@@ -738,6 +738,16 @@ def test_what_only_reads_works_where_nothing_may_be_written(read_only, words, la
     assert told.returncode == 0, told.stderr
 
 
+@pytest.mark.parametrize("server", ["http://127.0.0.1:1", "postgresql://127.0.0.1:1/x"])
+def test_to_sync_with_nobody_is_one_word_at_once(server, here, command):
+    finished_study(here / "runs")
+    code, out, err = command("sync", "done", "--tracking", server)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: MLflow at {server} does not answer (")
+    assert "Connection refused): start it, or say another --tracking" in err
+    assert len(err.splitlines()) == 1
+
+
 def test_a_dry_repair_still_waits_for_who_runs_the_study(read_only):
     directory, run = read_only
     with StoredStudy(StudyDirectory(directory)).held():

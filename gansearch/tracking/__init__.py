@@ -12,6 +12,7 @@ thread.
 from __future__ import annotations
 
 from gansearch.tracking.address import OFF, Store, address, default_store, store_of
+from gansearch.tracking.away import why_away
 from gansearch.tracking.report import log_report
 from gansearch.tracking.server import Server, comparison_url, ui
 from gansearch.tracking.tracker import Tracker, sync
@@ -31,4 +32,5 @@ __all__ = [
     "store_of",
     "sync",
     "ui",
+    "why_away",
 ]

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gansearch.masking import first_line
+from gansearch.errors import StorageError
+from gansearch.masking import first_line, without_password
+from gansearch.tracking.away import why_no_database
 from gansearch.tracking.store import make_whole
 from gansearch.tracking.translate import TRIAL, Point, cut
 
@@ -37,13 +39,18 @@ _ENVIRONMENT = {
 
 
 def prepare(uri: str) -> None:
-    """Have mlflow be quiet, where the user has not said otherwise, and a URI's SQLite file be there."""
+    """Have mlflow be quiet, where the user has not said otherwise, and a URI's SQLite file be there.
+
+    Raises `StorageError` for a database that is away, whom MLflow would ask for many minutes.
+    """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # Migrations tell of each step, and a locked database prints its stack: neither is for the user,
     # who is told in one line that MLflow does not answer.
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    if why := why_no_database(uri):
+        raise StorageError(f"the database at {without_password(uri)} does not answer: {why}")
     make_whole(uri)
 
 

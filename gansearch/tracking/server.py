@@ -19,6 +19,7 @@ import psutil
 
 from gansearch.errors import StorageError, UserError
 from gansearch.masking import without_password
+from gansearch.tracking.away import why_away
 from gansearch.tracking.client import one_line, open_client, prepare
 from gansearch.tracking.translate import Phase
 from gansearch.tracking.views import VIEW, view_key
@@ -91,6 +92,8 @@ def ui(
     port = _free_port(host, port)
     try:
         prepare(uri)
+    except UserError:
+        raise
     except Exception as error:  # whatever keeps MLflow from making its file
         raise UserError(f"MLflow's store cannot be made: {one_line(error)}") from error
     names = _names(host)
@@ -154,6 +157,8 @@ def comparison_url(
     """
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
+    if why := why_away(uri):
+        raise StorageError(f"MLflow at {without_password(uri)} does not answer: {why}")
     try:
         found = open_client(uri).get_experiment_by_name(study)
     except (MlflowException, OSError) as error:

@@ -14,11 +14,12 @@ from rich.console import Console
 
 from gansearch import files
 from gansearch.data import DataSet, ImageData
-from gansearch.errors import Interrupted, StudyError, UserError
+from gansearch.errors import Interrupted, StorageError, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.facts import DASHBOARD
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
+from gansearch.masking import without_password
 from gansearch.metrics.reference import Reference, load_reference
 from gansearch.modules import differing, keep, kept, own_modules
 from gansearch.search.learning import check_origin
@@ -37,7 +38,7 @@ from gansearch.study.plan import Stability
 from gansearch.study.records import count
 from gansearch.study.roster import Candidate, Roster
 from gansearch.study.spec import StudySpec
-from gansearch.tracking import store_of
+from gansearch.tracking import store_of, why_away
 from gansearch.training.export_folder import write_real_grid
 from gansearch.training.prepare import load_real, load_weights, prepare
 from gansearch.training.settings import torch_threads
@@ -117,7 +118,7 @@ def resume(study: StoredStudy, where: Where, console: Console, more: More = NO_M
         check_unchanged(study, journal)
         extend(study.directory, journal, more)
         if is_finished(study, journal):
-            _send_missing(study, journal, where, console)
+            _send_late(study, journal, where, console)
             return True
         over = journal.finished
         with _staged(study, journal, where, console) as stage:
@@ -169,9 +170,14 @@ def sync(study: StoredStudy, where: Where, console: Console) -> int:
 
     Raises:
         StudyError: it is being run, or tracking is off.
+        StorageError: MLflow does not answer.
     """
-    if store_of(study.runs_dir, where.tracking) is None:
+    store = store_of(study.runs_dir, where.tracking)
+    if store is None:
         raise StudyError("there is nothing to send to: tracking is off")
+    if why := why_away(store.uri):
+        at, mend = without_password(store.uri), "start it, or say another --tracking"
+        raise StorageError(f"MLflow at {at} does not answer ({why}): {mend}")
     with _held(study, where):
         return _send_missing(study, study.journal(writer=True), where, console)
 
@@ -358,7 +364,17 @@ def _send_missing(study: StoredStudy, search: Journal, where: Where, console: Co
 def _send_unsent(study: StoredStudy, search: Journal, where: Where, console: Console) -> None:
     """Send what MLflow lacks of a search that an earlier driver ended, killed before all was sent."""
     if search.finished and not is_sent(search):
-        _send_missing(study, search, where, console)
+        _send_late(study, search, where, console)
+
+
+def _send_late(study: StoredStudy, search: Journal, where: Where, console: Console) -> None:
+    """Send what MLflow lacks of a study that has ended; where it does not answer, say what sends it."""
+    store = store_of(study.runs_dir, where.tracking)
+    if store and (why := why_away(store.uri)):
+        words = f"MLflow does not answer ({why}): `{sync_command(study, where)}` sends what it lacks"
+        say(console, words, "yellow")
+        return
+    _send_missing(study, search, where, console)
 
 
 def _measure(
