@@ -78,6 +78,19 @@ def expanded(path: str | Path) -> Path:
         return Path(path)
 
 
+def seen_from_here(name: str, beside: Path | None = None) -> str:
+    """What a path names, the same from whatever folder it is read in later.
+
+    Args:
+        name: relative ones are looked for in this folder, then in the other.
+        beside: that one: the folder of the file that names it.
+    """
+    here = expanded(name).absolute()
+    there = (beside / name).absolute() if beside else here
+    here_only = os.path.exists(here) or not os.path.exists(there)  # noqa: PTH110  raises nothing
+    return str(here if here_only else there)
+
+
 def place(text: str | Place) -> Place:
     """The place that a text names: a path, or a URI.
 

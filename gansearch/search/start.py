@@ -19,6 +19,7 @@ from gansearch.study.plan import Earlier, Plan, Start
 from gansearch.study.records import count, ranked
 from gansearch.study.spec import StudySpec
 from gansearch.study.starting import Given
+from gansearch.study.weights import locate_weights
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Known:
     def __call__(self, start: Start) -> Given:
         """The configurations that a start names, each with what it is called; raises `UserError`."""
         if start.config is not None:
-            return [(start.config, _read(self._file(start.config)))]
+            here = self.runs is not None
+            return [(start.config, _read(self._file(start.config), here=here))]
         if start.study is None or self.runs is None:
             return []
         return _best(StoredStudy.find(start.study, self.runs, self.storage), start)
@@ -63,11 +65,15 @@ class Known:
         raise UserError(f"there is no file '{name}', and no export{mend}")
 
 
-def _read(path: Place) -> Mapping[str, Any]:
+def _read(path: Place, *, here: bool) -> Mapping[str, Any]:
+    """The configuration in a file; `here`: the study runs here, as its weights lie where they do."""
     try:
-        tree: dict[str, Any] = read_document(path).tree
+        document = read_document(path)
     except InvalidInput as error:
         raise UserError(f"{path}: {'; '.join(map(str, error.problems))}") from error
+    if here:
+        locate_weights(document)
+    tree: dict[str, Any] = document.tree
     studys = [key for key in tree if key in Plan.model_fields and key not in TrialConfig.model_fields]
     if studys:
         what = f"it has {', '.join(studys)}, so it is a study's file and not a configuration's"

@@ -6,6 +6,7 @@ import copy
 import functools
 from typing import Any, TypeVar
 
+from gansearch import files
 from gansearch.data import DATASETS
 from gansearch.data.domain import Domain
 from gansearch.errors import RAISED, UnknownPart, UserError, nearest
@@ -23,7 +24,7 @@ from gansearch.training.blame import PARTS, part_at, section_at
 from gansearch.training.buildable import discriminator_of, network_mistakes, words_of
 from gansearch.training.combinations import unsound
 from gansearch.training.measuring import MEASURED, VARIATIONAL
-from gansearch.training.transfer import from_scratch, seen_from_here
+from gansearch.training.transfer import from_scratch
 
 P = TypeVar("P", bound=Part)
 
@@ -43,7 +44,7 @@ def complete(
     tree: dict[str, Any] = config.model_dump()  # not as JSON, in which NaN would pass for null
     for side in (tree["generator"], tree["discriminator"]):
         if side.get("weights") is not None:
-            side["weights"] = seen_from_here(side["weights"])
+            side["weights"] = files.seen_from_here(side["weights"])
     mistakes: Mistakes = []
     for path, registry in PARTS.items():
         part = part_at(path, tree)

@@ -17,11 +17,6 @@ from gansearch.study.config import TrialConfig
 log = logging.getLogger(__name__)
 
 
-def seen_from_here(source: str) -> str:
-    """Where weights lie, the same from whatever folder a worker runs in."""
-    return str(files.expanded(source).absolute())
-
-
 def weights_file(source: str, kind: str) -> Path:
     """The file of one network's weights: itself, or in an export's folder.
 

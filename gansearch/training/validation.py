@@ -7,7 +7,7 @@ them shows, and tells all the mistakes of a file at once.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,16 +18,16 @@ from gansearch.errors import RAISED, InvalidInput, UserError, nearest
 from gansearch.files import Place
 from gansearch.masking import without_password
 from gansearch.study.config import AXES_ALLOWED, TrialConfig
-from gansearch.study.document import Document, Path_, read_document
+from gansearch.study.document import Document, read_document
 from gansearch.study.mistakes import Mistakes, place_all, validate
 from gansearch.study.plan import Plan
 from gansearch.study.registry import is_own
 from gansearch.study.spec import Complete, Learn, StudySpec, build_study, check_config
 from gansearch.study.starting import Find, find_nothing
+from gansearch.study.weights import SIDES, locate_weights, parts_at
 from gansearch.training import settings
 from gansearch.training.blame import PARTS, fault
 from gansearch.training.completion import complete, complete_plan
-from gansearch.training.transfer import seen_from_here
 
 T = TypeVar("T")
 
@@ -57,15 +57,12 @@ def read_study(
     if launched:  # version 0.1.0 began nowhere, and its searches go on as they began
         document.tree.setdefault("search", {}).setdefault("start", [])
     else:
-        _locate_weights(document)
+        locate_weights(document)
     build = functools.partial(
         build_study, complete_plan=complete_plan, find=find, learn=learn, launched=launched
     )
     named = [] if launched else _misplaced(document)
     return _read(document, data_root, build, [*named, *(known or [])], launched=launched)
-
-
-SIDES = ("generator", "discriminator")
 
 
 def check_study(document: Document, find: Find = find_nothing) -> StudySpec:
@@ -85,7 +82,7 @@ def _idle_axes(document: Document) -> Mistakes:
     return [
         ((*place, key), f"changes nothing, for the network starts from `weights`: {IDLE_MEND}")
         for kind in SIDES
-        for place, part in _found(document.tree, (kind,))
+        for place, part in parts_at(document.tree, (kind,))
         if isinstance(part.get("weights"), str) and not is_own(str(part.get("name", "")))
         for key in ("init", "init_std")
         if isinstance(part.get(key), dict)
@@ -101,37 +98,9 @@ def _searched_names(document: Document) -> Mistakes:
         ((*place, "name"), f"cannot be an axis: the part can, with its own options: {_rewritten(part)}")
         for path in PARTS
         if path[0] in AXES_ALLOWED
-        for place, part in _found(document.tree, path)
+        for place, part in parts_at(document.tree, path)
         if isinstance(part.get("name"), dict) and isinstance(part["name"].get("choice"), list)
     ]
-
-
-def _found(node: Any, path: Path_, at: Path_ = ()) -> Iterator[tuple[Path_, dict[str, Any]]]:
-    """The mappings at a path of a study's tree, below whatever options of choices lead to it."""
-    if isinstance(node, dict) and isinstance(options := node.get("choice"), list):
-        for index, option in enumerate(options):
-            yield from _found(option, path, (*at, "choice", index))
-    elif isinstance(node, dict) and path:
-        yield from _found(node.get(path[0]), path[1:], (*at, path[0]))
-    elif isinstance(node, dict):
-        yield at, node
-
-
-def _locate_weights(document: Document) -> None:
-    """Have weights lie where they do seen from this folder: workers and resumers may be in another."""
-    for side in SIDES:
-        for _, network in _found(document.tree, (side,)):
-            if "weights" in network:
-                network["weights"] = _seen_from_here(network["weights"])
-
-
-def _seen_from_here(node: Any) -> Any:
-    """A place, or an axis of places."""
-    if isinstance(node, dict):
-        return {key: _seen_from_here(child) for key, child in node.items()}
-    if isinstance(node, list):
-        return [_seen_from_here(child) for child in node]
-    return seen_from_here(node) if isinstance(node, str) else node
 
 
 def _rewritten(part: Mapping[str, Any]) -> str:
@@ -197,6 +166,7 @@ def load_config(
     document = read_document(Path(path))
     for key, value in (overrides or {}).items():
         document.override(key, value)
+    locate_weights(document)
     return _read(document, Path(data_root), _build_config, document.secrets(), launched=begun)
 
 

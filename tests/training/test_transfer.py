@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 import gansearch
 from gansearch.data.domain import Images
 from gansearch.errors import InvalidInput, StorageError, UserError
+from gansearch.search.start import Known
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import parse_document, write_document
 from gansearch.training.completion import complete
@@ -22,7 +23,7 @@ from gansearch.training.pack import SequentialPack, Start
 from gansearch.training.stacked.choice import _glance
 from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.trainer import Trainer
-from gansearch.training.validation import read_study
+from gansearch.training.validation import load_config, load_study, read_study
 
 BARE = {"name": "mlp", "depth": 2, "width": 16, "norm": "none"}
 
@@ -250,3 +251,29 @@ def test_a_study_s_trials_name_the_place_from_any_folder_and_its_default_is_one(
     monkeypatch.chdir("/")
     again, _ = read_study(parse_document(spec.to_yaml(), "study.yaml"), Path())
     assert again == spec
+
+
+NETWORKS = """
+generator: {name: mlp, depth: 2, width: 16, norm: none, weights: WEIGHTS}
+discriminator: {name: mlp, depth: 2, width: 16, norm: none}
+latent_size: 8
+"""
+
+
+@pytest.mark.parametrize("worked_in", [".", "elsewhere"])
+def test_a_file_s_weights_lie_where_it_is_read_or_beside_it(monkeypatch, tmp_path, export, worked_in):
+    """Files of configurations, with which a search begins or which are trained, and study files."""
+    beside = export[0].parent
+    (beside / "elsewhere").mkdir()
+    monkeypatch.chdir(beside / worked_in)
+    config = beside / "mine.yaml"
+    config.write_text(NETWORKS.replace("WEIGHTS", "export") + "data: digits\n")
+    assert load_config(config, tmp_path)[0].generator.weights == str(export[0])
+    study = NETWORKS.replace("WEIGHTS", f"{{choice: [null, {export[0]}]}}")
+    study += f"data: digits\nsearch: {{start: [{config}]}}\n"
+    document = parse_document(study, "study.yaml")
+    spec, _ = read_study(document, tmp_path, find=Known(tmp_path, tmp_path / "runs"))
+    assert spec.start[-1].point == {"generator.weights": str(export[0])}
+    (beside / "study.yaml").write_text(NETWORKS.replace("WEIGHTS", "export") + "data: digits\n")
+    spec, _ = load_study(beside / "study.yaml", tmp_path)
+    assert spec.default.generator.weights == str(export[0])
