@@ -73,12 +73,16 @@ def options(
 
 
 @app.command()
-@takes("data", "inception", "runs_dir", "storage", "tracking")
-def check(study: StudyFile, where: Where, set_: Set = None) -> None:
+@takes("data", "inception", "runs_dir", "storage", "tracking", "modules")
+def check(
+    study: StudyFile, where: Where, name: NewName = None, trials: Trials = None, set_: Set = None
+) -> None:
     """Check a study: find its mistakes, show its plan, build every part and try one tiny step."""
-    loaded = api.load_study(study, data=where.data, overrides=overrides(set_), where=where)
+    _import_from(where.modules)
+    asked = overrides(set_, trials)
+    loaded = api.load_study(study, data=where.data, overrides=asked, where=where)
     terminal.show_study(out, loaded)
-    tried = api.check(loaded, data=where.data, inception=where.inception, where=where)
+    tried = api.check(loaded, name=name, data=where.data, inception=where.inception, where=where)
     out.print(f"[green]ok[/]: {count(tried, 'configuration')} built and trained for a step")
     for line in api.apart(loaded):
         say(out, line, "dim")

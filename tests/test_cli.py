@@ -458,6 +458,28 @@ def test_check_takes_overrides(here, command):
     assert "(up to 640 real samples)" in out, "2 trials of 4 x 5 batches of 16"
 
 
+def test_check_is_asked_as_run_is(here, command):
+    """All but how it runs: the same words, and the same refusals."""
+    group = get_command(cli.app)
+    asked = [{p.name for p in group.commands[verb].params} for verb in ("run", "check")]
+    assert asked[0] - asked[1] == {"address", "concurrency", "nice"}
+    assert asked[1] <= asked[0]
+    code, out, _ = command("check", "study.yaml", "--trials", "7")
+    assert code == 0
+    assert "7 trials of at most 4 steps" in " ".join(out.split())
+    finished_study(here / "runs")
+    code, _, err = command("check", "study.yaml", "--name", "done")
+    assert code == 2
+    assert "done exists already: go on with it by `gansearch resume done`" in err
+    (here / "theirs").mkdir()
+    (here / "theirs" / "my_hinge.py").write_text("from gansearch.losses.hinge import Hinge\n")
+    code, _, err = command("check", "study.yaml", "--set", "loss=my_hinge:Hinge")
+    assert code == 2
+    words = "check", "study.yaml", "--set", "loss=my_hinge:Hinge", "--module", "theirs/my_hinge.py"
+    code, _, err = command(*words)
+    assert (code, err) == (0, "")
+
+
 def test_check_tells_the_whole_plan(here, command):
     changes = "stability.seeds=3", "stability.top=2", "stability.per=loss", "resources.lanes=4"
     changes += ("stability.configurations={slow: {batch_size: 8}}",)

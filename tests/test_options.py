@@ -17,7 +17,7 @@ from gansearch.tuning.where import OPTIONS, RUNS, Where, WhereOptions, combined
 COMMANDS = typer.main.get_command(cli.app).commands
 
 TAKEN = {
-    "check": {"data", "inception", "runs_dir", "storage", "tracking"},
+    "check": {"data", "inception", "runs_dir", "storage", "tracking", "modules"},
     "parts": set(),
     "run": OPTIONS.keys(),
     "submit": OPTIONS.keys() - {"nice"},  # a local Ray's

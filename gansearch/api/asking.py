@@ -66,6 +66,7 @@ def load_study(
 def check(
     study: Study | PathLike,
     *,
+    name: str | None = None,
     data: PathLike | None = None,
     inception: PathLike | None = None,
     where: Where | None = None,
@@ -77,6 +78,7 @@ def check(
 
     Args:
         study: a file, or what `load_study` gave.
+        name: as for `run`.
         data, inception: places on this machine.
         where, options: as for `run`: where it would be kept and tracked.
 
@@ -99,7 +101,7 @@ def check(
         study = load_study(study, data=data, where=where)
     mistakes = try_plan(study.spec, left_alone)
     try:
-        check_storable(StoredStudy.planned(study.stem, where.runs, where.storage), where)
+        check_storable(StoredStudy.planned(name, study.stem, where.runs, where.storage), where)
     except UserError as error:
         mistakes.append(str(error))
     try:

@@ -47,9 +47,11 @@ class StoredStudy:
         return cls(found, _of_environment())
 
     @classmethod
-    def planned(cls, stem: str, runs: Place, storage: str | None = None) -> StoredStudy:
-        """A study as it would be made now, under the first free name; see `StudyDirectory.new`."""
-        return cls(StudyDirectory.new(None, stem, runs), storage or _of_environment())
+    def planned(
+        cls, name: str | None, stem: str, runs: Place, storage: str | None = None
+    ) -> StoredStudy:
+        """A study as it would be made now; see `StudyDirectory.new`."""
+        return cls(StudyDirectory.new(name, stem, runs), storage or _of_environment())
 
     @classmethod
     @contextmanager
