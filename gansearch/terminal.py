@@ -160,6 +160,7 @@ def show_status(out: Console, status: dict[str, Any], top: int) -> None:
     valued = [trial for trial in status["trials"] if trial["best"]]
     valued.sort(key=lambda trial: cost(trial["best"]["value"], goal))
     _show_failures(out, status["trials"])
+    _show_failures(out, again["failures"] if again else [])
     _show_paused(out, valued)
     if not valued:
         return
@@ -187,16 +188,23 @@ def _show_leaderboard(out: Console, trials: list[dict[str, Any]], metric: str) -
 
 def _show_failures(out: Console, trials: list[dict[str, Any]]) -> None:
     """Why trials failed, the commonest reasons first; steps and numbers in them differ by trial."""
-    reasons: dict[tuple[str, str], list[int]] = {}
+    reasons: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for trial in trials:
         if trial["outcome"] in ("failed", "diverged", "collapsed", "stalled"):
             reason = trial["reason"].partition(",")[0].partition(":")[0]
-            reasons.setdefault((trial["outcome"], reason), []).append(trial["number"])
-    for (outcome, reason), numbers in sorted(reasons.items(), key=lambda item: -len(item[1]))[:6]:
-        shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+            reasons.setdefault((trial["outcome"], reason), []).append(trial)
+    for (outcome, reason), failed in sorted(reasons.items(), key=lambda item: -len(item[1]))[:6]:
         trace = "; see its error.txt" if outcome == "failed" else ""
-        whose = f"trial{'s' if len(numbers) > 1 else ''} {shown}"
-        say(out, f"  {outcome}, {len(numbers)}: {reason} ({whose}{trace})", "dim")
+        say(out, f"  {outcome}, {len(failed)}: {reason} ({_whose(failed)}{trace})", "dim")
+
+
+def _whose(trials: list[dict[str, Any]], most: int = 5) -> str:
+    """Which trials these are, by number; of a stability study, of which configurations."""
+    names = list(dict.fromkeys(str(each.get("configuration", each["number"])) for each in trials))
+    shown = ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    if "configuration" in trials[0]:
+        return f"seeds of {shown}"
+    return f"trial{'s' if len(names) > 1 else ''} {shown}"
 
 
 def _show_paused(out: Console, trials: list[dict[str, Any]]) -> None:
@@ -287,7 +295,7 @@ def show_replay(out: Console, replay: Replay) -> None:
         style="bold",
         highlight=False,
     )
-    near = f"device-seconds to\nwithin {NEAR:.0%} of the best"
+    near = f"device-seconds to\nwithin {100 * NEAR:.0f} % of the best"
     table = Table("policy", near, "quartiles", "plays", box=None, padding=(0, 2), header_style="dim")
     for result in replay.results:
         low, middle, high = (
@@ -304,14 +312,14 @@ def show_replay(out: Console, replay: Replay) -> None:
 
 
 def _show_ranks(out: Console, found: Sequence[Rank], most: int = 12) -> None:
+    from gansearch.analysis.wording import share  # noqa: PLC0415  it loads pandas
+
     ranks = Table(box=None, padding=(0, 2), header_style="dim")
     for column in ("report", "of the budget", "rank correlation\nwith the end", "best kept"):
         ranks.add_column(column, justify="right", vertical="bottom")
     every = max(1, math.ceil(len(found) / most))
     for rank in found[every - 1 :: every]:
-        ranks.add_row(
-            f"{rank.step:,}", f"{rank.share:.0%}", f"{rank.correlation:.2f}", f"{rank.kept:.0%}"
-        )
+        ranks.add_row(f"{rank.step:,}", share(rank.share), f"{rank.correlation:.2f}", share(rank.kept))
     out.print(ranks)
     out.print("best kept: of the trials that end best, those in the best third here", style="dim")
 

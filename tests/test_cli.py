@@ -703,6 +703,20 @@ def test_the_names_of_axes_are_whole_on_a_narrow_terminal(here):
     assert "\N{HORIZONTAL ELLIPSIS}" not in said
 
 
+def test_why_seeds_failed_is_told_beside_why_trials_did(here):
+    finished_study(here / "runs")
+    status = gansearch.status("done")
+    failed = {"outcome": "stalled", "reason": "it learns no more, 2 reports in a row"}
+    failures = [failed | {"number": n, "configuration": f"trial {n // 2}"} for n in range(14)]
+    again = {"counts": {"stalled": 14}, "planned": 14, "configurations": [], "failures": failures}
+    console = Console(width=80, file=io.StringIO())
+    terminal.show_status(console, status | {"stability": again}, 10)
+    said = console.file.getvalue()
+    assert "  diverged, 1: [red]why[/] (trial 2)" in said
+    seeds = "seeds of trial 0, trial 1, trial 2, trial 3, trial 4, ..."
+    assert f"  stalled, 14: it learns no more ({seeds})" in said
+
+
 def test_looking_changes_nothing(here, command):
     directory = finished_study(here / "runs")
     os.chmod(directory, 0o555)  # noqa: PTH101

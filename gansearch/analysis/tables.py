@@ -152,9 +152,10 @@ def status(evidence: Evidence) -> dict[str, Any]:
     each number, origin, outcome, reason, step, params, metrics (last), best {step, value, metrics} or
     None, seconds, usage (last), mlflow_run_id, and chances, its pauses: {step, paused, woken}, why and
     why it went on), best (the best trial's entry, or None), second_chances (None, or as
-    `second_chances` gives it), stability (None, or counts, planned, and for each of its configurations
-    label, seeds and counts), costs (by outcome, and in words), lanes (device-seconds by how many trials
-    were trained as one, in words too, and `apart`, why some run alone or uncompiled).
+    `second_chances` gives it), stability (None, or counts, planned, failures, each with number,
+    configuration, outcome and reason, and for each of its configurations label, seeds and counts),
+    costs (by outcome, and in words), lanes (device-seconds by how many trials were trained as one, in
+    words too, and `apart`, why some run alone or uncompiled).
     """
     records, metric, goal = evidence.search, evidence.metric, evidence.goal
     everything = [*records, *evidence.stability]
@@ -198,6 +199,16 @@ def _stability(evidence: Evidence) -> dict[str, Any] | None:
     return {
         "counts": dict(Counter(record.outcome.value for record in evidence.stability)),
         "planned": len(roster.entries),
+        "failures": [
+            {
+                "number": record.number,
+                "configuration": record.configuration,
+                "outcome": record.outcome.value,
+                "reason": record.reason,
+            }
+            for record in evidence.stability
+            if record.outcome.unhealthy or record.outcome is Outcome.FAILED
+        ],
         "configurations": [
             {
                 "label": label,

@@ -63,12 +63,15 @@ class Hold:
     storage: str | None = None
 
     def check(self) -> None:
-        """Raise `UserError` where nothing can be held."""
+        """Raise `UserError` where nothing can be held: also where a database does not answer."""
         if self.storage is None:
             on_disk(self.folder, "a journal file", IN_A_DATABASE)
             return
         url = parse_url(self.storage)
-        if url.get_backend_name() != "postgresql" and _sqlite_file(url) is None:
+        if url.get_backend_name() == "postgresql":
+            with _connected(url):  # it answers
+                return
+        if _sqlite_file(url) is None:
             on_disk(self.folder, "a lock", f"{IN_A_DATABASE}, not {url.get_backend_name()}")
 
     @contextmanager

@@ -363,7 +363,7 @@ def _advice(found: Replay) -> str:
             f"{best.policy.label} alone was played: name another sampler or pruner to compare it with"
         )
     elif math.isinf(median(best)):
-        told = f"No policy came within {NEAR:.0%} of the best in half of its plays"
+        told = f"No policy came within {100 * NEAR:.0f} % of the best in half of its plays"
     elif median(last) <= median(best) * 1.1:
         told = f"The policies are alike here: {best.policy.label} is as good as any"
     else:
@@ -376,7 +376,7 @@ def _advice(found: Replay) -> str:
         )
         clear = [r for r in results[1:] if r.quartiles[0] <= median(best) * 1.1]
         doubt = f"; {clear[0].policy.label} is hardly worse" if clear else ""
-        told = f"Take {best.policy.label}: within {NEAR:.0%} of the best {less}{doubt}"
+        told = f"Take {best.policy.label}: within {100 * NEAR:.0f} % of the best {less}{doubt}"
     return f"{told}. {_trust(found)}"
 
 

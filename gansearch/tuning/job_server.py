@@ -42,7 +42,7 @@ def client_of(address: str) -> Iterator[Any]:
             f"`ray dashboard cluster.yaml` or `kubectl port-forward` must run ({first_line(error)})"
         ) from error
     except RuntimeError as error:
-        raise ClusterError(f"the Ray cluster at {place}: {first_line(error)}") from error
+        raise ClusterError(f"the Ray cluster at {place}: {first_line(error).rstrip('.')}") from error
 
 
 def open_client(address: str) -> Any:

@@ -7,6 +7,7 @@ import math
 
 import pytest
 from optuna.distributions import FloatDistribution
+from synthetic import evidence
 
 from gansearch.analysis.evidence import gather
 from gansearch.analysis.tables import curves_table, state_of, status, trials_table
@@ -112,6 +113,17 @@ def test_status_tells_all_and_is_json(study):
     assert found["trials"][3]["outcome"] == "interrupted", "its driver could not say so"
     again = json.loads(json.dumps(strict_json(found), allow_nan=False))
     assert again["trials"][1]["metrics"] == {"fd": None}
+
+
+def test_seeds_that_failed_are_told_with_why():
+    found = evidence(trials=30, top=3, seeds=6, reports=4)
+    told = status(found)["stability"]
+    failed = [record for record in found.stability if record.outcome.unhealthy]
+    assert failed
+    assert [each["number"] for each in told["failures"]] == [record.number for record in failed]
+    labels = {each["label"] for each in told["configurations"]}
+    assert {each["configuration"] for each in told["failures"]} <= labels
+    assert told["failures"][0]["reason"] == failed[0].reason
 
 
 def test_ray_s_dashboard_is_told_while_a_driver_is_at_work(study):
