@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -40,6 +40,9 @@ from gansearch.study.records import count, strict_json
 from gansearch.tuning.going_on import resume_command
 from gansearch.tuning.saying import say
 from gansearch.tuning.where import JobOptions, Where
+
+if TYPE_CHECKING:
+    from gansearch.tuning.jobs import Job
 
 app = typer.Typer(
     name="gansearch",
@@ -132,9 +135,7 @@ def submit(
 ) -> None:
     """Run a study on a remote cluster, as a Ray job that outlives this terminal."""
     job = api.submit(study, address, name=name, overrides=overrides(set_, trials), where=where)
-    say(out, f"{job.study}: job {job.id}")
-    there = f"{shlex.quote(job.study)} --address {shlex.quote(address)}"
-    _say_next(f"gansearch logs {there} --follow", f"gansearch status {there}")
+    _say_job(job, address, where)
 
 
 @app.command()
@@ -180,8 +181,8 @@ def resume(
 
     more = wanted(overrides(set_, trials))
     if where.address and where.address.startswith("http"):
-        job = api.submit_resume(name, where.address, where=as_said(ctx, where), **vars(more))
-        say(out, f"{job.study}: job {job.id}")
+        said = as_said(ctx, where)
+        _say_job(api.submit_resume(name, where.address, where=said, **vars(more)), where.address, said)
         return
     _import_from(where.modules)
     _finish(api.resume(name, console=err, where=where, **vars(more)), where)
@@ -525,6 +526,15 @@ def _finish(result: api.StudyResult, where: Where) -> None:
         _say_next(resume_command(result.study, where))
         sys.exit(130)
     _say_next(*terminal.steps_after(result.study, result.evidence, where, confirmed=confirmed))
+
+
+def _say_job(job: Job, address: str, where: Where) -> None:
+    """Say which job it is, and how to watch it: with what was said of where the cluster keeps it."""
+    say(out, f"{job.study}: job {job.id}")
+    there = f"{shlex.quote(job.study)} --address {shlex.quote(address)}"
+    kept = {"--runs-dir": where.runs_dir, "--storage": where.storage}
+    said = "".join(f" {flag} {shlex.quote(str(value))}" for flag, value in kept.items() if value)
+    _say_next(f"gansearch logs {there} --follow", f"gansearch status {there}{said}")
 
 
 def _say_next(*commands: str) -> None:

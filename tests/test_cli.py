@@ -30,7 +30,7 @@ from gansearch.journal.facts import DASHBOARD
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome, Report
-from gansearch.tuning.jobs import RemoteAnswer
+from gansearch.tuning.jobs import Job, RemoteAnswer
 from gansearch.tuning.where import Where
 
 ROOT = Path(__file__).parents[1]
@@ -622,6 +622,14 @@ def test_check_tells_which_part_fails_in_its_first_step(here, command):
     assert code == 2
     assert "the loss 'faulty:Faulty' raises TypeError: " in err
     assert "TypeError: no [such] thing" in err
+
+
+def test_a_job_is_watched_where_it_was_told_to_be_kept(capsys):
+    job = Job("gansearch-s-1", "s", "run", "pending")
+    cli._say_job(job, "http://head:8265", Where(runs_dir="/shared/my runs"))
+    out = capsys.readouterr().out
+    assert "  gansearch logs s --address http://head:8265 --follow\n" in out
+    assert "  gansearch status s --address http://head:8265 --runs-dir '/shared/my runs'\n" in out
 
 
 def test_a_number_that_another_phase_has_is_told(here, command):

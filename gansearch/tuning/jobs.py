@@ -194,10 +194,15 @@ def remote(
                 raise ClusterError(
                     f"the cluster could not run `gansearch {arguments[0]}`: {job.message}"
                 )
-            _, stdout, stderr = client.get_job_logs(id_).split(f"{mark}\n", 2)
+            _, stdout, stderr = _without_ray(client.get_job_logs(id_), id_).split(f"{mark}\n", 2)
         finally:
             _forget(client, id_)
     return RemoteAnswer(job.exit_code, stdout if stdout.strip() else "", stderr)
+
+
+def _without_ray(log: str, id_: str) -> str:
+    """A job's log without Ray's line about its command, which comes early or late."""
+    return re.sub(rf"^Running entrypoint for job {re.escape(id_)}: .*\n?", "", log, flags=re.MULTILINE)
 
 
 async def _next(tail: AsyncIterator[str]) -> str | None:

@@ -457,6 +457,14 @@ except ClusterError as error:
     assert run.stderr.count("InvalidAuthToken") <= 1, "it was asked once, not for half a minute"
 
 
+@pytest.mark.parametrize("at", [0, 1, 2, 5])
+def test_an_answer_has_no_line_of_ray_s_whenever_that_comes(at):
+    ours = ["--- 5eed ---", "done finished", "--- 5eed ---", "error: none of ours", ""]
+    ray = "Running entrypoint for job gansearch-status-1: gansearch status x --- 5eed ---"
+    log = "\n".join([*ours[:at], ray, *ours[at:]])
+    assert jobs._without_ray(log, "gansearch-status-1").rstrip("\n") == "\n".join(ours).rstrip("\n")
+
+
 JOINS = """
 import sys
 from gansearch.errors import ClusterError
