@@ -31,6 +31,14 @@ from gansearch.training.stacked.shape import why_alone
 from gansearch.training.trainer import Trainer
 
 LEVEL = 0.01
+KIT: dict[str, Any] = {
+    "loss": {"name": "hinge", "penalty": {"name": "r1", "every": 4, "schedule": "cosine"}},
+    "optimizer": {
+        "generator": {"schedule": {"name": "cosine", "warmup": 0.1}},
+        "discriminator": {"schedule": "linear", "clip": 1.0},
+    },
+}
+SHOWN = {"augment": "ada", "noise": {"std": 0.2, "schedule": "linear"}, "norm": "none"}
 PACKED = 10
 """Trainings in a pack."""
 
@@ -46,6 +54,12 @@ CASES: dict[str, dict[str, Any]] = {
             "discriminator": NORMLESS,
         }
         for name in PENALTIES.names
+    },
+    "mlp, lazy r1, schedules, clip, ada, noise": KIT | {"discriminator": MLP | SHOWN},
+    "dcgan, lazy r1, schedules, clip, ada, noise": KIT
+    | {
+        "generator": {"name": "dcgan", "width": 8},
+        "discriminator": {"name": "dcgan", "width": 8, **SHOWN},
     },
     **{
         f"dcgan, {loss}": {

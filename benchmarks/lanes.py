@@ -58,14 +58,34 @@ def dcgan(width: int, batch: int) -> dict[str, Any]:
     return data | {s: {"name": "dcgan", "width": width} for s in sides}
 
 
+KIT: dict[str, Any] = {
+    "loss": {"name": "hinge", "penalty": {"name": "r1", "every": 4, "schedule": "cosine"}},
+    "optimizer": {
+        "generator": {"schedule": {"name": "cosine", "warmup": 0.1}},
+        "discriminator": {"schedule": "linear", "clip": 1.0},
+    },
+}
+SHOWN: dict[str, Any] = {"augment": "diffaugment", "noise": 0.1}
+"""How a discriminator is shown samples."""
+
 PENALISED = {"loss": {"name": "wasserstein", "penalty": {"name": "gradient-penalty"}}}
+
+
+def shown(tree: dict[str, Any]) -> dict[str, Any]:
+    """The same with a discriminator that is shown samples so."""
+    return tree | {"discriminator": tree["discriminator"] | SHOWN}
+
+
 CASES = [
     Case("mlp-128", 8, 3.0, mlp(128)),
     Case("mlp-64", 8, 3.5, mlp(64)),
     Case("mlp-64", 32, 4.5, mlp(64)),
     Case("mlp-128, 16 lanes", 16, 0.0, mlp(128)),
     Case("mlp-128, gradient penalty", 8, 0.0, mlp(128, **PENALISED)),
+    Case("mlp-128, lazy r1, schedules, clip", 8, 0.0, mlp(128, **KIT)),
+    Case("mlp-128, augment, noise", 8, 0.0, shown(mlp(128))),
     Case("dcgan-8, batch 16", 8, 2.5, dcgan(8, 16)),
+    Case("dcgan-8, batch 16, augment, noise", 8, 0.0, shown(dcgan(8, 16))),
     Case("dcgan-8, batch 64", 8, 1.6, dcgan(8, 64)),
     Case("dcgan-32, batch 64", 8, 0.0, dcgan(32, 64)),
     Case("compiled: mlp-128", 1, 2.0, mlp(128), compiled=True),

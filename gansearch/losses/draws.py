@@ -10,8 +10,6 @@ from typing import Protocol, TypeGuard
 import torch
 from torch import Tensor
 
-from gansearch.losses import Penalty
-
 
 class Draws:
     """Where a penalty takes its random numbers from: `draws.rand_like(x)` for `torch.rand_like(x)`.
@@ -51,6 +49,6 @@ def takes_draws(penalty: object) -> TypeGuard[DrawingPenalty]:
     return callable(penalty) and "draws" in inspect.signature(penalty).parameters
 
 
-def drawing_from(draws: Draws, penalty: Penalty) -> Penalty:
-    """A penalty with its random numbers given, where it takes any."""
-    return partial(penalty, draws=draws) if takes_draws(penalty) else penalty
+def drawing_from(draws: Draws, part: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A penalty, or a loss's `d`, with its random numbers given, where it takes any."""
+    return partial(part, draws=draws) if takes_draws(part) else part

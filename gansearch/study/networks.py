@@ -147,6 +147,10 @@ class Penalty(Part):
     every: Annotated[Positive, LATER] = 1
     schedule: Scheduled = None
 
+    def factor(self, step: int, steps: int) -> float:
+        """By what it is multiplied in one update of the generator, from 0 on, of so many."""
+        return self.every * (self.schedule.factor(step, steps) if self.schedule else 1.0)
+
 
 class Loss(Part):
     """An adversarial loss, and a penalty on the discriminator beside it.

@@ -21,25 +21,35 @@ class Descent:
         parameters: all that it updates.
         side: its section of the configuration.
         steps: the budget's.
+
+    Attributes:
+        clip: the largest Euclidean norm of the gradient; None: any.
     """
 
     def __init__(
         self, optimizer: optim.Optimizer, parameters: Sequence[Tensor], side: Optimizer, steps: int
     ) -> None:
         self.optimizer = optimizer
-        self._parameters, self._clip = list(parameters), side.clip
+        self.clip = side.clip
+        self._parameters = list(parameters)
         self._schedule, self._steps = side.schedule, steps
         self._rates = [group["lr"] for group in optimizer.param_groups]
 
     def step(self, number: int) -> None:
         """Update the parameters by their gradients; `number` is the generator's, from 0."""
-        if self._clip is not None:
-            nn.utils.clip_grad_norm_(self._parameters, self._clip)
-        if self._schedule is not None:
-            factor = self._schedule.factor(number, self._steps)
-            for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-                group["lr"] = rate * factor
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self.clip)
+        self.set_rate(number)
         self.optimizer.step()
+
+    def set_rate(self, number: int) -> bool:
+        """Set the learning rate to the schedule's; returns whether there is one."""
+        if self._schedule is None:
+            return False
+        factor = self._schedule.factor(number, self._steps)
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+        return True
 
 
 def set_pace(optimizer: optim.Optimizer, every: int) -> None:

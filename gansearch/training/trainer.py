@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from gansearch.data import DataSet
 from gansearch.losses import Constraint, Loss, Observer, Penalty
-from gansearch.losses.draws import Draws, drawing_from, takes_draws
+from gansearch.losses.draws import Draws, drawing_from
 from gansearch.losses.flat import on_samples
 from gansearch.metrics.reference import Reference
 from gansearch.networks.mixture import Mixture
 from gansearch.study.config import TrialConfig
 from gansearch.training.building import build_loss
+from gansearch.training.descent import Descent
 from gansearch.training.lifecycle import Training, backward
 from gansearch.training.measuring import (
     AUGMENTED,
@@ -47,8 +48,10 @@ class Inside:
         penalty: what is added to the discriminator's loss, if anything.
         noise: random numbers for latents.
         chance: random numbers for the penalty.
-        g_optimizer: the generator's.
-        d_optimizer: the discriminator's.
+        flips: random numbers for the loss.
+        view: how samples are shown to the discriminator.
+        g_descent: the generator's optimizer, as it is used.
+        d_descent: the discriminator's.
     """
 
     samples: Tensor
@@ -58,8 +61,10 @@ class Inside:
     penalty: Penalty | None
     noise: torch.Generator
     chance: torch.Generator
-    g_optimizer: torch.optim.Optimizer
-    d_optimizer: torch.optim.Optimizer
+    flips: torch.Generator
+    view: View
+    g_descent: Descent
+    d_descent: Descent
 
 
 class _Batch(NamedTuple):
@@ -114,8 +119,7 @@ class Trainer(Training):
         self._observer = part if isinstance(part, Observer) else None
         self._chance, self._flips = self._stream("penalty"), self._stream("labels")
         self._penalty = self._penalty_of(self._part) if self._part else None
-        self._weight = config.loss.penalty.schedule if config.loss.penalty else None
-        self._draws_labels = takes_draws(self._loss.d)
+        self._d_loss = drawing_from(Draws(self._flips), self._loss.d)
         self._seen = self._stream("view")
         self._view = View(config, self._loss, self._seen)
         self._exam: Exam | None = None
@@ -139,8 +143,10 @@ class Trainer(Training):
             self._part,
             self._noise,
             self._chance,
-            self._g_optimizer,
-            self._d_optimizer,
+            self._flips,
+            self._view,
+            self._g_descent,
+            self._d_descent,
         )
 
     def _window(self) -> Window:
@@ -245,21 +251,13 @@ class Trainer(Training):
         telling.layer.to(self.device)
         return telling
 
-    def _d_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The discriminator's loss, with this training's random numbers where it draws any."""
-        if not self._draws_labels:
-            return self._loss.d(real, fake)
-        drawing: Callable[..., Tensor] = self._loss.d
-        return drawing(real, fake, draws=Draws(self._flips))
-
     def _penalise(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> Tensor:
         """The penalty as it counts in this step; a slope of bfloat16 is too coarse to be held at 1."""
         assert self._penalty is not None
+        assert self.config.loss.penalty is not None
         penalty = self._penalty(self._critic(labels), real, fake)
         check_penalty_output(penalty, self.config)
-        factor = float(self._every)
-        if self._weight is not None:
-            factor *= self._weight.factor(self.step, self.config.budget.steps)
+        factor = self.config.loss.penalty.factor(self.step, self.config.budget.steps)
         return penalty if factor == 1 else penalty * factor
 
     def try_penalty(self) -> None:

@@ -24,6 +24,9 @@ class View:
         config: the trial's.
         loss: whose decision an adaptive augmentation asks.
         chance: random numbers of this training.
+
+    Attributes:
+        plain: whether samples are shown as they are.
     """
 
     def __init__(self, config: TrialConfig, loss: Loss, chance: torch.Generator) -> None:
@@ -34,13 +37,13 @@ class View:
         self._draws = Draws(chance)
         learning: object = self._augment
         self._adaptive = learning if isinstance(learning, Adaptive) else None
-        self._plain = self._augment is None and self._noise is None and self._pack == 1
+        self.plain = self._augment is None and self._noise is None and self._pack == 1
 
     def __call__(self, samples: Tensor, step: int) -> Tensor:
         """Samples [B, ...] -> what is judged in one of the generator's updates, from 0 on:
         [B / pack, ...], where those of a pack lie behind one another on the first axis of a sample.
         """
-        if self._plain:
+        if self.plain:
             return samples
         if self._augment is not None:
             samples = self._augment(samples, draws=self._draws)

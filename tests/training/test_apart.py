@@ -7,8 +7,8 @@ import pytest
 from gansearch.study.plan import Resources
 from gansearch.training.apart import apart
 
-ODD = {"discriminator": {"name": "mlp", "noise": 0.1}, "loss": {"name": "hinge"}}
-ALONE = "discriminator.noise"
+ODD = {"generator": {"name": "mlp", "mixture": 2}, "loss": {"name": "hinge"}}
+ALONE = "generator.mixture"
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,11 @@ def test_each_part_is_named_once(tiny, digits, asked, lines):
 
 
 def test_all_reasons_and_all_configurations(tiny, digits):
-    penalised = {"name": "r1", "every": 4}
-    both = tiny(loss={"name": "hinge", "penalty": penalised}, discriminator=ODD["discriminator"])
+    penalised = {"name": "r1", "every": 3}
+    budget = {"steps": 12, "report_every": 4}
+    both = tiny(loss={"name": "hinge", "penalty": penalised}, budget=budget, generator=ODD["generator"])
     assert apart([both], Resources(lanes=2), digits.domain) == [
         f"runs alone, because of {ALONE}",
-        "runs alone, because of loss.penalty.every",
+        "runs alone, because of loss.penalty.every: the 4 updates from report to report are no "
+        "multiple of it",
     ]

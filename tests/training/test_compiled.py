@@ -265,8 +265,8 @@ def test_a_pack_trains_what_is_not_compiled_as_before(tiny, digits, reference, t
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step, "code_of", refuse)
-        ours = curves(compiled=tmp_path)
-    theirs = curves()
+        ours = curves(compiled=tmp_path, fuses=lambda _: False)
+    theirs = curves(fuses=lambda _: False)
     told = [record.message for record in caplog.records]
     assert "not compiled: there is no compiler here" in told
     assert "not compiled, discriminator.noise" in told

@@ -57,6 +57,38 @@ FAMILIES = {
         "loss": {"name": "hinge", "penalty": {"name": "lecam", "decay": 0.9}},
         "discriminator_steps": 2,
     },
+    "noise that falls": {
+        "discriminator": {
+            "name": "mlp",
+            "depth": 1,
+            "width": 16,
+            "noise": {"std": 0.5, "schedule": "linear"},
+        }
+    },
+    "augmented": {"discriminator": {"name": "mlp", "depth": 1, "width": 16, "augment": "diffaugment"}},
+    "adaptive": {
+        "discriminator": {
+            "name": "mlp",
+            "depth": 1,
+            "width": 16,
+            "augment": {"name": "ada", "images": 400},
+        }
+    },
+    "packed, real ones asked": {
+        "discriminator": {"name": "mlp", "depth": 1, "width": 16, "pack": 4},
+        "loss": {"name": "relativistic-average"},
+    },
+    "flipped labels": {"loss": {"name": "non-saturating", "flipping": 0.2}},
+    "lazy r1, 2 steps": {
+        "loss": {"name": "hinge", "penalty": {"name": "r1", "weight": 0.5, "every": 4}},
+        "discriminator_steps": 2,
+    },
+    "a penalty that rises": {
+        "loss": {
+            "name": "hinge",
+            "penalty": {"name": "r1", "schedule": {"name": "cosine", "warmup": 0.5}},
+        }
+    },
     "dcgan": DCGAN,
     "dcgan, batch norms, 2 steps": DCGAN
     | {
@@ -320,6 +352,61 @@ def test_averages_follow_each_by_its_own_decay(trainer, lanes):
         assert all(torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6) for ours, theirs in pairs)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop"])
+def test_each_has_its_own_schedules_and_bounds_of_gradients(name, trainer, lanes):
+    """In rows whose steps differ, since one has begun before."""
+
+    def sides(schedule, clip):
+        return {"name": name, "lr": 0.01, "schedule": schedule, "clip": clip}
+
+    given = [
+        {"generator": sides("linear", 0.01), "discriminator": sides({"warmup": 0.5}, None)},
+        {"generator": sides(None, None), "discriminator": sides("cosine", 0.05)},
+        {
+            "generator": sides({"name": "cosine", "warmup": 0.2}, None),
+            "discriminator": sides(None, 0.1),
+        },
+    ]
+    budget = {"budget": {"steps": 12, "report_every": 6}}
+    sections = [{"optimizer": each, "seed": seed} | budget for seed, each in enumerate(given)]
+    before = trainer(**sections[2])
+    before.advance()
+    together = Lanes([*(trainer(**each) for each in sections[:2]), before])
+    assert together.train() == [0, 1, 2]
+    for row, section in zip(together.rows, sections, strict=True):
+        alone = trainer(**section)
+        while alone.step < row.trainer.step:
+            alone.advance()
+        assert distance(row.trainer, alone) < (1e-6 if name == "sgd" else 1e-4)
+        for side in ("g_descent", "d_descent"):
+            rates = [
+                getattr(t.inside, side).optimizer.param_groups[0]["lr"] for t in (row.trainer, alone)
+            ]
+            assert rates[0] == rates[1]
+
+
+def test_a_gradient_without_bounds_keeps_what_is_infinite(trainer):
+    """A row that is not clipped is as it would be alone, whatever its gradient is."""
+    bound = {"generator": {"name": "sgd", "lr": 0.01, "clip": 0.1}}
+    free = {"generator": {"name": "sgd", "lr": 0.01}}
+    together = Lanes([trainer(optimizer=each) for each in (bound, free)])
+    gradients = together._generator.gradients
+    gradients.fill_(math.inf)
+    together._g_descents.step([0, 0])
+    assert gradients[0].isnan().all()
+    assert gradients[1].isposinf().all()
+
+
+def test_a_lazy_penalty_is_due_for_all_or_they_are_alone(tiny):
+    def lazy(every, report_every):
+        loss = {"name": "hinge", "penalty": {"name": "r1", "every": every}}
+        return tiny(loss=loss, budget={"steps": 12, "report_every": report_every})
+
+    assert why_alone(lazy(2, 4)) == ""
+    assert why_alone(lazy(3, 4)).startswith("loss.penalty.every: the 4 updates from report to report")
+    assert shape_of(lazy(2, 4)) != shape_of(lazy(2, 6))
+
+
 def remembered(state):
     return [value.item() for value in state["observed"].values()]
 
@@ -474,7 +561,7 @@ def tensors(trainer):
     held = [*trainer.generator.parameters(), *trainer.discriminator.parameters()]
     held += [parameter.grad for parameter in held if parameter.grad is not None]
     held += trainer.averaged.parameters()
-    for optimizer in (trainer.inside.g_optimizer, trainer.inside.d_optimizer):
+    for optimizer in (trainer.inside.g_descent.optimizer, trainer.inside.d_descent.optimizer):
         held += [value for state in optimizer.state.values() for value in state.values()]
     return {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in held}
 
@@ -523,13 +610,13 @@ def test_an_error_in_one_is_its_own(digits, reference, tiny):
 def test_those_that_cannot_be_together_are_trained_in_turn(pack, tiny, trainer, caplog):
     sections = [
         {"seed": 0, "generator": {"name": "mlp", "depth": 2, "width": 16}},
-        {"seed": 1, "optimizer": {"generator": {"clip": 1.0}}},
+        {"seed": 1, "generator": {"name": "mlp", "depth": 1, "width": 16, "mixture": 2}},
         {"seed": 2},
         {"seed": 3},
     ]
     pack.begin([Start(n, tiny(**each)) for n, each in enumerate(sections)])
     curves = play(pack, {})
-    assert "optimizer.generator.clip" in caplog.text
+    assert "generator.mixture" in caplog.text
     assert [len(curves[n]) for n in range(4)] == [4] * 4
     assert [curves[n][0].metrics.get("lanes") for n in range(4)] == [None, None, 2, 2]
     for number in (0, 1):

@@ -100,6 +100,10 @@ class Doubts(Game):
     def d(self, real, fake, *, draws=None):
         return super().d(real, fake) if draws is None else super().d(real * draws.rand_like(real), fake)
 
+class DoubtsAll(Game):
+    def d(self, real, fake, *, draws):
+        return super().d(real * draws.rand_like(real[:1]), fake)
+
 class Slope:
     per_lane = ("weight",)
 
@@ -197,6 +201,7 @@ AT_ONCE = f"gives for 3 trainings at once not what it gives for each: {MEND}"
 WRONG_GAMES = {
     "OfAll": (played, f"loss: 'own_stacks:OfAll': g {AT_ONCE}"),
     "Centres": (played, f"loss: 'own_stacks:Centres': d {AT_ONCE}"),
+    "DoubtsAll": (played, "loss: 'own_stacks:DoubtsAll': d fails for 3 trainings at once"),
     "Flips": (played, "loss: 'own_stacks:Flips': d draws from torch's global generator"),
     "SlopeOfAll": (penalised, f"loss.penalty: 'own_stacks:SlopeOfAll' {AT_ONCE}"),
     "Detached": (
@@ -242,16 +247,10 @@ def test_so_are_losses_and_penalties(name, tiny, trainer, digits):
     assert line == f"runs alone, because of {told.value}"
 
 
-def test_a_loss_that_draws_is_alone(tiny, digits):
-    assert apart([tiny(**played("Doubts"))], Resources(lanes=2), digits.domain) == [
-        "runs alone, because of loss: 'own_stacks:Doubts' draws random numbers"
-    ]
-
-
 def test_what_is_so_is_stacked(tiny, digits, trainer):
     maker = {"generator": {"name": "own_stacks:Maker"}}
     sections = [judged("Judge"), judged("Told"), maker, played("Game"), penalised("Slope")]
-    sections.append(penalised("Centred"))
+    sections += [penalised("Centred"), played("Doubts")]
     assert apart([tiny(**each) for each in sections], Resources(lanes=2), digits.domain) == []
     for section in sections:
         Lanes([trainer(**section, seed=seed) for seed in range(2)]).train()

@@ -52,8 +52,9 @@ class CompiledLanes(Lanes):
     def __init__(
         self, trainers: Sequence[Trainer], before: Lanes | None = None, *, cache: Path
     ) -> None:
-        if reason := why_uncompiled(trainers[0].config):
-            raise CannotCompile(reason)
+        for trainer in trainers:
+            if reason := why_uncompiled(trainer.config):
+                raise CannotCompile(reason)
         self._cache = cache
         self._single = len(trainers) == 1
         super().__init__(trainers, before)
@@ -110,7 +111,7 @@ class CompiledLanes(Lanes):
     def _structure(self) -> Whole:
         trainers = [row.trainer for row in self.rows]
         parts: list[Any] = [trainer.inside.penalty for trainer in trainers]
-        losses = [(loss, rows.tolist()) for loss, rows in self._loss.kinds]
+        losses = [(kind.loss, kind.rows.tolist()) for kind in self._loss.kinds]
         return Whole(
             self.config,
             self.domain,

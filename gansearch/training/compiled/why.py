@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from gansearch.losses import LOSSES, PENALTIES, Observer, is_variational
+from gansearch.losses.draws import takes_draws
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.study.config import TrialConfig
-from gansearch.training.stacked.shape import odd_parts
+from gansearch.training.stacked.shape import is_ours, odd_parts
 
 
 class CannotCompile(Exception):
@@ -27,19 +28,42 @@ def whys_uncompiled(config: TrialConfig) -> list[str]:
 
 
 def _reasons(config: TrialConfig) -> Iterator[str]:
+    penalty = config.loss.penalty
+    yield from (key for key, asked in _odd_keys(config).items() if asked)
+    if takes_draws(LOSSES.build(config.loss.name, config.loss.options).d):
+        if config.loss.options.get("flipping"):
+            yield "loss.flipping"
+        elif not is_ours(LOSSES.find(config.loss.name)):
+            yield f"loss: '{config.loss.name}' draws random numbers"
     parts = [
         ("generator", GENERATORS.find(config.generator.name)),
         ("discriminator", DISCRIMINATORS.find(config.discriminator.name)),
         ("loss", LOSSES.find(config.loss.name)),
     ]
-    if config.loss.penalty is not None:
-        parts.append(("loss.penalty", PENALTIES.find(config.loss.penalty.name)))
+    if penalty is not None:
+        parts.append(("loss.penalty", PENALTIES.find(penalty.name)))
     for section, part in parts:
         if not _compiles(part):
             name = f"{part.__module__}.{getattr(part, '__qualname__', part)}"
             yield f"{section}: {name} does not say that it compiles (compiles = True)"
         if isinstance(part, type) and issubclass(part, Observer):
-            yield f"{section}: {config.loss.penalty and config.loss.penalty.name} remembers something"
+            yield f"{section}: {penalty and penalty.name} remembers something"
+
+
+def _odd_keys(config: TrialConfig) -> dict[str, bool]:
+    """The keys that `Lanes` know and compiled code does not, and whether they are asked for."""
+    shown, penalty, sides = config.discriminator, config.loss.penalty, config.optimizer
+    return {
+        "discriminator.augment": shown.augment is not None,
+        "discriminator.noise": shown.noise is not None,
+        "discriminator.pack": shown.pack > 1,
+        "loss.penalty.every": penalty is not None and penalty.every > 1,
+        "loss.penalty.schedule": penalty is not None and penalty.schedule is not None,
+        "optimizer.generator.clip": sides.generator.clip is not None,
+        "optimizer.generator.schedule": sides.generator.schedule is not None,
+        "optimizer.discriminator.clip": sides.discriminator.clip is not None,
+        "optimizer.discriminator.schedule": sides.discriminator.schedule is not None,
+    }
 
 
 def _compiles(part: Any) -> bool:

@@ -77,6 +77,10 @@ class StackedOptimizer:
                     state[row, start : start + shape.numel()].view(shape).copy_(known[name])
         if optimizer.state:
             self.give(row)
+        self.read_settings()
+
+    def read_settings(self) -> None:
+        """Take each row's settings as its own optimizer has them now."""
         self._columns: dict[str, float | Tensor] = {}
         self._alike = [
             (

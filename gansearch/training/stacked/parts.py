@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,19 @@ from gansearch.losses import Constraint, Loss, Observer, Penalty
 from gansearch.losses.draws import Draws, drawing_from
 from gansearch.losses.flat import on_samples
 from gansearch.training.trainer import Trainer
+
+
+class Kind(NamedTuple):
+    """A loss, and the trainings that have it.
+
+    Attributes:
+        d: the discriminator's, with the random numbers of these trainings.
+        rows: theirs.
+    """
+
+    loss: Loss
+    d: Callable[..., Tensor]
+    rows: Tensor
 
 
 class Losses:
@@ -26,32 +39,40 @@ class Losses:
     """
 
     def __init__(self, trainers: Sequence[Trainer], device: torch.device) -> None:
-        kinds: dict[str, tuple[Loss, list[int]]] = {}
+        found: dict[str, list[int]] = {}
         for row, trainer in enumerate(trainers):
             named = trainer.config.loss.model_dump(exclude={"penalty"})
-            kinds.setdefault(repr(named), (trainer.inside.loss, []))[1].append(row)
-        self.kinds = [(loss, torch.tensor(rows, device=device)) for loss, rows in kinds.values()]
-        order = torch.cat([rows for _, rows in self.kinds])
+            found.setdefault(repr(named), []).append(row)
+        inside = [trainer.inside for trainer in trainers]
+        self.kinds = [
+            Kind(
+                (loss := inside[rows[0]].loss),
+                drawing_from(LaneDraws([inside[row].flips for row in rows]), loss.d),
+                torch.tensor(rows, device=device),
+            )
+            for rows in found.values()
+        ]
+        order = torch.cat([kind.rows for kind in self.kinds])
         self._back = order.argsort()
-        self.g_uses_real = any(loss.g_uses_real for loss, _ in self.kinds)
+        self.g_uses_real = any(kind.loss.g_uses_real for kind in self.kinds)
 
     def d(self, real: Tensor, fake: Tensor) -> Tensor:
         """Logits [K, B] twice -> [K]."""
-        return self._each(lambda loss, rows: loss.d(rows(real), rows(fake)))
+        return self._each(lambda kind, rows: kind.d(rows(real), rows(fake)))
 
     def g(self, real: Tensor | None, fake: Tensor) -> Tensor:
         """Logits [K, B] -> [K]."""
 
-        def of(loss: Loss, rows: Callable[[Tensor], Tensor]) -> Tensor:
-            compared = rows(real) if loss.g_uses_real and real is not None else None
-            return loss.g(compared, rows(fake))
+        def of(kind: Kind, rows: Callable[[Tensor], Tensor]) -> Tensor:
+            compared = rows(real) if kind.loss.g_uses_real and real is not None else None
+            return kind.loss.g(compared, rows(fake))
 
         return self._each(of)
 
-    def _each(self, of: Callable[[Loss, Callable[[Tensor], Tensor]], Tensor]) -> Tensor:
+    def _each(self, of: Callable[[Kind, Callable[[Tensor], Tensor]], Tensor]) -> Tensor:
         if len(self.kinds) == 1:
-            return of(self.kinds[0][0], lambda logits: logits)
-        parts = [of(loss, lambda logits, rows=rows: logits[rows]) for loss, rows in self.kinds]  # type: ignore[misc]
+            return of(self.kinds[0], lambda logits: logits)
+        parts = [of(kind, lambda logits, rows=kind.rows: logits[rows]) for kind in self.kinds]  # type: ignore[misc]
         return torch.cat(parts)[self._back]
 
 

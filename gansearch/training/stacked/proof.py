@@ -119,9 +119,17 @@ def _try_loss(config: TrialConfig, _: Domain) -> None:
         return loss.g(real if loss.g_uses_real else None, fake)
 
     real, fake = _drawn(seed=1), _drawn(seed=2)
-    for name, method in (("d", loss.d), ("g", g)):
-        alone = [method(*pair) for pair in zip(real, fake, strict=True)]
-        _compare(method, alone, real, fake, f"'{config.loss.name}': {name}")
+    pairs = list(zip(real, fake, strict=True))
+    d_alone = [
+        drawing_from(Draws(chance), loss.d)(*pair)
+        for chance, pair in zip(_chances(), pairs, strict=True)
+    ]
+
+    def d(real: Tensor, fake: Tensor) -> Tensor:
+        return drawing_from(LaneDraws(_chances()), loss.d)(real, fake)
+
+    _compare(d, d_alone, real, fake, f"'{config.loss.name}': d")
+    _compare(g, [g(*pair) for pair in pairs], real, fake, f"'{config.loss.name}': g")
 
 
 def _try_penalty(config: TrialConfig, domain: Domain) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gansearch.losses import LOSSES, PENALTIES, is_variational
-from gansearch.losses.draws import takes_draws
+from gansearch.losses import PENALTIES, is_variational
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.networks.stacked import why_not
 from gansearch.study.config import TrialConfig, digest
@@ -17,10 +16,14 @@ OWN_OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 def shape_of(config: TrialConfig) -> str:
     """A text that is equal for configurations that can be trained as one.
 
-    They may differ in what each training has for itself: seed, loss, the settings of its optimizers, a
-    penalty's options that are `per_lane`, the average's decay, budget, health rules, evaluation.
+    They may differ in what each training has for itself: seed, loss, the settings of its optimizers,
+    schedules, a penalty's options that are `per_lane`, how samples are augmented and how much noise is
+    on them, the average's decay, budget, health rules, evaluation. Those with a lazy penalty report at
+    the same steps, so that it is due for all or for none.
     """
     tree = config.plain()
+    for key in ("augment", "noise"):
+        tree["discriminator"].pop(key, None)
     penalty = config.loss.penalty
     kept: dict[str, Any] = {
         key: tree[key]
@@ -40,6 +43,8 @@ def shape_of(config: TrialConfig) -> str:
     if penalty is not None:
         own = getattr(PENALTIES.find(penalty.name), "per_lane", ())
         kept["penalty"] = [penalty.name, {k: v for k, v in penalty.options.items() if k not in own}]
+        if penalty.every > 1:
+            kept["lazy"] = [penalty.every, config.budget.report_every]
     return digest(kept)
 
 
@@ -77,33 +82,16 @@ def odd_parts(config: TrialConfig) -> Iterator[str]:
     if is_variational(config.loss.name):
         yield f"loss: '{config.loss.name}' has a step of its own"
         return
-    yield from (key for key, asked in _odd_keys(config).items() if asked)
-    loss = LOSSES.build(config.loss.name, config.loss.options)
-    if takes_draws(loss.d) and config.loss.options.get("flipping"):
-        yield "loss.flipping"
-    elif takes_draws(loss.d) and not is_ours(LOSSES.find(config.loss.name)):
-        yield f"loss: '{config.loss.name}' draws random numbers"
+    if config.generator.mixture > 1:
+        yield "generator.mixture"
+    for side in ("generator", "discriminator"):
+        if getattr(config, side).freeze:
+            yield f"{side}.freeze"
+    penalty, updates = config.loss.penalty, config.budget.report_every * config.discriminator_steps
+    if penalty is not None and updates % penalty.every:
+        yield f"loss.penalty.every: the {updates} updates from report to report are no multiple of it"
     for side in ("generator", "discriminator"):
         name = getattr(config.optimizer, side).name
         if name not in OWN_OPTIMIZERS:
             known = ", ".join(OWN_OPTIMIZERS)
             yield f"optimizer.{side}: '{name}' has no stacked counterpart; {known} have"
-
-
-def _odd_keys(config: TrialConfig) -> dict[str, bool]:
-    """The keys that a step of `Lanes` does not know, and whether they are asked for."""
-    shown, penalty, optimizer = config.discriminator, config.loss.penalty, config.optimizer
-    return {
-        "generator.mixture": config.generator.mixture > 1,
-        "generator.freeze": bool(config.generator.freeze),
-        "discriminator.freeze": bool(shown.freeze),
-        "discriminator.augment": shown.augment is not None,
-        "discriminator.noise": shown.noise is not None,
-        "discriminator.pack": shown.pack > 1,
-        "loss.penalty.every": penalty is not None and penalty.every > 1,
-        "loss.penalty.schedule": penalty is not None and penalty.schedule is not None,
-        "optimizer.generator.clip": optimizer.generator.clip is not None,
-        "optimizer.generator.schedule": optimizer.generator.schedule is not None,
-        "optimizer.discriminator.clip": optimizer.discriminator.clip is not None,
-        "optimizer.discriminator.schedule": optimizer.discriminator.schedule is not None,
-    }

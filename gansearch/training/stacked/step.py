@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn, optim
 
-from gansearch.losses import Observer
+from gansearch.losses import Observer, Penalty
 from gansearch.networks.stacked import CannotStack
 from gansearch.study.records import Report
 from gansearch.training.lifecycle import LOOK_EVERY
 from gansearch.training.measuring import JUDGED_BATCHES, Window, wait_for
 from gansearch.training.randomness import deterministic_algorithms
 from gansearch.training.sampling import share_of_live
+from gansearch.training.stacked.descents import Descents
 from gansearch.training.stacked.memory import keep_memory
 from gansearch.training.stacked.parts import Losses, constraints, on_lanes, stacked_part
 from gansearch.training.stacked.proof import why_unlike
@@ -87,14 +88,17 @@ class Lanes:
         self.config, self.device, self.domain = first.config, first.device, first.domain
         inside = [trainer.inside for trainer in trainers]
         self.rows = [Row(trainer) for trainer in trainers]
-        self._generator = self._side([t.generator for t in trainers], [i.g_optimizer for i in inside])
+        self._generator = self._side(
+            [t.generator for t in trainers], [i.g_descent.optimizer for i in inside]
+        )
         self._discriminator = self._side(
-            [t.discriminator for t in trainers], [i.d_optimizer for i in inside]
+            [t.discriminator for t in trainers], [i.d_descent.optimizer for i in inside]
         )
         self._averages = torch.zeros_like(self._generator.weights)
         for row in range(len(trainers)):
             self._take_average(row)
         self._samples, self._labels = inside[0].samples, inside[0].labels
+        self._every = first.config.loss.penalty.every if first.config.loss.penalty else 1
         self._d_loss = torch.zeros(len(trainers), device=self.device)
         self._g_loss = torch.zeros_like(self._d_loss)
         self._norms: tuple[Tensor, Tensor] | None = None
@@ -135,8 +139,8 @@ class Lanes:
             self._give_memory(number)
         inside = trainer.inside
         self.rows[row] = Row(trainer)
-        self._generator.take(row, trainer.generator, inside.g_optimizer)
-        self._discriminator.take(row, trainer.discriminator, inside.d_optimizer)
+        self._generator.take(row, trainer.generator, inside.g_descent.optimizer)
+        self._discriminator.take(row, trainer.discriminator, inside.d_descent.optimizer)
         self._take_average(row)
         self._clear(row)
         self._settle_parts()
@@ -153,6 +157,11 @@ class Lanes:
         self._penalty = on_lanes(part, trainers) if part is not None else None
         self._observer = part if isinstance(part, Observer) else None
         self._constraints = constraints(trainers)
+        inside = [trainer.inside for trainer in trainers]
+        self._views = [each.view for each in inside]
+        self._plain = all(view.plain for view in self._views)
+        self._g_descents = Descents(self._generator, [each.g_descent for each in inside])
+        self._d_descents = Descents(self._discriminator, [each.d_descent for each in inside])
 
     # To the next report
 
@@ -245,7 +254,7 @@ class Lanes:
 
     def _step(self, *, measure: bool) -> None:
         """The discriminators' updates and then one of the generators (`Trainer._step`)."""
-        size, turns = self.config.batch_size, self.config.discriminator_steps
+        turns = self.config.discriminator_steps
         generator, discriminator = self._generator, self._discriminator
         generator.clear()
 
@@ -255,46 +264,94 @@ class Lanes:
             real, labels = self._batch()
             with torch.set_grad_enabled(turn + 1 == turns):
                 fakes = self._pass(generator, latents, labels)
-            seen = fakes.detach()
+            seen_real, seen_fake = self._shown(real), self._shown(fakes.detach())
             discriminator.clear()
             if discriminator.stacked.takes_turns:
-                real_logits = self._pass(discriminator, real, labels)
-                fake_logits = self._pass(discriminator, seen, labels)
+                real_logits = self._pass(discriminator, seen_real, labels)
+                fake_logits = self._pass(discriminator, seen_fake, labels)
             else:  # one pass in place of two, which are as if they were in turn
                 both = None if labels is None else torch.cat([labels, labels], 1)
                 with discriminator.stacked.in_turn(2):
-                    logits = self._pass(discriminator, torch.cat([real, seen], 1), both)
-                real_logits, fake_logits = logits.unflatten(1, (2, size)).unbind(1)
+                    logits = self._pass(discriminator, torch.cat([seen_real, seen_fake], 1), both)
+                real_logits, fake_logits = logits.unflatten(1, (2, -1)).unbind(1)
             loss = self._loss.d(real_logits, fake_logits)
-            if self._penalty is not None:
-                loss = loss + self._penalty(self._critic(labels), real, seen)
+            penalty = self._penalty if self._is_due(turn) else None
+            if penalty is not None and self._every == 1:
+                loss = loss + self._weighed(penalty(self._critic(labels), seen_real, seen_fake))
             self._backward(loss)
             discriminator.settle()
             self._d_loss += loss.detach()
             judged = real_logits.detach(), fake_logits.detach()
+            self._note(*judged)
             self._logits = [*self._logits[1 - JUDGED_BATCHES :], judged]
             if measure:
                 d_norms = discriminator.norms()
-            discriminator.optimizer.step()
+            self._d_descents.step(self._numbers)
+            if penalty is not None and self._every > 1:
+                self._penalise_lazily(penalty, seen_real, seen_fake, labels)
             if self._constraints:
                 with torch.no_grad():
                     for constraint, parameters in self._constraints:
                         constraint.constrain(parameters)
-            if self._observer is not None:
-                self._observer.observe(*judged)
 
         # The generators answer the discriminators as they are now, on the last of these batches.
         with frozen(discriminator.parameters):
-            fake_logits = self._pass(discriminator, fakes, labels)
-            compared = self._pass(discriminator, real, labels) if self._loss.g_uses_real else None
+            fake_logits = self._pass(discriminator, self._shown(fakes), labels)
+            compared = None
+            if self._loss.g_uses_real:
+                compared = self._pass(discriminator, self._shown(real), labels)
             loss = self._loss.g(compared, fake_logits)
             self._backward(loss)
             generator.settle()
             self._g_loss += loss.detach()
             if measure:
                 self._norms = d_norms, generator.norms()
-            generator.optimizer.step()
+            self._g_descents.step(self._numbers)
         self._average()
+
+    def _is_due(self, turn: int) -> bool:
+        """Whether an update is one with the penalties: for all or for none (`shape_of`)."""
+        return (self.rows[0].trainer.batch_number + turn) % self._every == 0
+
+    def _penalise_lazily(
+        self, penalty: Penalty, real: Tensor, fake: Tensor, labels: Tensor | None
+    ) -> None:
+        """An update by the penalties alone, after that by the losses, on the same samples."""
+        self._discriminator.clear()
+        weighed = self._weighed(penalty(self._critic(labels), real, fake))
+        self._backward(weighed)
+        self._discriminator.settle()
+        self._d_loss += weighed.detach()
+        self._d_descents.step(self._numbers)
+
+    @property
+    def _numbers(self) -> list[int]:
+        """Each training's step, from 0 on."""
+        return [row.trainer.step for row in self.rows]
+
+    def _shown(self, samples: Tensor) -> Tensor:
+        """Samples [K, B, ...] as each training's discriminator sees them in this step."""
+        if self._plain:
+            return samples
+        each = zip(self._views, samples, self._numbers, strict=True)
+        return torch.stack([view(own, number) for view, own, number in each])
+
+    def _note(self, real_logits: Tensor, fake_logits: Tensor) -> None:
+        """Let those parts know of an update's logits, [K, B], that learn from them."""
+        if self._observer is not None:
+            self._observer.observe(real_logits, fake_logits)
+        if not self._plain:
+            for view, own in zip(self._views, real_logits, strict=True):
+                view.learn(own)
+
+    def _weighed(self, penalties: Tensor) -> Tensor:
+        """Penalties [K] as they count in this step, each by the schedule of its weight."""
+        configs = [row.trainer.config for row in self.rows]
+        factors = [
+            config.loss.penalty.factor(step, config.budget.steps) if config.loss.penalty else 1.0
+            for config, step in zip(configs, self._numbers, strict=True)
+        ]
+        return penalties if set(factors) == {1.0} else penalties * penalties.new_tensor(factors)
 
     def _latents(self) -> Tensor:
         size = (len(self.rows), self.config.batch_size, self.config.latent_size)
