@@ -14,7 +14,7 @@ from gansearch.errors import InvalidInput, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.stored import StoredStudy
 from gansearch.search.proposer import Proposer
-from gansearch.search.pruners import Decision, Verdict
+from gansearch.search.pruners import Decision, Verdict, Wake
 from gansearch.search.recording import Curve, Recording, recording_of
 from gansearch.search.replay import (
     Policy,
@@ -398,6 +398,20 @@ def test_a_pruner_that_answers_oddly_is_told_in_a_play_too(study, recording, ans
 
     source = Recorded(study, recording)
     with pytest.raises(StudyError, match=r"the pruner '.*' answers with"):
+        Simulation(study, source, recording, pruner=Odd()).run()
+
+
+@pytest.mark.parametrize("choice", [3, Wake(0, None), Wake(99, "so")])
+def test_a_pruner_that_chooses_oddly_is_told_in_a_play_too(study, recording, choice):
+    class Odd:
+        def judge(self, trial, report):
+            return Verdict(Decision.PAUSE, "waits")
+
+        def choose(self, paused, fresh):
+            return choice
+
+    source = Recorded(study, recording)
+    with pytest.raises(StudyError, match=r"the pruner '.*' (chooses|wakes) "):
         Simulation(study, source, recording, pruner=Odd()).run()
 
 

@@ -88,7 +88,10 @@ def test_an_override_takes_the_place_of_what_the_file_says():
     assert document.place(("loss", "name")) == "line 4, loss.name"
     document.override("none.such.key", 1)
     assert document.place(("none",)) == "--set none", "what an option has made is the option's"
-    words = r"--set question\.x\.y: 'question' holds no keys in s\.yaml: set it as a whole"
+    words = (
+        r"--set question\.x\.y: 'question' holds no keys in s\.yaml: set it as a whole, a part as "
+        r"--set 'question={name: NAME, OPTION: VALUE}'"
+    )
     with pytest.raises(UserError, match=words):
         document.override("question.x.y", 1)
     with pytest.raises(UserError, match=r"loss\.choice\[1\]\.name: .* set loss\.choice as a whole, or"):
