@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import PydanticJsonSchemaWarning
 
+from gansearch.study.axes import in_full
 from gansearch.study.sections import MANY, Part
 
 
@@ -63,13 +64,11 @@ def _limits(schema: Mapping[str, Any]) -> str:
     high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
     lower, upper = (above if low is None else low), (below if high is None else high)
     upper = None if upper is not None and lower is not None and upper >= MANY else upper
-    if lower is None and upper is None:
-        return ""
     if upper is None:
-        return f"{'>' if low is None else '>='} {lower:g}"
+        return "" if lower is None else f"{'>' if low is None else '>='} {in_full(lower)}"
     if lower is None:
-        return f"{'<' if high is None else '<='} {upper:g}"
-    return f"in {'(' if low is None else '['}{lower:g}, {upper:g}{')' if high is None else ']'}"
+        return f"{'<' if high is None else '<='} {in_full(upper)}"
+    return f"in {'(' if low is None else '['}{in_full(lower)}, {in_full(upper)}{')' if high is None else ']'}"
 
 
 _EXPONENT = re.compile(r"e\+?(-?)0*")

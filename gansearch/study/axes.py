@@ -168,6 +168,11 @@ def as_written(value: Any) -> str:
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
+def in_full(number: float) -> str:
+    """A number with all its digits, a whole one without a point."""
+    return str(int(number)) if number == int(number) else str(number)
+
+
 def each_child(node: Any, change: Callable[[Any], Any]) -> Any:
     """A copy of a mapping or a list with its children changed; anything else as it is."""
     if isinstance(node, dict):

@@ -19,14 +19,22 @@ Path_ = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2 floats (1.1 reads `1e-5` as text), dates and `=` as text."""
+    """PyYAML's safe loader with the numbers of YAML 1.2, dates and `=` as text.
+
+    YAML 1.1 reads `1e-5` as text, `010` as eight and `1:20` as eighty.
+    """
 
 
-_UNLIKE = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("float", "timestamp", "value"))
+_UNLIKE = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp", "value"))
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _UNLIKE]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int",  # before what is a float, too
+    re.compile(r"^[-+]?\d[\d_]*$|^0x[\da-fA-F_]+$|^0o[0-7_]+$"),
+    list("-+0123456789"),
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(
@@ -34,6 +42,14 @@ _Loader.add_implicit_resolver(
     ),
     list("-+0123456789."),
 )
+
+
+def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:  # noqa: ARG001  as PyYAML calls it
+    digits = node.value.replace("_", "")
+    return int(digits, 0 if digits[1:2] in ("x", "o") else 10)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from gansearch.errors import Problem, nearest
+from gansearch.study.axes import in_full
 from gansearch.study.document import AXIS_KEYS, Document, Path_
 from gansearch.study.sections import Part, Section
 
@@ -58,7 +59,18 @@ def explained(model: type[BaseModel], tree: Any, error: ValidationError) -> Mist
             message = message.replace("needs a", f"needs {other} or a")
         if not _is_switch(e):  # `false` or a mapping: the mapping's own mistakes are the ones to tell
             told.append((path, message))
-    return told
+    return _alternatives_together(told)
+
+
+def _alternatives_together(told: Mistakes) -> Mistakes:
+    """What is neither of two kinds, as a number or `auto`, is one mistake."""
+    joined: dict[Path_, str] = {}
+    for path, message in told:
+        wanted, _, given = joined.get(path, "").rpartition(", not ")
+        other = message.removesuffix(f", not {given}").removeprefix("needs ").removeprefix("must be ")
+        both = given and message.endswith(f", not {given}")
+        joined[path] = f"{wanted} or {other}, not {given}" if both else message
+    return list(joined.items())
 
 
 def _is_switch(error: Any) -> bool:
@@ -141,7 +153,10 @@ def explain(error: Any, known: Mapping[str, Any], what: str) -> str:
     wanted = _WANTED.get(error["type"])
     if wanted is None:
         wanted = str(error["msg"])[:1].lower() + str(error["msg"])[1:]
-    return f"{wanted.format_map(error.get('ctx', {}))}{_shown(error['input'])}"
+    bounds = {
+        k: in_full(v) if isinstance(v, float | int) else v for k, v in error.get("ctx", {}).items()
+    }
+    return f"{wanted.format_map(bounds)}{_shown(error['input'])}"
 
 
 _WANTED = {
@@ -157,10 +172,10 @@ _WANTED = {
     "model_type": "needs a mapping of keys to values",
     "finite_number": "needs a finite number",
     "literal_error": "must be {expected}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "greater_than": "must be above {gt:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "less_than": "must be below {lt:g}",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be above {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be below {lt}",
 }
 """Pydantic's types of error in a user's words."""
 

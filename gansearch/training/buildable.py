@@ -82,7 +82,7 @@ def _state(file: Path) -> tuple[str, int, int]:
     """A file with its time of change in nanoseconds and its size in bytes, 0 where it is missing."""
     try:
         found = file.stat()
-    except OSError:
+    except (OSError, ValueError):  # the second of what can be no file's name
         return str(file), 0, 0
     return str(file), found.st_mtime_ns, found.st_size
 

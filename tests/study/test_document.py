@@ -193,7 +193,7 @@ def test_dotted():
         ("a: 1\nb: \x07x", r"line 2: holds the control character 0x07: remove it"),
         ("a: \x00", "line 1: holds the control character 0x00"),
         (f"a: {'9' * 5000}", "line 1: is not valid YAML: '9{40}...' cannot be read as int"),
-        ("a: 0b_", "line 1: is not valid YAML: '0b_' cannot be read as int"),
+        ("a: 0x_", "line 1: is not valid YAML: '0x_' cannot be read as int"),
         ("a: !!bool maybe", "'maybe' cannot be read as bool"),
         ('a: "\\ud800"', "a lone surrogate"),
         ('"\\ud800": 1', "a lone surrogate"),
@@ -244,3 +244,17 @@ def test_a_value_of_an_option_is_a_value_or_a_mistake_and_a_document_is_written_
     except yaml.YAMLError:
         return
     assert repr(parse_value(write_document(value))) == repr(value)  # NaN is not equal to itself
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        *(("010", 10), ("0008", 8), ("0x10", 16), ("0o10", 8), ("1_000", 1000), ("-07", -7)),
+        *(("1:20", "1:20"), ("0b11", "0b11"), ("1e3", 1000.0), ("16.", 16.0), ("+3", 3)),
+    ],
+)
+def test_numbers_are_those_of_yaml_1_2(written, value):
+    """And not eight, eighty and three."""
+    read = parse_document(f"a: {written}", "s.yaml").tree["a"]
+    assert (read, type(read)) == (value, type(value))
+    assert parse_document(write_document({"a": written}), "s.yaml").tree == {"a": written}

@@ -258,6 +258,12 @@ keep: 0
             ],
         ),
         ("data: {name: digits, image_size: 4}", ["line 1, data.image_size: must be at least 8, not 4"]),
+        ("resources: {lanes: 0}", ["line 1, resources.lanes: must be at least 1 or 'auto', not 0"]),
+        (
+            "resources: {lanes: many}",
+            ["line 1, resources.lanes: needs an integer or 'auto', not 'many'"],
+        ),
+        ("batch_size: 2000000", ["line 1, batch_size: must be at most 1048576, not 2000000"]),
         ("data: 3", ["line 1, data: needs a name or a mapping of keys to values, not 3"]),
         ("generator: {choice: [mlp, dcgam]}", ["line 1, generator.choice[1].name: unknown generator"]),
         ("generator:", ["line 1, generator: needs a name or a mapping of keys to values, not null"]),

@@ -188,6 +188,8 @@ def test_what_does_not_fit_is_told_before_anything_is_trained(export, tmp_path):
     assert "cannot be read" in none
     nobody = mistakes(generator=BARE | {"weights": "~nobody-of-that-name/x"})["generator"]
     assert "/~nobody-of-that-name/x cannot be read: No such file" in nobody
+    nul = mistakes(generator=BARE | {"weights": "a\0b"})["generator"]
+    assert "/a\0b cannot be read: No such file" in nul
     other = tmp_path / "other.safetensors"
     known = export[1].generator.state_dict()
     save_file({**known, "a": torch.zeros(2)}, other)
