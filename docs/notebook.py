@@ -1,7 +1,7 @@
 """Run examples/quickstart.ipynb and save it with its outputs: `python -m docs.notebook`.
 
-Needs `pip install nbclient nbformat ipykernel`, which gansearch itself does not. The notebook runs in a
-folder of its own, so that no path of this machine stands in the outputs.
+Needs `pip install nbclient nbformat ipykernel ipywidgets`, which gansearch itself does not. It runs in
+a folder of its own, so that no path of this machine stands in the outputs.
 """
 
 import os
