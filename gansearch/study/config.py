@@ -28,8 +28,8 @@ class TrialConfig(Section):
         latent_size: length of the noise vector.
         batch_size: images in a batch, real and generated alike.
         discriminator_steps: discriminator updates for each generator update.
-        ema: decay per step of the averaged generator that is evaluated and exported; None: no
-            average.
+        ema: decay per step of the averaged generator that is evaluated and exported, at step t at most
+            (1 + t) / (10 + t), so that it forgets the random start; None: no average.
         precision: number format of the passes through the networks in training. With `bfloat16`
             (torch's autocast) weights, losses, penalties and averages stay in float32, and so does
             the evaluation.

@@ -236,8 +236,9 @@ class Training(ABC):
             lanes: how many were trained as one.
             compiled: whether by compiled code.
         """
-        begun = time.perf_counter()
-        with self._random.in_use(), deterministic_algorithms(self.config.deterministic):
+        begun, seed = time.perf_counter(), self.config.seed + EVALUATION_SEED
+        # What a metric draws, or seeds, is none of the training's, which goes on as if not measured.
+        with seeded(seed, self.device), deterministic_algorithms(self.config.deterministic):
             metrics = self._measure(window)
         metrics["images_per_second"] = batches * self.config.batch_size / max(trained, 1e-9)
         if self.microbatches > 1:
@@ -502,7 +503,7 @@ class Training(ABC):
         final = self.config.evaluation.final
         assert final is not None
         seed, found = self.config.seed + EVALUATION_SEED, dict[str, float]()
-        with self._random.in_use(), deterministic_algorithms(self.config.deterministic):
+        with seeded(seed, self.device), deterministic_algorithms(self.config.deterministic):
             network = copy.deepcopy(self._evaluated())
             if self._best:
                 network.load_state_dict(self._best)

@@ -18,7 +18,9 @@ from torch import nn
 from gansearch.losses.r1 import R1
 from gansearch.networks.mlp import Generator
 from gansearch.training import checkpoint
+from gansearch.training.prepare import prepare
 from gansearch.training.randomness import deterministic_algorithms, random_states
+from gansearch.training.trainer import Trainer
 
 CUDNN = torch.backends.cudnn
 
@@ -119,10 +121,28 @@ class Smoothed(R1):
         return super().__call__(critic, real + torch.rand_like(real), fake)
 
 
+class OfSome:
+    """A metric of a user's, of some samples that it draws in every way there is, by a seed or not."""
+
+    features, goal, compares_real = None, "max", False
+
+    def __init__(self, *, seed: int | None = None):
+        self.seed = seed
+
+    def of_real(self, real):
+        return {}
+
+    def __call__(self, fake, real):
+        if self.seed is not None:
+            random.seed(self.seed), np.random.seed(self.seed), torch.manual_seed(self.seed)
+        some = torch.randperm(len(fake.features))[:20]
+        return float(fake.features[some].double().mean()) + random.random() + np.random.random()
+
+
 @pytest.fixture(autouse=True)
 def _own_parts(monkeypatch):
     module = types.ModuleType("own_parts")
-    module.Restless, module.Smoothed = Restless, Smoothed
+    module.Restless, module.Smoothed, module.OfSome = Restless, Smoothed, OfSome
     monkeypatch.setitem(sys.modules, "own_parts", module)
 
 
@@ -139,6 +159,10 @@ DRAWING = {
         "ema": None,
     },
 }
+
+
+STANDING = {side: {"name": "sgd", "lr": 1e-30} for side in ("generator", "discriminator")}
+"""Optimizers with which weights stay what they are."""
 
 
 def exact(trainer):
@@ -174,6 +198,29 @@ def test_a_training_is_the_same_alone_and_beside_others(trainer, sections, tmp_p
             one.load(checkpoint.latest(tmp_path))
     assert exact(one) == alone
     assert run_out(others[0]) != alone
+
+
+@pytest.mark.parametrize("options", [{}, {"seed": 7}], ids=["that draws", "that seeds all"])
+def test_a_metric_leaves_the_training_as_it_is(tiny, digits, places, options):
+    measured = {"samples": 50, "metrics": [{"name": "own_parts:OfSome", **options}]}
+    objective = {"metric": "own_parts:OfSome", "goal": "max"}
+    plain, config = (
+        tiny(**DRAWING["all of it"], **more)
+        for more in ({}, {"evaluation": measured, "objective": objective})
+    )
+    with_it, without = (
+        run_out(Trainer(each, digits, prepare(each, digits, places))) for each in (config, plain)
+    )
+    assert with_it[1] == without[1], "the weights"
+
+
+def test_a_metric_that_draws_gives_the_same_for_the_same_samples(tiny, digits, places):
+    evaluation = {"samples": 50, "metrics": [{"name": "own_parts:OfSome"}]}
+    objective = {"metric": "own_parts:OfSome", "goal": "max"}
+    config = tiny(evaluation=evaluation, objective=objective, optimizer=STANDING)
+    trainer = Trainer(config, digits, prepare(config, digits, places))
+    run_out(trainer)
+    assert len({report.metrics["own_parts:OfSome"] for report in trainer.reports}) == 1
 
 
 def test_the_process_s_own_randomness_is_left_alone(trainer):
