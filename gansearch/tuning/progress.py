@@ -1,4 +1,4 @@
-"""A study to watch: a live table on a terminal, plain lines anywhere else."""
+"""A study to watch: a line for each trial that ends, and on a terminal a live table below them."""
 
 from __future__ import annotations
 
@@ -69,11 +69,9 @@ class Progress:
             self._live.stop()
 
     def moved(self, number: int) -> None:
-        """A trial has ended, is paused or goes on: without a terminal a line says so."""
+        """A trial has ended, is paused or goes on: a line says so, on a terminal above the table."""
         record = self.ledger.records[number]
         self._note_best(record)
-        if self._live:
-            return
         if record.outcome is Outcome.RUNNING:
             say(self.console, f"trial {number} goes on: {record.chances[-1].woken}")
             return

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from gansearch.study.records import Outcome
 from gansearch.tuning import progress as module
 from gansearch.tuning.progress import Progress
 
@@ -78,6 +79,15 @@ def test_a_line_tells_it(study, clock):
     clock[0] += 31
     study.report()
     assert "images/s 32," in study.lines.getvalue(), "of the first report, 1,000 in 31 s"
+
+
+def test_on_a_terminal_too_a_line_tells_of_each_trial_that_ends(study):
+    terminal = Console(file=study.lines, width=80, force_terminal=True)
+    study.report()
+    with Progress(study.ledger, terminal, 20) as progress:
+        study.ledger.end(study.numbers[0], Outcome.COMPLETED)
+        progress.moved(study.numbers[0])
+    assert "trial 0 completed: fd_classifier 1 at step 1, 0 s" in study.lines.getvalue()
 
 
 def test_nothing_is_said_before_there_is_something_to_say(study, clock):
