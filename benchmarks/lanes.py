@@ -53,9 +53,13 @@ def mlp(width: int, **more: Any) -> dict[str, Any]:
 
 
 def dcgan(width: int, batch: int) -> dict[str, Any]:
+    return of_images("dcgan", width, batch)
+
+
+def of_images(name: str, width: int, batch: int) -> dict[str, Any]:
     sides = ("generator", "discriminator")
     data = {"data": {"name": "digits", "image_size": 32}, "batch_size": batch}
-    return data | {s: {"name": "dcgan", "width": width} for s in sides}
+    return data | {s: {"name": name, "width": width} for s in sides}
 
 
 KIT: dict[str, Any] = {
@@ -88,6 +92,8 @@ CASES = [
     Case("dcgan-8, batch 16, augment, noise", 8, 0.0, shown(dcgan(8, 16))),
     Case("dcgan-8, batch 64", 8, 1.6, dcgan(8, 64)),
     Case("dcgan-32, batch 64", 8, 0.0, dcgan(32, 64)),
+    Case("resnet-8, batch 16", 8, 0.0, of_images("resnet", 8, 16)),
+    Case("r3-8, batch 16", 8, 0.0, of_images("r3", 8, 16)),
     Case("compiled: mlp-128", 1, 2.0, mlp(128), compiled=True),
     Case("compiled: mlp-64", 1, 2.0, mlp(64), compiled=True),
     Case("compiled: mlp-128, gradient penalty", 1, 0.0, mlp(128, **PENALISED), compiled=True),

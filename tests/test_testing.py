@@ -310,6 +310,13 @@ STACKS = [
     for norm in ("batch", "none", "spectral", "layer", "group")
     for options in ({}, {"conditional": True})
     if not (options and norm in ("none", "group"))
+    if name != "r3"
+]
+STACKS += [
+    (side, name, None, options | ({"minibatch_std": True} if side == "discriminator" else {}))
+    for side in ("generator", "discriminator")
+    for name in ("r3", "resnet", "sndcgan")
+    for options in ({"attention": 4}, {"attention": 4, "conditional": True})
 ]
 
 
@@ -318,7 +325,7 @@ def test_our_stacks(side, name, norm, options):
     registry = GENERATORS if side == "generator" else DISCRIMINATORS
     # Groups of one number or two leave next to nothing of them.
     width = 256 if (name, norm) == ("mlp", "group") else 4
-    options = options | {"width": width, "norm": norm}
+    options = options | {"width": width} | ({"norm": norm} if norm else {})
     check_stacked(
         lambda domain, *latent: registry.build(name, options, domain, *latent),
         side,
@@ -388,6 +395,9 @@ class WeightOfItsOwn(Stacked):
         super().__init__(domain)
         self.scale = nn.Parameter(torch.ones(8))
 
+    def forward(self, samples):
+        return super().forward(samples) * self.scale.mean(-1)
+
 
 class ByTheFirst(Stacked):
     """One network's numbers in all of them, though too small to be seen but by NaN."""
@@ -433,7 +443,7 @@ def test_labels_are_each_network_s_own():
         (SeesAll, "outputs differ"),
         (Draws, "draws random numbers"),
         (DropsOut, "cannot be stacked: a layer torch.nn.modules.dropout.Dropout"),
-        (WeightOfItsOwn, "has weights of its own"),
+        (WeightOfItsOwn, "`forward` fails in a stack"),
         (ByTheFirst, "NaN in one network reaches another"),
     ],
 )

@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gansearch.data.domain import Domain
 from gansearch.networks.classes import Layers
@@ -71,6 +70,8 @@ class SelfAttention(nn.Module):
         channels: of the map.
     """
 
+    stacks: ClassVar[bool] = True
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         narrow, half = max(channels // 8, 1), max(channels // 2, 1)
@@ -78,17 +79,17 @@ class SelfAttention(nn.Module):
         self.key = nn.Conv2d(channels, narrow, 1, bias=False)
         self.value = nn.Conv2d(channels, half, 1, bias=False)
         self.back = nn.Conv2d(half, channels, 1, bias=False)
+        self.pool = nn.MaxPool2d(2)
         self.share = nn.Parameter(torch.zeros(()))
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps [B, C, H, W] -> the same shape."""
-        queries = self.query(maps).flatten(2)
-        keys = F.max_pool2d(self.key(maps), 2).flatten(2)
-        values = F.max_pool2d(self.value(maps), 2).flatten(2)
-        weights = torch.einsum("bcq,bck->bqk", queries, keys).softmax(-1)
-        seen = torch.einsum("bqk,bck->bcq", weights, values)
-        added: Tensor = self.share * self.back(seen.view(*seen.shape[:2], *maps.shape[2:]))
-        return maps + added
+        queries = self.query(maps).flatten(-2)
+        keys, values = (self.pool(each(maps)).flatten(-2) for each in (self.key, self.value))
+        weights = torch.einsum("...cq,...ck->...qk", queries, keys).softmax(-1)
+        seen = torch.einsum("...qk,...ck->...cq", weights, values)
+        added: Tensor = self.back(seen.unflatten(-1, maps.shape[-2:]))
+        return maps + self.share[..., None, None, None, None] * added
 
 
 class BatchSpread(nn.Module):
@@ -98,23 +99,16 @@ class BatchSpread(nn.Module):
     divides the batch.
     """
 
+    stacks: ClassVar[bool] = True
     GROUP = 4
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps [B, C, H, W] -> [B, C + 1, H, W]."""
-        count = math.gcd(self.GROUP, len(maps))
-        groups = maps.view(count, -1, *maps.shape[1:])
-        spread: Tensor = (groups.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
-        shown = spread.repeat(count)[:, None, None, None].expand(-1, 1, *maps.shape[2:])
-        return torch.cat([maps, shown], 1)
-
-
-class Upsample(nn.Module):
-    """Each pixel twice in each direction."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Maps [B, C, H, W] -> [B, C, 2 H, 2 W]."""
-        return F.interpolate(maps, scale_factor=2.0, mode="nearest")
+        """Maps [..., B, C, H, W] -> [..., B, C + 1, H, W]."""
+        count = math.gcd(self.GROUP, maps.shape[-4])
+        groups = maps.unflatten(-4, (count, -1))
+        spread: Tensor = (groups.var(-5, correction=0) + 1e-8).sqrt().mean((-3, -2, -1))
+        shown = torch.cat([spread] * count, -1)[..., None, None, None]
+        return torch.cat([maps, shown.expand(*maps.shape[:-3], 1, *maps.shape[-2:])], -3)
 
 
 class ResidualUp(nn.Module):
@@ -134,14 +128,14 @@ class ResidualUp(nn.Module):
         self.long = Layers(
             *activation_norm(norm, before, spatial=True, classes=classes),
             nn.ReLU(),
-            Upsample(),
+            nn.Upsample(scale_factor=2.0),
             nn.Conv2d(before, after, 3, padding=1),
             *activation_norm(norm, after, spatial=True, classes=classes),
             nn.ReLU(),
             nn.Conv2d(after, after, 3, padding=1),
         )
         self.short = nn.Conv2d(before, after, 1)
-        self.up = Upsample()
+        self.up = nn.Upsample(scale_factor=2.0)
 
     def forward(self, maps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Maps [B, before, H, W] -> [B, after, 2 H, 2 W]."""

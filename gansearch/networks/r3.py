@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -44,6 +44,7 @@ class Block(nn.Module):
         blocks: in the whole network, by which the weights are scaled.
     """
 
+    stacks: ClassVar[bool] = True
     EXPANSION, GROUP, LINEAR = 2, 16, 3
 
     def __init__(self, channels: int, blocks: int) -> None:
@@ -60,8 +61,8 @@ class Block(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps [B, C, H, W] -> the same shape."""
-        inside = F.leaky_relu(self.widen(maps) + self.first, SLOPE)
-        inside = F.leaky_relu(self.mix(inside) + self.second, SLOPE)
+        inside = F.leaky_relu(self.widen(maps) + self.first.unsqueeze(-4), SLOPE)
+        inside = F.leaky_relu(self.mix(inside) + self.second.unsqueeze(-4), SLOPE)
         added: Tensor = maps + self.narrow(inside)
         return added
 
@@ -75,6 +76,7 @@ class Resample(nn.Module):
         up: whether the map is doubled.
     """
 
+    stacks: ClassVar[bool] = True
     filter: Tensor
 
     def __init__(self, before: int, after: int, *, up: bool) -> None:
@@ -91,11 +93,14 @@ class Resample(nn.Module):
         # Mixing channels commutes with resampling, and costs less where the map is small.
         if self.up:
             maps = self.turn(maps)
-        kernel = self.filter.to(maps.dtype).expand(maps.shape[1], 1, 4, 4)
+        *leading, channels, _, _ = maps.shape
+        kernel = self.filter.view(-1, 4, 4)[0].to(maps.dtype).expand(channels, 1, 4, 4)
+        options: dict[str, Any] = {"stride": 2, "padding": 1, "groups": channels}
+        flat = maps.flatten(0, -4)
         if self.up:
-            return F.conv_transpose2d(maps, 4 * kernel, stride=2, padding=1, groups=maps.shape[1])
-        halved = F.conv2d(maps, kernel, stride=2, padding=1, groups=maps.shape[1])
-        turned: Tensor = self.turn(halved)
+            doubled: Tensor = F.conv_transpose2d(flat, 4 * kernel, **options).unflatten(0, leading)
+            return doubled
+        turned: Tensor = self.turn(F.conv2d(flat, kernel, **options).unflatten(0, leading))
         return turned
 
 
@@ -121,6 +126,8 @@ class Generator(nn.Module):
     Raises:
         ValueError: for an image size or a depth that cannot be built.
     """
+
+    stacks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -163,7 +170,7 @@ class Generator(nn.Module):
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Latents [B, latent_size], and labels [B] if conditional -> images [B, C, H, W] in [-1, 1]."""
         weights = self.weigh(joined(latents, labels, self.classes))
-        images: Tensor = self.to_image(self.layers(self.basis * weights[:, :, None, None]))
+        images: Tensor = self.to_image(self.layers(self.basis.unsqueeze(-4) * weights[..., None, None]))
         return images.tanh()
 
 
@@ -189,6 +196,8 @@ class Discriminator(nn.Module):
     Raises:
         ValueError: for an image size or a depth that cannot be built.
     """
+
+    stacks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -229,7 +238,7 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images [B, C, H, W], and labels [B] if conditional -> logits [B]."""
-        gathered = self.gather(self.layers(self.from_image(images))).flatten(1)
+        gathered = self.gather(self.layers(self.from_image(images))).flatten(-3)
         logits: Tensor = self.head(gathered, labels)
         return logits
 

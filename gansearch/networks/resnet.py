@@ -8,7 +8,7 @@ the paper's network for CIFAR-10; above, the channels double with each halving o
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -54,6 +54,8 @@ class Generator(nn.Module):
     Raises:
         ValueError: for an image size or a depth that cannot be built.
     """
+
+    stacks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -130,6 +132,8 @@ class Discriminator(nn.Module):
     Raises:
         ValueError: for an image size or a depth that cannot be built.
     """
+
+    stacks: ClassVar[bool] = True
 
     def __init__(
         self,

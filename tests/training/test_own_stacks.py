@@ -49,6 +49,14 @@ class Keeps(Judge):
     def forward(self, samples):
         return super().forward(samples) * self.scale
 
+class KeepsOne(Judge):
+    def __init__(self, domain, *, width: int = 8) -> None:
+        super().__init__(domain, width=width)
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, samples):
+        return super().forward(samples) * self.scale
+
 class InPairs(Judge):
     def forward(self, samples):
         if samples.shape[-4] % 8:
@@ -219,7 +227,7 @@ WRONG = {
     "SeesAll": "discriminator: 'own_stacks:SeesAll': in a stack, outputs differ from each network's "
     "alone: count axes from the last one",
     "Merges": r"a stack must give \[3, 4\], not \[12\]",
-    "Keeps": "it cannot be stacked: own_stacks.Keeps has weights of its own",
+    "KeepsOne": "'own_stacks:KeepsOne': `forward` fails in a stack",
     "InPairs": "'own_stacks:InPairs' fails on 4 samples: ValueError: eight at a time",
     "ToldTheFirst": "in a stack, outputs differ from each network's alone",
 }
@@ -249,7 +257,14 @@ def test_so_are_losses_and_penalties(name, tiny, trainer, digits):
 
 def test_what_is_so_is_stacked(tiny, digits, trainer):
     maker = {"generator": {"name": "own_stacks:Maker"}}
-    sections = [judged("Judge"), judged("Told"), maker, played("Game"), penalised("Slope")]
+    sections = [
+        judged("Judge"),
+        judged("Keeps"),
+        judged("Told"),
+        maker,
+        played("Game"),
+        penalised("Slope"),
+    ]
     sections += [penalised("Centred"), played("Doubts")]
     assert apart([tiny(**each) for each in sections], Resources(lanes=2), digits.domain) == []
     for section in sections:

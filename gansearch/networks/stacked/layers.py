@@ -185,7 +185,8 @@ training has its own.
 
 
 def stacked_layer(layers: Layers) -> nn.Module | None:
-    """The counterpart of layers of one type; None for a container, whose parts are stacked one by one.
+    """The counterpart of layers of one type; None for a container, whose parts are stacked one by one,
+    and whose own tensors are where it says that it `stacks`.
 
     Raises:
         CannotStack: there is none.
@@ -196,6 +197,7 @@ def stacked_layer(layers: Layers) -> nn.Module | None:
         return STACKERS[original](layers)
     first = layers[0]
     own = [*first.parameters(recurse=False), *first.buffers(recurse=False)]
-    if own or not list(first.children()):
+    contains = list(first.children()) or isinstance(first, nn.Sequential)  # which may hold nothing
+    if (own or not contains) and not getattr(kind, "stacks", False):
         raise CannotStack(f"a layer {kind.__module__}.{kind.__qualname__}")
     return None

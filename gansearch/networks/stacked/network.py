@@ -9,13 +9,15 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from gansearch.networks.blocks import BatchSpread
 from gansearch.networks.classes import Layers
 from gansearch.networks.stacked.batch_norm import BatchNorm
 from gansearch.networks.stacked.convolution import SpectralConvolution
 from gansearch.networks.stacked.layers import CannotStack, stacked_layer
-from gansearch.networks.stacked.linear import SpectralLinear
+from gansearch.networks.stacked.linear import SpectralLinear, stacked_parameter
 from gansearch.networks.stacked.row import OwnLayer, Row
 
 
@@ -37,7 +39,7 @@ class StackedNetwork(nn.Module):
         layers = list(self.network.modules())
         self._own = [layer for layer in layers if isinstance(layer, OwnLayer)]
         self._spectral = [layer for layer in layers if isinstance(layer, SpectralLinear)]
-        one_by_one = BatchNorm | SpectralConvolution
+        one_by_one = BatchNorm | SpectralConvolution | BatchSpread
         self.takes_turns = any(isinstance(layer, one_by_one) for layer in layers)
         """Whether batches must come in turn: samples of one see each other, or weights are divided anew
         for each.
@@ -98,15 +100,26 @@ def _replaced(networks: Sequence[nn.Module]) -> nn.Module:
         stacked = stacked_layer([network.get_submodule(name) for network in networks])
         if stacked is not None:
             memo[id(module)] = stacked
-    own = [*first.parameters(recurse=False), *first.buffers(recurse=False)]
-    if own:
-        kind = type(first)
-        raise CannotStack(f"{kind.__module__}.{kind.__qualname__} has weights of its own")
     replaced = copy.deepcopy(first, memo)
+    _stack_own(replaced, networks)
     _join_activations(replaced)
     _join_rows(replaced)
     replaced._forward_hooks.clear()  # they look at what a network alone returns
     return replaced
+
+
+def _stack_own(replaced: nn.Module, networks: Sequence[nn.Module]) -> None:
+    """Have containers' own parameters and buffers be those of all networks, [K, ...]."""
+    for name, module in networks[0].named_modules():
+        if not getattr(type(module), "stacks", False):
+            continue
+        container, alone = replaced.get_submodule(name), [n.get_submodule(name) for n in networks]
+        for kind in ("_parameters", "_buffers"):
+            for own, tensor in getattr(module, kind).items():
+                each = [getattr(one, own) for one in alone]
+                if tensor is not None:
+                    joined = stacked_parameter(each) if kind == "_parameters" else torch.stack(each)
+                    getattr(container, kind)[own] = joined
 
 
 def _join_activations(network: nn.Module) -> None:
