@@ -68,6 +68,11 @@ anything is done that cannot be undone: a trial begins to train, or has ended.""
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
+def _taken(name: str) -> StudyError:
+    words = f"the storage already has a study named '{name}': resume it, or take another --name"
+    return StudyError(words)
+
+
 class Journal:
     """A study's storage, opened by the one process that writes it, or by readers.
 
@@ -101,6 +106,17 @@ class Journal:
         """
         return cls._create(open_storage(directory, storage), name, facts)
 
+    @staticmethod
+    def check_unused(directory: Place, name: str, storage: str) -> None:
+        """Raise `StudyError` if a storage, by its URL, has a study of that name."""
+        backend = open_storage(directory, storage)
+        try:
+            if name in optuna.get_all_study_names(backend):
+                raise _taken(name)
+        finally:
+            if isinstance(backend, DatabaseStorage):
+                backend.engine.dispose()
+
     @classmethod
     def _create(cls, backend: Storage, name: str, facts: Mapping[str, Any]) -> Journal:
         try:
@@ -108,9 +124,7 @@ class Journal:
                 storage=backend, study_name=name, direction=DIRECTION[facts["goal"]]
             )
         except optuna.exceptions.DuplicatedStudyError as error:
-            raise StudyError(
-                f"the storage already has a study named '{name}': resume it, or take another --name"
-            ) from error
+            raise _taken(name) from error
         for key, value in facts.items():
             study.set_user_attr(key, value)
         return cls(study, backend, facts["metric"], facts["goal"], facts["steps"])

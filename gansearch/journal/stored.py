@@ -89,6 +89,13 @@ class StoredStudy:
 
         return Journal.open(self.directory.path, self.name, self.storage, writer=writer)
 
+    def check_unused(self) -> None:
+        """Raise `StudyError` if its database has a study of its name, as of another runs directory."""
+        from gansearch.journal.journal import Journal  # noqa: PLC0415
+
+        if self.storage is not None:
+            Journal.check_unused(self.directory.path, self.name, self.storage)
+
     def create(self, facts: Mapping[str, Any], folder: Place) -> Journal:
         """Begin the journal of its search, in a `folder` that is to be the study's."""
         from gansearch.journal.journal import Journal  # noqa: PLC0415

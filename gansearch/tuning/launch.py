@@ -77,6 +77,7 @@ def run(
         UserError: for what is wrong.
     """
     check_storable(study, where)
+    study.check_unused()
     modules, directory = _modules(spec, where), study.directory
     with _interrupted_in_words(study, where), connected(where.address, modules, where.nice) as ray:
         nodes = _nodes(ray, spec, where, console)

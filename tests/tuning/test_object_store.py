@@ -173,6 +173,19 @@ def test_without_a_database_both_that_it_lacks_are_said_at_once(folder, bucket, 
     assert names(bucket) == []
 
 
+def test_a_name_that_the_database_has_is_told_before_anything_is_measured(folder, spec, command):
+    storage = f"sqlite:///{folder}/team.db"
+    theirs = StoredStudy(StudyDirectory(files.place(str(folder / "theirs" / "taken"))), storage)
+    theirs.directory.path.parent.mkdir()
+    create(spec(), theirs, Reference((), (1, 8, 8), {}, {}, {}))
+    known = ("--storage", storage, "--tracking", "off")
+    code, out, err = command("run", "study.yaml", "--name", "taken", *known)
+    assert (code, out) == (2, "")
+    assert "the storage already has a study named 'taken': resume it, or take another --name" in err
+    assert "measuring" not in err
+    assert not (folder / "runs" / "taken").exists()
+
+
 def test_a_study_that_cannot_be_made_leaves_nothing(spec, bucket, tmp_path, monkeypatch):
     storage = f"sqlite:///{tmp_path}/team.db"
     study = StoredStudy(StudyDirectory(files.place(f"{bucket}/runs/x")), storage)
