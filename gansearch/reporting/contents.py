@@ -338,5 +338,5 @@ TERMS = (
     ("collapsed", "the generator lost its modes"),
     ("stalled", "one network won and the other stopped learning"),
     ("failed", "an error ended the run"),
-    ("EMA", "a running average of the generator's weights, which is what is evaluated"),
+    ("EMA", "a running average of the generator's weights, evaluated where a study keeps one"),
 )
