@@ -15,6 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 BEST = 25
 """How many of the best are shown in any case: TPE models at most that many as good ones."""
 
+BLAMELESS = "blameless"
+"""The attribute of a trial whose configuration had no part in the error that ended it."""
+
 
 class History(InMemoryStorage):
     """One study's trials in memory, of which no more than a limit are shown.
@@ -27,8 +30,9 @@ class History(InMemoryStorage):
     values are not known. What is shown depends on the trials alone, not on when they became known.
 
     A sampler that asks for complete trials but not for pruned ones, as Optuna's Gaussian process does,
-    is shown these as complete ones. It would learn nothing from them, and propose the same point again
-    and again while nothing completes.
+    is shown these as complete ones, and so it is those of an error that their configuration is to blame
+    for. It would learn nothing from them, and propose the same point again and again while nothing
+    completes.
 
     Args:
         direction: whether small or large values are good.
@@ -93,7 +97,10 @@ class History(InMemoryStorage):
         """The trials that are shown, by number."""
         if states is not None and TrialState.COMPLETE in states and TrialState.PRUNED not in states:
             wanted = (TrialState.PRUNED, *(state for state in TrialState if state in states))
-            return _as_complete(self.get_all_trials(study_id, deepcopy, wanted), self._sign)
+            shown = self.get_all_trials(study_id, deepcopy, wanted)
+            erred = self._erred(study_id, deepcopy, sum(t.state.is_finished() for t in shown))
+            whole = sorted([*shown, *erred], key=lambda trial: trial.number)
+            return _as_complete(whole, self._sign)
         if self._limit is None:
             return super().get_all_trials(study_id, deepcopy, states)
         if self._shown is None:
@@ -103,6 +110,12 @@ class History(InMemoryStorage):
             self._trials_shown = [self._get_trial(trial_id) for trial_id in self._shown]
         shown = [t for t in self._trials_shown if states is None or t.state in states]
         return copy.deepcopy(shown) if deepcopy else shown
+
+    def _erred(self, study_id: int, deepcopy: bool, beside: int) -> list[FrozenTrial]:
+        """Trials of an error of their own: the newest that there is room for beside so many others."""
+        failed = super().get_all_trials(study_id, deepcopy, (TrialState.FAIL,))
+        own = [trial for trial in failed if not trial.user_attrs.get(BLAMELESS)]
+        return own if self._limit is None else own[-max(BEST, self._limit - beside) :]
 
     def _set_trial(self, trial_id: int, trial: FrozenTrial) -> None:
         super()._set_trial(trial_id, trial)
@@ -148,16 +161,16 @@ class History(InMemoryStorage):
 def _as_complete(trials: Sequence[FrozenTrial], sign: float) -> list[FrozenTrial]:
     """Trials of which those that were pruned are complete, at the value that they had come to.
 
-    One that failed before it had any is as bad as the worst of the others.
+    One that failed before it had any, or of an error, is as bad as the worst of the others.
     """
     values = {trial.number: _reached(trial) for trial in trials if trial.state.is_finished()}
     known = [value for value in values.values() if value is not None]
     if not known:
-        return [trial for trial in trials if trial.state != TrialState.PRUNED]
+        return [trial for trial in trials if trial.state not in (TrialState.PRUNED, TrialState.FAIL)]
     worst = sign * max(sign * value for value in known)
     shown = []
     for trial in trials:
-        if trial.state == TrialState.PRUNED:
+        if trial.state in (TrialState.PRUNED, TrialState.FAIL):
             value = values[trial.number]
             trial = copy.copy(trial)  # noqa: PLW2901
             trial.state, trial.value = TrialState.COMPLETE, worst if value is None else value
@@ -167,7 +180,9 @@ def _as_complete(trials: Sequence[FrozenTrial], sign: float) -> list[FrozenTrial
 
 
 def _reached(trial: FrozenTrial) -> float | None:
-    """The value of an ended trial, or its last report's, if it is a number."""
+    """The value of an ended trial, or its last report's, if it is a number; None after an error."""
+    if trial.state == TrialState.FAIL:
+        return None
     last = max(trial.intermediate_values.items(), default=(0, None))[1]
     value = last if trial.value is None else trial.value
     return value if value is not None and math.isfinite(value) else None

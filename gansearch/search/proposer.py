@@ -13,6 +13,7 @@ from gansearch.journal.facts import INSISTED
 from gansearch.journal.journal import Journal
 from gansearch.search.beliefs import Beliefs
 from gansearch.search.feasibility import Feasibility
+from gansearch.search.history import BLAMELESS
 from gansearch.search.learning import frozen
 from gansearch.search.stopping import Ending
 from gansearch.search.trying import drawn, make_sampler
@@ -166,4 +167,4 @@ class Proposer:
 
 def _is_blameless(trial: FrozenTrial) -> bool:
     """Whether a trial ended for a reason that its configuration had no part in."""
-    return bool(trial.user_attrs.get("blameless"))
+    return bool(trial.user_attrs.get(BLAMELESS))

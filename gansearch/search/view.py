@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.journal.facts import CHANCES
 from gansearch.search.contract import Past, Sampler, Tried
-from gansearch.search.history import History
+from gansearch.search.history import BLAMELESS, History
 from gansearch.study.axes import Axis, Choice, Int
 from gansearch.study.location import Point
 from gansearch.study.space import Space
@@ -220,13 +220,14 @@ def _as_seen(trial: FrozenTrial, minimize: bool) -> FrozenTrial:
     collapsed = ended and best is not None and any(v > 0 for v in trial.constraints.values())
     state = trial.state if ended else TrialState.PRUNED if paused else TrialState.RUNNING
     state = TrialState.COMPLETE if collapsed else state
+    marks = {FAILED: collapsed, BLAMELESS: trial.user_attrs.get(BLAMELESS, False)}
     value = best if collapsed or state == TrialState.PRUNED else trial.value
     return optuna.trial.create_trial(
         state=state,
         value=value,
         params=trial.params,
         distributions=trial.distributions,
-        user_attrs={FAILED: True} if collapsed else {},
+        user_attrs={key: True for key, marked in marks.items() if marked},
         constraints={} if collapsed else trial.constraints,
         intermediate_values=bests if ended or paused else {},
     )

@@ -174,14 +174,40 @@ def test_who_asks_for_complete_trials_only_is_shown_pruned_ones_as_complete(limi
     assert [t.state for t in both] == [t.state for t in before]
 
 
+@pytest.mark.parametrize("limit", [None, 300])
+def test_what_ended_in_an_error_of_its_own_is_shown_as_complete_and_as_bad_as_the_worst(limit):
+    """To who asks for complete trials only; whatever it had reached, and not where it was blameless."""
+
+    def trial(number):
+        if number < 2:
+            return create_trial(state=TrialState.COMPLETE, value=[3.0, 5.0][number])
+        attributes = {"blameless": True} if number == 3 else {}
+        return create_trial(state=TrialState.FAIL, intermediate_values={10: 1.0}, user_attrs=attributes)
+
+    study = make_study(4, limit, "minimize", trial)
+    before = study.get_trials()
+    complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    assert [(t.number, t.value) for t in complete] == [(0, 3.0), (1, 5.0), (2, 5.0)]
+    assert {t.state for t in complete} == {TrialState.COMPLETE}
+    assert study.get_trials() == before
+    assert len(study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])) == 2
+
+
+def test_of_many_errors_the_newest_are_shown_as_complete():
+    erred = create_trial(state=TrialState.FAIL)
+    study = make_study(700, 300, "minimize", lambda n: create_trial(value=float(n)) if n % 2 else erred)
+    complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    assert [t.number for t in complete if t.value == 699.0] == [*range(650, 700, 2), 699]
+
+
 def test_what_was_pruned_without_any_value_known_is_not_shown_as_complete():
     study = make_study(3, None, kinds=lambda _: create_trial(state=TrialState.PRUNED))
     assert study.get_trials(states=[TrialState.COMPLETE]) == []
 
 
-@pytest.mark.parametrize("kind", ["pruned", "failed"])
+@pytest.mark.parametrize("kind", ["pruned", "failed", "erred"])
 def test_a_gaussian_process_does_not_propose_a_pruned_trial_again(kind):
-    """As Optuna's does, to which a pruned trial is none."""
+    """As Optuna's does, to which a pruned trial is none, nor one that failed."""
     study = make_study(0, 300)
     space = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
     points = []
@@ -195,5 +221,5 @@ def test_a_gaussian_process_does_not_propose_a_pruned_trial_again(kind):
         points.append((round(x, 3), round(y, 3)))
         if kind == "pruned":
             trial.report(1.0, 1)
-        study.tell(trial, state=TrialState.PRUNED)
+        study.tell(trial, state=TrialState.FAIL if kind == "erred" else TrialState.PRUNED)
     assert len(set(points)) == len(points)

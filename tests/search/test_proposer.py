@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe.sampler import _split_trials
+from optuna.trial import TrialState
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
@@ -228,6 +229,18 @@ def test_sampler_sees_a_failure_as_infeasible(make_ledger, spec):
     first, second = ledger.journal.study.get_trials()
     assert first.state.name == second.state.name == "PRUNED"
     assert first.constraints["healthy"] > second.constraints["healthy"] > 0
+
+
+def test_who_asks_for_complete_trials_sees_errors_that_a_configuration_is_to_blame_for(
+    make_ledger, spec
+):
+    ledger = make_ledger(spec())
+    for blameless in (True, False):
+        ledger.end(ledger.next().number, Outcome.FAILED, "?", blameless=blameless)
+    ledger.report(number := ledger.next().number, good_report(1.0))
+    ledger.end(number)
+    complete = ledger.source._view._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    assert [(trial.number, trial.value) for trial in complete] == [(1, 1.0), (2, 1.0)]
 
 
 class Steps:
