@@ -73,13 +73,17 @@ def steps_after(study: StoredStudy, evidence: Evidence, where: Where, *, confirm
         where: it was run, and with what.
         confirmed: whether configurations were trained again.
     """
+    from gansearch import tracking  # noqa: PLC0415
+
     name, tracked = study.called, where.again("tracking")
     report = f"gansearch report {name}{tracked}"
     trained = {"": evidence.search, " --seeds": evidence.stability}
     metric, goal = evidence.metric, evidence.goal
     if any(trial.best(metric, goal) for trials in trained.values() for trial in trials):
         look = report if confirmed else stability_command(study, where)
-        return [look, f"gansearch ui {name}{tracked}", f"gansearch export {name} --out best"]
+        untracked = tracking.address(where.tracking) == tracking.OFF
+        seen = [] if untracked else [f"gansearch ui {name}{tracked}"]
+        return [look, *seen, f"gansearch export {name} --out best"]
     why = [
         f"gansearch logs {study.directory.called}{seeds} --trial {trials[0].number}"
         for seeds, trials in trained.items()

@@ -902,7 +902,9 @@ def test_a_study_of_which_nothing_has_a_value_suggests_to_look_why(phase, here):
     told = terminal.steps_after(study, evidence, Where(), confirmed=False)
     assert told[0] == "gansearch stability s --top 5 --seeds 10"
     assert told[-1] == "gansearch export s --out best"
-    where = Where(address="auto", tracking="off", data="my data")
+    where = Where(address="auto", tracking="http://team:5000", data="my data")
     told = terminal.steps_after(study, evidence, where, confirmed=False)
-    assert told[0].endswith(" --seeds 10 --address auto --data 'my data' --tracking off")
-    assert told[1] == "gansearch ui s --tracking off"
+    assert told[0].endswith(" --seeds 10 --address auto --data 'my data' --tracking http://team:5000")
+    assert told[1] == "gansearch ui s --tracking http://team:5000"
+    told = terminal.steps_after(study, evidence, Where(tracking="off"), confirmed=False)
+    assert [line.split()[1] for line in told] == ["stability", "export"], "MLflow has nothing to show"
