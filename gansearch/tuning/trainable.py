@@ -27,6 +27,7 @@ from gansearch.errors import RAISED, StorageError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
+from gansearch.training import settings
 from gansearch.training.memory import describe, give_back, is_out_of_memory, keep_to_share
 from gansearch.training.pack import (
     Divisible,
@@ -123,6 +124,7 @@ class Worker(Trainable):  # type: ignore[misc]
         """
         if mark and (wrong := sees(*mark)):
             raise OSError(f"this node {wrong}: {directory}")
+        self._threads = cpus
         torch.set_num_threads(cpus)
         if 0 < gpus < 1:
             keep_to_share(gpus)
@@ -194,6 +196,7 @@ class Worker(Trainable):  # type: ignore[misc]
                 told, amiss = self._amiss([self._carried[error.number]], error.__cause__), True
             except RAISED as error:
                 told, amiss = self._amiss(due, error), True
+            self._put_settings_back()
         self._let_go([one.number for one in told if one.report is None or one.report.outcome])
         if amiss:  # not before: an error that is being handled holds all that the failed step did
             give_back()
@@ -235,12 +238,26 @@ class Worker(Trainable):  # type: ignore[misc]
         known = folder.usage.get(report.step, report.usage)
         return Told(number, replace(report, usage=known), trainer.provenance())
 
+    def _put_settings_back(self) -> list[str]:
+        """Have torch be set as it was: what a part of one trial's has changed is no other's affair.
+
+        Returns the calls that changed it.
+        """
+        calls = settings.put_back()
+        if torch.get_num_threads() != self._threads:
+            calls.append(f"torch.set_num_threads({torch.get_num_threads()})")
+            torch.set_num_threads(self._threads)
+        if calls:
+            log.warning("%s; it is as it was now", settings.told(calls, "a part"))
+        return calls
+
     def _amiss(self, due: Sequence[_Carried], error: BaseException | None) -> list[Told]:
         """Have trials go on after an error, where they can, or tell their ends: whatever a part of a
         user's raises ends those alone whose it is.
         """
         if not isinstance(error, RAISED):
             raise error or AssertionError
+        calls = self._put_settings_back()
         short = is_out_of_memory(error)
         if isinstance(error, torch.AcceleratorError) and not short:
             raise error  # the process has lost its GPU context: only another worker can go on
@@ -256,6 +273,8 @@ class Worker(Trainable):  # type: ignore[misc]
             reason = describe(error)
             if short and one.start.pieces > 1:
                 reason += f", even with its batches in {one.start.pieces} pieces"
+            if calls:  # which may be why, whatever the error says
+                reason += f", after a part has called {' and '.join(calls)}"
             told.append(Told(number, None, failure=reason))
         return told
 

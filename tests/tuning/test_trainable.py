@@ -18,7 +18,7 @@ from gansearch.data.load import load
 from gansearch.journal.directory import ERROR, LOG, StudyDirectory
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Outcome, Report
-from gansearch.training import checkpoint, pack
+from gansearch.training import checkpoint, pack, settings
 from gansearch.training.completion import complete
 from gansearch.training.memory import CONTEXT, describe, is_out_of_memory
 from gansearch.training.prepare import LocalPaths, prepare
@@ -158,6 +158,32 @@ class Leaving(Trainer):
 def test_sys_exit_ends_the_trial_whose_it_is_and_not_its_worker(begin, config):
     told_last = begin(config(room=16), number=7, trainer=f"{__name__}:Leaving").next()
     assert told_last.failure == "SystemExit: no such option"
+
+
+class Unsettling(Trainer):
+    """Has a part that changes what all parts of the process share, and one that fails of it."""
+
+    def advance(self):
+        report = super().advance()
+        torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        if self.config.seed:
+            torch.set_grad_enabled(False)
+            raise RuntimeError("no gradient")
+        return report
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_trial_does_to_torch_is_not_done_to_the_next(begin, config, caplog, fails):
+    asked = config(room=16).model_copy(update={"seed": int(fails)})
+    told = begin(asked, number=3, trainer=f"{__name__}:Unsettling").next()
+    assert settings.changed() == []
+    assert torch.get_num_threads() == 1
+    calls = "torch.set_default_dtype(torch.float64)"
+    assert f"a part has called {calls}" in caplog.text
+    if fails:
+        assert told.failure.startswith(f"RuntimeError: no gradient, after a part has called {calls}")
+        assert "torch.set_grad_enabled(False) and torch.set_num_threads(2)" in told.failure
 
 
 def test_out_of_memory_from_the_start_it_trains_in_smaller_pieces(begin, config, digits, reference):
