@@ -494,9 +494,11 @@ def test_check_tells_the_whole_plan(here, command):
 
 def test_check_tells_what_a_search_will_train_alone(here, command):
     """`lanes: auto` is for searches as well as for fresh seeds."""
-    code, out, _ = command("check", "study.yaml", "--set", "generator.mixture=2")
+    code, out, _ = command(
+        "check", "study.yaml", "--set", "generator.mixture=2", "--set", "generator.diversity=0.5"
+    )
     assert code == 0
-    assert "runs alone, because of generator.mixture" in " ".join(out.split())
+    assert "runs alone, because of generator.diversity" in " ".join(out.split())
 
 
 def test_check_tells_all_that_ends_a_search(here, command):

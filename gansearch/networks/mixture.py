@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,29 +23,32 @@ class Mixture(nn.Module):
         count: how many.
     """
 
+    stacks: ClassVar[bool] = True
+
     def __init__(self, build: Callable[[], nn.Module], count: int) -> None:
         super().__init__()
         self.members = nn.ModuleList(build() for _ in range(count))
         self.conditional = bool(getattr(self.members[0], "conditional", False))
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latents [B, latent_size], and labels [B] if conditional -> samples [B, ...]."""
+        """Latents [..., B, latent_size], labels [..., B] if conditional -> samples [..., B, ...]."""
         turns, inner = self._turns(latents)
         told = () if labels is None else (labels,)
         samples = torch.stack([member(inner, *told) for member in self.members])
-        place = turns.view(1, -1, *[1] * (samples.dim() - 2)).expand(1, *samples.shape[1:])
+        place = turns[(None, ..., *[None] * (samples.dim() - 1 - turns.dim()))]
+        place = place.expand(1, *samples.shape[1:])
         return samples.gather(0, place).squeeze(0)
 
     def turns(self, latents: Tensor) -> Tensor:
-        """Whose turn each of the latents [B, latent_size] is, int64 [B]."""
+        """Whose turn each of the latents [..., B, latent_size] is, int64 [..., B]."""
         return self._turns(latents)[0]
 
     def _turns(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Whose turn it is, and the latents that it sees."""
         count = len(self.members)
-        share = torch.special.ndtr(latents[:, 0].double()) * count
+        share = torch.special.ndtr(latents[..., 0].double()) * count
         turns = share.floor().clamp(0, count - 1)
         # Where the quantile ends in float64 nothing is left to stretch; nobody draws such a number.
         within = (share - turns).clamp(1e-12, 1 - 1e-12)
         first = math.sqrt(2) * torch.erfinv(2 * within - 1)
-        return turns.long(), torch.cat([first.to(latents.dtype)[:, None], latents[:, 1:]], 1)
+        return turns.long(), torch.cat([first.to(latents.dtype)[..., None], latents[..., 1:]], -1)

@@ -7,8 +7,8 @@ import pytest
 from gansearch.study.plan import Resources
 from gansearch.training.apart import apart
 
-ODD = {"generator": {"name": "mlp", "mixture": 2}, "loss": {"name": "hinge"}}
-ALONE = "generator.mixture"
+ODD = {"generator": {"name": "mlp", "mixture": 2, "diversity": 0.5}, "loss": {"name": "hinge"}}
+ALONE = "generator.diversity"
 
 
 @pytest.mark.parametrize(

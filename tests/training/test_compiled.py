@@ -225,7 +225,7 @@ MINE = __name__
         ({"discriminator": {"name": f"{MINE}:Silent"}}, f"discriminator: {MINE}.Silent does not say"),
         ({"discriminator": {**WIDE, "noise": 0.1}}, "discriminator.noise"),
         ({"loss": {"name": "hinge", "penalty": {"name": "lecam"}}}, "loss.penalty: lecam remembers"),
-        ({"generator": {**WIDE, "mixture": 2}}, "generator.mixture"),
+        ({"generator": {**WIDE, "mixture": 2, "diversity": 0.5}}, "generator.diversity"),
         ({"loss": {"name": "hinge", "penalty": {"name": "r1", "every": 2}}}, "loss.penalty.every"),
         ({}, ""),
         ({"discriminator": {"name": f"{MINE}:Dropping"}}, ""),

@@ -78,6 +78,7 @@ FAMILIES = {
         "discriminator": {"name": "mlp", "depth": 1, "width": 16, "pack": 4},
         "loss": {"name": "relativistic-average"},
     },
+    "mixture": {"generator": {"name": "mlp", "depth": 1, "width": 8, "mixture": 3}},
     "flipped labels": {"loss": {"name": "non-saturating", "flipping": 0.2}},
     "lazy r1, 2 steps": {
         "loss": {"name": "hinge", "penalty": {"name": "r1", "weight": 0.5, "every": 4}},
@@ -624,13 +625,16 @@ def test_an_error_in_one_is_its_own(digits, reference, tiny):
 def test_those_that_cannot_be_together_are_trained_in_turn(pack, tiny, trainer, caplog):
     sections = [
         {"seed": 0, "generator": {"name": "mlp", "depth": 2, "width": 16}},
-        {"seed": 1, "generator": {"name": "mlp", "depth": 1, "width": 16, "mixture": 2}},
+        {
+            "seed": 1,
+            "generator": {"name": "mlp", "depth": 1, "width": 16, "mixture": 2, "diversity": 0.5},
+        },
         {"seed": 2},
         {"seed": 3},
     ]
     pack.begin([Start(n, tiny(**each)) for n, each in enumerate(sections)])
     curves = play(pack, {})
-    assert "generator.mixture" in caplog.text
+    assert "generator.diversity" in caplog.text
     assert [len(curves[n]) for n in range(4)] == [4] * 4
     assert [curves[n][0].metrics.get("lanes") for n in range(4)] == [None, None, 2, 2]
     for number in (0, 1):

@@ -24,7 +24,10 @@ def test_any_name_can_be_said():
 
 
 def test_which_phase_runs_alone_is_said(make_ledger, spec, where):
-    asked = spec("generator: {name: mlp, depth: 1, width: 16, mixture: 2}\nresources: {lanes: 4}\n")
+    asked = spec(
+        "generator: {name: mlp, depth: 1, width: 16, mixture: 2, diversity: 0.5}\n"
+        "resources: {lanes: 4}\n"
+    )
     search = make_ledger(asked).journal
     study = StoredStudy(make_ledger(asked).directory)
     candidate = Candidate("x", "given", asked.example().plain())
@@ -34,12 +37,12 @@ def test_which_phase_runs_alone_is_said(make_ledger, spec, where):
     for journal in (search, seeds):
         module._tell_apart(stage, journal)
     assert console.file.getvalue().splitlines() == [
-        "in the search: runs alone, because of generator.mixture",
-        "in the stability study: runs alone, because of generator.mixture",
+        "in the search: runs alone, because of generator.diversity",
+        "in the stability study: runs alone, because of generator.diversity",
     ]
-    assert gather(study).apart == ["runs alone, because of generator.mixture"]
+    assert gather(study).apart == ["runs alone, because of generator.diversity"]
     seeds.set_facts({APART: ["runs alone, because of generator.freeze"]})
     assert gather(study).apart == [
-        "in the search: runs alone, because of generator.mixture",
+        "in the search: runs alone, because of generator.diversity",
         "in the stability study: runs alone, because of generator.freeze",
     ]

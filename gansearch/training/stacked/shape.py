@@ -82,8 +82,8 @@ def odd_parts(config: TrialConfig) -> Iterator[str]:
     if is_variational(config.loss.name):
         yield f"loss: '{config.loss.name}' has a step of its own"
         return
-    if config.generator.mixture > 1:
-        yield "generator.mixture"
+    if config.generator.diversity:
+        yield "generator.diversity"
     for side in ("generator", "discriminator"):
         if getattr(config, side).freeze:
             yield f"{side}.freeze"
