@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gansearch.errors import InvalidInput, Problem, UserError, nearest
-from gansearch.study.axes import Float, Int
+from gansearch.study.axes import Float, Int, as_written
 from gansearch.study.config import AXES_ALLOWED, TrialConfig, flatten, loss_family
 from gansearch.study.document import dotted
 from gansearch.study.plan import DEFAULT, Stability
@@ -224,9 +224,12 @@ def check_comparable(configs: Mapping[str, TrialConfig], with_: TrialConfig, who
     for label, config in configs.items():
         own = flatten(shared_sections(config))
         for key in dict.fromkeys([*expected, *own]):
+            name = f"{key.rpartition('.')[0]}.name"
+            if key != name and own.get(name) != expected.get(name):
+                continue  # it is an option of another part, which is told
             if own.get(key) != expected.get(key):
-                told = f"is {own.get(key)}, and {whose} has {expected.get(key)}"
-                problems.append(Problem(f"{label}, {key}", told))
+                mine, theirs = as_written(own.get(key)), as_written(expected.get(key))
+                problems.append(Problem(f"{label}, {key}", f"is {mine}, and {whose} has {theirs}"))
     if problems:
         raise InvalidInput("the configurations cannot be compared", problems)
 

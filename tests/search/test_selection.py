@@ -133,3 +133,9 @@ def test_what_must_be_the_same_for_all_is(spec):
     check_comparable({"a": one.model_copy(update={"batch_size": 8})}, one, "the study")
     with pytest.raises(InvalidInput, match=r"a, budget.steps: is 30, and the study has 90"):
         check_comparable({"a": other}, one, "the study")
+    data = type(one.data).model_validate({"name": "ring", "modes": 4})
+    with pytest.raises(InvalidInput) as caught:
+        check_comparable({"a": one.model_copy(update={"data": data})}, one, "the study")
+    assert [str(each) for each in caught.value.problems] == [
+        "a, data.name: is ring, and the study has digits"
+    ], "what options another data set has is no mistake of its own"
