@@ -3,12 +3,14 @@
 #
 # Optuna's GPSampler learns from completed trials and knows of running ones. A pruned trial is neither: it leaves the process, and
 # so the best point of its acquisition function, where they were, and the next proposal is the same point again, to be pruned
-# again, for as long as nothing completes. TPESampler, the default, does learn from pruned trials, and the documentation of
+# again, for as long as nothing completes. So it is with a trial that failed, by NaN or for want of memory: the search asks for
+# what fails until its budget is spent. TPESampler, the default, does learn from pruned trials, and the documentation of
 # GPSampler speaks of pruned ones only where it tells when constraints are evaluated.
 #
-# Output seen (twelve trials completed, then eighteen pruned at their first report, seeds 0 to 2):
-#   GPSampler:  the 18 proposals are 1 1 1 different points
-#   TPESampler: the 18 proposals are 18 18 18 different points
+# Output seen (twelve trials completed, then eighteen pruned at their first report, or failed, seeds 0 to 2):
+#   GPSampler, pruned:  the 18 proposals are 1 1 1 different points
+#   GPSampler, failed:  the 18 proposals are 1 1 1 different points
+#   TPESampler, pruned: the 18 proposals are 18 18 18 different points
 set -euo pipefail
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
@@ -28,8 +30,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 SPACE = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
 
 
-def different(sampler):
-    """How many different points, to three digits, are proposed while every trial is pruned."""
+def different(sampler, state):
+    """How many different points, to three digits, are proposed while every trial is pruned, or fails."""
     study, points = optuna.create_study(sampler=sampler), set()
     for number in range(30):
         trial = study.ask(SPACE)
@@ -40,13 +42,22 @@ def different(sampler):
         else:
             points.add((round(x, 3), round(y, 3)))
             trial.report(value + 1, step=1)
-            study.tell(trial, state=TrialState.PRUNED)
+            study.tell(trial, state=state)
     return len(points)
 
 
-seen = {kind: [different(kind(seed=seed, n_startup_trials=10)) for seed in range(3)] for kind in (GPSampler, TPESampler)}
-for kind, counts in seen.items():
-    print(f"{kind.__name__ + ':':11} the 18 proposals are", *counts, "different points")
-raise SystemExit(not (max(seen[GPSampler]) <= 3 and min(seen[TPESampler]) >= 15))
+KINDS = {
+    "GPSampler, pruned": (GPSampler, TrialState.PRUNED),
+    "GPSampler, failed": (GPSampler, TrialState.FAIL),
+    "TPESampler, pruned": (TPESampler, TrialState.PRUNED),
+}
+seen = {
+    name: [different(kind(seed=seed, n_startup_trials=10), state) for seed in range(3)]
+    for name, (kind, state) in KINDS.items()
+}
+for name, counts in seen.items():
+    print(f"{name + ':':19} the 18 proposals are", *counts, "different points")
+*repeated, tpe = seen.values()
+raise SystemExit(not (max(map(max, repeated)) <= 3 and min(tpe) >= 15))
 PY
 OMP_NUM_THREADS=1 "$folder/venv/bin/python" "$folder/propose.py"
