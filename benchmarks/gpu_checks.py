@@ -342,7 +342,17 @@ STACKING: dict[str, dict[str, Any]] = {
     },
     "mlp, bfloat16": {"precision": "bfloat16"},
     "mlp, rmsprop": {"optimizer": {side: {"name": "rmsprop"} for side in SIDES}},
+    "mlp, lazy r1": {
+        "loss": {"name": "hinge", "penalty": {"name": "r1", "every": 2, "schedule": "linear"}},
+        "discriminator": NORMLESS,
+    },
+    "mlp, lecam, noise, pack": {
+        "loss": {"name": "hinge", "penalty": {"name": "lecam"}},
+        "discriminator": {**NORMLESS, "noise": 0.1, "pack": 2},
+    },
+    "mlp, mixture": {"generator": {"name": "mlp", "width": 16, "mixture": 2}},
     "dcgan": {side: {"name": "dcgan", "width": 4} for side in SIDES},
+    "resnet": {side: {"name": "resnet", "width": 4} for side in SIDES},
 }
 
 
