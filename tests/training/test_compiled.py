@@ -42,7 +42,7 @@ def as_it_is(monkeypatch):
 PLAIN = {"optimizer": {s: {"name": "sgd", "lr": 0.05} for s in ("generator", "discriminator")}}
 WIDE = {"name": "mlp", "depth": 1, "width": 16}
 BY_CLASS = {s: {**WIDE, "conditional": True} for s in ("generator", "discriminator")}
-UNCOMPILED = {
+UNCOMPILED = (
     "lecam",
     "noise that falls",
     "augmented",
@@ -51,7 +51,7 @@ UNCOMPILED = {
     "flipped labels",
     "lazy r1, 2 steps",
     "a penalty that rises",
-}
+)
 KINDS = {name: each for name, each in FAMILIES.items() if name not in UNCOMPILED} | {
     "conditional": BY_CLASS,
     "momentum": {"optimizer": {s: {"name": "sgd", "lr": 0.01, "momentum": 0.5} for s in BY_CLASS}},
