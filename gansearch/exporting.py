@@ -13,7 +13,7 @@ from warnings import warn
 from gansearch import files
 from gansearch.analysis.configurations import configurations
 from gansearch.analysis.evidence import Evidence, gather
-from gansearch.errors import Doubt, StudyError, UserError
+from gansearch.errors import Doubt, StudyError, UserError, WeightsError
 from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.stored import StoredStudy
@@ -233,6 +233,9 @@ def _export(pick: Pick, evidence: Evidence, rank: int, folder: Path, modules: Se
         state = checkpoint.load(file := pick.weights(evidence))
     except FileNotFoundError as error:
         raise GoneError(record, evidence) from error
+    except WeightsError as error:
+        mend = "bring it back from a copy of the study"
+        raise WeightsError(f"{error}; {mend}, or train again by `gansearch stability`") from error
     facts: dict[str, Any] = {
         "study": evidence.name,
         "study_digest": evidence.facts["digest"],

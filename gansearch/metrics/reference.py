@@ -177,6 +177,7 @@ def save_reference(reference: Reference, path: Place) -> None:
 
 def load_reference(path: Place) -> Reference:
     """Read what `save_reference` wrote; raises `WeightsError` for a damaged file."""
+    mend = "bring it back from a copy of the study"
     with files.reachable(path), files.local_copy(path) as copy:
         try:
             with safe_open(copy, framework="np") as file:
@@ -185,14 +186,12 @@ def load_reference(path: Place) -> Reference:
             arrays |= {key: arrays[first] for key, first in facts.get("same", {}).items()}
             whole = _whole_of_file(facts, arrays)
         except FileNotFoundError as error:
-            raise WeightsError(f"{path} is missing: bring it back from a copy of the study") from error
+            raise WeightsError(f"{path} is missing: {mend}") from error
         except (SafetensorError, OSError) as error:
-            raise WeightsError(f"{path} is damaged: {error}") from error
+            raise WeightsError(f"{path} is damaged ({error}): {mend}") from error
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            words = "it is not what a study's reference holds; bring it back from a copy of the study"
-            raise WeightsError(
-                f"{path} is damaged: {words} ({type(error).__name__}: {error})"
-            ) from error
+            why = f"it is not what a study's reference holds ({type(error).__name__}: {error})"
+            raise WeightsError(f"{path} is damaged: {why}; {mend}") from error
     return whole
 
 
