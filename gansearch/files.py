@@ -95,9 +95,13 @@ def place(text: str | Place) -> Place:
     """The place that a text names: a path, or a URI.
 
     Raises `UserError` for a store that is not known, whose driver is not installed, or whose URI holds
-    what it must not: a secret, or steps upwards.
+    what it must not: a secret, or steps upwards; and for what can be no place.
     """
+    if not isinstance(text, str) and not hasattr(text, "parts"):  # None would be a folder's name
+        raise UserError(f"a place must be a path or its text, not {text!r}")
     text = str(text)
+    if "\0" in text:
+        raise UserError(f"no path can be {text!r}")
     found = _URI.fullmatch(text)
     if found is None:
         if cut := _CUT_URI.match(text):
@@ -166,7 +170,7 @@ def writing(path: Place) -> Iterator[BinaryIO]:
         part.replace(path)
     except BaseException as error:
         part.unlink(missing_ok=True)  # on a full disk every byte is wanted
-        if isinstance(error, OSError) and error.filename == str(part):
+        if isinstance(error, OSError) and error.filename in (None, str(part)):
             error.filename, error.filename2 = str(path), None  # the name that a user knows
         raise
 

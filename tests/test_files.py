@@ -195,6 +195,13 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(bucket, away, caplog):
     assert files.read(place) == b"1"
 
 
+@pytest.mark.parametrize("nowhere", [None, 3, ["a"], "a\0b"])
+def test_what_can_be_no_place_is_refused(nowhere):
+    """And no folder called None is made."""
+    with pytest.raises(UserError, match=r"must be a path or its text|no path can be"):
+        files.place(nowhere)
+
+
 def test_a_store_that_stays_away_is_an_os_error_with_its_place(bucket, away, monkeypatch):
     monkeypatch.setattr(files, "PATIENCE", 0.0)
     place = files.place(bucket) / "x"

@@ -54,6 +54,8 @@ def replay(
     ):
         if not 1 <= number <= most:
             raise UserError(f"--{option} {number}: must lie between 1 and {most:,}")
+    if isinstance(samplers, str) or not samplers:
+        raise UserError(f"samplers must be a list with one or more of them, not {samplers!r}")
     from gansearch.search.replay import policies_of, stored_spec  # noqa: PLC0415
     from gansearch.search.replay import replay as played  # noqa: PLC0415
     from gansearch.study.plan import Pruner, Sampler  # noqa: PLC0415

@@ -119,7 +119,7 @@ def stability(
     per: Literal["study", "loss"] | None = None,
     default: bool | None = None,
     around: float | None = None,
-    of: str = "",
+    of: str | int = "",
     axes: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -151,7 +151,7 @@ def stability(
     from gansearch.analysis.evidence import gather  # noqa: PLC0415
     from gansearch.tuning.again import Wish, train_again  # noqa: PLC0415
 
-    wish = Wish(top, seeds, per, default, around, of, axes, overrides or {}, name)
+    wish = Wish(top, seeds, per, default, around, str(of), axes, overrides or {}, name)
     names, where = [str(each) for each in what], combined(where, options)
     shown = console or Console(stderr=True, emoji=False)
     return _result(*train_again(names, wish, where, shown, lambda study: best_label(gather(study))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -217,8 +218,10 @@ def _restored(folder: Place) -> bool:
     file = folder / "study.yaml"
     try:
         files.write(file, texts[-1])
-    except OSError:  # who may only read needs no more than the journal
-        return True
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return True  # who may only read needs no more than the journal
+        raise
     print(f"{file} was gone: restored from the journal", file=sys.stderr, flush=True)
     return True
 

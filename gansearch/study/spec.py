@@ -107,6 +107,8 @@ class StudySpec:
         """The same study with another number of trials to search; raises `UserError` where none has so
         many, or so few.
         """
+        if isinstance(trials, bool) or not isinstance(trials, int):
+            raise UserError(f"trials must be a whole number, not {trials!r}")
         if trials > MANY:
             raise UserError(f"trials must be at most {MANY:,}, not {trials:,}")
         if trials < max(1, len(self.start)):

@@ -352,6 +352,12 @@ def test_parts_are_checked(study):
         policies_of([None], [late], study.example())
 
 
+@pytest.mark.parametrize("samplers", [[], "random"])
+def test_samplers_are_a_list_of_one_or_more(stored, tmp_path, samplers):
+    with pytest.raises(UserError, match="samplers must be a list with one or more of them"):
+        api.replay("study", samplers=samplers, repeats=1, runs_dir=tmp_path / "runs")
+
+
 def test_by_its_name(stored, tmp_path):
     from typer.testing import CliRunner
 

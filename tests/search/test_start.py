@@ -177,6 +177,9 @@ def test_more_start_points_than_trials_are_refused():
     spec = read(json.dumps(some))
     with pytest.raises(UserError, match="trials must be at least 3, not 2: the search begins with 3"):
         spec.with_trials(2)
+    for none in (8.0, True, "8"):  # which were written into a study that could not be read again
+        with pytest.raises(UserError, match="trials must be a whole number, not "):
+            spec.with_trials(none)
 
 
 @pytest.fixture
