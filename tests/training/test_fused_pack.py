@@ -334,20 +334,24 @@ def test_each_of_the_discriminators_steps_counts(pack, tiny, trainer):
         assert [r.images for r in curves[number]] == [r.images for r in alone.reports]
 
 
-def test_each_has_its_own_loss_of_its_own_options(trainer):
-    """Kinds in no order, one of them asked for the real logits, two that differ in an option alone."""
-    asked = [
-        {"name": "non-saturating"},
-        {"name": "hinge"},
-        {"name": "relativistic-paired"},
-        {"name": "non-saturating", "smoothing": 0.2},
-        {"name": "non-saturating"},
-    ]
+PLAIN_LOSSES = [
+    {"name": "non-saturating"},
+    {"name": "hinge"},
+    {"name": "non-saturating", "smoothing": 0.2},
+    {"name": "non-saturating"},
+]
+RELATIVISTIC = [{"name": f"relativistic-{kind}"} for kind in ("paired", "average", "paired")]
+
+
+@pytest.mark.parametrize("asked", [PLAIN_LOSSES, RELATIVISTIC])
+def test_each_has_its_own_loss_of_its_own_options(asked, trainer):
+    """Kinds in no order, two that differ in an option alone; or such as ask for real logits."""
     trainers = [trainer(loss=each, seed=seed) for seed, each in enumerate(asked)]
     losses = Losses(trainers, torch.device("cpu"))
     real, fake = torch.randn(2, len(asked), 6, generator=torch.Generator().manual_seed(0))
-    assert losses.g_uses_real
-    found = zip(losses.d(real, fake), losses.g(real, fake), real, fake, trainers, strict=True)
+    assert losses.g_uses_real == (asked is RELATIVISTIC)
+    compared = real if losses.g_uses_real else None
+    found = zip(losses.d(real, fake), losses.g(compared, fake), real, fake, trainers, strict=True)
     for d, g, own_real, own_fake, each in found:
         loss = each.inside.loss
         assert d == pytest.approx(loss.d(own_real, own_fake))
@@ -410,6 +414,15 @@ def test_a_gradient_without_bounds_keeps_what_is_infinite(trainer):
     together._g_descents.step([0, 0])
     assert gradients[0].isnan().all()
     assert gradients[1].isposinf().all()
+
+
+def test_losses_that_ask_for_real_samples_are_apart(tiny):
+    """One pass more moves power iterations and batch norm on: of those alone that have it."""
+    plain, paired, average = (
+        shape_of(tiny(loss={"name": name}))
+        for name in ("hinge", "relativistic-paired", "relativistic-average")
+    )
+    assert paired == average != plain
 
 
 def test_a_lazy_penalty_is_due_for_all_or_they_are_alone(tiny):

@@ -54,20 +54,17 @@ class Losses:
         ]
         order = torch.cat([kind.rows for kind in self.kinds])
         self._back = order.argsort()
-        self.g_uses_real = any(kind.loss.g_uses_real for kind in self.kinds)
+        self.g_uses_real = self.kinds[0].loss.g_uses_real  # and so all others' (`shape_of`)
 
     def d(self, real: Tensor, fake: Tensor) -> Tensor:
         """Logits [K, B] twice -> [K]."""
         return self._each(lambda kind, rows: kind.d(rows(real), rows(fake)))
 
     def g(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """Logits [K, B] -> [K]."""
-
-        def of(kind: Kind, rows: Callable[[Tensor], Tensor]) -> Tensor:
-            compared = rows(real) if kind.loss.g_uses_real and real is not None else None
-            return kind.loss.g(compared, rows(fake))
-
-        return self._each(of)
+        """Logits [K, B], `real` where the losses use it -> [K]."""
+        return self._each(
+            lambda kind, rows: kind.loss.g(None if real is None else rows(real), rows(fake))
+        )
 
     def _each(self, of: Callable[[Kind, Callable[[Tensor], Tensor]], Tensor]) -> Tensor:
         if len(self.kinds) == 1:

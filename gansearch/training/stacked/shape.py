@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gansearch.losses import PENALTIES, is_variational
+from gansearch.losses import LOSSES, PENALTIES, is_variational
 from gansearch.networks import DISCRIMINATORS, GENERATORS
 from gansearch.networks.stacked import why_not
 from gansearch.study.config import TrialConfig, digest
@@ -19,7 +19,8 @@ def shape_of(config: TrialConfig) -> str:
     They may differ in what each training has for itself: seed, loss, the settings of its optimizers,
     schedules, a penalty's options that are `per_lane`, how samples are augmented and how much noise is
     on them, the average's decay, budget, health rules, evaluation. Those with a lazy penalty report at
-    the same steps, so that it is due for all or for none.
+    the same steps, so that it is due for all or for none; and of losses that ask for real samples in
+    the generators' updates, which are then one pass more, all do or none.
     """
     tree = config.plain()
     for key in ("augment", "noise"):
@@ -40,6 +41,7 @@ def shape_of(config: TrialConfig) -> str:
     }
     kept["optimizer"] = [config.optimizer.generator.name, config.optimizer.discriminator.name]
     kept["ema"] = config.ema is not None
+    kept["g_uses_real"] = LOSSES.build(config.loss.name, config.loss.options).g_uses_real
     if penalty is not None:
         own = getattr(PENALTIES.find(penalty.name), "per_lane", ())
         kept["penalty"] = [penalty.name, {k: v for k, v in penalty.options.items() if k not in own}]
