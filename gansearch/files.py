@@ -196,6 +196,10 @@ def unfinished(whole: Path) -> Iterator[Path]:
         with suppress(OSError):  # some network file systems lock no folder: nobody clears there
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield part
+    except OSError as error:
+        if str(error.filename or part).startswith(str(part)):
+            error.filename, error.filename2 = str(whole), None  # the name that a user knows
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
         os.close(descriptor)

@@ -28,6 +28,7 @@ OF_THE_MACHINE = {
     errno.EROFS,
     errno.ENOSPC,
     errno.EDQUOT,
+    errno.EFBIG,
     errno.ENOTDIR,
     errno.EISDIR,
     errno.ENAMETOOLONG,

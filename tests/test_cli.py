@@ -9,6 +9,7 @@ import json
 import os
 import pkgutil
 import re
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -800,6 +801,24 @@ def test_a_dry_repair_still_waits_for_who_runs_the_study(read_only):
         told = run("repair", "done", "--dry-run")
     assert told.returncode == 2
     assert "is being run by another process" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "at"),
+    [("report done --out there", "sans.ttf"), ("compare done done --out c.csv", "c.csv")],
+)
+def test_a_disk_that_takes_no_more_is_told_with_its_place(words, at, here):
+    finished_study(here / "runs")
+    told = subprocess.run(
+        [sys.executable, "-m", "gansearch", *words.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50)),
+    )
+    assert told.returncode == 2, told.stderr
+    assert re.search(rf"cannot use \S*{at}: File too large", told.stderr)
+    assert {path.name for path in here.iterdir()} == {"runs", "study.yaml"}
 
 
 def test_a_report_that_cannot_lie_in_its_study_says_where_else(read_only):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -252,6 +253,21 @@ def test_what_may_not_be_looked_into_is_told_by_its_name(tmp_path):
 
 
 # A folder that is not finished
+
+
+def test_a_full_disk_is_told_by_the_name_that_the_folder_was_to_have(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with (
+            pytest.raises(OSError, match="File too large") as caught,
+            files.unfinished(tmp_path / "best") as part,
+        ):
+            (part / "x").write_bytes(b"x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(tmp_path / "best")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_unfinished_folders_of_one_name_are_apart(tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import io
 import math
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from gansearch import files
 from gansearch.analysis.rows import Row
 from gansearch.study.records import BETTER, Goal, Outcome
 
@@ -147,8 +149,9 @@ def _font() -> str:
         letters.subset(font)
         for record in font["name"].names:
             record.string = record.toUnicode().replace(FONT, name)
-        file = _folder() / f"sans{weight}.ttf"
-        font.save(file)
+        file, content = _folder() / f"sans{weight}.ttf", io.BytesIO()
+        font.save(content)
+        files.write(file, content.getvalue())
         font_manager.fontManager.addfont(file)
     return name
 
