@@ -170,7 +170,7 @@ def writing(path: Place) -> Iterator[BinaryIO]:
         part.replace(path)
     except BaseException as error:
         part.unlink(missing_ok=True)  # on a full disk every byte is wanted
-        if isinstance(error, OSError) and error.filename in (None, str(part)):
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(part)):
             error.filename, error.filename2 = str(path), None  # the name that a user knows
         raise
 
@@ -197,7 +197,7 @@ def unfinished(whole: Path) -> Iterator[Path]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield part
     except OSError as error:
-        if str(error.filename or part).startswith(str(part)):
+        if error.errno and str(error.filename or part).startswith(str(part)):
             error.filename, error.filename2 = str(whole), None  # the name that a user knows
         raise
     finally:
