@@ -26,7 +26,8 @@ def joined(maps: Tensor) -> Tensor:
     """
     count, batch, channels, height, width = maps.shape
     rows = maps.permute(1, 3, 4, 0, 2).reshape(batch, height, width, count * channels)
-    return rows.permute(0, 3, 1, 2)
+    # Of one channel a view would do, in which all that follows would lie as in no other pass.
+    return rows.contiguous().permute(0, 3, 1, 2)
 
 
 def apart(maps: Tensor, count: int) -> Tensor:
