@@ -91,7 +91,9 @@ def test_the_step_as_one_function_is_that_of_each_alone(name, count, trainer, tm
         alone = trainer(**one)
         theirs = alone.advance()
         ours = together.report(row)
-        bound = 1e-2 if name == "bfloat16" else 1e-4 if "rmsprop" in name else 3e-6
+        # At such steps a `dcgan` is chaotic: see `test_fused_pack.py`.
+        loose = {"bfloat16": 1e-2, "rmsprop": 1e-4, "dcgan": 1e-5}
+        bound = next((loose[kind] for kind in loose if kind in name), 3e-6)
         assert distance(together.rows[row].trainer, alone) < bound
         for stream in ("noise", "chance"):
             states = [
