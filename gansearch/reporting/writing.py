@@ -102,9 +102,12 @@ def _check_replaceable(out: Place) -> None:
     with files.reachable(out):
         if not out.exists():
             return
-        if not out.is_dir():
+        if out.is_file():
             raise UserError(f"{out} is not a folder: take another one")
-        names = sorted(path.name for path in out.iterdir())
+        try:
+            names = sorted(path.name for path in out.iterdir())
+        except FileNotFoundError:  # another report is taking its place
+            return
     pages = {REPORT_FILE, TRIALS_FILE}
     known = {FIGURES, *(name for name in names if name.endswith(".csv"))} if pages & {*names} else set()
     strange = [name for name in names if name not in pages | known]
