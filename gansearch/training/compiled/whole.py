@@ -172,12 +172,11 @@ class Whole:
         d_weights = self.discriminator.split(state["d_weights"].detach())
         fake_logits = self._pass("d", d_weights, state, fakes, *labels)
         compared: Tensor | None = None
-        if any(loss.g_uses_real for loss, _ in self.losses):
+        if self.losses[0][0].g_uses_real:  # and so do all others (`shape_of`)
             compared = self._pass("d", d_weights, state, real, *labels)
 
         def of(loss: Loss, part: Callable[[Tensor], Tensor]) -> Tensor:
-            beside = part(compared) if loss.g_uses_real and compared is not None else None
-            return loss.g(beside, part(fake_logits))
+            return loss.g(None if compared is None else part(compared), part(fake_logits))
 
         loss = self._of_each(of)
         g_norms = self._update("g", loss, g_weights, state, settings)
