@@ -19,6 +19,11 @@ BLAMELESS = "blameless"
 """The attribute of a trial whose configuration had no part in the error that ended it."""
 
 
+def is_blameless(trial: FrozenTrial) -> bool:
+    """Whether a trial's configuration had no part in the error that ended it."""
+    return bool(trial.user_attrs.get(BLAMELESS))
+
+
 class History(InMemoryStorage):
     """One study's trials in memory, of which no more than a limit are shown.
 
@@ -114,7 +119,7 @@ class History(InMemoryStorage):
     def _erred(self, study_id: int, deepcopy: bool, beside: int) -> list[FrozenTrial]:
         """Trials of an error of their own: the newest that there is room for beside so many others."""
         failed = super().get_all_trials(study_id, deepcopy, (TrialState.FAIL,))
-        own = [trial for trial in failed if not trial.user_attrs.get(BLAMELESS)]
+        own = [trial for trial in failed if not is_blameless(trial)]
         return own if self._limit is None else own[-max(BEST, self._limit - beside) :]
 
     def _set_trial(self, trial_id: int, trial: FrozenTrial) -> None:

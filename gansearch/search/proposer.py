@@ -13,7 +13,7 @@ from gansearch.journal.facts import INSISTED
 from gansearch.journal.journal import Journal
 from gansearch.search.beliefs import Beliefs
 from gansearch.search.feasibility import Feasibility
-from gansearch.search.history import BLAMELESS
+from gansearch.search.history import is_blameless
 from gansearch.search.learning import frozen
 from gansearch.search.stopping import Ending
 from gansearch.search.trying import drawn, make_sampler
@@ -133,12 +133,12 @@ class Proposer:
 
     def _learn(self, trial: FrozenTrial) -> None:
         """Note whether a trial has failed, in the order of their ends."""
-        if not _is_blameless(trial):
+        if not is_blameless(trial):
             self._feasibility.add(trial.params, failed=has_failed(trial))
 
     def _weigh(self, trial: FrozenTrial, seen: FrozenTrial) -> None:
         """Hold a trial against the beliefs: as it ended, or as it stood when it was paused last."""
-        if seen.state.is_finished() and not _is_blameless(trial):
+        if seen.state.is_finished() and not is_blameless(trial):
             self._beliefs.add(trial.number, tried(seen, self._minimize))
 
     def _believed(self, draws: Iterator[Point], number: int) -> Iterator[Point]:
@@ -163,8 +163,3 @@ class Proposer:
         if best is None:
             raise StudyError(f"the sampler '{self.spec.plan.search.sampler.name}' proposes no point")
         return best[1]
-
-
-def _is_blameless(trial: FrozenTrial) -> bool:
-    """Whether a trial ended for a reason that its configuration had no part in."""
-    return bool(trial.user_attrs.get(BLAMELESS))

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from gansearch.journal.facts import CHANCES
 from gansearch.search.contract import Past, Sampler, Tried
-from gansearch.search.history import BLAMELESS, History
+from gansearch.search.history import BLAMELESS, History, is_blameless
 from gansearch.study.axes import Axis, Choice, Int
 from gansearch.study.location import Point
 from gansearch.study.space import Space
@@ -220,7 +220,7 @@ def _as_seen(trial: FrozenTrial, minimize: bool) -> FrozenTrial:
     collapsed = ended and best is not None and any(v > 0 for v in trial.constraints.values())
     state = trial.state if ended else TrialState.PRUNED if paused else TrialState.RUNNING
     state = TrialState.COMPLETE if collapsed else state
-    marks = {FAILED: collapsed, BLAMELESS: trial.user_attrs.get(BLAMELESS, False)}
+    marks = {FAILED: collapsed, BLAMELESS: is_blameless(trial)}
     value = best if collapsed or state == TrialState.PRUNED else trial.value
     return optuna.trial.create_trial(
         state=state,
