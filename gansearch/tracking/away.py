@@ -10,6 +10,7 @@ import socket
 import urllib.request
 from urllib.error import HTTPError, URLError
 
+from gansearch.errors import StorageError
 from gansearch.journal.urls import NOTICED, cause_of
 from gansearch.masking import without_password
 
@@ -25,6 +26,12 @@ def why_away(uri: str) -> str:
     if kind in _DATABASES:
         return _why_no_database(uri)
     return _why_no_server(uri) if kind in ("http", "https") else ""
+
+
+def check_there(uri: str) -> None:
+    """Raise `StorageError` where nobody answers at a tracking URI."""
+    if why := why_away(uri):
+        raise StorageError(f"MLflow at {without_password(uri)} does not answer: {why}")
 
 
 def why_no_database(uri: str) -> str:

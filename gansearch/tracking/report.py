@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gansearch.errors import StorageError, UserError
 from gansearch.masking import without_password
-from gansearch.tracking.away import why_away
+from gansearch.tracking.away import check_there
 from gansearch.tracking.client import (
     find_configurations,
     find_parent,
@@ -65,8 +65,7 @@ def log_report(
         raise _unknown(study)
     wanted = {short_label(label): summary for label, summary in (summaries or {}).items()}
     try:
-        if why := why_away(uri):
-            raise StorageError(f"MLflow at {without_password(uri)} does not answer: {why}")
+        check_there(uri)
         client = open_client(uri)
         experiment = client.get_experiment_by_name(study)
         parent = experiment and find_parent(client, experiment.experiment_id, identity or study)

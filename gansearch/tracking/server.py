@@ -19,7 +19,7 @@ import psutil
 
 from gansearch.errors import StorageError, UserError
 from gansearch.masking import without_password
-from gansearch.tracking.away import why_away
+from gansearch.tracking.away import check_there
 from gansearch.tracking.client import one_line, open_client, prepare
 from gansearch.tracking.translate import Phase
 from gansearch.tracking.views import VIEW, view_key
@@ -157,8 +157,7 @@ def comparison_url(
     """
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
-    if why := why_away(uri):
-        raise StorageError(f"MLflow at {without_password(uri)} does not answer: {why}")
+    check_there(uri)
     try:
         found = open_client(uri).get_experiment_by_name(study)
     except (MlflowException, OSError) as error:
