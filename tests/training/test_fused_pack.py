@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gansearch.losses import LOSSES, is_variational
 from gansearch.study.records import Outcome
 from gansearch.training.pack import LaneError, Start
 from gansearch.training.stacked import step
@@ -423,6 +424,14 @@ def test_losses_that_ask_for_real_samples_are_apart(tiny):
         for name in ("hinge", "relativistic-paired", "relativistic-average")
     )
     assert paired == average != plain
+
+
+@pytest.mark.parametrize("name", LOSSES.names)
+def test_each_loss_has_a_shape_and_those_of_one_are_trained_as_one(name, tiny):
+    config = tiny(loss={"name": name})
+    alone = [name for name in LOSSES.names if is_variational(name)]
+    assert bool(why_alone(config)) == (name in alone)
+    assert all(shape_of(config) != shape_of(tiny(loss={"name": other})) for other in {*alone} - {name})
 
 
 def test_a_lazy_penalty_is_due_for_all_or_they_are_alone(tiny):

@@ -239,7 +239,12 @@ def test_it_is_kept_for_so_many_threads_of_this_machine(tiny, digits, reference,
 
 
 @pytest.mark.parametrize(
-    "section", [{"generator": {"name": "mlp", "mixture": 2, "diversity": 0.5}}, {"deterministic": True}]
+    "section",
+    [
+        {"generator": {"name": "mlp", "mixture": 2, "diversity": 0.5}},
+        {"deterministic": True},
+        {"loss": {"name": "vae"}},
+    ],
 )
 def test_what_is_to_be_alone_is_not_measured(section, tiny, digits, reference, tmp_path, monkeypatch):
     config = tiny(**section)

@@ -18,7 +18,9 @@ from gansearch.training.export_folder import read_model
 from gansearch.training.health import Health
 from gansearch.training.lifecycle import batch_norm_momenta
 from gansearch.training.measuring import GAME, VARIATIONAL
+from gansearch.training.pack import Start
 from gansearch.training.prepare import LocalPaths
+from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.stacked.shape import why_alone
 from gansearch.training.standalone import train
 from gansearch.training.trainer import Trainer
@@ -144,6 +146,23 @@ def test_it_is_trained_alone_and_cannot_stall(tiny):
     assert why_alone(config) == "loss: 'vae' has a step of its own"
     rules = [type(rule).__name__ for rule in Health(config).rules]
     assert rules == ["Divergence", "Collapse"]
+
+
+def test_a_pack_trains_it_beside_games(tiny, digits, reference):
+    """Of the same networks, games in lanes and autoencoders alone."""
+    configs = [tiny(seed=seed, loss=loss) for loss in ("hinge", "vae") for seed in (1, 2)]
+    pack = FusedPack(lambda config: build_trainer(config, digits, reference))
+    pack.begin([Start(number, config) for number, config in enumerate(configs)])
+    ended = {}
+    while pack.due():
+        for number, report in pack.advance():
+            if report.outcome:
+                ended[number] = report
+                pack.stop([number])
+    assert {number: report.outcome for number, report in ended.items()} == dict.fromkeys(
+        range(4), Outcome.COMPLETED
+    )
+    assert [ended[number].metrics.get("lanes") for number in range(4)] == [2, 2, None, None]
 
 
 def test_a_divergence_names_its_networks(vae):

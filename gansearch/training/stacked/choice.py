@@ -90,8 +90,8 @@ class Asked:
         """A configuration of each shape that may be trained in lanes. What is to be `deterministic` is
         not: what is fastest differs from day to day.
         """
-        each = {shape_of(config): config for config in self.configs}
-        return {s: c for s, c in each.items() if not why_alone(c) and not c.deterministic}
+        able = (c for c in self.configs if not why_alone(c) and not c.deterministic)
+        return {shape_of(config): config for config in able}
 
 
 def speeds_of(

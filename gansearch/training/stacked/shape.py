@@ -41,7 +41,11 @@ def shape_of(config: TrialConfig) -> str:
     }
     kept["optimizer"] = [config.optimizer.generator.name, config.optimizer.discriminator.name]
     kept["ema"] = config.ema is not None
-    kept["g_uses_real"] = LOSSES.build(config.loss.name, config.loss.options).g_uses_real
+    if is_variational(config.loss.name):  # always alone, and no shape of games
+        kept["loss"] = config.loss.name
+    else:
+        loss = LOSSES.build(config.loss.name, config.loss.options)
+        kept["g_uses_real"] = loss.g_uses_real
     if penalty is not None:
         own = getattr(PENALTIES.find(penalty.name), "per_lane", ())
         kept["penalty"] = [penalty.name, {k: v for k, v in penalty.options.items() if k not in own}]
