@@ -180,29 +180,41 @@ ABANDONED = 60.0
 
 
 @contextmanager
+def temporary(parent: Path, prefix: str, mode: int = 0o777) -> Iterator[Path]:
+    """A new folder of this process's own, gone at the end; and so are those of its prefix whose makers
+    were killed.
+
+    Who is at work holds a lock, and is not known by its process id: to a container that shares the
+    folder, but not its process ids, all others would be dead.
+    """
+    for left in [path for path in parent.iterdir() if path.name.startswith(prefix)]:
+        _clear(left)
+    own = parent / f"{prefix}{uuid.uuid4().hex[:12]}"
+    own.mkdir(mode)
+    descriptor = os.open(own, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems lock no folder: nobody clears there
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield own
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+        os.close(descriptor)
+
+
+@contextmanager
 def unfinished(whole: Path) -> Iterator[Path]:
     """A new folder beside `whole`, of this process's own, to be given that name when all is in it.
 
     It goes in the end where it was not, and so do those whose makers were killed.
     """
     whole.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{whole.name}.part-"
-    for left in [path for path in whole.parent.iterdir() if path.name.startswith(prefix)]:
-        _clear(left)
-    part = whole.with_name(f"{prefix}{uuid.uuid4().hex[:12]}")
-    part.mkdir()
-    descriptor = os.open(part, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems lock no folder: nobody clears there
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield part
-    except OSError as error:
-        if error.errno and str(error.filename or part).startswith(str(part)):
-            error.filename, error.filename2 = str(whole), None  # the name that a user knows
-        raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        os.close(descriptor)
+    with temporary(whole.parent, f".{whole.name}.part-") as part:
+        try:
+            yield part
+        except OSError as error:
+            if error.errno and str(error.filename or part).startswith(str(part)):
+                error.filename, error.filename2 = str(whole), None  # the name that a user knows
+            raise
 
 
 @contextmanager

@@ -296,3 +296,35 @@ def test_what_a_killed_maker_left_goes_and_what_another_makes_stays(tmp_path):
             assert not left.exists()
             assert other.exists(), "it is of another name"
             assert new.exists(), "its maker has only just begun"
+
+
+HELD = """
+import sys
+from pathlib import Path
+from gansearch import files
+with files.temporary(Path(sys.argv[1]), "own-") as folder:
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_temporary_folder_is_held_by_who_lives_and_not_known_by_a_process_id(tmp_path):
+    """In a container of its own process ids no other seems to live."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", HELD, str(tmp_path)]
+    makers = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    try:
+        killed, living = (Path(maker.stdout.readline().strip()) for maker in makers)
+        makers[0].kill()
+        makers[0].wait()
+        for folder in (killed, living):
+            os.utime(folder, (0, 0))
+        with files.temporary(tmp_path, "own-", 0o700) as mine:
+            assert set(tmp_path.iterdir()) == {living, mine}
+            assert mine.stat().st_mode & 0o777 == 0o700
+        makers[1].communicate("")
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        for maker in makers:
+            maker.kill()
+            maker.communicate()

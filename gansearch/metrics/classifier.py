@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import cast
 
@@ -11,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch import Tensor, nn
 
+from gansearch import files
 from gansearch.data import DataSet, ImageData
 from gansearch.errors import DataError
 from gansearch.metrics.contract import Activations, Weights, in_batches, to_arrays, to_tensors
@@ -177,6 +177,4 @@ def _read(path: Path) -> Weights | None:
 
 def _write(path: Path, weights: Weights) -> None:
     facts = {"digest": weights.digest, **{key: str(v) for key, v in weights.facts.items()}}
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file(weights.arrays, unfinished, metadata=facts)
-    unfinished.replace(path)
+    files.write(path, save(weights.arrays, metadata=facts))

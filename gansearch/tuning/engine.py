@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -14,6 +16,7 @@ from ray.tune.progress_reporter import ProgressReporter
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from gansearch import files
 from gansearch.study.plan import Resources
 from gansearch.study.spec import StudySpec
 from gansearch.tuning.deaths import every_loss_told
@@ -22,7 +25,6 @@ from gansearch.tuning.ledger import Ledger
 from gansearch.tuning.meanwhile import replaced
 from gansearch.tuning.nodes import NODE_ID, Nodes
 from gansearch.tuning.pruning import Pruning
-from gansearch.tuning.scratch import scratch
 from gansearch.tuning.trainable import Worker
 
 
@@ -88,8 +90,9 @@ def _tune(
     uncounted = replaced(usage, tag_callbacks=lambda _: False)
     # Tune's own state is not needed once the session is over, nor on any node but the driver's: the
     # journal is what a study resumes by, and our trials save no checkpoints of Tune's.
-    with scratch() as folder, every_loss_told(), uncounted:
-        tune.Tuner(
+    scratch = files.temporary(Path(tempfile.gettempdir()), "gansearch-session-", 0o700)
+    with scratch as folder, every_loss_told(), uncounted:
+        tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=Workers(dispatcher, nodes),
@@ -101,7 +104,7 @@ def _tune(
             ),
             run_config=tune.RunConfig(
                 name="session",
-                storage_path=folder,
+                storage_path=str(folder),
                 verbose=0,
                 log_to_file=False,
                 stop=interruption,
@@ -110,7 +113,12 @@ def _tune(
                 callbacks=[dispatcher],
                 progress_reporter=Unsaid(),
             ),
-        ).fit()
+        )
+        try:
+            tuner.fit()
+        except ValueError:  # Tune's summary of a folder that something else has emptied
+            if not interruption.stop_all():
+                raise
 
 
 def _request(resources: Resources, config: dict[str, Any]) -> tune.PlacementGroupFactory:

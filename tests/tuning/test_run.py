@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -230,18 +231,26 @@ def test_ctrl_c_ends_cleanly_and_resumably(folder, ray):
     slowly = folder / "slowly"
     slowly.touch()
     (folder / "study.yaml").write_text(changed(SLOW.replace("FILE", str(slowly))))
-    process = launch("run", "study.yaml", "--tracking", "off")
+    (folder / "tmp").mkdir()
+    environment = os.environ | {"TMPDIR": str(folder / "tmp"), "RAY_TMPDIR": "/tmp"}
+    process = launch("run", "study.yaml", "--tracking", "off", env=environment)
     wait_for_reports("study", 2, process)
+    assert list((folder / "tmp").glob("gansearch-session-*"))
     assert listening(process.pid) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     with pytest.raises(StudyError, match="another process"):
         gansearch.resume("study")
     assert gansearch.status("study")["state"] == "running"
 
     process.send_signal(signal.SIGINT)
+    while process.poll() is None:  # somebody tidies up there
+        for session in (folder / "tmp").glob("gansearch-session-*"):
+            shutil.rmtree(session, ignore_errors=True)
+        time.sleep(0.05)
     code, out, err = finish(process, timeout=60)
-    assert code == 130
+    assert code == 130, err
     assert "gansearch resume study" in out
     assert "Traceback" not in err
+    assert not list((folder / "tmp").glob("gansearch-*"))
     found = gansearch.status("study")
     assert found["state"] == "interrupted"
     assert found["counts"].get("interrupted")
