@@ -79,11 +79,17 @@ def connected(
             raise ClusterError(wants_token(f"'{address}'", error)) from error
         except Exception as error:  # Ray raises a bare one where a node does not start in time
             where = f"the Ray cluster at '{address}'" if address else "a local Ray"
-            raise ClusterError(f"cannot connect to {where}: {error}") from error
+            raise ClusterError(f"cannot connect to {where}: {error}{_mend(error)}") from error
         try:
             yield ray
         finally:
             ray.shutdown()
+
+
+def _mend(error: Exception) -> str:
+    """What to do about an error of Ray's, where it does not say so."""
+    too_long = "AF_UNIX path length" in str(error)
+    return " (RAY_TMPDIR=/tmp, or another short folder, is where Ray puts it)" if too_long else ""
 
 
 def dashboard(ray: Any) -> str:

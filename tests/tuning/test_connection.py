@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from psutil import STATUS_ZOMBIE, Process
 
+from gansearch.errors import ClusterError
 from gansearch.tuning.connection import NICENESS, _for_workers, connected
 
 
@@ -45,3 +46,13 @@ def test_a_second_study_of_a_notebook_is_not_as_nice_as_the_first(monkeypatch):
     assert not {"monitor.py", "log_monitor.py", "dashboard.py"} & beside_us, "they would be idle"
     node = ray._private.node.Node
     assert node.start_monitor.__name__ == "start_monitor", "of the user's own Ray we take nothing away"
+
+
+def test_a_folder_whose_name_is_too_long_for_ray_is_told_with_the_mend(monkeypatch, tmp_path):
+    """Such as that of a job on a cluster of many users."""
+    long = tmp_path / ("a" * 60)
+    long.mkdir()
+    monkeypatch.setenv("RAY_TMPDIR", str(long))
+    told = pytest.raises(ClusterError, match=r"cannot connect to a local Ray.*RAY_TMPDIR=/tmp")
+    with told, connected(None):
+        pass
