@@ -33,12 +33,19 @@ Suggest = Callable[[str, Axis], Any]
 
 
 @dataclass(frozen=True)
-class _Decision:
-    """An axis, by name, and what is to be decided next under each option of it."""
+class _Leaf:
+    """An axis or a tie, by name.
+
+    Attributes:
+        written: what stands there.
+        axis: what is drawn for it; None: it only follows another value.
+        under: the leaves under each option of a choice.
+    """
 
     name: str
-    axis: Axis
-    under: Mapping[Any, list[_Decision]]
+    written: Axis | Same | Ratio
+    axis: Axis | None
+    under: Mapping[Any, list[_Leaf]]
 
 
 @dataclass(frozen=True)
@@ -68,25 +75,22 @@ class Space:
     def point(self, suggest: Suggest) -> dict[str, Any]:
         """The values of the axes that exist at a point, by name, in the order of the file."""
         values: dict[str, Any] = {}
-        _decide(self._decisions, suggest, values)
+        _decide(self._leaves, suggest, values)
         return values
 
     @cached_property
-    def _decisions(self) -> list[_Decision]:
-        """What is asked for at a point, without what lies between: samplers draw many points."""
-        return list(_decisions(self.tree, ()))
+    def _leaves(self) -> list[_Leaf]:
+        """The axes and ties, without what lies between: samplers draw many points."""
+        return list(_leaves(self.tree, ()))
 
     def axes(self) -> dict[str, Axis]:
         """Every axis by name, also those that exist only under some option."""
-        return {
-            name: axis.axis if isinstance(axis, Ratio) else axis
-            for name, axis in _named(self.tree, ())
-            if not isinstance(axis, Same)
-        }
+        return {leaf.name: leaf.axis for leaf in _all(self._leaves) if leaf.axis is not None}
 
     def describe(self) -> list[tuple[str, str]]:
         """Every axis and tie as (name, range in words), for people."""
-        return [(name, f"{axis}{default_words(axis)}") for name, axis in _named(self.tree, ())]
+        written = [(leaf.name, leaf.written) for leaf in _all(self._leaves)]
+        return [(name, f"{what}{default_words(what)}") for name, what in written]
 
     def ties(self) -> dict[Path_, list[Path_]]:
         """Where each tied value stands in the study file, and where that may stand which it follows:
@@ -186,27 +190,39 @@ def steering(name: str, end: Any) -> Suggest:
     return suggest
 
 
-def _decisions(node: Any, name: Path_) -> Iterator[_Decision]:
-    """The axes of a tree, in the order of the file."""
+def _leaves(node: Any, name: Path_) -> Iterator[_Leaf]:
+    """The axes and ties of a tree, in the order of the file."""
     if isinstance(node, Choice):
         options = node.options.items()
-        under = {label: list(_decisions(option, (*name, str(label)))) for label, option in options}
-        yield _Decision(axis_name(name), node, under)
+        under = {label: list(_leaves(option, (*name, str(label)))) for label, option in options}
+        yield _Leaf(axis_name(name), node, node, under)
     elif isinstance(node, Ratio):
-        yield _Decision(axis_name((*name, RATIO)), node.axis, {})
+        yield _Leaf(axis_name((*name, RATIO)), node, node.axis, {})
+    elif isinstance(node, Same):
+        yield _Leaf(axis_name(name), node, None, {})
     elif isinstance(node, Float | Int):
-        yield _Decision(axis_name(name), node, {})
+        yield _Leaf(axis_name(name), node, node, {})
     else:
         for key, child in _children(node):
-            yield from _decisions(child, (*name, *key))
+            yield from _leaves(child, (*name, *key))
 
 
-def _decide(decisions: Iterable[_Decision], suggest: Suggest, values: dict[str, Any]) -> None:
+def _all(leaves: Iterable[_Leaf]) -> Iterator[_Leaf]:
+    """Leaves, each before those under its options."""
+    for leaf in leaves:
+        yield leaf
+        for under in leaf.under.values():
+            yield from _all(under)
+
+
+def _decide(leaves: Iterable[_Leaf], suggest: Suggest, values: dict[str, Any]) -> None:
     """Ask for the value of each axis that exists, given the options that are taken on the way."""
-    for decision in decisions:
-        values[decision.name] = value = suggest(decision.name, decision.axis)
-        if decision.under:
-            _decide(decision.under[value], suggest, values)
+    for leaf in leaves:
+        if leaf.axis is None:
+            continue
+        values[leaf.name] = value = suggest(leaf.name, leaf.axis)
+        if leaf.under:
+            _decide(leaf.under[value], suggest, values)
 
 
 def _resolve(
@@ -253,18 +269,6 @@ def _tie(node: Any, whole: Any) -> Any:
     return each_child(node, lambda child: _tie(child, whole))
 
 
-def _named(node: Any, name: Path_) -> Iterator[tuple[str, Axis | Same | Ratio]]:
-    if isinstance(node, Ratio):
-        yield axis_name((*name, RATIO)), node
-    if isinstance(node, Float | Int | Choice | Same):
-        yield axis_name(name), node
-    if isinstance(node, Choice):
-        for label, option in node.options.items():
-            yield from _named(option, (*name, str(label)))
-    for key, child in [] if isinstance(node, Choice) else _children(node):
-        yield from _named(child, (*name, *key))
-
-
 def axis_name(path: Path_) -> str:
     """The name by which Optuna and the tables know an axis."""
     return ".".join(str(part) for part in path)
@@ -281,7 +285,7 @@ def axis_paths(node: Any, path: Path_ = ()) -> list[Path_]:
 
 def faulty_ties(tree: Any) -> list[tuple[Path_, str]]:
     """The ties of a parsed tree that follow nothing at some point, each with its place and why."""
-    known = {dotted(leaf) for leaf in _leaves(tree, ())}
+    known = {dotted(path) for path in _followable(tree, ())}
     mistakes = []
     for place, tie in _ties(tree, ()):
         near = difflib.get_close_matches(tie.of, known - {tie.of}, n=1, cutoff=0.85)
@@ -326,12 +330,12 @@ def _ties(node: Any, origin: Path_) -> Iterator[tuple[Path_, Same | Ratio]]:
         yield from _ties(child, (*origin, *key))
 
 
-def _leaves(node: Any, path: Path_) -> Iterator[Path_]:
+def _followable(node: Any, path: Path_) -> Iterator[Path_]:
     """The paths, in configurations, of all single values that a tie may follow."""
     if not isinstance(node, dict | list | Choice | Same | Ratio):
         yield path
     for key, child in _children(node):
-        yield from _leaves(child, path if isinstance(node, Choice) else (*path, *key))
+        yield from _followable(child, path if isinstance(node, Choice) else (*path, *key))
 
 
 def _children(node: Any) -> list[tuple[Path_, Any]]:
