@@ -163,15 +163,25 @@ def writing(path: Place) -> Iterator[BinaryIO]:
         raise NotADirectoryError(errno.ENOTDIR, words, error.filename) from error
     part = path.with_suffix(f".part-{uuid.uuid4().hex}")
     try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException as error:
+        with _told_by_its_name(path, part):
+            with part.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+    except BaseException:
         part.unlink(missing_ok=True)  # on a full disk every byte is wanted
-        if isinstance(error, OSError) and error.errno and error.filename in (None, str(part)):
-            error.filename, error.filename2 = str(path), None  # the name that a user knows
+        raise
+
+
+@contextmanager
+def _told_by_its_name(whole: Path, part: Path) -> Iterator[None]:
+    """Have errors of an unfinished file or folder, and of what is in it, name what a user knows."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and str(error.filename or part).startswith(str(part)):
+            error.filename, error.filename2 = str(whole), None
         raise
 
 
@@ -208,13 +218,8 @@ def unfinished(whole: Path) -> Iterator[Path]:
     It goes in the end where it was not, and so do those whose makers were killed.
     """
     whole.parent.mkdir(parents=True, exist_ok=True)
-    with temporary(whole.parent, f".{whole.name}.part-") as part:
-        try:
-            yield part
-        except OSError as error:
-            if error.errno and str(error.filename or part).startswith(str(part)):
-                error.filename, error.filename2 = str(whole), None  # the name that a user knows
-            raise
+    with temporary(whole.parent, f".{whole.name}.part-") as part, _told_by_its_name(whole, part):
+        yield part
 
 
 @contextmanager
