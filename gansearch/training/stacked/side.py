@@ -33,28 +33,35 @@ class Side:
     """
 
     def __init__(self, networks: Sequence[nn.Module], optimizers: Sequence[optim.Optimizer]) -> None:
-        if not all(p.requires_grad for p in networks[0].parameters()):
+        if not all(parameter.requires_grad for parameter in networks[0].parameters()):
             raise CannotStack("a network with frozen weights")
-        self.stacked = stack(networks)
         self.networks = list(networks)
-        self.network = self.stacked.network
-        self.takes_turns = self.stacked.takes_turns
-        self.names = [stacked_name(name) for name, _ in networks[0].named_parameters()]
-        self.places, width = places(networks[0].parameters())
+        self.names = self._as_one()
         ours = dict(self.network.named_parameters())
         self.parameters = [ours[name] for name in self.names]
+        self.places, width = places(networks[0].parameters())
         self.weights = torch.zeros(len(networks), width, device=self.parameters[0].device)
         self.gradients = torch.zeros_like(self.weights)
-        for parameter, part, gradient in zip(
-            self.parameters, self.split(self.weights), self.split(self.gradients), strict=True
-        ):
+        for parameter, part in zip(self.parameters, self.split(self.weights), strict=True):
             part.copy_(parameter.detach())
+        self.optimizer = rule_of(optimizers[0])(optimizers, self.weights, self.gradients, self.places)
+        self._view()
+
+    def _as_one(self) -> list[str]:
+        """Make the network; returns the names of its parameters in the order of a training's own."""
+        self.stacked = stack(self.networks)
+        self.network, self.takes_turns = self.stacked.network, self.stacked.takes_turns
+        return [stacked_name(name) for name, _ in self.networks[0].named_parameters()]
+
+    def _view(self) -> None:
+        """Have the network's tensors, and each training's own, be views of what all lie in."""
+        parts, gradients = self.split(self.weights), self.split(self.gradients)
+        for parameter, part, gradient in zip(self.parameters, parts, gradients, strict=True):
             parameter.data, parameter.grad = part, gradient
         self._own = [layer for layer in self.network.modules() if isinstance(layer, OwnLayer)]
         own = {id(parameter) for layer in self._own for parameter in layer.parameters()}
         self._added_to = [p.grad for p in self.parameters if p.grad is not None and id(p) not in own]
-        self.optimizer = rule_of(optimizers[0])(optimizers, self.weights, self.gradients, self.places)
-        for row in range(len(networks)):
+        for row in range(len(self.networks)):
             self._lend(row)
 
     def split(self, flat: Tensor) -> list[Tensor]:
