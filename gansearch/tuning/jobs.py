@@ -138,7 +138,7 @@ def submit_resume(
         about = {"study": name, "command": "resume"}
         more = [] if trials is None else ["--trials", str(trials)]
         if device_hours is not None:
-            more += ["--set", f"search.budget.device_hours={device_hours:g}"]
+            more += ["--set", f"search.budget.device_hours={device_hours}"]
         return _give(client, ["resume", name, *more], where, about, folder)
 
 

@@ -204,6 +204,14 @@ class TestWhatIsGiven:
         )
         assert (job.study, job.command, job.state) == ("study", "resume", "pending")
 
+    def test_what_a_resumed_search_is_to_have_in_all(self, folder):
+        jobs.submit_resume("study", NOBODY, trials=40, device_hours=1234.5678)
+        words = shlex.split(Recorder.given["entrypoint"])
+        assert words[words.index("--trials") + 1] == "40"
+        assert words[words.index("--set") + 1] == "search.budget.device_hours=1234.5678"
+        jobs.submit_resume("study", NOBODY)
+        assert not {"--trials", "--set"} & set(shlex.split(Recorder.given["entrypoint"]))
+
     def test_every_option(self, folder):
         said = {
             "runs_dir": "/shared/runs",

@@ -135,7 +135,7 @@ def test_a_study_is_confirmed_later_extended_and_exported_by_what_was_confirmed(
     with pytest.raises(UserError, match="no trial and no configuration"):
         gansearch.stability("s", around=0.5, of="trial 99")
     with pytest.raises(UserError, match=r"did you mean 'optimizer.generator.lr'"):
-        gansearch.stability("s", around=0.5, of="trial 1", axes=["optimizer.generator.rl"])
+        gansearch.stability("s", around=0.5, of=1, axes=["optimizer.generator.rl"])
 
     (exported,) = gansearch.export("s", "best")
     model = json.loads((exported / "model.json").read_text())
