@@ -87,6 +87,8 @@ def check(
     terminal.show_study(out, loaded)
     tried = api.check(loaded, name=name, data=where.data, inception=where.inception, where=where)
     out.print(f"[green]ok[/]: {count(tried, 'configuration')} built and trained for a step")
+    for line in api.untrained(loaded):
+        say(out, line, "yellow")
     for line in api.apart(loaded):
         say(out, line, "dim")
     for line in api.lacking(loaded):

@@ -74,7 +74,8 @@ def check(
 ) -> int:
     """Build every part of a study, ask its sampler and its pruner, look at where it would be kept, and
     train one tiny step of each option and of each configuration that its stability study names, on the
-    CPU.
+    CPU. Where choices have more than 64 options in all, so many are trained: at least one of each part,
+    and the ends of numbers (`gansearch.api.untrained` says which are not).
 
     Args:
         study: a file, or what `load_study` gave.
@@ -111,6 +112,13 @@ def check(
     if mistakes:
         raise UserError("\n".join(mistakes))
     return tried
+
+
+def untrained(study: Study) -> list[str]:
+    """Of which options `check` trains no step, in words: a line for each choice that has too many."""
+    from gansearch.training.dry_run import left_out  # noqa: PLC0415
+
+    return left_out(study.spec)
 
 
 def parts(kind: str | None = None, name: str | None = None, *, markdown: bool = False) -> str:

@@ -52,6 +52,10 @@ class Int:
         return f"int [{self.low}, {self.high}]"
 
 
+SHOWN = 10
+"""Options of a choice that a line shows from either end; of thousands nobody reads all."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """One of several trees, each under its label; so is its default."""
@@ -64,7 +68,11 @@ class Choice:
         return tuple(self.options)
 
     def __str__(self) -> str:
-        return f"choice [{', '.join(map(as_written, self.options))}]"
+        shown = [as_written(label) for label in self.options]
+        if len(shown) > 2 * SHOWN:
+            middle = f"... {len(shown) - 2 * SHOWN:,} more ..."
+            shown = [*shown[:SHOWN], middle, *shown[-SHOWN:]]
+        return f"choice [{', '.join(shown)}]"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import difflib
 import itertools
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,9 +130,31 @@ class Space:
 
     def each_option(self) -> list[Suggest]:
         """Ways through the space that between them take every option of every choice once."""
-        choices = {n: axis for n, axis in self.axes().items() if isinstance(axis, Choice)}
-        pairs = [(name, label) for name, axis in choices.items() for label in axis.options]
-        return [steering(name, label) for name, label in pairs] or [first_end]
+        return [steering(*option) for option in self._options()] or [first_end]
+
+    def some_options(self, most: int) -> tuple[list[Suggest], dict[str, int]]:
+        """As `each_option`, with at most so many options: of each choice first one of each part and
+        kind of value, then the ends of its numbers, then others at random, always the same.
+
+        Returns:
+            The ways, and how many options of each choice they leave out.
+        """
+        found = self._options()
+        first = {
+            (name, label): place
+            for name, axis in self._choices().items()
+            for place, label in enumerate(_telling_first(axis))
+        }
+        kept = set(sorted(found, key=lambda option: first[option])[:most])
+        left = Counter(name for name, label in found if (name, label) not in kept)
+        return [steering(*option) for option in found if option in kept] or [first_end], dict(left)
+
+    def _choices(self) -> dict[str, Choice]:
+        return {name: axis for name, axis in self.axes().items() if isinstance(axis, Choice)}
+
+    def _options(self) -> list[tuple[str, Any]]:
+        """Every option of every choice: the axis, and the label."""
+        return [(name, label) for name, axis in self._choices().items() for label in axis.options]
 
     def _combinations(self) -> Iterator[tuple[dict[str, Any], dict[Path_, Path_]]]:
         # An odometer over the decisions met on the way: which axes exist depends on earlier ones.
@@ -173,6 +196,26 @@ def at_random(chance: random.Random) -> Suggest:
         return min(max(value, axis.low), axis.high)
 
     return draw
+
+
+def _telling_first(choice: Choice) -> list[Any]:
+    """The labels of a choice, those first of which each says most of all the others."""
+    kinds: dict[Any, Any] = {}
+    for label, option in choice.options.items():
+        kinds.setdefault(_kind(option), label)
+    numbers: list[Any] = [label for label, option in choice.options.items() if _kind(option) is float]
+    ends = [min(numbers), max(numbers)] if numbers else []
+    others = random.Random(0).sample(list(choice.options), len(choice.options))
+    return list(dict.fromkeys([*kinds.values(), *ends, *others]))
+
+
+def _kind(option: Any) -> Any:
+    """What options have in common that are handled by the same code: the part that they name."""
+    if isinstance(option, dict):
+        return option["name"] if isinstance(option.get("name"), str) else tuple(map(str, option))
+    if isinstance(option, int | float) and not isinstance(option, bool):
+        return float
+    return option if isinstance(option, str | bool) else type(option)
 
 
 def steering(name: str, end: Any) -> Suggest:

@@ -76,11 +76,16 @@ class StudySpec:
         """One configuration of the study, from which what all of them share can be read."""
         return self.trial(0, first_end)
 
-    def examples(self) -> list[tuple[str, TrialConfig]]:
+    def examples(self, most: int | None = None) -> list[tuple[str, TrialConfig]]:
         """A configuration for every option of every choice, then those that the stability study names,
         each with the words that tell its place in the study file ("" where it has none).
+
+        Args:
+            most: options at most, those first that say most of the others; None: all.
         """
-        options = [("", self.trial(0, way)) for way in self.space.each_option()]
+        space = self.space
+        ways = space.each_option() if most is None else space.some_options(most)[0]
+        options = [("", self.trial(0, way)) for way in ways]
         named = self.plan.stability.configurations if self.plan.stability else {}
         return options + [
             (f"stability.configurations.{label}: ", self.configuration(label)) for label in named

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from typing import Any
 
 from gansearch.data.domain import Domain, Points
@@ -48,10 +50,15 @@ def _wrong_metric(metric: dict[str, Any], path: Path_) -> Mistakes:
 
 
 def _made(part: dict[str, Any]) -> Metric:
-    """A metric; raises whatever making it raises."""
+    """A metric, to be looked at; raises whatever making it raises."""
     options = {key: value for key, value in part.items() if key != "name"}
-    with settings.left_alone(f"the metric '{part['name']}', as it is made,"):
-        return check_metric(part["name"], METRICS.build(part["name"], options))
+    return _made_once(part["name"], json.dumps(options, default=str))
+
+
+@functools.lru_cache(maxsize=256)  # the corners of a search space share their metrics
+def _made_once(name: str, options: str) -> Metric:
+    with settings.left_alone(f"the metric '{name}', as it is made,"):
+        return check_metric(name, METRICS.build(name, json.loads(options)))
 
 
 def _too_few_samples(evaluation: dict[str, Any]) -> Mistakes:

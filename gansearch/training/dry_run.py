@@ -55,13 +55,16 @@ FEW = 256
 LOSSES_REPORTED = ("d_loss", "g_loss")
 """What says of every training whether it goes on."""
 
+MOST_OPTIONS = 64
+"""Options of choices with which a step is trained; of a choice of thousands it would take minutes."""
+
 LATENTS = 64
 """Images by whose range a generator is judged."""
 
 
 def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
-    """Train a step of one configuration for every option of every choice, and of each that the
-    stability study names; returns how many.
+    """Train a step of one configuration for every option of every choice (but for `left_out`), and of
+    each that the stability study names; returns how many.
 
     The real images and what metrics need are got by the same functions as for a run, so that what is
     refused there is refused here. The feature classifier is not trained, so numbers mean nothing here.
@@ -85,7 +88,7 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
             here = replace(places, cache=Path(cache))
             reference = prepare(_tiny(config), few, here, real=few_real, known=known)
         doubts = [*reservations(config), *repeats(config, real)]
-        tried = spec.examples()
+        tried = spec.examples(MOST_OPTIONS)
         for place, each in tried:
             try:
                 doubts += _try(build_trainer(_tiny(each), few, reference))
@@ -103,6 +106,16 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
     for doubt in dict.fromkeys(doubts):
         warnings.warn(doubt, Doubt, stacklevel=2)
     return len(tried)
+
+
+def left_out(spec: StudySpec) -> list[str]:
+    """The options with which a rehearsal trains no step, in words: a line for each choice."""
+    choices = spec.space.axes()
+    return [
+        f"{name}: {count:,} of {len(choices[name].ends()):,} options were not trained for a step; the "
+        "values of all were checked, and their networks and losses built in outline"
+        for name, count in spec.space.some_options(MOST_OPTIONS)[1].items()
+    ]
 
 
 def _try(trainer: Training) -> list[str]:

@@ -351,3 +351,28 @@ def test_what_only_resembles_an_axis_is_a_mapping():
 def test_first_end_is_low():
     assert first_end("", Float(0.5, 2.0)) == 0.5
     assert first_end("", Int(3, 4)) == 3
+
+
+def test_of_too_many_options_those_are_taken_that_say_most():
+    losses = [{"name": "hinge", "margin": i / 10} for i in range(50)]
+    rates = [i / 1000 for i in range(1, 2000)]
+    space = parsed(
+        {"loss": {"choice": [*losses, {"name": "vae"}]}, "lr": {"choice": rates}, "n": [1, 2]}
+    )
+    ways, left = space.some_options(12)
+    assert left == {"loss": 45, "lr": 1993}
+    taken = [space.resolve(way)[0] for way in ways]
+    assert {"name": "vae"} in [tree["loss"] for tree in taken], "the only one of its kind"
+    assert {0.001, 1.999} <= {tree["lr"] for tree in taken}, "the ends"
+    assert space.some_options(12)[1] == left
+    every, none = space.some_options(3000)
+    assert [space.resolve(w)[0] for w in every] == [space.resolve(w)[0] for w in space.each_option()]
+    assert none == {}
+
+
+def test_of_thousands_of_options_a_line_shows_the_first_and_the_last():
+    [(_, words)] = parsed({"lr": {"choice": list(range(1, 5001))}}).describe()
+    assert words == (
+        "choice [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ... 4,980 more ..., 4991, 4992, 4993, 4994, 4995, "
+        "4996, 4997, 4998, 4999, 5000]"
+    )

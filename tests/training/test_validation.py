@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from gansearch.errors import DataError, Doubt, InvalidInput, UserError
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import parse_document, write_document
 from gansearch.training.completion import complete
-from gansearch.training.dry_run import rehearse
+from gansearch.training.dry_run import MOST_OPTIONS, left_out, rehearse
 from gansearch.training.prepare import LocalPaths
 from gansearch.training.settings import torch_threads
 from gansearch.training.validation import load_config, read_study
@@ -153,6 +154,25 @@ def test_a_rehearsal_takes_every_option_and_leaves_nothing(tmp_path):
         assert rehearse(spec, data, LocalPaths(tmp_path / "data", tmp_path / "cache")) == 5
         assert torch.get_num_threads() == 3, "which are its caller's"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_choice_of_thousands_is_tried_in_seconds_and_says_what_was_not(tmp_path):
+    rates = [i / 10_000 for i in range(1, 2001)]
+    text = (
+        "generator: {name: mlp, depth: 1, width: 8}\n"
+        "discriminator: {name: mlp, depth: 1, width: 8}\n"
+        f"optimizer: {{generator: {{lr: {{choice: {rates}}}}}}}\n"
+        "loss: {choice: [hinge, minimax]}\n"
+        "evaluation: {metrics: [fd_classifier, diversity]}\n"
+    )
+    begun = time.process_time()
+    spec, data = read_study(parse_document(text, "s.yaml"), tmp_path)
+    assert rehearse(spec, data, LocalPaths(tmp_path / "data", tmp_path / "cache")) == MOST_OPTIONS
+    assert time.process_time() - begun < 20, "a step of each takes some two minutes"
+    assert left_out(spec) == [
+        "optimizer.generator.lr: 1,938 of 2,000 options were not trained for a step; the values of all "
+        "were checked, and their networks and losses built in outline"
+    ]
 
 
 def test_a_rehearsal_tries_what_the_stability_study_names_and_tells_all_that_fails(
