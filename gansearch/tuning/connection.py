@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +77,8 @@ def connected(
     with environment({} if address else _for_workers(modules, nice)):
         try:
             _join(ray, address, modules) if address else _start(ray)
+        except ClusterError:
+            raise
         except ray.exceptions.AuthenticationError as error:
             raise ClusterError(wants_token(f"'{address}'", error)) from error
         except Exception as error:  # Ray raises a bare one where a node does not start in time
@@ -113,7 +117,7 @@ def wants_token(place: str, error: Exception) -> str:
 
 
 def _join(ray: Any, address: str, modules: Sequence[Path]) -> None:
-    _check_token(address)
+    _check_head(address)
     ray.init(
         address=address,
         log_to_driver=False,
@@ -122,10 +126,12 @@ def _join(ray: Any, address: str, modules: Sequence[Path]) -> None:
     )
 
 
-def _check_token(address: str) -> None:
-    """Raise Ray's `AuthenticationError` where a cluster refuses us.
+def _check_head(address: str) -> None:
+    """Raise `ClusterError` where no cluster's head answers, and Ray's `AuthenticationError` where one
+    refuses us.
 
-    `ray.init` asks it twenty times, once a second, and then does not say that it was for the token.
+    `ray.init` asks for forty seconds before it says that it got no answer; and twenty times, once a
+    second, where it is refused, and then does not say that it was for the token.
     """
     from ray._private.authentication import authentication_token_setup as tokens  # noqa: PLC0415
     from ray._private.services import canonicalize_bootstrap_address  # noqa: PLC0415
@@ -134,8 +140,53 @@ def _check_token(address: str) -> None:
     if address == "auto":
         tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     tokens.ensure_token_if_auth_enabled(create_token_if_missing=False)
-    if place := canonicalize_bootstrap_address(address):
+    form = f"'{address}' is no address of a Ray cluster: say its head's HOST:PORT, or auto on its nodes"
+    if "://" in address:
+        raise ClusterError(f"{form} (a dashboard's, http://..., is for `submit` and `resume`)")
+    try:
+        place = canonicalize_bootstrap_address(address)
+    except ValueError as error:
+        raise ClusterError(form) from error
+    if place:
+        found = re.fullmatch(r"\[?([^\s\]]+)\]?:(\d{1,5})", place)
+        if found is None or not 0 < int(found[2]) < 1 << 16:
+            raise ClusterError(form)
+        _check_answers(address, found[1], int(found[2]))
         GcsClient(address=place)
+
+
+PATIENCE = 5.0
+"""Seconds that a cluster's head has to take a connection, and again to answer."""
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""What gRPC begins with: that of HTTP/2, and empty SETTINGS (RFC 9113, 3.4)."""
+
+SETTINGS = 4
+"""The kind of the frame with which HTTP/2 answers, the fourth byte of it."""
+
+
+def _check_answers(address: str, host: str, port: int) -> None:
+    """Raise `ClusterError` where nothing listens, or what does speaks another protocol than Ray's."""
+    at = "" if address == f"{host}:{port}" else f" (as '{address}' says)"
+    try:
+        with socket.create_connection((host, port), timeout=PATIENCE) as talk:
+            if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):  # which begins with a handshake
+                return
+            talk.sendall(PREFACE)
+            answer = b""
+            while len(answer) < 4 and (more := talk.recv(4 - len(answer))):
+                answer += more
+    except OSError as error:
+        answers = "nothing answers" if isinstance(error, TimeoutError) else "no Ray cluster answers"
+        why = "" if isinstance(error, TimeoutError) else f" ({error.strerror or error})"
+        raise ClusterError(f"{answers} at {host}:{port}{at}{why}: {HEAD_S}") from error
+    if answer[3:] != bytes((SETTINGS,)):
+        raise ClusterError(f"what answers at {host}:{port}{at} is no Ray cluster: {HEAD_S}")
+
+
+HEAD_S = (
+    "`ray status` on the head tells whether it runs; its port is 6379 where `ray start` was told none"
+)
 
 
 def _for_workers(modules: Sequence[Path], nice: int | None) -> dict[str, str]:
