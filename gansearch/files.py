@@ -366,6 +366,28 @@ def check_writable(folder: Place, option: str = "--runs-dir") -> None:
         raise UserError(words) from error
 
 
+SQLITE_BEGINS = b"SQLite format 3\0"
+
+
+def amiss_with_sqlite(file: Path) -> str:
+    """Why a file cannot be SQLite's, or be made; empty where it can."""
+    if not file.parent.is_dir():
+        return f"there is no folder {file.parent}: make it, or say another file"
+    if file.is_dir():
+        return "is a folder, and no file: move it away, or say another file"
+    if not file.exists():
+        try:
+            with tempfile.TemporaryFile(dir=file.parent):  # root may do all but what the disk refuses
+                return ""
+        except OSError:
+            return "may not be written here"
+    if not os.access(file, os.W_OK):
+        return "may not be written here"
+    with file.open("rb") as content:
+        begins = content.read(len(SQLITE_BEGINS))
+    return "" if begins in (b"", SQLITE_BEGINS) else "is no SQLite file: say another"
+
+
 def check_output(out: Path, *endings: str, option: str = "--out") -> None:
     """Raise `UserError` where a file could not be written, before anything is done for it.
 

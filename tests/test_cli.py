@@ -272,6 +272,42 @@ def test_a_bad_option_is_one_message_and_nothing_created(args, message, here, co
 
 
 @pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("sqlite:///no/x.db", "there is no folder"),
+        ("sqlite:///runs", "is a folder, and no file"),
+        ("sqlite:///study.yaml", "is no SQLite file"),
+        ("sqlite:////proc/x.db", "may not be written here"),
+        ("sqlite://", "a database in memory ends with its process"),
+        ("sqlite:///:memory:", "a database in memory ends with its process"),
+        ("redis://host", "no such database is known: say postgresql://HOST/DATABASE"),
+        ("oracle://host/x", "needs the Python package oracledb, which is not installed here"),
+        ("postgresql+asyncpg://host/x", "needs the Python package asyncpg, which is not installed"),
+        ("postgresql://127.0.0.1:1/x", "does not answer"),
+        ("storage.db", "it is no URL such as postgresql://HOST/DATABASE"),
+        ("sqlite:///team.db", "already has a study named 'taken'"),
+    ],
+)
+def test_check_refuses_a_storage_by_the_words_of_run(storage, message, here, command):
+    Path("runs").mkdir()
+    Path("elsewhere").mkdir()
+    Journal.create(
+        Path("elsewhere"), "taken", {"goal": "min", "metric": "fd", "steps": 1}, "sqlite:///team.db"
+    )
+    before = tree(here)
+    told = []
+    for verb in ("run", "check"):
+        code, _, err = command(
+            verb, "study.yaml", "--storage", storage, "--name", "taken", "--tracking", "off"
+        )
+        assert code == 2
+        told += err.splitlines()[-1:]
+    assert message in told[0]
+    assert told[0] == told[1]
+    assert tree(here) == before
+
+
+@pytest.mark.parametrize(
     ("args", "message"),
     [
         (["status", "dome"], "there is no study 'dome' in runs (did you mean 'done'?)"),

@@ -102,7 +102,9 @@ def check(
         study = load_study(study, data=data, where=where)
     mistakes = try_plan(study.spec, left_alone)
     try:
-        check_storable(StoredStudy.planned(name, study.stem, where.runs, where.storage), where)
+        planned = StoredStudy.planned(name, study.stem, where.runs, where.storage)
+        check_storable(planned, where)
+        planned.check_unused(make=False)
     except UserError as error:
         mistakes.append(str(error))
     try:

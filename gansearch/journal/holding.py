@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from gansearch.errors import StorageError
-from gansearch.files import Place, on_disk
-from gansearch.journal.urls import IN_A_DATABASE, NOTICED, cause_of, parse_url, shown
+from gansearch.errors import StorageError, UserError
+from gansearch.files import Place, amiss_with_sqlite, on_disk
+from gansearch.journal.urls import IN_A_DATABASE, NOTICED, cause_of, parse_url, shown, sqlite_file
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
@@ -71,7 +71,10 @@ class Hold:
         if url.get_backend_name() == "postgresql":
             with _connected(url):  # it answers
                 return
-        if _sqlite_file(url) is None:
+        file = sqlite_file(url)
+        if file is not None and (why := amiss_with_sqlite(file)):
+            raise UserError(f"cannot open the Optuna storage {shown(url)}: {why}")
+        if file is None:
             on_disk(self.folder, "a lock", f"{IN_A_DATABASE}, not {url.get_backend_name()}")
 
     @contextmanager
@@ -125,7 +128,7 @@ class Hold:
         """What to lock; None: a name in PostgreSQL."""
         if isinstance(self.folder, Path):
             return self.folder / ".lock"
-        file = _sqlite_file(parse_url(self.storage or ""))
+        file = sqlite_file(parse_url(self.storage or ""))
         return file and file.with_name(f".{file.name}-{self.folder.name}.lock")
 
 
@@ -136,12 +139,6 @@ def _is_held_softly(file: Path) -> bool:
             return False
     except Timeout:
         return True
-
-
-def _sqlite_file(url: URL) -> Path | None:
-    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
-        return None
-    return Path(str(url.database)).absolute()
 
 
 class _DatabaseHold:

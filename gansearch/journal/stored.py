@@ -89,11 +89,16 @@ class StoredStudy:
 
         return Journal.open(self.directory.path, self.name, self.storage, writer=writer)
 
-    def check_unused(self) -> None:
-        """Raise `StudyError` if its database has a study of its name, as of another runs directory."""
-        from gansearch.journal.journal import Journal  # noqa: PLC0415
+    def check_unused(self, *, make: bool = True) -> None:
+        """Raise `StudyError` if its database has a study of its name, as of another runs directory.
 
-        if self.storage is not None:
+        Args:
+            make: its tables, where they are missing; False: only look.
+        """
+        from gansearch.journal.journal import Journal  # noqa: PLC0415
+        from gansearch.journal.opening import is_laid_out  # noqa: PLC0415
+
+        if self.storage is not None and (make or is_laid_out(self.storage)):
             Journal.check_unused(self.directory.path, self.name, self.storage)
 
     def create(self, facts: Mapping[str, Any], folder: Place) -> Journal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gansearch.errors import UserError
@@ -30,7 +31,7 @@ _POSTGRESQL = ("postgresql", "postgres")
 def parse_url(text: str) -> URL:
     """The URL of a storage, with a driver that is installed.
 
-    Raises `UserError` where it is no URL, or PostgreSQL's driver is not there.
+    Raises `UserError` where it is no URL, of no database that can be asked, or a driver is not there.
     """
     from sqlalchemy import make_url  # noqa: PLC0415  a quarter of a second that a journal file need not wait
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
@@ -38,9 +39,10 @@ def parse_url(text: str) -> URL:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
-        example = "postgresql://HOST/DATABASE"
-        raise UserError(f"cannot open the Optuna storage: it is no URL such as {example}") from error
+        raise UserError(f"cannot open the Optuna storage: it is no URL such as {SUCH}") from error
     if url.drivername not in _POSTGRESQL:
+        if why := _amiss(url):
+            raise UserError(f"cannot open the Optuna storage {shown(url)}: {why}")
         return url
     # Which of its drivers is meant depends on the version of SQLAlchemy, not on what is installed.
     drivers = [name for name in ("psycopg", "psycopg2") if find_spec(name)]
@@ -49,6 +51,34 @@ def parse_url(text: str) -> URL:
             "cannot open the Optuna storage: pip install 'gansearch[postgresql]', which is its driver"
         )
     return url.set(drivername=f"postgresql+{drivers[0]}")
+
+
+SUCH = "postgresql://HOST/DATABASE or sqlite:////FOLDER/FILE.db"
+
+
+def _amiss(url: URL) -> str:
+    """Why a URL is of no database that can keep a study, with the mend; empty where it is."""
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
+    try:
+        dialect = url.get_dialect()
+        dialect.import_dbapi()
+    except ArgumentError:
+        return f"no such database is known: say {SUCH}"
+    except ImportError as error:
+        return f"needs the Python package {error.name}, which is not installed here"
+    if getattr(dialect, "is_async", False):
+        return f"its driver is for programs of another kind: say {SUCH}"
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        return "a database in memory ends with its process: say sqlite:////FOLDER/FILE.db"
+    return ""
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file of an SQLite database; None for another one."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    return Path(str(url.database)).absolute()
 
 
 def shown(url: URL) -> str:

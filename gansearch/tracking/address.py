@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from gansearch.errors import UserError
-from gansearch.files import Place, on_disk
+from gansearch.files import Place, amiss_with_sqlite, on_disk
 from gansearch.masking import without_password
 from gansearch.tracking.store import ARTIFACTS, sqlite_file
 
@@ -18,8 +18,6 @@ OFF = "off"
 """What says that nothing is tracked; `none` is understood."""
 
 VARIABLE = "MLFLOW_TRACKING_URI"
-
-SQLITE_BEGINS = b"SQLite format 3\0"
 
 
 class Store(NamedTuple):
@@ -42,7 +40,7 @@ def default_store(runs_dir: Place) -> Store:
     instead = f"say --tracking http://SERVER:5000, or {VARIABLE}, or --tracking off"
     root = on_disk(runs_dir, "MLflow's database", instead).resolve()
     file = root / "mlflow.db"
-    if root.is_dir() and (why := _amiss_with_file(file)):
+    if root.is_dir() and (why := amiss_with_sqlite(file)):
         raise UserError(f"{file}, MLflow's database: {why}")
     return Store(f"sqlite:///{file}", (root / ARTIFACTS).as_uri())
 
@@ -101,24 +99,9 @@ def _amiss_with_server(uri: str) -> str:
 def _amiss_with_sqlite(uri: str) -> str:
     file = sqlite_file(uri)
     if file is not None:
-        return _amiss_with_file(file)
+        return amiss_with_sqlite(file)
     # A URI of SQLite's own is for SQLite to understand.
     return "" if "///file:" in uri else "names no file: say sqlite:////FOLDER/mlflow.db"
-
-
-def _amiss_with_file(file: Path) -> str:
-    """Why a file cannot be SQLite's, or be made."""
-    if not file.parent.is_dir():
-        return f"there is no folder {file.parent}: make it, or say another file"
-    if file.is_dir():
-        return "is a folder, and no file: move it away, or say another file"
-    if not os.access(file if file.exists() else file.parent, os.W_OK):
-        return "may not be written here"
-    if not file.exists():
-        return ""
-    with file.open("rb") as content:
-        begins = content.read(len(SQLITE_BEGINS))
-    return "" if begins in (b"", SQLITE_BEGINS) else "is no SQLite file: say another"
 
 
 def _amiss_with_database(uri: str) -> str:
