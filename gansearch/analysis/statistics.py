@@ -199,11 +199,11 @@ def _order_statistics(ordered: Array, level: float) -> tuple[Array, Array]:
 
 
 def _bonett(ordered: Array) -> tuple[Array, Array]:
-    """Bounds of the standard deviation (Bonett 2006), NaN where all are equal."""
+    """Bounds of the standard deviation of 5 values or more (Bonett 2006), NaN where all are equal."""
     n = ordered.shape[-1]
     variance = ordered.var(axis=-1, ddof=1)
     trimmed = int(n / (2 * math.sqrt(n - 4)))
-    middle = ordered[..., trimmed : n - trimmed] if 2 * trimmed < n else ordered
+    middle = ordered[..., trimmed : n - trimmed]
     with np.errstate(divide="ignore", invalid="ignore"):
         fourth = ((ordered - middle.mean(axis=-1, keepdims=True)) ** 4).sum(axis=-1)
         kurtosis = n * fourth / ((n - 1) * variance) ** 2

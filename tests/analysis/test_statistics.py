@@ -15,6 +15,7 @@ from scipy.optimize import brentq
 from scipy.special import gammaln
 
 from benchmarks import coverage as truth
+from gansearch.analysis import comparisons
 from gansearch.analysis.comparisons import (
     performance_profile,
     probabilities_better,
@@ -131,6 +132,8 @@ def test_what_few_values_cannot_say_is_none():
     assert interval(range(35), "q90").low is not None
     assert interval(range(36), "q10").low == 0
     assert interval(range(4), "sd").low is None
+    assert interval([1, 2, 2, 2, 2], "sd").low is not None
+    assert interval([1, 1, 1, 1, 2], "sd").low is not None
 
 
 def test_equal_values_have_an_interval_of_no_width():
@@ -161,9 +164,19 @@ def test_bounds_of_quantiles_are_the_narrowest_that_always_hold(name, level, n):
     assert (found.low is None) == ((1 - level) ** n > 0.025)
 
 
-def test_bonetts_interval_of_a_standard_deviation():
+@pytest.mark.parametrize("n", [5, 9, 16])
+def test_the_interval_of_a_mean_is_about_students(n):
+    x = stats.norm.ppf((np.arange(n) + 0.5) / n)
+    found = interval(x, "mean")
+    half = stats.t.ppf(0.975, n - 1) * x.std(ddof=1) / math.sqrt(n)
+    assert found.high - found.value == pytest.approx(half, rel=0.04)
+    assert found.value - found.low == pytest.approx(half, rel=0.04)
+
+
+@pytest.mark.parametrize("n", [5, 6, 12])
+def test_bonetts_interval_of_a_standard_deviation(n):
     # The paper's formula written out for one sample: c = n / (n - z), gamma_4 about a trimmed mean.
-    x = np.random.default_rng(2).normal(size=12)
+    x = np.random.default_rng(2).normal(size=n) ** 3
     n, z = len(x), stats.norm.ppf(0.975)
     cut = int(n * (1 / (2 * math.sqrt(n - 4))))
     middle = np.mean(np.sort(x)[cut : n - cut])
@@ -261,6 +274,30 @@ def test_failures_lose_to_any_value_and_tie_with_each_other():
     assert probability_better([], [1.0]) == Interval(None)
 
 
+@pytest.mark.parametrize(("a", "b"), [(range(0, 12, 2), range(1, 23, 2)), ([1, 4, 6], [2, 5, 9])])
+def test_with_overlap_the_bounds_are_the_roots_of_what_it_says(a, b):
+    """Newcombe's variance times its ratio to DeLong's, drawn towards 1 by n / (n + 8)."""
+    m, n, z = len(a), len(b), stats.norm.ppf(0.975)
+    losses = [np.mean([x < y for y in b]) for x in a], [np.mean([x < y for x in a]) for y in b]
+    p = float(np.mean(losses[0]))
+    seen = np.var(losses[0], ddof=1) / m + np.var(losses[1], ddof=1) / n
+    few = stats.hmean([m, n])
+
+    def variance(theta):
+        spread = (1 - theta) / (2 - theta) + theta / (1 + theta)
+        return theta * (1 - theta) * (1 + ((m + n) / 2 - 1) * spread) / (m * n)
+
+    ratio = 1 + few / (few + 8) * (seen / variance(p) - 1)
+
+    def gap(theta):
+        return (p - theta) ** 2 - z**2 * ratio * variance(theta)
+
+    found = probability_better(a, b)
+    assert found.value == pytest.approx(p)
+    assert found.low == pytest.approx(brentq(gap, 1e-9, p), abs=1e-9)
+    assert found.high == pytest.approx(brentq(gap, p, 1 - 1e-9), abs=1e-9)
+
+
 def test_without_overlap_the_bound_is_newcombes_fifth():
     found = probability_better(range(6), range(10, 16))
     z, m = stats.norm.ppf(0.975), 6
@@ -286,10 +323,23 @@ def test_ratio():
     assert ratio_interval([2.0, 4.0], [1.0, 2.0]) == Interval(pytest.approx(2.0), None, None)
     assert ratio_interval([1.0, -1.0], [1.0]) == Interval(None)
     assert ratio_interval([], [1.0]) == Interval(None)
+    assert ratio_interval([0.0, 1.0, 2.0], [1.0, 2.0, 3.0]) == Interval(None)
+    assert ratio_interval([1.0, 2.0], [1.0, 2.0, 3.0]).low is None, "the smaller decides"
+    assert ratio_interval([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]).low is not None
+    assert ratio_interval([1.0] * 3, [1.0] * 4) == Interval(1.0, 1.0, 1.0)
     equal = ratio_interval([3.0] * 5, [2.0] * 5)
     assert (equal.low, equal.value, equal.high) == pytest.approx((1.5, 1.5, 1.5))
     twice = ratio_interval(np.arange(2.0, 12.0), np.arange(1.0, 6.0, 0.5))
     assert twice.low < 2 < twice.high
+
+
+def test_the_freedom_of_a_difference_is_welchs():
+    random = np.random.default_rng(0)
+    above, below = random.normal(size=5), 3 * random.normal(size=12)
+    parts = [float(sample.var(ddof=1)) / len(sample) for sample in (above, below)]
+    assert comparisons._welch(parts, [5, 12]) == pytest.approx(
+        stats.ttest_ind(above, below, equal_var=False).df
+    )
 
 
 # --- ranks and profiles ---------------------------------------------------------------------------
@@ -334,6 +384,8 @@ def test_ranks_of_one_or_two_seeds_are_not_sure():
     assert [r.rank for r in found] == [1, 2]
     assert (found[0].low, found[0].high, found[0].first) == (None, None, None)
     assert (found[1].low, found[1].high) == (2, 2)
+    pair, three = ranks([np.array([1.0, 2.0]), np.array([3.0, 4.0, 5.0])])
+    assert (pair.low, three.low) == (None, 2)
 
 
 def test_ranking_by_success_and_by_the_pessimists_value():
@@ -342,6 +394,12 @@ def test_ranking_by_success_and_by_the_pessimists_value():
     assert [r.rank for r in ranks([steady, lucky], "q90")] == [1, 2]
     assert [r.rank for r in ranks([steady, lucky], "success")] == [1, 2]
     assert [r.rank for r in ranks([steady, steady - 1], "success")] == [2, 1]
+    sure = ranks([steady, lucky], "success")
+    luck = 0.8**10  # that a resample of the lucky has no failure: then the better IQM decides
+    assert [r.first for r in sure] == pytest.approx([1 - luck, luck], abs=0.02)
+    assert [(r.low, r.high) for r in sure] == [(1, 2), (1, 2)]
+    half, third = np.array([1.0, INF]), np.array([5.0] * 7 + [INF] * 3)
+    assert [r.rank for r in ranks([half, third], "success")] == [2, 1], "shares, and not numbers"
 
 
 def test_profile_counts_failures_as_never():
@@ -405,8 +463,15 @@ def test_expected_best_of_nothing():
     assert np.isnan(none.value).all()
     assert np.isnan(none.low).all()
     assert none.none.tolist() == [1.0, 1.0]
-    with pytest.raises(ValueError, match="from 1 to the number of trials, 3; got 0 to 4"):
-        expected_best([1.0, 2.0, 3.0], [0, 4])
+    for ks in ([0, 4], [0, 2], [2, 4]):
+        words = f"from 1 to the number of trials, 3; got {ks[0]} to {ks[1]}"
+        with pytest.raises(ValueError, match=words):
+            expected_best([1.0, 2.0, 3.0], ks)
+
+
+def test_the_band_is_of_the_resamples_that_have_a_value():
+    found = expected_best([1.0, INF, INF])  # of whose resamples 8 in 27 have none
+    assert found.low.tolist() == found.high.tolist() == [1.0] * 3
 
 
 # --- times ----------------------------------------------------------------------------------------

@@ -46,6 +46,8 @@ def test_a_class_that_no_real_sample_has_makes_it_infinite_and_nan_is_kept():
     assert metric(taken(3, 0), real) == math.inf
     odd = taken(0, 1)._replace(probabilities=torch.full((2, 4), math.nan))
     assert math.isnan(metric(odd, real))
+    with pytest.raises(ValueError, match="these features know no classes: take `classifier`"):
+        metric.of_real(odd._replace(probabilities=None))
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import torch
 from gansearch.data.domain import Images
 from gansearch.data.images import ImageData
 from gansearch.data.load import load
+from gansearch.metrics.classes import ClassAccuracy, ClassDistance
 from gansearch.metrics.contract import Activations
 from gansearch.metrics.frechet import fit, frechet_distance
 from gansearch.metrics.reference import Evaluator, prepare
@@ -74,6 +75,16 @@ def test_a_class_with_one_sample_and_no_classes_at_all(
     assert evaluator.evaluate(images[two], labels[two])["fd_within_classes"] > 0
     with pytest.raises(ValueError, match="generated samples have no classes"):
         evaluator.evaluate(images)
+
+
+def test_real_samples_without_a_spread_of_a_class_and_an_odd_answer() -> None:
+    labels = torch.tensor([0, 0, 1])
+    answers = torch.eye(2)[labels]
+    with pytest.raises(ValueError, match="class 1 has 1 real samples, and it takes 2"):
+        ClassDistance().of_real(Activations(torch.rand(3, 4), answers, labels))
+    assert ClassAccuracy()(Activations(torch.rand(3, 4), answers, labels), {}) == 1
+    answers[2, 1] = math.nan
+    assert math.isnan(ClassAccuracy()(Activations(torch.rand(3, 4), answers, labels), {}))
 
 
 def test_the_floor_is_of_real_samples_with_their_own_classes(data: ImageData, cache: Path) -> None:

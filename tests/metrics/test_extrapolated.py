@@ -77,6 +77,15 @@ def test_the_line_s_own_error_is_numpy_s() -> None:
     assert of_line == pytest.approx(covariance[1, 1], rel=1e-6)
 
 
+def test_both_sides_moved_alike_are_as_far_apart() -> None:
+    features, by = KNOWN.draw(300, 5), torch.full((WIDTH,), 3.0, dtype=torch.float64)
+    real = KNOWN.real._replace(mean=KNOWN.real.mean + by)
+    error = sampling_error(features, KNOWN.real)
+    assert sampling_error(features + by, real) == pytest.approx(error, rel=1e-9)
+    found = extrapolate(features + by, real)
+    assert found.distance == pytest.approx(extrapolate(features, KNOWN.real).distance, rel=1e-6)
+
+
 def test_two_counts_agree_within_their_errors() -> None:
     few, many = (extrapolate(KNOWN.draw(count, 7), KNOWN.real) for count in (200, 4000))
     assert abs(few.distance - many.distance) < 3 * math.hypot(few.error, many.error)

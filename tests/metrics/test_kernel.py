@@ -108,6 +108,10 @@ def test_subsets_larger_than_a_side_and_nan() -> None:
         metric(Activations(features(49, 6, 1), None), known)
     with pytest.raises(ValueError, match="subsets of 50 needs as many real samples, not 20"):
         metric.of_real(Activations(features(20, 6, 1), None))
+    with pytest.raises(ValueError, match="needs as many generated samples, not 49"):
+        kernel_distance(features(49, 6, 1), features(50, 6, 0), subset_size=50)
+    with pytest.raises(ValueError, match="needs as many real samples, not 49"):
+        kernel_distance(features(50, 6, 1), features(49, 6, 0), subset_size=50)
     broken = features(60, 6, 1)
     broken[5, 5] = math.nan
     assert math.isnan(metric(Activations(broken, None), known))

@@ -54,8 +54,10 @@ def test_one_mode_and_what_is_not_finite(made):
     found = Evaluator(reference).evaluate(one)
     assert found["reverse_kl"] == pytest.approx(math.log(len(data.mixture.centres)))
     assert (found["modes"], found["high_quality"], found["diversity"]) == (1, 1, 0)
-    broken = Evaluator(reference).evaluate(torch.full((20, 2), float("inf")))
-    assert all(math.isnan(broken[name]) for name in NAMES)
+    points = torch.from_numpy(data.points[:20]).clone()
+    points[7, 1] = math.inf
+    broken = Evaluator(reference).evaluate(points)
+    assert all(math.isnan(broken[name]) for name in NAMES), "of one sample that is not"
 
 
 def test_provenance_and_a_file(made, tmp_path):

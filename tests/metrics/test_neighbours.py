@@ -70,7 +70,8 @@ def test_equals_torch_fidelity_and_the_authors(width: int, neighbours: int) -> N
 
 def test_one_pass_gives_what_each_gives_alone() -> None:
     fake, real = clouds(300, 8, 3)
-    metrics = [Precision(), Recall(neighbours=4), Density(), Coverage(neighbours=2)]
+    recalls = [Recall(neighbours=4), Recall(neighbours=1), Recall(neighbours=6)]
+    metrics = [Precision(), *recalls, Density(), Coverage(neighbours=2)]
     together = Precision.family.values(
         metrics, seen(fake), Precision.family.of_real(metrics, seen(real))
     )

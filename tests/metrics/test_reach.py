@@ -49,6 +49,18 @@ def test_the_share_of_the_modes_that_are_met() -> None:
     assert reach(ring(1000, [0])) == pytest.approx(1 / 8, abs=0.05)
 
 
+def test_cells_are_the_means_of_their_samples() -> None:
+    samples = torch.cat([ring(20, [mode], seed=mode) for mode in (1, 4, 6)])
+    known = Reach().of_real(seen(samples))
+    centres = known["centres"] + known["mean"]
+    nearest = torch.cdist(CENTRES[[1, 4, 6]], centres).argmin(1)
+    means = torch.stack([part.mean(0) for part in samples.split(20)])
+    torch.testing.assert_close(centres[nearest], means)
+    assert known["shares"].tolist() == pytest.approx([1 / 3] * 3)
+    spread = (samples - samples.mean(0)).square().sum(1).mean().sqrt()
+    assert float(known["near"]) == pytest.approx(float(spread) / 4)
+
+
 def test_how_good_samples_are_is_another_question() -> None:
     assert reach(ring(1000, ALL, std=0.3)) == 1, "noisy"
     assert reach(ring(1000, ALL, std=0.0)) == 1, "each mode a point"

@@ -162,6 +162,40 @@ TABLE = {
         {"d_doubt": late(0.001, 4, 0.8)},
         (6, "stalled", "sure of every image"),
     ),
+    "the discriminator is sure, and the generator learns by a fifteenth at a time": (
+        {"d_doubt": 0.001, "fd_classifier": [100.0 * 0.935**i for i in range(10)]},
+        None,
+    ),
+    **{
+        f"without a gradient it {words}": (
+            {"d_error_real": real, "d_error_fake": fake, "d_grad_norm": late(0.5, 4, 100.0)},
+            (6, "stalled", f"the discriminator {words} and its gradient is 0.005 of its largest"),
+        )
+        for real, fake, words in (
+            (0.0, 1.0, "takes every image for a real one"),
+            (1.0, 0.0, "takes every image for a generated one"),
+            (1.0, 1.0, "is wrong about every image"),
+        )
+    },
+    "without a gradient it guesses of one side": (
+        {"d_error_real": 0.5, "d_error_fake": 0.4, "d_grad_norm": late(1e-4, 4, 1.0)},
+        None,
+    ),
+    "without a gradient it knows all": (
+        {"d_error_real": 0.0, "d_error_fake": 0.0, "d_grad_norm": late(1e-4, 4, 1.0)},
+        None,
+    ),
+    "a gradient of a fiftieth of its largest": (
+        {"d_error_real": 0.5, "d_error_fake": 0.5, "d_grad_norm": late(0.02, 4, 1.0)},
+        None,
+    ),
+    "worse by three times what is usual": (
+        {
+            "fd_classifier": [40.0, 50.0, 30.0, 40.0, 20.0, 20.0, 20.0, 20.0, 50.0, 50.0],
+            "reach": math.nan,
+        },
+        (10, "collapsed", "fd_classifier went from 20 to 50, 2 reports in a row"),
+    ),
     "discriminator only guesses, without a gradient": (
         {"d_error_real": 0.5, "d_error_fake": 0.5, "d_grad_norm": late(1e-4, 4, 1.0)},
         (6, "stalled", "only guesses"),
@@ -257,10 +291,29 @@ def test_thresholds_patience_and_warm_up_are_the_study_s():
     assert judge(patient, curve(diversity=0.0))[0] == 8
     assert judge(patient, curve(diversity=late(0.01, 7, 0.8))) is None
     assert judge(patient, curve(diversity=late(0.01, 6, 0.8)))[0] == 10
+    hasty = config(health={"collapsed": {"patience": 1}})
+    assert judge(hasty, curve(diversity=0.0))[2] == "no two images have ever differed, at step 100"
     tolerant = config(health={"diverged": {"weight_growth": 1000.0}})
     assert judge(tolerant, curve(g_weight_growth=500.0)) is None
     loose = config(health={"collapsed": {"worsening": None}})
     assert judge(loose, curve(fd_classifier=late(9999.0, 5, 1.0), reach=math.nan)) is None
+
+
+def test_what_lies_at_a_threshold():
+    """Bounds of what is healthy are healthy; `min_doubt`, `min_error` and `min_gradient` are ill."""
+    at = {"d_loss": 1e6, "g_loss": -1e6, "d_weight_growth": 30.0, "diversity": [0.8] * 5 + [0.05] * 5}
+    assert judge(config(), curve(**at)) is None
+    lost = {"reach": late(0.65, 4, 1.0), "fd_classifier": late(30.0, 4, 20.0)}
+    assert judge(config(), curve(**lost)) is None
+    fallen = {"reach": late(0.75, 4, 1.0), "fd_classifier": late(99.0, 4, 20.0)}
+    assert judge(config(), curve(**fallen)) is None
+    speck = {"diversity": [3e-6] * 4 + [0.0002] * 6}
+    assert judge(config(), curve(**speck)) is None
+    assert judge(config(), curve(d_doubt=0.015))[1] is Outcome.STALLED
+    fooled = {"d_doubt": 1.4, "d_error_fake": 0.995}
+    assert judge(config(), curve(**fooled))[1] is Outcome.STALLED
+    frozen = {"d_error_real": 0.005, "d_error_fake": 1.0, "d_grad_norm": late(0.01, 1, 1.0)}
+    assert judge(config(), curve(**frozen))[1] is Outcome.STALLED
 
 
 def many(values, **columns):
@@ -277,6 +330,8 @@ def test_patience_is_a_share_of_the_budget_where_reports_are_many():
     brief = [20.0] * 50 + [40.0] * 34 + [20.0] * 16
     assert judge(config(), many(brief, reach=math.nan)) is None
     assert judge(config(), many([20.0] * 100, d_doubt=0.001))[0] == 5 + 10
+    guesses = {"d_error_real": 0.5, "d_error_fake": 0.5, "d_grad_norm": 0.0}
+    assert judge(config(), many([20.0] * 100, **guesses))[0] == 5 + 5
 
 
 def test_an_objective_to_be_maximised_that_rises_has_not_stalled():
@@ -367,6 +422,8 @@ def test_doubt_is_one_for_a_guess_and_nothing_for_certainty():
         ({}, {"stalled": {"warmup": 1.0, "patience": 1}}, ["stalled can end no trial"]),
         ({}, {"stalled": {"patience": 50}, "collapsed": {"patience": 50}}, ["collapsed", "stalled"]),
         ({}, {"stalled": False, "collapsed": False}, []),
+        ({"report_every": 10}, {"stalled": {"warmup": 0.93}, "collapsed": False}, []),
+        ({"report_every": 10}, {"stalled": {"warmup": 0.97}, "collapsed": False}, ["stalled"]),
         ({"steps": 60, "report_every": 60}, {}, ["collapsed", "stalled"]),
         ({"steps": 60, "report_every": 20}, {}, []),
         ({"steps": 70, "report_every": 20}, {"collapsed": {"patience": 4}, "stalled": False}, []),
