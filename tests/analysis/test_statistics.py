@@ -28,6 +28,7 @@ from gansearch.analysis.statistics import (
     STATISTICS,
     Interval,
     interval,
+    intervals,
     statistic,
     success_rate,
 )
@@ -117,6 +118,14 @@ def test_intervals_do_not_depend_on_order_and_move_with_the_values(sample, rando
             assert (was is None and now is None) or now == pytest.approx(10 * was, rel=1e-6, abs=1e-6)
         assert first.low is None or first.low <= first.value
         assert first.high is None or first.high >= first.value
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_intervals_of_many_samples_are_those_of_each(name):
+    samples = np.random.default_rng(4).lognormal(size=(3, 40)) * [[1.0], [10.0], [0.1]]
+    for sample, *found in zip(samples, *intervals(samples, name), strict=True):
+        alone = interval(sample, name)
+        assert found == pytest.approx([alone.value, alone.low, alone.high])
 
 
 def test_what_few_values_cannot_say_is_none():

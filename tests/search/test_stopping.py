@@ -107,7 +107,10 @@ def test_nothing_better_in_sight_is_told_in_words(goal):
     alike = [record(i, sign * (2 + 0.01 * chance.random()), noise=0.3) for i in range(90)]
     ending = Ending(search(least_chance=0.05), Resources(), "fd", goal)
     words = judged(ending, alike)
-    assert words.startswith("the chance that 10 more trials will improve on fd ")
+    best = sign * min(sign * each.best("fd", goal).value for each in alike)
+    noise = math.sqrt((4 * 0.3) ** 2 / 6)  # of 0.3 up and down, by second differences
+    told = f"improve on fd {best:.4g} by more than {noise:.2g}, a run's usual ups and downs"
+    assert words.startswith(f"the chance that 10 more trials will {told}, is ")
     assert words.endswith("under search.budget.least_chance (5 %)")
     wide = [record(i, sign * chance.lognormal(1, 1), noise=0.01) for i in range(30)]
     assert judged(Ending(search(least_chance=0.05), Resources(), "fd", goal), wide) == ""
