@@ -11,6 +11,7 @@ import torch
 
 from gansearch.data.points import PointData, grid, ring
 from gansearch.errors import DataError
+from gansearch.metrics.contract import Activations
 from gansearch.metrics.modes import HighQuality, ModeOverlap, Modes
 from gansearch.metrics.reference import Evaluator, load_reference, prepare, save_reference
 
@@ -58,6 +59,8 @@ def test_one_mode_and_what_is_not_finite(made):
     points[7, 1] = math.inf
     broken = Evaluator(reference).evaluate(points)
     assert all(math.isnan(broken[name]) for name in NAMES), "of one sample that is not"
+    odd = Activations(torch.tensor([[0.5, 9.0], [math.inf, 9.0]]), torch.tensor([[0.5, 0.5]] * 2))
+    assert all(math.isnan(metric()(odd, {})) for metric in (Modes, HighQuality, ModeOverlap))
 
 
 def test_provenance_and_a_file(made, tmp_path):
