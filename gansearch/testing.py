@@ -35,6 +35,13 @@ from gansearch.losses import Constraint, Loss, Penalty
 from gansearch.losses.draws import Draws, drawing_from, takes_draws
 from gansearch.networks.stacked.check import StackCheck, told
 from gansearch.training.building import described, is_conditional
+from gansearch.training.kept import (
+    forgotten,
+    lost_of_loss,
+    lost_of_network,
+    lost_of_penalty,
+    why_not_loaded,
+)
 
 __all__ = [
     "check_augmentation",
@@ -73,6 +80,8 @@ def check_loss(factory: Callable[[], Loss]) -> None:
     for name, method in (("d", loss.d), ("g", g)):
         value = method(real, fake)
         assert value.shape == (2, 3), f"{name}: [2, 3, 5] must give [2, 3], not {[*value.shape]}"
+        lost = lost_of_loss(factory())
+        assert not lost, f"it {lost}"
         looped = [[method(real[i, j], fake[i, j]) for j in range(3)] for i in range(2)]
         _same(value, torch.tensor(looped), f"{name}: leading axes must be independent")
         for size in (1e-4, 1e4):
@@ -138,6 +147,8 @@ def check_penalty(factory: Callable[[], Penalty]) -> None:
     torch.manual_seed(0)
     chance.manual_seed(0)
     _same(penalty(critic, other, fake)[0], value[0], "leading axes must be independent of each other")
+    lost = lost_of_penalty(factory, shape)
+    assert not lost, f"it {lost}"
 
 
 @torch.no_grad()
@@ -251,6 +262,8 @@ def check_stacked(
         labels = [told(3, 4, len(domain.classes)) for _ in _labels(build, domain)]
         first, second = (_seeded(3, 4, *given, seed=seed).tanh() for seed in (1, 2))
         networks = [_built(build, seed) for seed in range(3)]
+        lost = forgotten(networks, [each[0] for each in (first, *labels)])
+        assert not lost, f"{shape}: it {lost}"
         StackCheck(
             networks,
             [first, *labels],
@@ -301,8 +314,9 @@ def _check_network(
         assert parameter.grad is not None, f"no gradient reaches '{name}'"
         assert parameter.grad.isfinite().all(), f"the gradient of '{name}' is not finite"
 
-    twin.load_state_dict(network.state_dict())
-    _same(twin.eval()(*inputs), network.eval()(*inputs), "a loaded state_dict gives other outputs")
+    other = _built(build, 1)
+    lost = why_not_loaded(network, other) or lost_of_network(network, other, inputs)
+    assert not lost, f"it {lost}"
     return network.train()
 
 

@@ -390,6 +390,29 @@ class DropsOut(Stacked):
         self.first.append(nn.Dropout(0.5))
 
 
+class Waves(Stacked):
+    def __init__(self, domain):
+        super().__init__(domain)
+        self.waves = torch.randn(64, 64)
+
+    def forward(self, samples):
+        waves = samples.flatten(-3) @ self.waves
+        return super().forward(waves.unflatten(-1, (1, 8, 8)))
+
+
+class Grows(Stacked):
+    stacks = False
+
+    def __init__(self, domain):
+        super().__init__(domain)
+        self.register_buffer("bank", torch.zeros(0, 8))
+
+    def forward(self, samples):
+        features = self.first(samples)
+        self.bank = torch.cat([self.bank, features.detach().mean(0, keepdim=True)])
+        return self.last(features - self.bank.mean(0)).squeeze(-1)
+
+
 class WeightOfItsOwn(Stacked):
     def __init__(self, domain):
         super().__init__(domain)
@@ -445,6 +468,10 @@ def test_labels_are_each_network_s_own():
         (DropsOut, "cannot be stacked: a layer torch.nn.modules.dropout.Dropout"),
         (WeightOfItsOwn, "`forward` fails in a stack"),
         (ByTheFirst, "NaN in one network reaches another"),
+        (
+            Waves,
+            "has a state that no checkpoint or export holds: keep what it must remember in buffers",
+        ),
     ],
 )
 def test_broken_stacks(network, message):
@@ -452,3 +479,50 @@ def test_broken_stacks(network, message):
     check_stacked(Stacked, "discriminator", ((1, 8, 8),))
     with pytest.raises(AssertionError, match=message):
         check_stacked(network, "discriminator", ((1, 8, 8),))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Waves, "has a state that no checkpoint or export holds"),
+        (Grows, "cannot go on from what it has saved: size mismatch for bank"),
+    ],
+)
+def test_networks_that_would_be_others_when_they_go_on(network, message):
+    with pytest.raises(AssertionError, match=message):
+        check_discriminator(network, ((1, 8, 8),))
+
+
+class Recalls(Hinge):
+    """A loss with a memory."""
+
+    mean = 0.0
+
+    def d(self, real, fake):
+        self.mean = 0.9 * self.mean + 0.1 * float(fake.detach().mean())
+        return super().d(real, fake) + self.mean
+
+
+class Recalled(R1):
+    """A penalty with one, of which its state holds nothing."""
+
+    mean = 0.0
+
+    def observe(self, real, fake):
+        self.mean = real.mean(-1)
+
+    def __call__(self, critic, real, fake):
+        return super().__call__(critic, real, fake) + self.mean
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+def test_losses_and_penalties_that_remember():
+    with pytest.raises(AssertionError, match="remembers something from one call to the next"):
+        check_loss(Recalls)
+    with pytest.raises(AssertionError, match="remembers something that its `state_dict` does not hold"):
+        check_penalty(Recalled)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import tempfile
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gansearch.augmentation import AUGMENTATIONS
 from gansearch.data import DataSet
@@ -29,10 +29,23 @@ from gansearch.study.sections import Part
 from gansearch.study.spec import StudySpec
 from gansearch.training import checkpoint, settings
 from gansearch.training.blame import fault, own_parts
-from gansearch.training.building import build_loss, is_conditional
+from gansearch.training.building import (
+    build_discriminator,
+    build_generator,
+    build_loss,
+    is_conditional,
+)
+from gansearch.training.kept import (
+    CPU,
+    lost_of_loss,
+    lost_of_network,
+    lost_of_penalty,
+    why_not_loaded,
+)
 from gansearch.training.lifecycle import Training
 from gansearch.training.memory import is_out_of_memory
 from gansearch.training.outputs import (
+    OutputError,
     check_augmentation_output,
     check_loss_output,
     check_passes,
@@ -46,7 +59,9 @@ from gansearch.training.prepare import (
     repeats,
     reservations,
 )
+from gansearch.training.randomness import seeded
 from gansearch.training.trainer import Trainer
+from gansearch.training.transfer import from_scratch
 from gansearch.training.variational import build_trainer
 
 FEW = 256
@@ -130,16 +145,64 @@ def _try(trainer: Training) -> list[str]:
         check_passes(getattr(trainer, kind), f"the {kind} '{getattr(config, kind).name}'")
     if isinstance(trainer, Trainer):
         trainer.try_penalty()
-    report = trainer.advance()
+    with _watched(trainer) as seen:
+        report = trainer.advance()
     checkpoint.plain(trainer.state())
     if lost := _lost(report, trainer):
         return [f"{lost} after one step, with {_named(config)}: such a trial diverges at once"]
+    doubts = _forgotten(trainer, seen)
     if trainer.domain.kind != "images":
-        return []
+        return doubts
     noise = torch.Generator().manual_seed(0)
     latents = torch.randn(LATENTS, config.latent_size, generator=noise)
     name = f"the generator '{config.generator.name}'"
-    return doubts_about_images(partial(_generate, trainer), latents, name)
+    return doubts + doubts_about_images(partial(_generate, trainer), latents, name)
+
+
+NETWORKS = {"generator": build_generator, "discriminator": build_discriminator}
+
+
+@contextmanager
+def _watched(trainer: Training) -> Iterator[dict[str, list[Tensor]]]:
+    """What each network was last given in training, while it is open."""
+    seen = dict[str, list[Tensor]]()
+
+    def watch(kind: str, network: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if network.training:
+            seen[kind] = [each.detach().clone() for each in given]
+
+    watching = [
+        getattr(trainer, kind).register_forward_pre_hook(partial(watch, kind)) for kind in NETWORKS
+    ]
+    try:
+        yield seen
+    finally:
+        for each in watching:
+            each.remove()
+
+
+def _forgotten(trainer: Training, seen: Mapping[str, Sequence[Tensor]]) -> list[str]:
+    """What of the user's own parts would be another one where a trial goes on, in words.
+
+    Raises:
+        OutputError: a network cannot go on at all.
+    """
+    config, doubts = trainer.config, list[str]()
+    for part in own_parts(config):
+        lost = ""
+        if build := NETWORKS.get(part.kind):
+            with seeded(config.seed + 1, CPU):
+                twin = build(from_scratch(config), trainer.domain, CPU)
+            network = getattr(trainer, part.kind)
+            if why := why_not_loaded(network, twin):
+                raise OutputError(f"{part} {why}")
+            lost = lost_of_network(network, twin, seen[part.kind])
+        elif part.kind == "loss" and isinstance(trainer, Trainer):
+            lost = lost_of_loss(build_loss(config)[0])
+        elif part.kind == "penalty" and isinstance(trainer, Trainer):
+            lost = lost_of_penalty(lambda: build_loss(config)[1], trainer.domain.shape)
+        doubts += [f"{part} {lost}"] if lost else []
+    return doubts
 
 
 def _lost(report: Report, trainer: Training) -> str:

@@ -51,7 +51,7 @@ from gansearch.training.measuring import (
     weight_scale,
 )
 from gansearch.training.order import DataOrder
-from gansearch.training.outputs import check_first_output
+from gansearch.training.outputs import OutputError, check_first_output
 from gansearch.training.randomness import OwnRandomness, deterministic_algorithms, seeded
 from gansearch.training.sampling import (
     AT_ONCE,
@@ -110,7 +110,7 @@ class Training(ABC):
             self.discriminator = build_discriminator(built, self.domain, self.device)
             beside = self._begin()
         self._labels = self._labels_of(data)
-        self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
+        self.averaged = self._copied(self.generator).requires_grad_(False)
         self.averaged.eval()
         check_first_output(self.generator, "generator", data.shape, config, self.device)
         judged = judged_shape(config)
@@ -141,6 +141,17 @@ class Training(ABC):
             "d": weight_scale(self.discriminator),
             "g": weight_scale(self.generator),
         }
+
+    def _copied(self, generator: nn.Module) -> nn.Module:
+        """A generator like it, which is to be its average."""
+        try:
+            return copy.deepcopy(generator)
+        except Exception as error:  # of whatever a network of the user's holds
+            raise OutputError(
+                f"the generator '{self.config.generator.name}' cannot be copied, as for its average: "
+                f"{error}; keep open files, locks and tensors that were computed of its weights out of "
+                "its attributes"
+            ) from error
 
     @property
     def finished(self) -> bool:

@@ -1038,3 +1038,57 @@ def test_an_augmentation_that_gives_something_else_is_told_at_check(
         checked(document)
     assert f"the augmentation '{name}:A'" in str(caught.value)
     assert words in str(caught.value)
+
+
+FORGETFUL = {
+    "counts in 'calls', which no checkpoint or export holds: keep what it must remember in buffers": {
+        "BUILD": "self.calls = 0",
+        "RUN": "self.calls += self.training",
+    },
+    "has a state that no checkpoint or export holds: keep what it must remember in buffers": {
+        "BUILD": "self.strengths = torch.rand(shape)",
+        "RUN": "images = images * self.strengths",
+    },
+    None: {
+        "BUILD": "self.register_buffer('strengths', torch.rand(shape))",
+        "RUN": "self.last, images = images, images * self.strengths * (0.5 + torch.rand(()))",
+    },
+}
+
+
+@pytest.mark.parametrize("words", FORGETFUL)
+def test_what_a_network_remembers_where_no_checkpoint_finds_it_is_warned_of(parts, checked, words):
+    file, document = parts(**FORGETFUL[words])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        checked(document)
+    told = [str(warning.message) for warning in caught if warning.category is Doubt]
+    assert told == ([] if words is None else [told[0]])
+    if words:
+        assert told[0].startswith(f"the generator '{file.stem}:G' {words}")
+
+
+def test_so_is_a_loss_that_remembers(parts, checked):
+    file, document = parts(LOSS="self.seen = fake = fake - getattr(self, 'seen', 0 * fake).detach()")
+    told = f"the loss '{file.stem}:L' remembers something from one call to the next"
+    with pytest.warns(Doubt, match=told):
+        checked(document)
+
+
+def test_buffers_that_change_their_size_are_refused(parts, checked):
+    file, document = parts(
+        BUILD="self.register_buffer('bank', torch.zeros(0, 4))",
+        RUN="self.bank = torch.cat([self.bank, torch.ones(1, 4)])",
+    )
+    with pytest.raises(UserError) as caught:
+        checked(document)
+    told = "cannot go on from what it has saved: size mismatch for bank"
+    assert f"the generator '{file.stem}:G' {told}" in str(caught.value)
+
+
+def test_a_generator_that_cannot_be_copied_is_named(parts, checked):
+    file, document = parts(BUILD="self.log = open(__file__)")
+    with pytest.raises(UserError) as caught:
+        checked(document)
+    assert f"the generator '{file.stem}:G' cannot be copied, as for its average" in str(caught.value)
+    assert "keep open files, locks" in str(caught.value)

@@ -78,6 +78,71 @@ class ToldTheFirst(Told):
     def forward(self, samples, labels):
         return super().forward(samples, labels[:1].expand_as(labels) if labels.dim() > 1 else labels)
 
+class Counts(Judge):
+    def __init__(self, domain, *, width: int = 8) -> None:
+        super().__init__(domain, width=width)
+        self.calls = 0
+
+    def forward(self, samples):
+        self.calls += self.training
+        return super().forward(samples)
+
+class Wave(Judge):
+    def __init__(self, domain, *, width: int = 8) -> None:
+        super().__init__(domain, width=width)
+        self.waves = torch.randn(64, 64)
+
+    def forward(self, samples):
+        waves = samples.flatten(-3) @ self.waves
+        return super().forward(waves.unflatten(-1, (1, 8, 8)))
+
+class Extra(Counts):
+    def get_extra_state(self):
+        return self.calls
+
+    def set_extra_state(self, state):
+        self.calls = state
+
+class Hooked(Judge):
+    def __init__(self, domain, *, width: int = 8) -> None:
+        super().__init__(domain, width=width)
+        self.last.weight.register_hook(lambda gradient: gradient / 2)
+
+class HookedLayer(Judge):
+    def __init__(self, domain, *, width: int = 8) -> None:
+        super().__init__(domain, width=width)
+        self.first.register_full_backward_hook(lambda layer, by, of: tuple(g and None for g in ()))
+
+class Tied(Judge):
+    def __init__(self, domain, *, width: int = 8) -> None:
+        super().__init__(domain, width=width)
+        self.more, self.again = nn.Linear(width, width), nn.Linear(width, width)
+        self.again.weight = self.more.weight
+
+    def forward(self, samples):
+        return self.last(self.again(self.more(self.first(samples)))).squeeze(-1)
+
+class Stiff(Judge):
+    def __init__(self, domain, *, width: int = 8) -> None:
+        super().__init__(domain, width=width)
+        self.last.bias.requires_grad_(False)
+
+class Sure(Judge):
+    def forward(self, samples):
+        assert samples.dim() == 4, "four axes are wanted"
+        return super().forward(samples)
+
+class Twice(Judge):
+    # One layer in two places, behind one of which stands an activation.
+
+    def __init__(self, domain, *, width: int = 8) -> None:
+        super().__init__(domain, width=width)
+        self.shared = nn.Linear(width, width)
+        self.row = nn.Sequential(self.shared, nn.LeakyReLU(0.2))
+
+    def forward(self, samples):
+        return self.last(self.row(self.shared(self.first(samples)))).squeeze(-1)
+
 class Game:
     g_uses_real = False
     decision = 0.0
@@ -111,6 +176,16 @@ class Doubts(Game):
 class DoubtsAll(Game):
     def d(self, real, fake, *, draws):
         return super().d(real * draws.rand_like(real[:1]), fake)
+
+class Recalls(Game):
+    # Its logits' mean over all that it was called with, in an attribute.
+
+    def __init__(self) -> None:
+        self.mean = 0.0
+
+    def d(self, real, fake):
+        self.mean = 0.9 * self.mean + 0.1 * fake.detach().mean(-1)
+        return super().d(real, fake) + self.mean
 
 class Slope:
     per_lane = ("weight",)
@@ -160,6 +235,27 @@ class Centred(Slope):
     def load_state_dict(self, state):
         self.centre = state["centre"]
 
+class Recalled(Slope):
+    def __init__(self, *, weight: float = 2.0) -> None:
+        super().__init__(weight=weight)
+        self.before = 0.0
+
+    def __call__(self, critic, real, fake, *, draws):
+        now = critic(real).square().mean(-1)
+        value, self.before = self.weight * (now - self.before).square(), now.detach()
+        return value
+
+class Half(Centred):
+    # Half of what it remembers is not in its state.
+
+    def observe(self, real, fake):
+        super().observe(real, fake)
+        self.more = self.middle(fake)
+
+    def __call__(self, critic, real, fake, *, draws):
+        more = getattr(self, "more", torch.zeros(()))[..., None]
+        return self.weight * (critic(real) - self.centre[..., None] - more).square().mean(-1)
+
 class CentredOfAll(Centred):
     def middle(self, logits):
         return logits.mean().expand(logits.shape[:-1])
@@ -177,6 +273,20 @@ class Maker(nn.Module):
 
     def forward(self, latents):
         return self.layer(latents).tanh().view(*latents.shape[:-1], 1, 8, 8)
+
+class Settles(Maker):
+    # Puts a new buffer in the place of the one before, as many do; evaluation is about it.
+
+    def __init__(self, domain, latent) -> None:
+        super().__init__(domain, latent)
+        self.register_buffer("middle", torch.zeros(latent))
+
+    def forward(self, latents):
+        if self.training:
+            self.middle = 0.5 * self.middle + 0.5 * latents.mean(-2)
+            return super().forward(latents)
+        middle = self.middle if self.middle.dim() == 1 else self.middle.unsqueeze(-2)
+        return super().forward(latents + middle)
 
 class ByTheFront(Maker):
     def forward(self, latents):
@@ -211,6 +321,18 @@ WRONG_GAMES = {
     "Centres": (played, f"loss: 'own_stacks:Centres': d {AT_ONCE}"),
     "DoubtsAll": (played, "loss: 'own_stacks:DoubtsAll': d fails for 3 trainings at once"),
     "Flips": (played, "loss: 'own_stacks:Flips': d draws from torch's global generator"),
+    "Recalls": (
+        played,
+        "loss: 'own_stacks:Recalls' remembers something from one call to the next, which no checkpoint",
+    ),
+    "Recalled": (
+        penalised,
+        "loss.penalty: 'own_stacks:Recalled' remembers something from one call to the next, which no",
+    ),
+    "Half": (
+        penalised,
+        "loss.penalty: 'own_stacks:Half' remembers something that its `state_dict` does not hold",
+    ),
     "SlopeOfAll": (penalised, f"loss.penalty: 'own_stacks:SlopeOfAll' {AT_ONCE}"),
     "Detached": (
         penalised,
@@ -230,6 +352,14 @@ WRONG = {
     "KeepsOne": "'own_stacks:KeepsOne': `forward` fails in a stack",
     "InPairs": "'own_stacks:InPairs' fails on 4 samples: ValueError: eight at a time",
     "ToldTheFirst": "in a stack, outputs differ from each network's alone",
+    "Counts": "'own_stacks:Counts' counts in 'calls', which no checkpoint or export holds: keep what",
+    "Wave": "'own_stacks:Wave' has a state that no checkpoint or export holds: keep what it",
+    "Extra": "cannot be stacked: a `get_extra_state`",
+    "Hooked": "cannot be stacked: a hook on 'last.weight'",
+    "HookedLayer": "cannot be stacked: a hook on 'first'",
+    "Tied": "cannot be stacked: a weight in two places, 'more.weight' and 'again.weight'",
+    "Stiff": "cannot be stacked: 'last.bias', which is not trained",
+    "Sure": "'own_stacks:Sure': `forward` fails in a stack, on .*: four axes are wanted",
 }
 
 
@@ -265,10 +395,33 @@ def test_what_is_so_is_stacked(tiny, digits, trainer):
         played("Game"),
         penalised("Slope"),
     ]
-    sections += [penalised("Centred"), played("Doubts")]
+    sections += [penalised("Centred"), played("Doubts"), judged("Twice")]
     assert apart([tiny(**each) for each in sections], Resources(lanes=2), digits.domain) == []
     for section in sections:
         Lanes([trainer(**section, seed=seed) for seed in range(2)]).train()
+
+
+def test_a_buffer_that_a_pass_replaces_is_each_training_s_own(tiny, digits, reference, trainer):
+    """In checkpoints and where samples are made, and for who takes a place, too."""
+    section = {"generator": {"name": "own_stacks:Settles"}}
+    together = [trainer(**section, seed=seed) for seed in range(3)]
+    alone = [trainer(**section, seed=seed) for seed in range(3)]
+    lanes = Lanes(together[:2])
+
+    def next_reports(numbers):
+        assert lanes.train() == [0, 1]
+        for row, number in enumerate(numbers):
+            alone[number].advance()
+            lanes.report(row)
+            pair = alone[number], together[number]
+            kept, other = (each.state()["generator"]["middle"] for each in pair)
+            torch.testing.assert_close(kept, other)
+            kept, other = (each.reports[-1].metrics["diversity"] for each in pair)
+            assert kept == pytest.approx(other, rel=1e-3)
+
+    next_reports([0, 1])
+    lanes.take(0, together[2])
+    next_reports([2, 1])
 
 
 def test_a_generator_is_held_to_it_too(tiny, digits):

@@ -12,7 +12,10 @@ from gansearch.networks.stacked.layers import CannotStack
 from gansearch.networks.stacked.network import StackedNetwork, stack, stacked_name, why_not
 
 COUNT = "count axes from the last one, for a stack has one more in front, of the networks"
-APART = "samples of a batch see each other, which only batch norm may have them do"
+APART = (
+    "samples of a batch see each other, or a pass changes what the next one gives, which only batch "
+    "norm and norm: spectral may do"
+)
 
 Inputs = Sequence[Tensor]
 """What a pass is given, each [K, B, ...]: latents or samples, and labels where they are told."""
@@ -119,7 +122,7 @@ class StackCheck:
         before = torch.get_rng_state()
         try:
             outputs = network(*inputs)
-        except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError) as error:
+        except Exception as error:  # whatever a network of the user's raises
             given = [*inputs[0].shape]
             text = f"{self.where}: `forward` fails in a stack, on {given}: {error}\n{COUNT}"
             raise AssertionError(text) from error

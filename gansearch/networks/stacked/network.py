@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
@@ -18,6 +18,7 @@ from gansearch.networks.stacked.batch_norm import BatchNorm
 from gansearch.networks.stacked.convolution import SpectralConvolution
 from gansearch.networks.stacked.layers import CannotStack, stacked_layer
 from gansearch.networks.stacked.linear import SpectralLinear, stacked_parameter
+from gansearch.networks.stacked.oddities import oddity
 from gansearch.networks.stacked.row import OwnLayer, Row
 
 
@@ -35,6 +36,8 @@ class StackedNetwork(nn.Module):
         super().__init__()
         if reason := why_not(type(networks[0])):
             raise CannotStack(reason)
+        if odd := oddity(networks[0]):
+            raise CannotStack(odd)
         self.network = _replaced(networks)
         layers = list(self.network.modules())
         self._own = [layer for layer in layers if isinstance(layer, OwnLayer)]
@@ -123,13 +126,16 @@ def _stack_own(replaced: nn.Module, networks: Sequence[nn.Module]) -> None:
 
 
 def _join_activations(network: nn.Module) -> None:
-    """Have layers in a row do the leaky ReLU that stands behind them with their own work."""
+    """Have layers in a row do the leaky ReLU that stands behind them with their own work; not those
+    that stand in several places, behind which may be something else.
+    """
+    stand = Counter(id(each) for above in network.modules() for each in above._modules.values())
     for row in network.modules():
         if type(row).forward not in (nn.Sequential.forward, Layers.forward):
             continue
         for (_, layer), (name, behind) in pairwise(_places(row)):
             slope = 0.0 if isinstance(behind, nn.ReLU) else getattr(behind, "negative_slope", None)
-            if hasattr(layer, "slope") and slope is not None and slope >= 0:
+            if hasattr(layer, "slope") and slope is not None and slope >= 0 and stand[id(layer)] == 1:
                 layer.slope = slope  # type: ignore[assignment]
                 row._modules[name] = nn.Identity()
 

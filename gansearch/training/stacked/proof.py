@@ -28,6 +28,7 @@ from gansearch.training.building import (
     build_loss,
     is_conditional,
 )
+from gansearch.training.kept import forgotten, lost_of_loss, lost_of_penalty
 from gansearch.training.outputs import DETACHED, is_detached
 from gansearch.training.stacked.parts import LaneDraws, remembered
 from gansearch.training.stacked.shape import is_ours
@@ -109,10 +110,14 @@ def _try_network(
     conditional = is_conditional(networks[0])
     labels = [told(COUNT, SAMPLES, len(domain.classes))] if conditional else []
     first, second = ([each, *labels] for each in given)
+    if reason := forgotten(networks, [each[0] for each in first]):
+        raise AssertionError(f"'{name}' {reason}")
     StackCheck(networks, first, second, judges=judges, where=f"'{name}'").run()
 
 
 def _try_loss(config: TrialConfig, _: Domain) -> None:
+    if reason := lost_of_loss(build_loss(config)[0]):
+        raise AssertionError(f"'{config.loss.name}' {reason}")
     loss, _penalty = build_loss(config)
 
     def g(real: Tensor, fake: Tensor) -> Tensor:
@@ -135,6 +140,8 @@ def _try_loss(config: TrialConfig, _: Domain) -> None:
 def _try_penalty(config: TrialConfig, domain: Domain) -> None:
     """Each training has options of its own, its own random numbers, and a memory of its own."""
     assert config.loss.penalty is not None
+    if reason := lost_of_penalty(lambda: build_loss(config)[1], domain.shape):
+        raise AssertionError(f"'{config.loss.penalty.name}' {reason}")
     _loss, made = build_loss(config)
     part: Any = made
     real, fake = (_drawn(*domain.shape, seed=seed) for seed in (1, 2))

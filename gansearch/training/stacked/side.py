@@ -85,8 +85,14 @@ class Side:
         network = self.networks[row]
         for parameter, part in zip(network.parameters(), self.split(self.weights), strict=True):
             parameter.data, parameter.grad = part[row], None
+        self.give(row)
+
+    def give(self, row: int) -> None:
+        """Have a network's buffers be those of its row, also where a pass has put new ones in their
+        place (`self.mean = 0.9 * self.mean + ...`).
+        """
         ours = dict(self.network.named_buffers())
-        for name, buffer in network.named_buffers():
+        for name, buffer in self.networks[row].named_buffers():
             buffer.data = ours[stacked_name(name)][row]
 
     @torch.no_grad()

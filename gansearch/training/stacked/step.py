@@ -224,8 +224,9 @@ class Lanes:
 
     def give(self, number: int) -> None:
         """Have a row's training hold all that it would have alone; its weights it holds at any time."""
-        self._generator.optimizer.give(number)
-        self._discriminator.optimizer.give(number)
+        for side in (self._generator, self._discriminator):
+            side.give(number)
+            side.optimizer.give(number)
         self._give_memory(number)
 
     def _give_memory(self, number: int) -> None:
