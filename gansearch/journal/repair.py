@@ -65,14 +65,12 @@ class Repair:
         damages: the damaged lines.
         kept: records that the repaired journal holds.
         lost_trials: the trials whose beginning was lost, by number.
-        dropped: records of those trials that could not be kept.
         original: where the journal as it was is kept; None: nothing was damaged, nothing written.
     """
 
     damages: Sequence[Damage]
     kept: int
     lost_trials: Sequence[int] = ()
-    dropped: int = 0
     original: Path | None = None
 
 
@@ -135,7 +133,7 @@ def repair(path: Path, *, write: bool = True) -> Repair:
             os.fsync(file.fileno())
         os.link(path, original)
         part.replace(path)
-    return Repair(damages, len(kept), renumbered.lost, renumbered.dropped, original)
+    return Repair(damages, len(kept), renumbered.lost, original)
 
 
 def _read(path: Path) -> Iterator[tuple[list[Log], Damage | None]]:
@@ -254,12 +252,10 @@ class _Renumbering:
     Attributes:
         lines: records and damage, line by line.
         lost: numbers of the trials whose beginning is gone.
-        dropped: records of theirs.
     """
 
     lines: Sequence[tuple[list[Log], Damage | None]]
     lost: list[int] = field(default_factory=list)
-    dropped: int = 0
     _begun: int = 0
     _where: int = 0  # the last damaged line so far at which something was lost
 
@@ -277,7 +273,6 @@ class _Renumbering:
                 trial = trial_of(log)
                 unmade = trial >= self._begun  # no beginning is left after which to make its own
                 if unmade or trial in self.lost:
-                    self.dropped += 1
                     continue
                 self._begun += _begins(log)
                 yield log

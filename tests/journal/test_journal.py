@@ -176,6 +176,12 @@ def test_a_paused_trial_waits_for_its_second_chance_whatever_becomes_of_its_driv
     assert record.chances == [Chance(10, "behind, at step 10")]
     assert not record.woken_at(10)
 
+    again._change(0, state=TrialState.RUNNING)  # as if its driver had died before it was told
+    again.flush()
+    again.settle()
+    again.flush()
+    assert state_of(tmp_path, storage) == TrialState.WAITING
+
     again.wake(record, "among the best, at step 10")
     assert state_of(tmp_path, storage) == TrialState.RUNNING
     again = reopened(tmp_path, storage, writer=True)

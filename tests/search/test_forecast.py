@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from gansearch.search.forecast import ALWAYS, Forecast
+from gansearch.search import forecast as module
+from gansearch.search.forecast import ALWAYS, Forecast, Prediction
 from gansearch.search.halving import Asha
 from gansearch.search.pruners import Decision
 from gansearch.study.config import TrialConfig
@@ -83,6 +84,20 @@ def test_words():
     assert words.endswith(f" at the end, the best has {best:.3g}")
     assert predicted.low <= predicted.value <= predicted.high <= trials[9].reports[1].metrics[METRIC]
     assert 0 <= predicted.chance <= 1
+
+
+def test_words_begin_with_the_smaller_bound_whichever_is_better():
+    words = "predicted 0.4 [0.3, 0.5] at step 60, the best has 0.6"
+    for low, high in ((0.3, 0.5), (0.5, 0.3)):
+        assert Prediction(0.4, low, high, 60, False, 0.1, 0.6).words() == words
+
+
+def test_of_many_trials_the_best_and_the_newest_others_are_remembered(monkeypatch):
+    monkeypatch.setattr(module, "REMEMBERED", 6)
+    known = [module._Known({}, [cost]) for cost in (1.0, 9.0, 2.0, 8.0, 7.0, 3.0, 6.0, 5.0, 4.0)]
+    assert module._remembered(known[:6]) == known[:6]
+    costs = [each.costs[0] for each in module._remembered(known)]
+    assert costs == [1.0, 2.0, 3.0, 6.0, 5.0, 4.0], "the three best, and the three newest besides"
 
 
 def test_with_too_little_nothing_is_said():
