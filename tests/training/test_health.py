@@ -189,12 +189,35 @@ TABLE = {
         {"d_error_real": 0.5, "d_error_fake": 0.5, "d_grad_norm": late(0.02, 4, 1.0)},
         None,
     ),
-    "worse by three times what is usual": (
+    "the discriminator is sure, and the generator learns by a fortieth at a time": (
+        {"d_doubt": 0.001, "fd_classifier": [100.0 * 0.975**i for i in range(10)]},
+        (2, "stalled", "sure of every image"),
+    ),
+    "worse by more than twice what is usual": (
         {
-            "fd_classifier": [40.0, 50.0, 30.0, 40.0, 20.0, 20.0, 20.0, 20.0, 50.0, 50.0],
+            "fd_classifier": [40.0, 50.0, 30.0, 40.0, 20.0, 20.0, 20.0, 20.0, 44.0, 44.0],
             "reach": math.nan,
         },
-        (10, "collapsed", "fd_classifier went from 20 to 50, 2 reports in a row"),
+        (10, "collapsed", "fd_classifier went from 20 to 44, 2 reports in a row"),
+    ),
+    "worse by less than that": (
+        {
+            "fd_classifier": [40.0, 50.0, 30.0, 40.0, 20.0, 20.0, 20.0, 20.0, 39.0, 39.0],
+            "reach": math.nan,
+        },
+        None,
+    ),
+    "loses a little more than a third of its modes": (
+        {"reach": late(0.64, 4, 1.0)},
+        (10, "collapsed", "reach 0.64 of where the real images lie, down from 1, 5 reports in a row"),
+    ),
+    "loses most of a few modes": (
+        {"reach": late(0.1, 4, 0.26)},
+        (10, "collapsed", "reach 0.1 of where the real images lie, down from 0.26"),
+    ),
+    "an objective far worse than it was, and a quarter of the modes lost": (
+        {"fd_classifier": late(200.0, 4, 20.0), "reach": late(0.74, 4, 1.0)},
+        (10, "collapsed", "fd_classifier went from 20 to 200, and reach from 1 to 0.74"),
     ),
     "discriminator only guesses, without a gradient": (
         {"d_error_real": 0.5, "d_error_fake": 0.5, "d_grad_norm": late(1e-4, 4, 1.0)},
@@ -370,6 +393,8 @@ def test_a_distance_near_0_may_double():
     assert not stopped(near, 1.0)
     assert stopped(near, 0.0), "where no scale is known, ratios alone count"
     assert stopped(far, 1.0)
+    for grown, counts in ((0.028, False), (0.035, True)):
+        assert stopped([0.5, *[0.001] * 4, *[0.001 + grown] * 5], 1.0) == counts
 
 
 def test_an_objective_to_be_maximised_that_never_was_anything_has_nothing_to_lose():
