@@ -8,7 +8,7 @@ import os
 import threading
 import uuid
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,22 @@ class JournalFile(JournalFileBackend):
         self._flushed = True
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """All logs from a number on; a line that is not whole yet is left for the next time."""
+        """All logs from a number on; a line that is not whole yet is left for the next time.
+
+        Raises `StorageError` where a file that this process writes is there no more: its folder was
+        moved, or deleted, while the study ran.
+        """
+        try:
+            yield from self._logs_from(log_number_from)
+        except OSError as error:
+            if self._descriptor < 0:
+                raise
+            raise StorageError(
+                f"cannot read {self.path}: {error.strerror}; was its folder moved while the study ran? "
+                "`gansearch resume` goes on where it is now"
+            ) from error
+
+    def _logs_from(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         number, offset = self._read if self._read[0] <= log_number_from else (0, 0)
         if self._own and (number, offset) == self._read and self._alone():
             yield from self._read_own(log_number_from)

@@ -415,6 +415,16 @@ def test_a_disk_that_is_full_leaves_whole_lines(tmp_path, journal):
     assert [trial.step for trial in reopened(tmp_path).trials()] == [20]
 
 
+def test_a_file_that_is_moved_under_its_writer_is_told(tmp_path, journal):
+    told(journal, 3.0)
+    file = tmp_path / JOURNAL_FILE
+    file.rename(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match=f"cannot read {file}: .*; was its folder moved while the"):
+        journal.end(journal.trials()[0], Outcome.COMPLETED)
+    (tmp_path / "elsewhere").rename(file)
+    assert [trial.step for trial in reopened(tmp_path).trials()] == [10]
+
+
 # What is trained again
 
 

@@ -27,6 +27,9 @@ class SingleSide(Side):
         for parameter, part in zip(self.parameters, self.split(self.weights), strict=True):
             parameter.data = part[0]
 
+    def give(self, row: int) -> None:
+        """Its buffers are its own at any time."""
+
     def take(self, row: int, network: nn.Module, optimizer: optim.Optimizer) -> None:
         """One training is no other's place."""
         raise NotImplementedError
