@@ -6,11 +6,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import softplus
 
 from gansearch.data.domain import Images
+from gansearch.losses import LOSSES
 from gansearch.study.records import Outcome
 from gansearch.training import checkpoint
-from gansearch.training.measuring import MEASURED, gradient_norm, weight_scale
+from gansearch.training.measuring import MEASURED, Window, gradient_norm, weight_scale
 from gansearch.training.order import DataOrder
 from gansearch.training.sampling import generate, update_average
 
@@ -204,6 +206,33 @@ def test_read_only_pixels_are_not_copied(tiny, digits, reference, recwarn):
     one = Trainer(tiny(), replace(digits, images=pixels), reference)
     assert one._samples.data_ptr() == pixels.ctypes.data
     assert not recwarn.list
+
+
+# Losses
+
+
+def test_losses_are_means_over_updates_and_errors_those_of_the_last_batches():
+    window = Window(torch.device("cpu"), 2)
+    window.add_discriminator(torch.tensor(9.0), 1.0, torch.tensor([-9.0]), torch.tensor([9.0]))
+    for loss, real, fake in ((1.0, [2.0, -1.0], [-3.0, 0.5]), (3.0, [4.0, 0.0], [-1.0, -2.0])):
+        window.add_discriminator(torch.tensor(loss), 0.5, torch.tensor(real), torch.tensor(fake))
+    for loss, share in ((2.0, 1.0), (5.0, 0.25), (9.0, 0.75)):
+        window.add_generator(torch.tensor(loss), share)
+    names = ("d_loss", "g_loss", "d_error_real", "d_error_fake", "d_accuracy")
+    found = window.metrics(LOSSES.build("non-saturating", {}))
+    assert [found[name] for name in names] == [5.5, 5.0, 0.5, 0.25, 0.625]
+    critic = window.metrics(LOSSES.build("wasserstein", {}))  # by the middle of both means, -1 / 16
+    assert [critic[name] for name in names] == [5.5, 5.0, 0.25, 0.25, 0.75]
+
+
+def test_a_report_tells_the_losses_of_its_networks(trainer):
+    still = {"generator": {"lr": 1e-12}, "discriminator": {"lr": 1e-12}}
+    at_rest = trainer(optimizer=still)
+    told = at_rest.advance().metrics
+    latents = torch.randn(4000, at_rest.config.latent_size)
+    with torch.no_grad():
+        answers = at_rest.discriminator(at_rest.generator(latents))
+    assert told["g_loss"] == pytest.approx(softplus(-answers).mean().item(), rel=0.05)
 
 
 # Data order
