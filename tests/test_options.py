@@ -6,6 +6,7 @@ import inspect
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
@@ -80,6 +81,25 @@ def test_keywords_take_the_place_of_an_object_s_fields(tmp_path):
     where = combined(Where(runs_dir="there", concurrency=2), {"runs_dir": tmp_path})
     assert (where.runs, where.concurrency) == (tmp_path, 2)
     assert Where().runs == Path(RUNS)
+
+
+def test_the_data_folder_of_a_where_is_read_from(tmp_path, monkeypatch):
+    """By `load_study` and `check`, too, which took it for granted that it was said by itself."""
+    (tmp_path / "there").mkdir()
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
+    np.save(tmp_path / "there" / "cells.npy", images)
+    network = "{name: mlp, depth: 1, width: 8}"
+    (tmp_path / "study.yaml").write_text(
+        "data: {name: image-array, path: cells.npy}\n"
+        f"generator: {network}\ndiscriminator: {network}\nbatch_size: 8\n"
+        "evaluation: {metrics: [fd_raw], samples: 20}\nobjective: {metric: fd_raw}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    where = Where(data=tmp_path / "there")
+    assert gansearch.load_study("study.yaml", where=where).data.shape == (1, 8, 8)
+    assert gansearch.check("study.yaml", where=where) == 1
+    with pytest.raises(UserError, match="there is no file"):
+        gansearch.load_study("study.yaml", where=where, data=tmp_path)
 
 
 def test_what_a_where_cannot_be(tmp_path):

@@ -44,7 +44,7 @@ def load_study(
 
     Args:
         path: the YAML file.
-        data: the folder of all data sets; None: GANSEARCH_DATA.
+        data: the folder of all data sets; None: that of `where`, GANSEARCH_DATA.
         overrides: values in place of the file's, by dotted key: {"search.trials": 8}.
         where, options: as for `run`: where the earlier studies are from which the search starts.
 
@@ -52,14 +52,11 @@ def load_study(
         InvalidInput: with every mistake in the file.
     """
     from gansearch.search.start import Known  # noqa: PLC0415
-    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.training.validation import load_study as read  # noqa: PLC0415
 
-    where = combined(where, options, StoredOptions)
+    where = _reading(combined(where, options, StoredOptions), data=data)
     known = Known(files.place(path).parent, where.runs, where.storage)
-    spec, images = read(
-        path, LocalPaths.of_environment(data).data, overrides, find=known, learn=known.learn
-    )
+    spec, images = read(path, where.paths.data, overrides, find=known, learn=known.learn)
     return Study(spec, images, Path(path).stem)
 
 
@@ -80,7 +77,7 @@ def check(
     Args:
         study: a file, or what `load_study` gave.
         name: as for `run`.
-        data, inception: places on this machine.
+        data, inception: places on this machine; None: those of `where`.
         where, options: as for `run`: where it would be kept and tracked.
 
     Returns:
@@ -93,13 +90,12 @@ def check(
     from gansearch.journal.stored import StoredStudy  # noqa: PLC0415
     from gansearch.search.trying import try_plan  # noqa: PLC0415
     from gansearch.training.dry_run import rehearse  # noqa: PLC0415
-    from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.training.settings import left_alone  # noqa: PLC0415
     from gansearch.tuning.creation import check_storable  # noqa: PLC0415
 
-    where = combined(where, options, TrackedOptions)
+    where = _reading(combined(where, options, TrackedOptions), data=data, inception=inception)
     if not isinstance(study, Study):
-        study = load_study(study, data=data, where=where)
+        study = load_study(study, where=where)
     mistakes = try_plan(study.spec, left_alone)
     try:
         planned = StoredStudy.planned(name, study.stem, where.runs, where.storage)
@@ -108,12 +104,17 @@ def check(
     except UserError as error:
         mistakes.append(str(error))
     try:
-        tried = rehearse(study.spec, study.data, LocalPaths.of_environment(data, inception))
+        tried = rehearse(study.spec, study.data, where.paths)
     except UserError as error:
         raise UserError("\n".join([*mistakes, str(error)])) from error
     if mistakes:
         raise UserError("\n".join(mistakes))
     return tried
+
+
+def _reading(where: Where, **places: PathLike | None) -> Where:
+    """Where, with the places on this machine that are said in place of its own."""
+    return where.but(**{name: place for name, place in places.items() if place is not None})
 
 
 def untrained(study: Study) -> list[str]:
