@@ -107,14 +107,17 @@ class GoneError(StudyError):
         for_now: a driver is at work, which may know of others by now.
     """
 
-    def __init__(self, record: TrialRecord, evidence: Evidence) -> None:
+    def __init__(self, pick: Pick, evidence: Evidence) -> None:
         self.for_now = evidence.running
-        why = (
-            "are replaced by better ones before they are read: try again"
-            if record.outcome is Outcome.RUNNING
-            else "were not kept (`keep` in the study file says for how many trials they are)"
-        )
-        super().__init__(f"the weights of trial {record.number} {why}")
+        file, folder = pick.weights(evidence), pick.directory.trial(pick.record.number)
+        keep = "`keep` in the study file says for how many trials they are"
+        why = f"were not kept ({keep}), or {file} is gone"
+        if pick.record.outcome is Outcome.RUNNING:
+            why = "are replaced by better ones before they are read: try again"
+        elif isinstance(folder, Path) and not folder.is_dir():  # an object store has no folders
+            mend = "bring it back from a copy of the study, or train again by `gansearch stability`"
+            why = f"are gone: there is no folder {folder} any more; {mend}"
+        super().__init__(f"the weights of trial {pick.record.number} {why}")
 
 
 def _write(
@@ -167,7 +170,7 @@ def _choose(picks: list[Pick], evidence: Evidence, top: int) -> list[Pick]:
         raise UserError(f"--top {top}: only {len(picks)} {what}")
     for pick in picks[:top]:
         if not pick.weights(evidence).is_file():
-            raise GoneError(pick.record, evidence)
+            raise GoneError(pick, evidence)
     return picks[:top]
 
 
@@ -232,7 +235,7 @@ def _export(pick: Pick, evidence: Evidence, rank: int, folder: Path, modules: Se
     try:
         state = checkpoint.load(file := pick.weights(evidence))
     except FileNotFoundError as error:
-        raise GoneError(record, evidence) from error
+        raise GoneError(pick, evidence) from error
     except WeightsError as error:
         mend = "bring it back from a copy of the study"
         raise WeightsError(f"{error}; {mend}, or train again by `gansearch stability`") from error

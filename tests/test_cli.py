@@ -10,6 +10,7 @@ import os
 import pkgutil
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -271,6 +272,22 @@ def test_a_bad_option_is_one_message_and_nothing_created(args, message, here, co
     assert tree(here) == before
 
 
+def test_a_taken_name_is_told_with_a_command_that_goes_on_as_was_asked(here, command):
+    finished_study(here / "my runs")
+    asked = ("--runs-dir", "my runs", "--tracking", "off", "--data", "my data")
+    told = f"go on with it by `gansearch resume '{here}/my runs/done'"
+    for verb, more, repeated in (
+        ("run", ("--concurrency", "1", "--nice", "3"), " --concurrency 1 --nice 3"),
+        ("check", ("--storage", "sqlite:///team.db"), ""),  # its journal lies in its folder
+    ):
+        code, _, err = command(verb, "study.yaml", "--name", "done", *asked, *more)
+        assert code == 2
+        assert f"{told}{repeated} --data 'my data' --tracking off`, or take another --name" in err
+    words = shlex.split(err.partition("`gansearch ")[2].partition("`")[0])
+    code, _, err = command(*words)
+    assert "no study" not in err
+
+
 @pytest.mark.parametrize(
     ("storage", "message"),
     [
@@ -313,7 +330,7 @@ def test_check_refuses_a_storage_by_the_words_of_run(storage, message, here, com
         (["status", "dome"], "there is no study 'dome' in runs (did you mean 'done'?)"),
         (["resume", "nope"], "there is no study 'nope' in runs (there are: done)"),
         (["export", "nope", "--out", "x"], "there is no study 'nope'"),
-        (["export", "done", "--out", "x"], "the weights of trial 1 were not kept"),
+        (["export", "done", "--out", "x"], "the weights of trial 1 are gone: there is no folder "),
         (["export", "done", "--out", "x", "--top", "3"], "--top 3: only 2 trials have a value"),
         (["export", "done", "--out", "runs"], "runs is not an empty folder"),
         (["sync", "nope"], "there is no study 'nope'"),

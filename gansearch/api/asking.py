@@ -92,13 +92,15 @@ def check(
     from gansearch.training.dry_run import rehearse  # noqa: PLC0415
     from gansearch.training.settings import left_alone  # noqa: PLC0415
     from gansearch.tuning.creation import check_storable  # noqa: PLC0415
+    from gansearch.tuning.going_on import as_was_said  # noqa: PLC0415
 
     where = _reading(combined(where, options, TrackedOptions), data=data, inception=inception)
     if not isinstance(study, Study):
         study = load_study(study, where=where)
     mistakes = try_plan(study.spec, left_alone)
     try:
-        planned = StoredStudy.planned(name, study.stem, where.runs, where.storage)
+        with as_was_said(where):
+            planned = StoredStudy.planned(name, study.stem, where.runs, where.storage)
         check_storable(planned, where)
         planned.check_unused(make=False)
     except UserError as error:

@@ -12,6 +12,7 @@ from gansearch.api.asking import Study, load_study
 from gansearch.api.reading import StudyLike, evidence, find
 from gansearch.files import PathLike, Place, PlaceLike
 from gansearch.journal.stored import StoredStudy
+from gansearch.tuning.going_on import as_was_said
 from gansearch.tuning.where import Where, WhereOptions, combined
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ def run(
     del study  # of what was loaded here there is to be one copy soon, in Ray's object store
     if trials is not None:
         spec = spec.with_trials(trials)
-    with StoredStudy.launching(name, stem, where.runs, where.storage) as stored:
+    with (
+        as_was_said(where),
+        StoredStudy.launching(name, stem, where.runs, where.storage) as stored,
+    ):
         finished = launch.run(
             spec, images.pop(), stored, where, console or Console(stderr=True, emoji=False)
         )

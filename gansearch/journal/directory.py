@@ -47,6 +47,19 @@ def check_name(name: str) -> None:
         raise StudyError(f"'{name}' cannot be a study's name: MLflow keeps its records under it")
 
 
+class ThereError(StudyError):
+    """A new study would lie where one lies already.
+
+    Attributes:
+        path: where, as it is shown.
+        study: what is there.
+    """
+
+    def __init__(self, path: Place, study: StudyDirectory, command: str) -> None:
+        self.path, self.study = path, study
+        super().__init__(f"{path} exists already: go on with it by `{command}`, or take another --name")
+
+
 @dataclass(frozen=True)
 class StudyDirectory:
     """The paths of one study. Holds no state: the journal does.
@@ -122,8 +135,8 @@ class StudyDirectory:
         path = runs_dir / name
         with files.reachable(path):
             if (path / "study.yaml").exists():
-                go_on = f"go on with it by `gansearch resume {cls(path.resolve()).called}`"
-                raise StudyError(f"{path} exists already: {go_on}, or take another --name")
+                study = cls(path.resolve())
+                raise ThereError(path, study, f"gansearch resume {study.called}")
             if path.exists() or path.is_symlink():  # one to nowhere, too: we would write there
                 raise StudyError(f"{path} exists already, and is no study: take another --name")
         return cls(path.resolve())

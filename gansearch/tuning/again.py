@@ -19,6 +19,7 @@ from gansearch.search.selection import Around
 from gansearch.study.mistakes import Mistakes, validate
 from gansearch.study.plan import Stability
 from gansearch.tuning import from_configs, launch
+from gansearch.tuning.going_on import as_was_said
 from gansearch.tuning.where import Where
 
 
@@ -88,7 +89,10 @@ def train_again(
     if study is None:
         spec, images = from_configs.study_of(given, _section(wish.section), 0, where.paths)
         stem = f"{next(iter(given))}-stability" if len(given) == 1 else "stability"
-        with StoredStudy.launching(wish.name, stem, where.runs, where.storage) as study:
+        with (
+            as_was_said(where),
+            StoredStudy.launching(wish.name, stem, where.runs, where.storage) as study,
+        ):
             return study, launch.run(spec, images, study, where, console)
     planned = study.journal().asked.get("stability") or {}
     files_alone = {"top": 0, "default": False} if given and not wish.choosing else {}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gansearch.journal.directory import JOURNAL_FILE, ThereError
 from gansearch.journal.stored import StoredStudy
 from gansearch.tuning.where import Where
 
@@ -24,3 +28,14 @@ def stability_command(study: StoredStudy, where: Where) -> str:
 def sync_command(study: StoredStudy, where: Where) -> str:
     """What sends MLflow all that it lacks of a study."""
     return f"gansearch sync {study.called}{where.again('tracking')}"
+
+
+@contextmanager
+def as_was_said(where: Where) -> Iterator[None]:
+    """Have a name that a study has already told with the command that goes on with that, whole."""
+    try:
+        yield
+    except ThereError as there:
+        in_file = (there.study.path / JOURNAL_FILE).exists()  # which a storage would hide
+        study = StoredStudy(there.study, None if in_file else where.storage)
+        raise ThereError(there.path, there.study, resume_command(study, where)) from there
