@@ -14,6 +14,9 @@ from torch import Tensor
 class Draws:
     """Where a penalty takes its random numbers from: `draws.rand_like(x)` for `torch.rand_like(x)`.
 
+    Torch's own would draw other numbers where `x` lies in memory with its channels last, as images do
+    on one device, or from one network, and not from another.
+
     Args:
         generator: of the training, on its device; None: torch's global one.
     """
@@ -23,11 +26,11 @@ class Draws:
 
     def rand_like(self, like: Tensor) -> Tensor:
         """Uniform in [0, 1), in the shape and dtype and on the device of `like`."""
-        return torch.rand_like(like, generator=self._generator)
+        return torch.rand(like.shape, generator=self._generator, dtype=like.dtype, device=like.device)
 
     def randn_like(self, like: Tensor) -> Tensor:
         """Standard normal, in the shape and dtype and on the device of `like`."""
-        return torch.randn_like(like, generator=self._generator)
+        return torch.randn(like.shape, generator=self._generator, dtype=like.dtype, device=like.device)
 
 
 GLOBAL = Draws()

@@ -8,13 +8,16 @@ import platform
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from gansearch.data.load import load
 from gansearch.losses import LOSSES, is_variational
 from gansearch.study.records import Outcome
 from gansearch.training.pack import LaneError, Start
+from gansearch.training.prepare import prepare
 from gansearch.training.stacked import step
 from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.stacked.parts import Losses
@@ -162,6 +165,63 @@ def test_weights_after_a_step_and_after_a_hundred(name, trainer, lanes):
             alone.advance()
             assert distance(together.rows[row].trainer, alone) < bound
             assert alone.step == together.rows[row].trainer.step == steps
+
+
+@pytest.mark.parametrize("norm", ["spectral", "none", "layer"])
+@pytest.mark.parametrize("name", ["hinge", "wasserstein", "relativistic-paired"])
+def test_what_cancels_alone_cancels_in_lanes(name, norm, trainer, lanes):
+    """The gradient of a unit that all samples find in one regime is 0 where a loss is linear; of a
+    rounding error in its place Adam would make a whole step.
+    """
+    judge = {"name": "mlp", "depth": 3, "width": 8, "norm": norm}
+    section = {"loss": {"name": name}, "discriminator": judge, "batch_size": 24}
+    section |= {"budget": {"steps": 1, "report_every": 1}}
+    together = lanes(*(section | {"seed": seed} for seed in range(3)))
+    together.train()
+    for seed, row in enumerate(together.rows):
+        alone = trainer(**section, seed=seed)
+        alone.advance()
+        pairs = zip(
+            row.trainer.discriminator.parameters(), alone.discriminator.parameters(), strict=True
+        )
+        assert max((ours - theirs).abs().max().item() for ours, theirs in pairs) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def coloured():
+    """Images of three channels, which lie otherwise in memory behind a convolution."""
+    stacked = {"source": "digits", "digits": 2, "samples": 200}
+    return load("stacked-mnist", stacked, root=Path(), split="train")
+
+
+SHOWN = {
+    "noise": {"noise": 0.3},
+    "diffaugment": {"augment": "diffaugment"},
+    "ada": {"augment": {"name": "ada", "images": 400}},
+    "packs": {"pack": 2, "noise": 0.1},
+}
+PENALTIES_OF_COLOURED = ["dragan", "gradient-penalty", "consistency", "r1-r2"]
+
+
+@pytest.mark.parametrize("kind", [*SHOWN, *PENALTIES_OF_COLOURED])
+def test_coloured_images_are_shown_and_penalised_as_alone(kind, coloured, tiny, places):
+    section = {
+        "data": {"name": "stacked-mnist", "source": "digits", "digits": 2, "samples": 200},
+        "generator": {"name": "dcgan", "width": 4},
+        "discriminator": {"name": "dcgan", "width": 4, "norm": "layer"} | SHOWN.get(kind, {}),
+        "loss": {"name": "non-saturating"},
+        "budget": {"steps": 2, "report_every": 2},
+    } | plain(0.05)
+    if kind in PENALTIES_OF_COLOURED:
+        section["loss"] = {"name": "non-saturating", "penalty": {"name": kind}}
+    configs = [tiny(**section, seed=seed) for seed in range(2)]
+    reference = prepare(configs[0], coloured, places)
+    together = Lanes([Trainer(config, coloured, reference) for config in configs])
+    together.train()
+    for row, config in zip(together.rows, configs, strict=True):
+        alone = Trainer(config, coloured, reference)
+        alone.advance()
+        assert distance(row.trainer, alone) < 1e-5
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -39,10 +39,14 @@ class PerChannel(nn.Module):
 
     Args:
         layers: alone, `GroupNorm` or `LayerNorm` of one shape.
+
+    Attributes:
+        passes: how many batches are behind one another: see `Linear`.
     """
 
     def __init__(self, layers: Layers) -> None:
         super().__init__()
+        self.passes = 1
         self.own = copy.deepcopy(layers[0])
         self.own.weight = self.own.bias = None  # type: ignore[assignment]
         weights, biases = ([getattr(layer, name) for layer in layers] for name in ("weight", "bias"))
@@ -54,9 +58,12 @@ class PerChannel(nn.Module):
         if isinstance(self.own, nn.GroupNorm) and inputs.dim() == MAPS:
             return self._of_maps(inputs, self.own)
         outputs: Tensor = self.own(inputs.flatten(0, 1)).view(inputs.shape)
+        outputs = outputs.unflatten(1, (self.passes, -1))
         if self.weight is not None:
             outputs = outputs * self._spread(self.weight, inputs)
-        return outputs if self.bias is None else outputs + self._spread(self.bias, inputs)
+        if self.bias is not None:
+            outputs = outputs + self._spread(self.bias, inputs)
+        return outputs.flatten(1, 2)
 
     def _of_maps(self, inputs: Tensor, own: nn.GroupNorm) -> Tensor:
         """Normalise the K networks' groups as those of one network with K times as many channels."""
@@ -66,11 +73,14 @@ class PerChannel(nn.Module):
         return apart(nn.functional.group_norm(joined(inputs), groups, scale, shift, own.eps), count)
 
     def _spread(self, each: Tensor, inputs: Tensor) -> Tensor:
-        count = len(each)
+        """A parameter [K, ...] as one for each pass of inputs [K, B, ...]."""
+        count, inner = len(each), inputs.dim() - 2
         if isinstance(self.own, nn.GroupNorm):
-            return each.view(count, 1, -1, *[1] * (inputs.dim() - 3))
-        shape = each.shape[1:]
-        return each.view(count, *[1] * (inputs.dim() - 1 - len(shape)), *shape)
+            shape = (count, 1, 1, -1, *[1] * (inner - 1))
+        else:
+            own = each.shape[1:]
+            shape = (count, 1, 1, *[1] * (inner - len(own)), *own)
+        return each.view(shape).expand(-1, self.passes, *[-1] * (inner + 1))
 
 
 class Embedding(nn.Module):

@@ -26,12 +26,17 @@ class Linear(OwnLayer):
     Their own rule, with a = f(y), y = x W^T + b, f a leaky ReLU or none, and dy = f'(y) da: dx = dy W,
     dW = dy^T x, db = sum of dy.
 
+    Of several passes at once (`passes`) dy is summed for each by itself, as if they came in turn: what
+    real and generated samples say of a unit that is in one regime for all of them cancels to 0 where a
+    loss is linear, and not to a rounding error, of which Adam would make a whole step.
+
     Args:
         layers: alone, of one shape.
     """
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         super().__init__()
+        self.passes = 1
         self.weight = stacked_parameter([original_weight(layer) for layer in layers])
         self.in_features, self.out_features = layers[0].in_features, layers[0].out_features
         has_bias = layers[0].bias is not None
@@ -49,21 +54,23 @@ class Linear(OwnLayer):
         outputs = torch.bmm(inputs, self.weight.mT)
         if self.bias is not None:
             outputs += self.bias.unsqueeze(1)  # faster than a product that adds
+        by_pass = inputs.unflatten(1, (self.passes, -1))
         if self.slope is None:
-            return outputs, [inputs]
+            return outputs, [by_pass]
         nn.functional.leaky_relu_(outputs, self.slope)
-        return outputs, [inputs, outputs]
+        return outputs, [by_pass, outputs]
 
     def pull(self, kept: Sequence[Tensor], gradient: Tensor, asked: Asked) -> Gradients:
         """See `OwnLayer`."""
-        inputs, *outputs = kept
+        by_pass, *outputs = kept
         if self.slope is not None:
             gradient = before_activation(gradient, outputs[0], self.slope, asked.ours)
         own: list[Tensor | None] = [None] * (1 if self.bias is None else 2)
         if asked.parameters:
-            own[0] = product_into(self.weight, gradient, inputs, self.stale)
+            own[0] = product_into(self.weight, gradient, by_pass.flatten(1, 2), self.stale)
             if self.bias is not None:
-                own[1] = into(self.bias, gradient.sum(1), self.stale)
+                summed = gradient.unflatten(1, by_pass.shape[1:3]).sum(2)
+                own[1] = into(self.bias, summed.sum(1), self.stale)
         return by_inputs(gradient, self.weight) if asked.inputs else None, own
 
 
@@ -87,7 +94,7 @@ class SpectralLinear(Linear):
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         super().__init__(layers)
         norms = [spectral_of(layer) for layer in layers]
-        self.eps, self.passes = norms[0].eps, 1
+        self.eps = norms[0].eps
         self.register_buffer("u", torch.stack([norm.u for norm in norms]))
         self.register_buffer("v", torch.stack([norm.v for norm in norms]))
 
@@ -132,14 +139,14 @@ class SpectralLinear(Linear):
         ours = asked.ours or self.slope is not None
         gradient = before_activation(gradient, outputs, self.slope, asked.ours)
         inner = _by_pass(gradient, sigma)
+        summed = inner.sum(2) if asked.parameters and bias is not None else None
         inner = inner.mul_(share) if ours else inner * share
         gradient = inner.view(outputs.shape)
         if asked.parameters:
             own[0] = product_into(weight, gradient, inputs, self.stale)
-            if bias is not None:
-                summed = inner.sum(2)
-                slope -= (summed * bias.unsqueeze(1)).sum(-1)
-                own[1] = into(bias, (summed * sigma.unsqueeze(-1)).sum(1), self.stale)
+            if bias is not None and summed is not None:
+                slope -= (summed * bias.unsqueeze(1)).sum(-1).div_(sigma)
+                own[1] = into(bias, summed.sum(1), self.stale)
             there = weight.grad if own[0] is None else own[0]
             assert there is not None
             there.baddbmm_((u * slope.unsqueeze(-1)).mT, v, alpha=-1)

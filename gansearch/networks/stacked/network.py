@@ -16,8 +16,8 @@ from gansearch.networks.blocks import BatchSpread
 from gansearch.networks.classes import Layers
 from gansearch.networks.stacked.batch_norm import BatchNorm
 from gansearch.networks.stacked.convolution import SpectralConvolution
-from gansearch.networks.stacked.layers import CannotStack, stacked_layer
-from gansearch.networks.stacked.linear import SpectralLinear, stacked_parameter
+from gansearch.networks.stacked.layers import CannotStack, PerChannel, stacked_layer
+from gansearch.networks.stacked.linear import Linear, stacked_parameter
 from gansearch.networks.stacked.oddities import oddity
 from gansearch.networks.stacked.row import OwnLayer, Row
 
@@ -41,7 +41,7 @@ class StackedNetwork(nn.Module):
         self.network = _replaced(networks)
         layers = list(self.network.modules())
         self._own = [layer for layer in layers if isinstance(layer, OwnLayer)]
-        self._spectral = [layer for layer in layers if isinstance(layer, SpectralLinear)]
+        self._by_pass = [layer for layer in layers if isinstance(layer, Linear | PerChannel)]
         one_by_one = BatchNorm | SpectralConvolution | BatchSpread
         self.takes_turns = any(isinstance(layer, one_by_one) for layer in layers)
         """Whether batches must come in turn: samples of one see each other, or weights are divided anew
@@ -55,7 +55,7 @@ class StackedNetwork(nn.Module):
 
     def in_turn(self, count: int) -> AbstractContextManager[None]:
         """See `in_turn`. Not for networks that take turns."""
-        return in_turn(self._spectral, count)
+        return in_turn(self._by_pass, count)
 
     def differentiable_twice(self, *inputs: Tensor) -> Tensor:
         """Do what `forward` does, for a gradient that is differentiated again, or under autocast."""
@@ -73,13 +73,13 @@ def in_turn(layers: Iterable[nn.Module], count: int) -> Iterator[None]:
     """While it is open, a stacked network of these layers is given so many batches behind one another,
     [K, count * B, ...], that it would have seen in turn.
     """
-    spectral = [layer for layer in layers if isinstance(layer, SpectralLinear)]
-    for layer in spectral:
+    by_pass = [layer for layer in layers if isinstance(layer, Linear | PerChannel)]
+    for layer in by_pass:
         layer.passes = count
     try:
         yield
     finally:
-        for layer in spectral:
+        for layer in by_pass:
             layer.passes = 1
 
 
