@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ _QUIET_TUNE = {
     "RAY_prestart_worker_first_driver": "0",
 }
 
+_ONE_THREAD = threading.RLock()
 
 NICENESS = "RAY_worker_niceness"
 """Ray's setting, in the environment, for the workers of a node that is started here."""
@@ -52,8 +54,22 @@ def connected(
         nice: niceness of the workers of a local Ray; None: as RAY_worker_niceness says, else 0.
 
     Raises:
-        ClusterError: no cluster answers.
+        ClusterError: no cluster answers, or another thread is connected.
     """
+    # Two would share one connection, which the first to end would close.
+    if not _ONE_THREAD.acquire(blocking=False):
+        raise ClusterError(
+            "another thread of this process is at a study: let it end, or take a process for each"
+        )
+    try:
+        with _connected(address, modules, nice) as ray:
+            yield ray
+    finally:
+        _ONE_THREAD.release()
+
+
+@contextmanager
+def _connected(address: str | None, modules: Sequence[Path], nice: int | None) -> Iterator[Any]:
     for key, value in _QUIET_TUNE.items():
         os.environ.setdefault(key, value)
     if not (address or os.environ.get("RAY_ADDRESS")):

@@ -144,3 +144,25 @@ def test_what_can_be_no_address_of_a_cluster_is_told_with_its_form(address):
 def test_a_dashboard_s_address_is_told_where_it_serves():
     told, _ = refused("http://127.0.0.1:8265")
     assert told.endswith("(a dashboard's, http://..., is for `submit` and `resume`)")
+
+
+def test_one_thread_at_a_time():
+    """Or else the first to end would close the other's connection."""
+    there, enough = threading.Event(), threading.Event()
+
+    def study():
+        with connected(None):
+            there.set()
+            enough.wait()
+
+    thread = threading.Thread(target=study)
+    thread.start()
+    try:
+        assert there.wait(60)
+        with pytest.raises(ClusterError, match="another thread of this process"), connected(None):
+            pass
+    finally:
+        enough.set()
+        thread.join()
+    with connected(None) as ray, connected(None) as same:
+        assert same is ray
