@@ -39,12 +39,12 @@ def test_our_penalties(name):
 
 def normed(registry, norms):
     """Each network with each norm that it may have, and one that has none as it is."""
-    for name in registry.names:
-        has = "norm" in registry.options(name).model_fields
-        for norm in norms if has else [None]:
-            yield pytest.param(
-                name, {"width": 8} | ({"norm": norm} if has else {}), id=f"{name}-{norm}"
-            )
+    has = {name: "norm" in registry.options(name).model_fields for name in registry.names}
+    return [
+        pytest.param(name, {"width": 8} | ({"norm": norm} if has[name] else {}), id=f"{name}-{norm}")
+        for name in registry.names
+        for norm in (norms if has[name] else [None])
+    ]
 
 
 @pytest.mark.parametrize(("name", "options"), normed(GENERATORS, ["batch", "none"]))
