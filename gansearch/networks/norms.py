@@ -27,6 +27,11 @@ FlatDiscriminatorNorm = Literal["none", "batch", "layer", "spectral", "group"]
 GROUPS = 32
 """Of `group`, as its paper has it; fewer where they do not divide the features."""
 
+GROUPED = 16
+"""Features of a group without maps, at least, which is the paper's other setting: of a single number
+nothing would be left, and of two which is the larger.
+"""
+
 
 def activation_norm(
     norm: GeneratorNorm | DiscriminatorNorm, features: int, *, spatial: bool, classes: int = 0
@@ -47,7 +52,10 @@ def activation_norm(
         # One group over channels and pixels is layer norm, whatever the size of the map.
         return [nn.GroupNorm(1, features)]
     if norm == "group":
-        return [nn.GroupNorm(math.gcd(GROUPS, features), features)]
+        groups = math.gcd(GROUPS, features)
+        while not spatial and groups > 1 and features // groups < GROUPED:
+            groups //= 2  # it is a power of two
+        return [nn.GroupNorm(groups, features)]
     if norm == "instance":
         return [nn.GroupNorm(features, features)]
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,15 @@ from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from gansearch.networks.dcgan import Discriminator
-from gansearch.networks.norms import activation_norm, biased, spectral_norm
+from gansearch.networks.mlp import Discriminator as MLPDiscriminator
+from gansearch.networks.mlp import Generator as MLPGenerator
+from gansearch.networks.norms import (
+    FlatDiscriminatorNorm,
+    FlatGeneratorNorm,
+    activation_norm,
+    biased,
+    spectral_norm,
+)
 
 NORMS = ["none", "batch", "layer", "spectral"]
 
@@ -132,3 +141,34 @@ def test_names():
         assert activation_norm(norm, 4, spatial=True) == []
     every = ("none", "spectral", "layer", "group", "instance", "batch", "conditional-batch")
     assert [name for name in every if not biased(name)] == ["batch", "conditional-batch"]
+
+
+@pytest.mark.parametrize(
+    ("width", "groups"), [(8, 1), (16, 1), (24, 1), (32, 2), (64, 4), (100, 4), (128, 8), (1024, 32)]
+)
+def test_groups_of_units_are_of_sixteen_at_least(width, groups):
+    (module,) = activation_norm("group", width, spatial=False)
+    assert module.num_groups == groups
+
+
+@pytest.mark.parametrize("width", [8, 32, 64])
+@pytest.mark.parametrize(
+    "norm", sorted({*get_args(FlatGeneratorNorm), *get_args(FlatDiscriminatorNorm)})
+)
+def test_no_norm_of_an_mlp_leaves_nothing(norm, width):
+    """What a network gives varies with what it is given, about as without a norm."""
+    torch.manual_seed(0)
+    latents, images = torch.randn(64, 8), torch.randn(64, 1, 8, 8)
+    options = {"width": width, "depth": 1}
+    if norm in get_args(FlatGeneratorNorm) and norm != "conditional-batch":
+        made = [
+            MLPGenerator((1, 8, 8), 8, norm=each, **options)(latents).std(0).mean().item()
+            for each in (norm, "none")
+        ]
+        assert made[0] > 0.1 * made[1]
+    if norm in get_args(FlatDiscriminatorNorm):
+        judged = [
+            MLPDiscriminator((1, 8, 8), norm=each, **options)(images).std().item()
+            for each in (norm, "none")
+        ]
+        assert judged[0] > 0.1 * judged[1]
