@@ -60,10 +60,13 @@ def pictures(size: int = 8, count: int = 256, channels: int = 3) -> ImageData:
     return ImageData("stripes", "train", images.clip(0, 255).astype(np.uint8), labels, 4)
 
 
-@cache
+_folder = cache(lambda: tempfile.TemporaryDirectory(prefix="gansearch-gpu-"))
+"""It goes when the process ends."""
+
+
 def places() -> LocalPaths:
     """A folder that lasts as long as the process."""
-    root = Path(tempfile.mkdtemp(prefix="gansearch-gpu-"))
+    root = Path(_folder().name)
     return LocalPaths(root / "data", root / "cache")
 
 
