@@ -25,7 +25,15 @@ from filelock import FileLock, Timeout
 
 from gansearch.errors import StorageError, UserError
 from gansearch.files import Place, amiss_with_sqlite, on_disk
-from gansearch.journal.urls import IN_A_DATABASE, NOTICED, cause_of, parse_url, shown, sqlite_file
+from gansearch.journal.urls import (
+    IN_A_DATABASE,
+    NOTICED,
+    cannot_open,
+    cause_of,
+    parse_url,
+    shown,
+    sqlite_file,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
@@ -73,7 +81,7 @@ class Hold:
                 return
         file = sqlite_file(url)
         if file is not None and (why := amiss_with_sqlite(file)):
-            raise UserError(f"cannot open the Optuna storage {shown(url)}: {why}")
+            raise UserError(cannot_open(url, why))
         if file is None:
             on_disk(self.folder, "a lock", f"{IN_A_DATABASE}, not {url.get_backend_name()}")
 

@@ -17,7 +17,7 @@ from gansearch.journal.database import DatabaseStorage
 from gansearch.journal.directory import JOURNAL_FILE, StudyDirectory
 from gansearch.journal.file import FileStorage
 from gansearch.journal.repair import explain
-from gansearch.journal.urls import IN_A_DATABASE, cause_of, parse_url, shown, sqlite_file
+from gansearch.journal.urls import IN_A_DATABASE, cannot_open, cause_of, parse_url, sqlite_file
 
 Storage = FileStorage | DatabaseStorage
 
@@ -62,7 +62,7 @@ def open_storage(directory: Place, url: str | None) -> Storage:
         raise
     except Exception as error:  # whatever the database's driver raises
         cause = cause_of(error, parsed.password)
-        raise StorageError(f"cannot open the Optuna storage {shown(parsed)}: {cause}") from error
+        raise StorageError(cannot_open(parsed, cause)) from error
 
 
 def is_laid_out(url: str) -> bool:
@@ -80,7 +80,7 @@ def is_laid_out(url: str) -> bool:
         return inspect(create_engine(parsed, poolclass=NullPool)).has_table("studies")
     except Exception as error:  # whatever the database's driver raises
         cause = cause_of(error, parsed.password)
-        raise StorageError(f"cannot open the Optuna storage {shown(parsed)}: {cause}") from error
+        raise StorageError(cannot_open(parsed, cause)) from error
 
 
 def _open_file(path: Path) -> FileStorage:

@@ -42,7 +42,7 @@ def parse_url(text: str) -> URL:
         raise UserError(f"cannot open the Optuna storage: it is no URL such as {SUCH}") from error
     if url.drivername not in _POSTGRESQL:
         if why := _amiss(url):
-            raise UserError(f"cannot open the Optuna storage {shown(url)}: {why}")
+            raise UserError(cannot_open(url, why))
         return url
     # Which of its drivers is meant depends on the version of SQLAlchemy, not on what is installed.
     drivers = [name for name in ("psycopg", "psycopg2") if find_spec(name)]
@@ -79,6 +79,11 @@ def sqlite_file(url: URL) -> Path | None:
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         return None
     return Path(str(url.database)).absolute()
+
+
+def cannot_open(url: URL, why: str) -> str:
+    """What to say of a storage that cannot be used."""
+    return f"cannot open the Optuna storage {shown(url)}: {why}"
 
 
 def shown(url: URL) -> str:

@@ -139,14 +139,14 @@ class SpectralLinear(Linear):
         ours = asked.ours or self.slope is not None
         gradient = before_activation(gradient, outputs, self.slope, asked.ours)
         inner = _by_pass(gradient, sigma)
-        summed = inner.sum(2) if asked.parameters and bias is not None else None
+        if asked.parameters and bias is not None:
+            summed = inner.sum(2)
+            slope -= (summed * bias.unsqueeze(1)).sum(-1).div_(sigma)
+            own[1] = into(bias, summed.sum(1), self.stale)
         inner = inner.mul_(share) if ours else inner * share
         gradient = inner.view(outputs.shape)
         if asked.parameters:
             own[0] = product_into(weight, gradient, inputs, self.stale)
-            if bias is not None and summed is not None:
-                slope -= (summed * bias.unsqueeze(1)).sum(-1).div_(sigma)
-                own[1] = into(bias, summed.sum(1), self.stale)
             there = weight.grad if own[0] is None else own[0]
             assert there is not None
             there.baddbmm_((u * slope.unsqueeze(-1)).mT, v, alpha=-1)
