@@ -3,6 +3,7 @@
 GansearchError
 └── UserError               bad input: one message, exit code 2, nothing created
     ├── InvalidInput        a study or configuration file, with every mistake in it
+    │   └── InvalidCall     arguments of a Python function that are of other types than it takes
     ├── UnknownPart         no data set, network, loss or metric of that name
     ├── DataError           a data set that is not there, or is not what it should be
     ├── WeightsError        network weights that are missing, damaged or of the wrong kind
@@ -47,6 +48,12 @@ class InvalidInput(UserError):
         count = "1 mistake" if len(self.problems) == 1 else f"{len(self.problems)} mistakes"
         lines = [f"{source}: {count}", *(f"  {problem}" for problem in self.problems)]
         super().__init__("\n".join(lines))
+
+
+class InvalidCall(InvalidInput, TypeError):
+    """A call of a Python function with arguments of other types than it takes; as with any function,
+    that is a `TypeError`, too.
+    """
 
 
 class UnknownPart(UserError):

@@ -28,18 +28,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from gansearch.arguments import later
 from gansearch.errors import StorageError, UserError, seconds_of
 from gansearch.masking import kind_and_line, without_password
 
 if TYPE_CHECKING:
     from upath import UPath
+else:  # a tenth of a second that a folder need not wait
+    UPath = later("upath", "UPath")
 
 log = logging.getLogger(__name__)
 
-Place: TypeAlias = "Path | UPath"
+Place: TypeAlias = Path | UPath
 """A path on a file system, or in an object store; `isinstance(place, Path)` tells which."""
 
-PlaceLike: TypeAlias = "str | Place"
+PlaceLike: TypeAlias = str | Place
 """A place, or its text: a path, or a URI such as s3://bucket/runs."""
 
 PathLike: TypeAlias = str | Path

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from gansearch import files
+from gansearch.arguments import Whole, checked
 from gansearch.files import PathLike
 from gansearch.tuning.where import StoredOptions, TrackedOptions, Where, combined
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(Whole):
     """A checked study file and its data, ready to be run.
 
     Attributes:
@@ -32,6 +33,7 @@ class Study:
     stem: str
 
 
+@checked
 def load_study(
     path: PathLike,
     *,
@@ -60,6 +62,7 @@ def load_study(
     return Study(spec, images, Path(path).stem)
 
 
+@checked
 def check(
     study: Study | PathLike,
     *,
@@ -119,6 +122,7 @@ def _reading(where: Where, **places: PathLike | None) -> Where:
     return where.but(**{name: place for name, place in places.items() if place is not None})
 
 
+@checked
 def untrained(study: Study) -> list[str]:
     """Of which options `check` trains no step, in words: a line for each choice that has too many."""
     from gansearch.training.dry_run import left_out  # noqa: PLC0415
@@ -126,6 +130,7 @@ def untrained(study: Study) -> list[str]:
     return left_out(study.spec)
 
 
+@checked
 def parts(kind: str | None = None, name: str | None = None, *, markdown: bool = False) -> str:
     """What there is: a text that describes parts with their options, or the keys of a study file.
 
@@ -142,6 +147,7 @@ def parts(kind: str | None = None, name: str | None = None, *, markdown: bool = 
     return (pages.markdown if markdown else pages.text)(kind, name)
 
 
+@checked
 def apart(study: Study) -> list[str]:
     """Why some of a study's trials will run alone, or uncompiled, against what its `resources` ask for:
     a line for each part that has no stacked counterpart, or cannot be compiled.
@@ -152,6 +158,7 @@ def apart(study: Study) -> list[str]:
     return lines_of(configs, study.spec.plan.resources, study.data.domain)
 
 
+@checked
 def lacking(study: Study) -> list[str]:
     """What this machine has too little of for one trial of a study, in words; a cluster may have it."""
     import torch  # noqa: PLC0415

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
+from gansearch.arguments import checked
 from gansearch.files import PathLike
 from gansearch.tuning.where import JobOptions, StoredOptions, Where, combined
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from gansearch.tuning.jobs import Job, RemoteAnswer
 
 
+@checked
 def submit(
     study_file: PathLike,
     address: str,
@@ -28,6 +30,7 @@ def submit(
     return jobs.submit(study_file, address, name=name, overrides=overrides, where=there)
 
 
+@checked
 def submit_resume(
     name: str,
     address: str,
@@ -44,6 +47,7 @@ def submit_resume(
     return jobs.submit_resume(name, address, there, trials, device_hours)
 
 
+@checked
 def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
     """What a study's job has printed, in pieces; see `gansearch.tuning.jobs.job_logs`."""
     from gansearch.tuning import jobs  # noqa: PLC0415
@@ -51,6 +55,7 @@ def job_logs(address: str, name: str, *, follow: bool = False) -> Iterator[str]:
     return jobs.job_logs(address, name, follow=follow)
 
 
+@checked
 def remote(
     address: str,
     arguments: Sequence[str],

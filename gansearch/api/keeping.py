@@ -14,6 +14,7 @@ from rich.console import Console
 
 from gansearch import files
 from gansearch.api.reading import StudyLike, evidence, find
+from gansearch.arguments import checked
 from gansearch.errors import UserError
 from gansearch.files import PlaceLike
 from gansearch.masking import without_password
@@ -42,6 +43,7 @@ class View:
     process: Server | None = None
 
 
+@checked
 def report(
     name: StudyLike | None = None,
     *,
@@ -85,6 +87,7 @@ def report(
     return publish(study, gathered, folder, by=by, threshold=threshold, send=send if wanted else None)
 
 
+@checked
 @contextmanager
 def ui(
     name: StudyLike | None = None,
@@ -129,6 +132,7 @@ def ui(
         yield view(server.url, server)
 
 
+@checked
 def sync(
     name: StudyLike,
     *,
@@ -152,6 +156,7 @@ def sync(
     return launch.sync(find(name, where=where), where, console or Console(stderr=True, emoji=False))
 
 
+@checked
 def repair(
     name: StudyLike,
     *,

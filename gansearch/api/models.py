@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from gansearch import files
 from gansearch.api.reading import StudyLike, find
+from gansearch.arguments import checked
 from gansearch.errors import UserError
 from gansearch.files import PathLike
 from gansearch.masking import first_line
@@ -25,6 +26,7 @@ LARGEST_GRID = 10_000
 """Images in one picture: a hundred a side."""
 
 
+@checked
 def export(
     name: StudyLike,
     out: PathLike,
@@ -54,6 +56,7 @@ def export(
     return write(study, _here(out), top, by=by, searched=searched)
 
 
+@checked
 def train(
     config: PathLike,
     out: PathLike,
@@ -113,6 +116,7 @@ def train(
     return pd.DataFrame(rows)
 
 
+@checked
 def sample(
     folder: PathLike,
     out: PathLike,

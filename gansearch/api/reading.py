@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
+from gansearch.arguments import checked, later
 from gansearch.errors import UserError
 from gansearch.files import PlaceLike
 from gansearch.journal.stored import StoredStudy
@@ -13,11 +14,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gansearch.analysis.evidence import Evidence
+else:
+    Evidence = later("gansearch.analysis.evidence", "Evidence")
 
-StudyLike: TypeAlias = "PlaceLike | StoredStudy"
+StudyLike: TypeAlias = PlaceLike | StoredStudy
 """A study's name, its path, or what `find` gave."""
 
 
+@checked
 def find(
     name: StudyLike | None = None,
     *,
@@ -35,6 +39,7 @@ def find(
     return StoredStudy.find(None if name is None else str(name), where.runs, where.storage)
 
 
+@checked
 def evidence(
     name: StudyLike | Evidence, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> Evidence:
@@ -44,6 +49,7 @@ def evidence(
     return name if isinstance(name, Evidence) else gather(find(name, where=where, **options))
 
 
+@checked
 def facts(
     name: StudyLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> dict[str, Any]:
@@ -52,6 +58,7 @@ def facts(
     return {"name": journal.study.study_name, **journal.facts}
 
 
+@checked
 def status(
     name: StudyLike | Evidence, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> dict[str, Any]:
@@ -61,6 +68,7 @@ def status(
     return tables.status(evidence(name, where=where, **options))
 
 
+@checked
 def trials(
     name: StudyLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> pd.DataFrame:
@@ -71,6 +79,7 @@ def trials(
     return tables.trials_table(journal.trials(), journal.metric, journal.goal)
 
 
+@checked
 def curves(
     name: StudyLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> pd.DataFrame:
@@ -81,6 +90,7 @@ def curves(
     return tables.curves_table(journal.trials())
 
 
+@checked
 def configurations(
     name: StudyLike | Evidence,
     *,
@@ -96,6 +106,7 @@ def configurations(
     return ranking(evidence(name, where=where, **options), by)
 
 
+@checked
 def trial_log(
     name: StudyLike,
     number: int,
@@ -119,6 +130,7 @@ def trial_log(
     return study.trial_log(number, seeds=seeds) or "it printed nothing, and no error ended it\n"
 
 
+@checked
 def compare(
     *names: StudyLike,
     anyway: bool = False,

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from gansearch.api.reading import StudyLike, find
+from gansearch.arguments import checked
 from gansearch.errors import UserError
 from gansearch.tuning.where import StoredOptions, Where
 
 if TYPE_CHECKING:
     from gansearch.search.replay import Replay
 
-PartLike: TypeAlias = "str | Mapping[str, Any]"
+PartLike: TypeAlias = str | Mapping[str, Any]
 """A part as a study names it: by its name, or `{name: asha, second_chances: true}`."""
 
 AS_RECORDED = "recorded"
@@ -23,6 +24,7 @@ MOST_WORKERS, MOST_REPEATS = 10_000, 100_000
 """A worker more is one more that is simulated, and a play more one more that is played."""
 
 
+@checked
 def replay(
     name: StudyLike | None = None,
     *,
@@ -54,7 +56,7 @@ def replay(
     ):
         if not 1 <= number <= most:
             raise UserError(f"--{option} {number}: must lie between 1 and {most:,}")
-    if isinstance(samplers, str) or not samplers:
+    if not samplers:
         raise UserError(f"samplers must be a list with one or more of them, not {samplers!r}")
     from gansearch.search.replay import policies_of, stored_spec  # noqa: PLC0415
     from gansearch.search.replay import replay as played  # noqa: PLC0415

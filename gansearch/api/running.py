@@ -10,6 +10,7 @@ from rich.console import Console
 
 from gansearch.api.asking import Study, load_study
 from gansearch.api.reading import StudyLike, evidence, find
+from gansearch.arguments import checked
 from gansearch.files import PathLike, Place, PlaceLike
 from gansearch.journal.stored import StoredStudy
 from gansearch.tuning.going_on import as_was_said
@@ -43,6 +44,7 @@ class StudyResult:
     study: StoredStudy = field(repr=False)
 
 
+@checked
 def run(
     study: Study | PathLike,
     *,
@@ -84,6 +86,7 @@ def run(
     return _result(stored, finished)
 
 
+@checked
 def resume(
     name: StudyLike,
     *,
@@ -116,6 +119,7 @@ def resume(
     )
 
 
+@checked
 def stability(
     *what: PlaceLike,
     top: int | None = None,

@@ -11,6 +11,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from gansearch import files
+from gansearch.arguments import Whole
 from gansearch.errors import StudyError
 from gansearch.files import Place
 from gansearch.journal.directory import ERROR, JOURNAL_FILE, LOG, StudyDirectory
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StoredStudy:
+class StoredStudy(Whole):
     """Which study a command is about, resolved once.
 
     Attributes:
@@ -90,7 +91,8 @@ class StoredStudy:
         return Journal.open(self.directory.path, self.name, self.storage, writer=writer)
 
     def check_unused(self, *, make: bool = True) -> None:
-        """Raise `StudyError` if its database has a study of its name, as of another runs directory.
+        """Raise `StudyError` if its database has a study of its name, as of another runs directory, and
+        `StorageError` if it could not be kept there.
 
         Args:
             make: its tables, where they are missing; False: only look.
@@ -98,7 +100,7 @@ class StoredStudy:
         from gansearch.journal.journal import Journal  # noqa: PLC0415
         from gansearch.journal.opening import is_laid_out  # noqa: PLC0415
 
-        if self.storage is not None and (make or is_laid_out(self.storage)):
+        if self.storage is not None and (is_laid_out(self.storage) or make):
             Journal.check_unused(self.directory.path, self.name, self.storage)
 
     def create(self, facts: Mapping[str, Any], folder: Place) -> Journal:

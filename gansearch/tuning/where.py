@@ -16,12 +16,15 @@ from typing import (
     Annotated,
     Any,
     NamedTuple,
-    TypedDict,
+    Unpack,
     get_args,
     get_type_hints,
 )
 
+from typing_extensions import TypedDict
+
 from gansearch import files
+from gansearch.arguments import checked
 from gansearch.errors import UserError
 from gansearch.files import PathLike, Place, PlaceLike
 from gansearch.journal.directory import RUNS
@@ -161,6 +164,7 @@ class Where:
     trainer: str = TRAINER
 
     def __post_init__(self) -> None:
+        _check(**vars(self))
         if self.concurrency is not None and self.concurrency < 1:
             raise UserError(f"concurrency must be at least 1, not {self.concurrency}")
         if self.nice is not None and not 0 <= self.nice <= 19:
@@ -200,6 +204,13 @@ class Where:
         from gansearch.training.prepare import LocalPaths  # noqa: PLC0415  it loads torch
 
         return LocalPaths.of_environment(self.data, self.inception)
+
+
+def _fields(*, trainer: str, **options: Unpack[WhereOptions]) -> None:
+    """What a `Where` takes: more than its fields then hold."""
+
+
+_check = checked(_fields, "Where")
 
 
 def _declared() -> dict[str, Option]:

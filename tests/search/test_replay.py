@@ -354,7 +354,7 @@ def test_parts_are_checked(study):
 
 @pytest.mark.parametrize("samplers", [[], "random"])
 def test_samplers_are_a_list_of_one_or_more(stored, tmp_path, samplers):
-    with pytest.raises(UserError, match="samplers must be a list with one or more of them"):
+    with pytest.raises(UserError, match=r"samplers:? must be a list"):
         api.replay("study", samplers=samplers, repeats=1, runs_dir=tmp_path / "runs")
 
 
