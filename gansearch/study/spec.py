@@ -183,7 +183,7 @@ def build_study(
     if mistakes:
         raise InvalidInput(document.source, place_all(document, mistakes))
     spec = _settled(StudySpec(plan, Space(filled), None if amiss else default))
-    begun = _begun(spec, given, complete)
+    begun = _begun(spec, given, amiss, complete)
     mistakes += begun.mistakes
     learnt, more = _learnt(spec, learn)
     mistakes += more
@@ -231,13 +231,15 @@ def _unmatched(spec: StudySpec) -> Mistakes:
     ]
 
 
-def _begun(spec: StudySpec, given: Mapping[int, Given], complete: Complete) -> Beginning:
+def _begun(
+    spec: StudySpec, given: Mapping[int, Given], unbuildable: Mistakes, complete: Complete
+) -> Beginning:
     """Where the search begins; nowhere if there is none."""
     search = spec.plan.search
     if not search.trials and not search.start:
         return Beginning()
     check = functools.partial(check_config, complete=complete)
-    begun = begin(search.start, given, spec.space, spec.default, check)
+    begun = begin(search.start, given, spec.space, spec.default, unbuildable, check)
     if len(begun.points) <= search.trials:
         return begun
     words = f"{len(begun.points)} start points, and search.trials is {search.trials}: ask for more"

@@ -21,6 +21,9 @@ Find = Callable[[Start], Given]
 """Reads what a start names; raises `UserError`. It is given from above (`gansearch.search.start`),
 because this floor knows no studies."""
 
+MEND = "give the axis a `default` that can be, or say `start: []` under `search`"
+"""Of a default that cannot be tried first: an axis without one takes the default of its part."""
+
 Check = Callable[[Mapping[str, Any]], tuple[TrialConfig, Mistakes]]
 
 
@@ -85,6 +88,7 @@ def begin(
     given: Mapping[int, Given],
     space: Space,
     default: TrialConfig | None,
+    unbuildable: Mistakes,
     check: Check,
 ) -> Beginning:
     """Place each start in the search space.
@@ -94,6 +98,7 @@ def begin(
         given: what `find_all` found.
         space: with every default filled in.
         default: the study's default configuration, if there is one.
+        unbuildable: why there is none.
         check: completes and checks a configuration.
     """
     points: dict[str, StartPoint] = {}
@@ -101,9 +106,9 @@ def begin(
     mistakes: list[tuple[tuple[str | int, ...], str]] = []
     for index, each in in_order(start):
         if each.config == DEFAULT:
-            point, amiss = _of_default(default, space)
+            point, amiss = _of_default(default, space, unbuildable)
             if amiss and index is None:
-                notes.append(f"the search does not begin with the default: {amiss[0]}")
+                notes.append(f"the search does not begin with the default: {'; '.join(amiss)} ({MEND})")
                 continue
             tried = [(DEFAULT, point, amiss)]
         elif each.point is not None:
@@ -125,9 +130,11 @@ def begin(
     return Beginning(tuple(points.values()), tuple(notes), tuple(mistakes))
 
 
-def _of_default(default: TrialConfig | None, space: Space) -> tuple[Point, list[str]]:
+def _of_default(
+    default: TrialConfig | None, space: Space, unbuildable: Mistakes
+) -> tuple[Point, list[str]]:
     if default is None:
-        return {}, ["it cannot be built"]
+        return {}, [f"{dotted(path)}: {words}" for path, words in unbuildable]
     return locate(default.plain(), space)
 
 

@@ -92,10 +92,40 @@ def test_a_default_that_the_space_does_not_have_is_said_and_refused_where_it_is_
     assert (names(spec), spec.plan.search.start) == ([], [])
     assert spec.notes == (
         "the search does not begin with the default: loss is non-saturating, which is not in choice "
-        "[hinge, wasserstein]",
+        "[hinge, wasserstein]; optimizer.generator.lr is 0.0002, which is not in log [0.001, 0.1]; "
+        "optimizer.discriminator.lr is 0.0002, which is not in log [0.001, 0.1] (give the axis a "
+        "`default` that can be, or say `start: []` under `search`)",
     )
+    mended = NARROW.replace("1e-1]}", "1e-1], default: 0.01}").replace(
+        "loss:\n", "loss:\n  default: hinge\n"
+    )
+    assert (names(read("unsaid", mended)), read("unsaid", mended).notes) == (["default"], ())
+    assert read("[]", NARROW).notes == ()
     told = "default: optimizer.generator.lr is 0.0002, which is not in log [0.001, 0.1]"
     assert f"line 15, search.start[0]: {told}" in mistakes("[default]", text=NARROW)
+
+
+def test_why_there_is_no_default_is_said(here, monkeypatch):
+    """One that lacks what an axis gives to each trial, here: the loss has no margin of its own."""
+    (here / "marginal.py").write_text(
+        "class Marginal:\n"
+        "    decision, g_uses_real = 0.0, False\n"
+        "    def __init__(self, *, margin: float): self.margin = margin\n"
+        "    def d(self, real, fake): return (fake - real + self.margin).mean()\n"
+        "    def g(self, fake): return -fake.mean()\n"
+    )
+    monkeypatch.syspath_prepend(here)
+    loss = "{name: 'marginal:Marginal', margin: {uniform: [0, 1]}}"
+    text = LOSSES.replace("    - hinge\n", f"    - {loss}\n").replace(
+        "loss:\n", "loss:\n  default: 'marginal:Marginal'\n"
+    )
+    (note,) = read("unsaid", text).notes
+    assert note.startswith(
+        "the search does not begin with the default: loss.margin: is required (give "
+    )
+    assert "search.start[0]: default: loss.margin: is required" in str(mistakes("[default]", text=text))
+    mended = text.replace("[0, 1]}", "[0, 1], default: 0.5}")
+    assert (names(read("unsaid", mended)), read("unsaid", mended).notes) == (["default"], ())
 
 
 def test_a_file_an_export_and_a_point_are_placed_in_the_space(here, monkeypatch):

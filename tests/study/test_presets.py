@@ -29,6 +29,13 @@ def test_every_preset_is_a_study_that_opens_with_its_question(path, fashion_root
     assert path.read_text().startswith("# ")
 
 
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_preset_begins_with_its_default_unless_it_says_what_else(path, fashion_root):
+    spec, search = read(path, fashion_root), read_document(path).tree.get("search", {})
+    begins = search.get("trials", 1) > 0 and "start" not in search
+    assert (spec.notes, [start.name for start in spec.start]) == ((), ["default"] * begins)
+
+
 @pytest.fixture(scope="module")
 def lucic(fashion_root):
     return read(STUDIES / "lucic2018.yaml", fashion_root)
