@@ -6,6 +6,7 @@ import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.storages import BaseStorage
@@ -18,6 +19,9 @@ from gansearch.journal.directory import JOURNAL_FILE, StudyDirectory
 from gansearch.journal.file import FileStorage
 from gansearch.journal.repair import explain
 from gansearch.journal.urls import IN_A_DATABASE, cannot_open, cause_of, parse_url, sqlite_file
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 Storage = FileStorage | DatabaseStorage
 
@@ -66,9 +70,9 @@ def open_storage(directory: Place, url: str | None) -> Storage:
 
 
 def is_laid_out(url: str) -> bool:
-    """Whether a database, by its URL, holds studies' tables; nothing is made to see that.
+    """Whether a database, by its URL, holds studies' tables; to see that leaves nothing there.
 
-    Raises `StorageError` where it does not answer.
+    Raises `StorageError` where it does not answer, or they cannot be made or written.
     """
     from sqlalchemy import NullPool, create_engine, inspect  # noqa: PLC0415
 
@@ -77,10 +81,31 @@ def is_laid_out(url: str) -> bool:
     if file is not None and not file.exists():  # SQLite would make it
         return False
     try:
-        return inspect(create_engine(parsed, poolclass=NullPool)).has_table("studies")
+        with create_engine(parsed, poolclass=NullPool).connect() as connection:
+            laid_out = inspect(connection).has_table("studies")
+            if parsed.get_backend_name() in ("postgresql", "sqlite"):  # others cannot undo new tables
+                _try_writing(connection)
+            return laid_out
     except Exception as error:  # whatever the database's driver raises
         cause = cause_of(error, parsed.password)
         raise StorageError(cannot_open(parsed, cause)) from error
+
+
+def _try_writing(connection: Connection) -> None:
+    """Make the tables that are missing, write no row into those of each study, and undo it all."""
+    from optuna.storages._rdb import models  # noqa: PLC0415
+    from sqlalchemy import false, select  # noqa: PLC0415
+
+    tables = models.BaseModel.metadata
+    if connection.dialect.name == "sqlite":  # of which Python's driver begins none for new tables
+        connection.exec_driver_sql("BEGIN")
+    tables.create_all(connection)
+    for name in ("studies", "trials"):
+        table = tables.tables[name]
+        connection.execute(
+            table.insert().from_select(table.columns.keys(), select(table).where(false()))
+        )
+    connection.rollback()
 
 
 def _open_file(path: Path) -> FileStorage:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sqlite3
 import threading
 import time
 
@@ -10,12 +11,13 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from postgresql import PostgreSQL
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, event, inspect, text
 
 from gansearch.errors import StorageError, StudyError, UserError
 from gansearch.journal.database import DatabaseStorage
 from gansearch.journal.facts import CONSTRAINT
 from gansearch.journal.journal import Journal
+from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome, Report, TrialRecord
 
 FACTS = {"metric": "fd", "goal": "min", "steps": 100, "digest": "d", "trials": 3, "report_every": 10}
@@ -310,3 +312,85 @@ def test_a_database_storage_is_one_of_optuna_s(tmp_path):
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     assert len(optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/x.db").trials) == 3
     assert json.dumps(study.best_params)
+
+
+ROLE = "reader"
+
+
+@pytest.fixture
+def reader(running):
+    """Of a database of its own: who may make no table in it, as PostgreSQL has it since version 15."""
+    admin = create_engine(_with_driver(running.url), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("CREATE DATABASE strict"))
+        connection.execute(text(f"CREATE ROLE {ROLE} LOGIN"))
+    url = running.url.replace("/postgres?", "/strict?")
+    yield url, url.replace("tester@", f"{ROLE}@")
+    with admin.connect() as connection:
+        connection.execute(text("DROP DATABASE strict WITH (FORCE)"))
+        connection.execute(text(f"DROP ROLE {ROLE}"))
+    admin.dispose()
+
+
+def _with_driver(url):
+    return url.replace("postgresql://", "postgresql+psycopg://")
+
+
+def _tables(url):
+    engine = create_engine(_with_driver(url))
+    names = inspect(engine).get_table_names()
+    engine.dispose()
+    return names
+
+
+def _granted(url, *grants):
+    engine = create_engine(_with_driver(url), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for grant in grants:
+            connection.execute(text(f"{grant} {'FROM' if grant.startswith('REVOKE') else 'TO'} {ROLE}"))
+    engine.dispose()
+
+
+def test_whether_tables_can_be_made_is_seen_without_making_them(reader, tmp_path):
+    owner, url = reader
+    planned = StoredStudy.planned("s", "s", tmp_path, url)
+    _granted(owner, "REVOKE CREATE ON SCHEMA public")
+    told = []
+    for make in (False, True):  # as check asks, and as run does
+        with pytest.raises(StorageError) as error:
+            planned.check_unused(make=make)
+        told.append(str(error.value))
+    assert told[0] == told[1]
+    assert told[0].startswith("cannot open the Optuna storage postgresql")
+    assert told[0].endswith("permission denied for schema public")
+    assert _tables(owner) == []
+    _granted(owner, "GRANT CREATE ON SCHEMA public")
+    planned.check_unused(make=False)
+    assert _tables(owner) == [], "it only looks"
+    planned.check_unused()
+    assert "studies" in _tables(owner)
+
+
+def test_whether_tables_that_are_there_can_be_written_is_seen(reader, tmp_path):
+    owner, url = reader
+    planned = StoredStudy.planned("s", "s", tmp_path, url)
+    StoredStudy.planned("s", "s", tmp_path, owner).check_unused()
+    _granted(owner, "GRANT SELECT ON ALL TABLES IN SCHEMA public")
+    for make in (False, True):
+        with pytest.raises(StorageError, match=r"cannot open .*: permission denied for table studies"):
+            planned.check_unused(make=make)
+    _granted(owner, "GRANT ALL ON ALL TABLES IN SCHEMA public")
+    planned.check_unused(make=False)
+
+
+def test_an_sqlite_file_is_as_it_was(tmp_path):
+    path = tmp_path / "team.db"
+    planned = StoredStudy.planned("s", "s", tmp_path / "runs", f"sqlite:///{path}")
+    planned.check_unused(make=False)
+    assert not path.exists()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE other (x)")
+    before = path.read_bytes()
+    planned.check_unused(make=False)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["team.db"]
