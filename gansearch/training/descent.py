@@ -42,14 +42,18 @@ class Descent:
         self.set_rate(number)
         self.optimizer.step()
 
-    def set_rate(self, number: int) -> bool:
-        """Set the learning rate to the schedule's; returns whether there is one."""
+    @property
+    def scheduled(self) -> bool:
+        """Whether the learning rate follows a schedule."""
+        return self._schedule is not None
+
+    def set_rate(self, number: int) -> None:
+        """Set the learning rate to the schedule's, where there is one."""
         if self._schedule is None:
-            return False
+            return
         factor = self._schedule.factor(number, self._steps)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
-        return True
 
 
 def set_pace(optimizer: optim.Optimizer, every: int) -> None:

@@ -116,11 +116,12 @@ class BatchNorm(OwnLayer):
             )
             of_inputs *= scale
         if not asked.parameters:
-            return of_inputs, [None, None]
+            return Gradients(of_inputs, [None, None])
         assert self.weight is not None
         assert self.bias is not None
         stale = self.stale
-        return of_inputs, [into(self.weight, of_weight, stale), into(self.bias, of_bias, stale)]
+        own = [into(self.weight, of_weight, stale), into(self.bias, of_bias, stale)]
+        return Gradients(of_inputs, own)
 
     def _weight_of_this_batch(self) -> float:
         if self.momentum is not None:

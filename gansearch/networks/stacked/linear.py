@@ -71,7 +71,7 @@ class Linear(OwnLayer):
             if self.bias is not None:
                 summed = gradient.unflatten(1, by_pass.shape[1:3]).sum(2)
                 own[1] = into(self.bias, summed.sum(1), self.stale)
-        return by_inputs(gradient, self.weight) if asked.inputs else None, own
+        return Gradients(by_inputs(gradient, self.weight) if asked.inputs else None, own)
 
 
 class SpectralLinear(Linear):
@@ -82,7 +82,9 @@ class SpectralLinear(Linear):
     (`passes`) each has its own iteration, one after the other, as if the passes came in turn.
 
     Their own rule: y = x W^T / sigma + b, sigma = u W v of each of P passes. With h = dy / sigma, dx =
-    h W, dW = h^T x - sum over passes of <h, y - b> u v^T; and since f(y) = f'(y) y, <dy, y> is <da, a>.
+    h W, dW = h^T x - sum over passes of <h, y - b> u v^T. For <h, y - b> nothing need be multiplied:
+    since f(y) = f'(y) y, <dy, y> is <da, a>, which the layer behind knows as its <dx, x>, and that is
+    <dy, y - b>.
 
     Args:
         layers: alone, of one shape.
@@ -106,7 +108,8 @@ class SpectralLinear(Linear):
     def plain(self, inputs: Tensor) -> Tensor:
         """Inputs [K, B, in] -> [K, B, out]; of P passes at once, [K, P * B, in] -> [K, P * B, out]."""
         with torch.autocast(inputs.device.type, enabled=False):
-            u, v, _ = self._singular()
+            with torch.no_grad():
+                u, v, _ = self._singular()
             sigma = (u * torch.bmm(v, self.weight.mT)).sum(-1)  # now it follows the weights
         outputs = torch.bmm(inputs, self.weight.mT)
         kind, (count, rows, width) = outputs.dtype, outputs.shape
@@ -134,27 +137,29 @@ class SpectralLinear(Linear):
         inputs, outputs, u, v, sigma, share = kept
         weight, bias = self.weight, self.bias
         own: list[Tensor | None] = [None] * (1 if bias is None else 2)
-        if asked.parameters:
-            slope = (gradient * outputs).reshape(*sigma.shape, -1).sum(-1).div_(sigma)
+        product = asked.product  # none, unless parameters are asked for
+        if asked.parameters and product is None:
+            product = (gradient * outputs).reshape(*sigma.shape, -1).sum(-1)
         ours = asked.ours or self.slope is not None
         gradient = before_activation(gradient, outputs, self.slope, asked.ours)
         inner = _by_pass(gradient, sigma)
-        if asked.parameters and bias is not None:
+        if product is not None and bias is not None:
             summed = inner.sum(2)
-            slope -= (summed * bias.unsqueeze(1)).sum(-1).div_(sigma)
+            product = product - (summed * bias.unsqueeze(1)).sum(-1)
             own[1] = into(bias, summed.sum(1), self.stale)
         inner = inner.mul_(share) if ours else inner * share
         gradient = inner.view(outputs.shape)
-        if asked.parameters:
+        if product is not None:
             own[0] = product_into(weight, gradient, inputs, self.stale)
             there = weight.grad if own[0] is None else own[0]
             assert there is not None
-            there.baddbmm_((u * slope.unsqueeze(-1)).mT, v, alpha=-1)
-        return by_inputs(gradient, weight) if asked.inputs else None, own
+            there.baddbmm_((u * (product / sigma).unsqueeze(-1)).mT, v, alpha=-1)
+        return Gradients(by_inputs(gradient, weight) if asked.inputs else None, own, product)
 
-    @torch.no_grad()
     def _singular(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each pass: vectors [K, P, out] and [K, P, in], and the singular values [K, P]."""
+        """Of each pass: vectors [K, P, out] and [K, P, in], and the singular values [K, P]; where no
+        gradients are kept.
+        """
         weight, turned = self.weight, self.weight.mT
         held = u, v = self.u.unsqueeze(1), self.v.unsqueeze(1)
         if not self.training:

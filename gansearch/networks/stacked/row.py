@@ -23,17 +23,29 @@ class Asked(NamedTuple):
         ours: whether nobody else needs the memory of the gradient that it is given.
         inputs: whether the gradient by the inputs is wanted.
         parameters: whether those by the parameters are.
+        product: of each pass, [K, P], the gradient's with the layer's outputs, all numbers of it added
+            up; None where it is not known.
     """
 
     ours: bool
     inputs: bool
     parameters: bool
+    product: Tensor | None
 
 
-Gradients = tuple[Tensor | None, Sequence[Tensor | None]]
-"""By the inputs, and by the parameters in their order; None where it is not wanted, or has been added
-where it belongs.
-"""
+class Gradients(NamedTuple):
+    """What `OwnLayer.pull` found.
+
+    Attributes:
+        inputs: the gradient by them; None where it is not wanted.
+        parameters: those by the parameters, in their order; None where it is not wanted, or has been
+            added where it belongs.
+        product: of the first with the inputs, as in `Asked`; None where it is not known.
+    """
+
+    inputs: Tensor | None
+    parameters: Sequence[Tensor | None]
+    product: Tensor | None = None
 
 
 class OwnLayer(nn.Module):
@@ -51,6 +63,12 @@ class OwnLayer(nn.Module):
         self.own_backward = True
         self.slope: float | None = None
         self.stale = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, bool):  # torch would look whether it is a parameter, a buffer, a module
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs [K, B, ...] -> outputs [K, B, ...]."""
@@ -123,7 +141,7 @@ class Row(nn.Sequential):
 
 def through(layers: Sequence[OwnLayer], inputs: Tensor) -> Tensor:
     """What comes of inputs behind all of the layers, each of which is ready for them."""
-    parameters = [parameter for layer in layers for parameter in layer.parameters()]
+    parameters = [p for layer in layers for p in layer._parameters.values() if p is not None]
     outputs: Tensor = _Through.apply(layers, inputs, *parameters)
     return outputs
 
@@ -149,14 +167,15 @@ class _Through(torch.autograd.Function):
         saved, found = list(ctx.saved_tensors), list[Tensor | None]()
         _, first, *by_parameters = ctx.needs_input_grad
         passed: Tensor | None = gradient
+        product: Tensor | None = None
         last = len(ctx.layers) - 1
         for number in range(last, -1, -1):
             layer, count = ctx.layers[number], ctx.counts[number]
             kept = saved[len(saved) - count :]
             del saved[len(saved) - count :]
             assert passed is not None
-            asked = Asked(number < last, number > 0 or first, any(by_parameters))
-            passed, own = layer.pull(kept, passed, asked)
+            asked = Asked(number < last, number > 0 or first, any(by_parameters), product)
+            passed, own, product = layer.pull(kept, passed, asked)
             if asked.parameters:
                 layer.stale = False
             found[:0] = own

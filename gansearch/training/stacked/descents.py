@@ -21,7 +21,8 @@ class Descents:
     """
 
     def __init__(self, side: Side, alone: Sequence[Descent]) -> None:
-        self._side, self._alone = side, alone
+        self._side = side
+        self._scheduled = [(row, each) for row, each in enumerate(alone) if each.scheduled]
         bounds = [math.inf if each.clip is None else each.clip for each in alone]
         self._bounds = None if min(bounds) == math.inf else side.gradients.new_tensor(bounds)
 
@@ -29,8 +30,9 @@ class Descents:
         """Update all weights by their gradients; `numbers` are the generators', from 0, [K]."""
         if self._bounds is not None:
             self._side.gradients.mul_(self._shares(self._bounds).unsqueeze(1))
-        scheduled = [each.set_rate(number) for each, number in zip(self._alone, numbers, strict=True)]
-        if any(scheduled):
+        if self._scheduled:
+            for row, each in self._scheduled:
+                each.set_rate(numbers[row])
             self._side.optimizer.read_settings()
         self._side.optimizer.step()
 
