@@ -130,6 +130,22 @@ def test_all_brackets_rank_by_the_one_forecast(seed):
     assert foreseen
 
 
+def test_a_newcomer_is_ranked_by_its_forecast_also_where_it_teaches_nothing_new():
+    """Each is learnt from at once up to 150 times; after that most come between two fits."""
+    chance, pruner = random.Random(3), Asha(config(), min_steps=EVERY, second_chances=True)
+    for _ in shown(pruner, chance, 20):
+        pass
+    forecast, rung, quiet = pruner._forecast, pruner.rungs[EVERY], 0
+    for number in range(20, 140):
+        _, params, report = next(trial(chance, number))
+        fits = forecast.fits
+        pruner.judge(TrialRecord(number, params, {}, reports=[report]), report)
+        quiet += forecast.fits == fits
+        costs = forecast.ends(rung.worth)
+        assert sorted(rung.worth, key=rung.rank) == sorted(costs, key=lambda n: (costs[n], n))
+    assert quiet
+
+
 @settings(deadline=None, max_examples=15)
 @given(some.integers(0, 10**9))
 def test_what_brackets_know_is_what_all_trials_have_shown(seed):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from gansearch.search import PRUNERS
+from gansearch.search.halving import Rung, place
 from gansearch.search.pruners import Decision, quantile
 from gansearch.study.config import TrialConfig
 from gansearch.study.evaluation import Budget, Objective
@@ -428,6 +429,19 @@ def test_hyperband_s_brackets_are_told_of_errors():
     for number in (0, 1):  # of 1 nobody has heard
         play.pruner.failed(number)
     assert [len(rung) for rung in play.pruner.brackets[0].rungs.values()] == [0, 0, 0]
+
+
+def test_a_place_is_told_as_one_says_it():
+    rung = Rung(10)
+    for number in range(1, 114):
+        rung.enter(number, -float(number))
+    report = Report(10, 0, 0.0, {"m": 1.0}, 0.0)
+    told = [place(rung, TrialRecord(number, {}, {}, reports=[report])) for number in range(1, 114)]
+    assert told[10] == "11th of 113 at step 10"
+    said = " ".join(words.partition(" ")[0] for words in told)
+    assert said.startswith("1st 2nd 3rd 4th 5th 6th 7th 8th 9th 10th 11th 12th 13th 14th 15th")
+    assert "20th 21st 22nd 23rd 24th" in said
+    assert said.endswith("101st 102nd 103rd 104th 105th 106th 107th 108th 109th 110th 111th 112th 113th")
 
 
 @pytest.mark.parametrize("name", ["asha", "hyperband"])
