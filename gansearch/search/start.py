@@ -12,7 +12,6 @@ from gansearch.errors import InvalidInput, UserError
 from gansearch.files import Place
 from gansearch.journal.stored import StoredStudy
 from gansearch.search.learning import learn
-from gansearch.study.config import TrialConfig
 from gansearch.study.document import read_document
 from gansearch.study.learnt import Learnt
 from gansearch.study.plan import Earlier, Plan, Start
@@ -74,8 +73,7 @@ def _read(path: Place, *, here: bool) -> Mapping[str, Any]:
     if here:
         locate_weights(document)
     tree: dict[str, Any] = document.tree
-    studys = [key for key in tree if key in Plan.model_fields and key not in TrialConfig.model_fields]
-    if studys:
+    if studys := [key for key in tree if key in Plan.model_fields]:
         what = f"it has {', '.join(studys)}, so it is a study's file and not a configuration's"
         raise UserError(f"{path}: {what}; the best trials of a study are {{study: NAME, top: 1}}")
     return tree

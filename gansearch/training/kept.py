@@ -92,7 +92,7 @@ def _counts(network: nn.Module) -> dict[str, float]:
         f"{name}.{key}".lstrip("."): value
         for name, module in network.named_modules()
         for key, value in vars(module).items()
-        if isinstance(value, int | float) and key != "training"
+        if isinstance(value, int | float)
     }
 
 

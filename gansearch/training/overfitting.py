@@ -88,8 +88,7 @@ class Exam:
         found = []
         for start in range(0, len(samples), size):
             shown = self._domain.encode(samples[start : start + size])
-            if self._pack > 1:
-                shown = shown.reshape(-1, self._pack * shown.shape[1], *shown.shape[2:])
+            shown = shown.reshape(-1, self._pack * shown.shape[1], *shown.shape[2:])
             told = () if labels is None else (labels[start : start + size],)
             found.append(network(shown, *told).float())
         return torch.cat(found)

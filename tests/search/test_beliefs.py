@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from gansearch.errors import InvalidInput
 from gansearch.search import SAMPLERS
-from gansearch.search.beliefs import SHARE, Beliefs
+from gansearch.search.beliefs import SHARE, WIDTH, Beliefs
 from gansearch.search.contract import Tried
 from gansearch.search.units import unit_of, value_at
 from gansearch.study.axes import Choice, Float, Int
@@ -70,6 +72,35 @@ def test_points_around_the_defaults_are_near_them_and_lie_in_the_space():
     assert np.median(near) > 0.8
     assert believed.nearness(DEFAULT) == 1.0
     assert believed.nearness(FAR) < 1e-6
+
+
+def test_nearness_is_how_likely_a_point_is_beside_the_default():
+    """Of labels their shares; of numbers the density beyond the deviation of what is drawn around."""
+    loss = Beliefs({"loss": AXES["loss"]}, "strong", "min")
+    assert loss.nearness({"loss": "a"}) == 1.0
+    assert loss.nearness({"loss": "c"}) == pytest.approx((1 / 6) / (2 / 3))
+    beta = Beliefs({"beta": Float(0.0, 1.0, default=0.5)}, "strong", "min")
+    for deviations, likely in ((0, 1), (1, 1), (-2, math.exp(-1.5)), (3, math.exp(-4))):
+        assert beta.nearness({"beta": 0.5 + WIDTH * deviations}) == pytest.approx(likely)
+
+
+def test_a_default_label_is_drawn_half_of_the_time_more_than_by_chance():
+    units = [(i + 0.5) / 600 for i in range(600)]
+    chance = SimpleNamespace(random=iter(units).__next__)
+    space = Space({"loss": Choice({"a": "a", "b": "b", "c": "c"}, "a")})
+    drawn = Counter(
+        Beliefs(space.axes(), "weak", "min").around({}, space, chance)["loss"] for _ in units
+    )
+    assert drawn == {"a": 400, "b": 100, "c": 100}
+
+
+def test_the_share_does_no_more_than_fade_where_the_defaults_do_no_worse():
+    for values in (lambda near: 1.0, lambda near: 1.0 if near else 2.0):  # as good, and better
+        believed = beliefs()
+        for i in range(8):
+            near = i < 2
+            believed.add(i, Tried(i, DEFAULT if near else FAR, value=values(near)))
+        assert believed.share == pytest.approx(0.4 * 20 / 28)
 
 
 def test_the_share_fades_as_trials_end_and_is_the_same_in_any_order():

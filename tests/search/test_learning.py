@@ -148,6 +148,23 @@ def test_numbers_made_differently_are_refused_unless_told_to(runs, old, new, sai
     assert spec.to_yaml().count("anyway: true") == 1
 
 
+def test_how_the_objective_is_measured_is_compared_and_what_else_is_measured_is_not(tmp_path, report):
+    kd = "{name: kd_classifier, subset_size: 50}"
+    old = LONG.replace("{samples: 50}", f"{{samples: 50, metrics: [fd_classifier, {kd}]}}")
+    old += "objective: {metric: kd_classifier}\n"
+    ledger = launched(tmp_path / "runs", "last-week", read(old))
+    record = ledger.next()  # one is enough
+    ledger.end(record.number, Outcome.FAILED, "its machine died", blameless=True)
+    new = LEARNING + "objective: {metric: kd_classifier}\n"
+    alone = new.replace("{samples: 50}", f"{{samples: 50, metrics: [{kd}]}}")
+    assert read(alone, tmp_path / "runs").notes[0] == (
+        "the sampler knows 0 trials of 'last-week'; 1 other cannot be used: ended through no fault of "
+        "its configuration (1)"
+    )
+    with pytest.raises(InvalidInput, match=r"kd_classifier.subset_size is 50 there and 40 here"):
+        read(alone.replace("size: 50", "size: 40"), tmp_path / "runs")
+
+
 def test_another_goal_is_refused_whatever_is_told(runs):
     changed = LEARNING.replace("[last-week]", "[{study: last-week, anyway: true}]") + (
         "objective: {metric: d_loss, goal: max}\n"

@@ -422,6 +422,13 @@ def test_one_that_ended_in_an_error_is_under_way_no_more():
     assert play.pruner.choose(paused(play, 0), False).number == 0
 
 
+def test_once_no_new_trial_is_left_hyperband_s_paused_ones_go_on_too():
+    play = Play("hyperband", second_chances=True)
+    assert play.decide(0, 10, 1.0).decision is Decision.PAUSE, "a third of one is none"
+    assert play.pruner.choose(paused(play, 0), True) is None
+    assert play.pruner.choose(paused(play, 0), False).number == 0
+
+
 def test_hyperband_s_brackets_are_told_of_errors():
     play = Play("hyperband", second_chances=True)
     play.decide(0, 10, 1.0)
@@ -441,7 +448,9 @@ def test_a_place_is_told_as_one_says_it():
     said = " ".join(words.partition(" ")[0] for words in told)
     assert said.startswith("1st 2nd 3rd 4th 5th 6th 7th 8th 9th 10th 11th 12th 13th 14th 15th")
     assert "20th 21st 22nd 23rd 24th" in said
-    assert said.endswith("101st 102nd 103rd 104th 105th 106th 107th 108th 109th 110th 111th 112th 113th")
+    assert said.endswith(
+        "101st 102nd 103rd 104th 105th 106th 107th 108th 109th 110th 111th 112th 113th"
+    )
 
 
 @pytest.mark.parametrize("name", ["asha", "hyperband"])
@@ -485,9 +494,8 @@ def test_a_late_bracket_judges_late():
     play = Play("hyperband")
     for number in range(17):
         for step, value in ((10, 1.0 + number), (30, 1.0 + number)):
-            if not play.decide(number, step, value).reason:
-                continue
-            break
+            if play.tell(number, step, value):
+                break
     stopped = {n: v[-1].step for n, v in play.trials.items() if len(v) == 1}
     assert stopped
     assert all(play.pruner._dealt[n] == 0 for n in stopped)

@@ -31,6 +31,16 @@ def test_configurations_take_turns_where_each_is_trained_alone(journal):
     assert used == list(journal.roster.entries)
 
 
+def test_who_was_asked_for_first_is_trained_first(tmp_path):
+    journal = Journal.create(tmp_path, "s", {"metric": "fd_classifier", "goal": "min", "steps": 10})
+    one, other = (
+        Candidate(label, "given", TrialConfig().plain() | {"batch_size": n})
+        for n, label in enumerate("ab", 4)
+    )
+    journal.extend(Roster().extended([one], 1, 0).extended([other], 3, 0))
+    assert labels(Repeats(journal), [None] * 4) == list("abbb")
+
+
 def test_seeds_of_one_configuration_go_together(journal):
     source = Repeats(journal)
     assert labels(source, ["", "a", "a", "a", "b"]) == list("aaabb")

@@ -12,6 +12,7 @@ from gansearch.search.selection import (
     Around,
     check_comparable,
     find_centre,
+    given_candidate,
     neighbours,
     of_trial,
     select,
@@ -90,6 +91,17 @@ def test_neighbours_differ_by_one_number_of_the_search(searched):
     }
     weights = [n.config["loss"]["penalty"]["weight"] for n in found if "weight" in n.axis]
     assert weights == pytest.approx([5.0, 7.5, 12.5, 15.0])
+
+
+def test_neighbours_of_what_no_search_tried_differ_by_learning_rates_and_numbers_of_the_loss(searched):
+    asked, _ = searched
+    shape = partial(complete, domain=Images((1, 8, 8)))
+    given = given_candidate("mine", asked.trial(0, lambda name, _: WASSERSTEIN[name]))
+    found, _ = neighbours(asked, given, Around(0.5), shape)
+    rates = {"optimizer.generator.lr", "optimizer.discriminator.lr"}
+    assert {n.axis for n in found} == rates | {"loss.penalty.weight"}
+    with pytest.raises(UserError, match=r"--axes generator\.name: is no number of 'mine'"):
+        neighbours(asked, given, Around(0.5, axes=("generator.name",)), shape)
 
 
 def test_an_old_trial_has_the_same_neighbours(searched):

@@ -16,7 +16,7 @@ from gansearch.journal.stored import StoredStudy
 from gansearch.search.selection import select
 from gansearch.search.start import Known
 from gansearch.study.document import parse_document
-from gansearch.study.plan import Stability
+from gansearch.study.plan import Stability, Start
 from gansearch.study.records import Outcome
 from gansearch.tracking.translate import translate
 from gansearch.training.validation import read_study
@@ -196,6 +196,23 @@ def test_what_cannot_be_tried_is_refused_at_its_place(here, start, said):
     (found,) = mistakes(start, runs=here / "runs")
     assert found.startswith("line 15, search.start[0]"), found
     assert said in found
+
+
+def test_what_is_named_like_a_file_is_taken_for_no_study():
+    (told,) = mistakes("[no/such.yaml]")
+    assert told.endswith("there is no file 'no/such.yaml', and no export")
+
+
+def test_what_lies_where_the_study_runs_is_looked_for_there(here):
+    """Without a folder of studies nothing here is: a study of that name, weights beside a file."""
+    assert names(read("[{study: gone, top: 2}]")) == []
+    (here / "best" / "g.safetensors").write_text("")
+    text = CONFIG.replace("depth: 1, width: 16}", "depth: 1, width: 16, weights: g.safetensors}", 1)
+    (here / "best" / "config.yaml").write_text(text)
+    for runs, seen in ((None, "g.safetensors"), (here / "runs", "best/g.safetensors")):
+        ((_, config),) = Known(here, runs)(Start(config="best"))
+        assert config["generator"]["weights"].endswith(seen)
+        assert config["generator"]["weights"].endswith("best/g.safetensors") == (runs is not None)
 
 
 def test_more_start_points_than_trials_are_refused():

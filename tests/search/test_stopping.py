@@ -57,6 +57,15 @@ def test_the_chance_grows_with_what_is_left_and_falls_with_what_is_wanted():
     assert chance_of_better([1.0] * 30, 0.5, 10) == 0.0  # nothing ever differs
 
 
+def test_too_few_values_say_nothing_of_how_much_better_the_next_best_will_be():
+    for finite in range(8):
+        costs = [math.inf] * 20 + [1.0 + i for i in range(finite)]
+        said = chance_of_better(costs, 0.0, 10)
+        share = 10 / 30  # ten of them and twenty, the newer ones
+        assert said == pytest.approx(share) if finite < 5 else said < share
+    assert chance_of_better([1.0] * 30, 1.0, 10) == pytest.approx(10 / 30), "that only one is better"
+
+
 def record(number, value, seconds=36.0, outcome=Outcome.COMPLETED, noise=0.0):
     reports = [
         Report(10 * i, 0, seconds * i / 10, {"fd": value + noise * (-1) ** i}, 0.0)
@@ -118,6 +127,23 @@ def test_nothing_better_in_sight_is_told_in_words(goal):
     assert judged(Ending(search(), Resources(), "fd", goal), alike) == ""
     insisted = Ending(search(least_chance=0.05), Resources(), "fd", goal, insisted=100)
     assert judged(insisted, alike) == ""
+    blind = [replace(report, metrics={}) for report in alike[0].reports[:5]]
+    late = [replace(each, reports=blind + each.reports[5:]) for each in alike]
+    assert judged(Ending(search(least_chance=0.05), Resources(), "fd", goal), late) == words
+    short = [replace(each, reports=each.reports[:5]) for each in alike]
+    told = judged(Ending(search(least_chance=0.5), Resources(), "fd", goal), short)
+    assert " by more than 0, a run's usual" in told, "three reports say nothing of ups and downs"
+
+
+def test_trials_that_took_no_time_leave_all_that_were_asked_for():
+    """Such as fail before their first report: what one costs is not known yet."""
+    failed = [replace(record(i, 1.0, outcome=Outcome.DIVERGED), reports=[]) for i in range(30)]
+    ending = Ending(search(device_hours=1, least_chance=0.9), Resources(), "fd", "min")
+    assert judged(ending, failed) == ""
+    assert ending._left(30) == 70
+    late = Ending(search(device_hours=1, least_chance=0.9), Resources(), "fd", "min")
+    judged(late, [record(i, 1.0, seconds=60.0) for i in range(30)])
+    assert late._left(30) == 30, "half of an hour is spent, a minute each"
 
 
 def read(text):

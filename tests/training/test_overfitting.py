@@ -30,8 +30,9 @@ def stored(*levels):
     return np.stack([np.full((1, 8, 8), level, np.uint8) for level in levels])
 
 
-def exam(tiny, digits, known, held, **discriminator):
-    config = tiny(**SECTION, discriminator={"name": "mlp", "width": 16, "depth": 1, **discriminator})
+def exam(tiny, digits, known, held, count=100, **discriminator):
+    asked = {"evaluation": SECTION["evaluation"] | {"held_out": count}, "batch_size": 12}
+    config = tiny(**asked, discriminator={"name": "mlp", "width": 16, "depth": 1, **discriminator})
     return Exam(config, torch.from_numpy(known), None, HeldOut(held, None), digits.domain)
 
 
@@ -62,6 +63,14 @@ def test_packs_are_judged_as_one(tiny, digits):
 
     asked.ask(Counting(), LOSSES.build("hinge", {}), torch.from_numpy(stored(0, 0)), None)
     assert seen == [(1, 2, 8, 8), (1, 2, 8, 8)]
+
+
+def test_a_pack_is_never_cut_in_two(tiny, digits):
+    """However many samples are asked about at once: 3 do not divide 256."""
+    bright = np.tile(stored(200), (300, 1, 1, 1))
+    asked = exam(tiny, digits, bright, bright, count=300, pack=3)
+    found = asked.ask(Brightness(), LOSSES.build("hinge", {}), torch.zeros(3, 1, 8, 8).byte(), None)
+    assert found == {"d_real_train": 1.0, "d_real_held_out": 1.0, "d_gap": 0.0}
 
 
 def test_a_discriminator_of_few_samples_learns_them_by_heart(tiny, digits, places):

@@ -1049,6 +1049,10 @@ FORGETFUL = {
         "BUILD": "self.strengths = torch.rand(shape)",
         "RUN": "images = images * self.strengths",
     },
+    "has a state that no checkpoint or export holds": {  # which only evaluation shows
+        "BUILD": "self.strengths = torch.rand(shape)",
+        "RUN": "images = images if self.training else images * self.strengths",
+    },
     None: {
         "BUILD": "self.register_buffer('strengths', torch.rand(shape))",
         "RUN": "self.last, images = images, images * self.strengths * (0.5 + torch.rand(()))",

@@ -23,6 +23,7 @@ from gansearch.training.pack import SequentialPack, Start
 from gansearch.training.stacked.choice import _glance
 from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.trainer import Trainer
+from gansearch.training.transfer import start_from
 from gansearch.training.validation import load_config, load_study, read_study
 
 BARE = {"name": "mlp", "depth": 2, "width": 16, "norm": "none"}
@@ -211,6 +212,24 @@ def test_weights_that_are_mended_are_read_again(export, tmp_path):
     assert "is of another network" in told()
     file.write_bytes((export[0] / file.name).read_bytes())
     assert told() == ""
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        ({"weight": (3, 2), "bias": (1,)}, "weight is 3x2 there and 1x2 here"),
+        ({"weight": (1, 2)}, "it has no bias"),
+        (
+            {"weight": (3, 2), "bias": (), "b": (1,), "c": (1,)},
+            "bias is one number there and 1 here; this one has no b; this one has no c, and 1 more",
+        ),
+    ],
+)
+def test_what_differs_from_another_network_is_told_three_at_most(tmp_path, stored, told):
+    save_file({key: torch.zeros(shape) for key, shape in stored.items()}, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match="is of another network: ") as caught:
+        start_from(torch.nn.Linear(2, 1), str(tmp_path / "w.safetensors"), "generator")
+    assert str(caught.value).endswith(f" is of another network: {told}")
 
 
 def test_what_cannot_be_frozen_is_told():
