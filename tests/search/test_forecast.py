@@ -71,6 +71,60 @@ def test_late_bloomers_are_seen_where_ranks_are_wrong(goal):
     assert held >= 20, "of 28, an interval of four fifths"
 
 
+def shows(forecast, number, values, outcome=None):
+    """Reports of a trial; returns whether each told something new of ends."""
+    outcomes = [None] * (len(values) - 1) + [outcome]
+    return [
+        forecast.learn(
+            TrialRecord(number, {}, {}), Report(EVERY * i, 0, 0.0, {METRIC: value}, 0.0, end)
+        )
+        for i, (value, end) in enumerate(zip(values, outcomes, strict=True), start=1)
+    ]
+
+
+def test_those_that_wait_teach_by_what_they_are_expected_to_gain():
+    """From the second report to the sixth few gained 1 and many 2, and after that all gain 3."""
+    rng, forecast = random.Random(0), Forecast(config("max"), RUNGS)
+    for number in range(23):
+        level, gain = rng.uniform(-1, 1), 1 if number < 3 else 2
+        values = [level] * 2 + [level + gain] * 4
+        if number < 3:
+            values += [level + gain + 3] * 10
+        shows(forecast, number, values, Outcome.COMPLETED if number < 3 else None)
+    shows(forecast, 23, [0.0, 0.0])
+    assert forecast.of(23).value == pytest.approx((3 * 4 + 20 * 5) / 23, abs=0.1)
+
+
+def test_one_that_has_ended_ends_at_what_it_has():
+    forecast = Forecast(config("max"), RUNGS)
+    for number in range(4):
+        shows(forecast, number, [1.0 + number] * REPORTS, Outcome.COMPLETED)
+    shows(forecast, 4, [1.0, 2.0, 7.0], Outcome.DIVERGED)
+    assert forecast.ends([4, 3]) == {4: -7.0, 3: -4.0}
+
+
+def test_it_learns_at_once_of_beginnings_rungs_and_ends_and_of_many_when_a_twentieth_is_new():
+    forecast = Forecast(config(), RUNGS)
+    assert shows(forecast, 0, [math.nan, math.nan, 5.0, 4.0, 3.0, 3.0, 2.0], Outcome.DIVERGED) == [
+        False,
+        True,
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]  # the second report is at a rung, the third is the first of a value
+    learnt = [shows(forecast, number, [1.0])[0] for number in range(1, 500)]
+    news, fitted, expected = 4, 4, []
+    for _ in learnt:
+        news += 1
+        expected.append(news - fitted >= max(1, 0.05 * (fitted - 150)))
+        fitted = news if expected[-1] else fitted
+    assert learnt == expected
+    assert sum(learnt[: ALWAYS - 4]) == ALWAYS - 4
+    assert forecast.fits == 4 + sum(learnt) < 300
+
+
 def test_words():
     rng, forecast = random.Random(1), Forecast(config(), RUNGS)
     trials = [trial(number, rng) for number in range(12)]

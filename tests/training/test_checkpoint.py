@@ -17,6 +17,12 @@ def test_saved_state_comes_back(tmp_path):
     assert checkpoint.steps(tmp_path) == [5]
 
 
+def test_what_the_disk_does_not_take_is_raised(tmp_path):
+    (tmp_path / "folder").write_text("a file")
+    with pytest.raises(OSError, match="folder"):
+        checkpoint.save(tmp_path / "folder", 5, {"step": 5})
+
+
 def test_none_where_there_is_none(tmp_path):
     assert checkpoint.latest(tmp_path / "absent") is None
 
