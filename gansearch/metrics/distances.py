@@ -22,6 +22,7 @@ RUN = 256  # features whose products are summed at once: the bound grows with it
 GROUP = 16  # columns of which only the least is looked at first
 DIFFERENCES = 2**17  # held at a time where distances are computed from them: 1 MiB in float64
 SPARE = 3  # candidates beyond the neighbours that are asked for
+FEW = 8  # numbers of a point up to which a tree finds neighbours sooner than tiles do
 MANY = 1 / 64  # of a tile's answers: if more are uncertain, the tile is computed again in float64
 
 
@@ -130,6 +131,8 @@ def nearest_squares(points: Tensor, count: int) -> Tensor:
     if len(points) <= count:
         told = "1 neighbour needs" if count == 1 else f"{count} neighbours need"
         raise ValueError(f"{told} more than {count} sample{'s'[: count - 1]}, not {len(points)}")
+    if points.shape[1] <= FEW:
+        return _by_tree(points, count)
     frame, kept = Frame.of(points), min(count + SPARE, len(points) - 1)
     least = _among_themselves(frame, points, kept)
     squares, certain = least.exactly(points, points, count, frame.scale)
@@ -140,6 +143,20 @@ def nearest_squares(points: Tensor, count: int) -> Tensor:
         squares, _ = least.exactly(points[rows], points, count, frame.scale)
         found[rows] = squares.sort(1).values[:, :count]  # which float64 can tell apart, or are equal
     return found
+
+
+def _by_tree(points: Tensor, count: int) -> Tensor:
+    """What `nearest_squares` returns, by SciPy's k-d tree: of points of few numbers, such as those of a
+    ring, there may be 100,000.
+    """
+    from scipy.spatial import KDTree  # noqa: PLC0415
+
+    numbers = points.double().cpu().numpy()
+    kept = min(count + SPARE, len(points) - 1) + 1  # one is the point itself, or its double
+    places = torch.from_numpy(KDTree(numbers).query(numbers, kept)[1]).to(points.device)
+    own = torch.arange(len(points), device=points.device).repeat_interleave(kept)
+    squares = exact_squares(points, points, own, places.flatten()).view(-1, kept)
+    return squares.sort(1).values[:, 1 : count + 1]
 
 
 def nearest_of(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:

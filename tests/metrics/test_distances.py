@@ -42,18 +42,20 @@ def cloud(count: int, width: int, seed: int, levels: int = 0) -> Tensor:
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("count", [5, 17, 64, 65, 150, 331])
 @pytest.mark.parametrize("levels", [0, 1])
-def test_the_nearest_others_over_many_tiles(count: int, levels: int) -> None:
-    points = cloud(count, 10, count, levels)
+@pytest.mark.parametrize("width", [1, 2, 10])
+def test_the_nearest_others_over_many_tiles(count: int, levels: int, width: int) -> None:
+    points = cloud(count, width, count, levels)
     exact = squares_of(points, points).fill_diagonal_(torch.inf).sort(1).values
     torch.testing.assert_close(nearest_squares(points, 4), exact[:, :4], rtol=1e-14, atol=0)
 
 
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
-def test_the_nearest_others_in_any_unit(unit: float) -> None:
+@pytest.mark.parametrize("width", [2, 10])
+def test_the_nearest_others_in_any_unit(unit: float, width: int) -> None:
     """Within two clusters so far apart that float32 cannot order all the distances in one."""
     sides = torch.where(torch.arange(150) % 2 == 0, 1.0, -1.0)
-    points = (cloud(150, 10, 0) * 2e-3 + sides[:, None]).double() * unit
+    points = (cloud(150, width, 0) * 2e-3 + sides[:, None]).double() * unit
     exact = squares_of(points, points).fill_diagonal_(torch.inf).sort(1).values
     torch.testing.assert_close(nearest_squares(points, 4), exact[:, :4], rtol=1e-12, atol=0)
 
