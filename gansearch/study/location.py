@@ -10,7 +10,7 @@ from typing import Any
 
 from gansearch.study.axes import RATIO, Axis, Choice, Float, Int, Ratio, Same, on_axis
 from gansearch.study.document import Path_, dotted
-from gansearch.study.space import Space, axis_name
+from gansearch.study.space import Space, Unsaid, axis_name
 
 Point = dict[str, Any]
 """Values by the name of their axis: of a choice the label, of the other axes a number. It holds the
@@ -55,7 +55,7 @@ def locate(
     """
     tree = {key: node for key, node in space.tree.items() if key in config}
     values: Point = {}
-    match = _Match(config, loosely)
+    match = _Match(config, loosely, space.unsaid)
     amiss = list(match.node(tree, {key: config[key] for key in tree}, (), (), values))
     if amiss:
         return {}, amiss
@@ -69,10 +69,12 @@ class _Match:
     Attributes:
         whole: the configuration.
         loosely: as for `locate`.
+        unsaid: of the space.
     """
 
     whole: Mapping[str, Any]
     loosely: bool
+    unsaid: Unsaid
 
     def node(self, node: Any, value: Any, here: Path_, name: Path_, values: Point) -> Iterator[str]:
         """Yield what the node does not have; the values of the axes go into `values`."""
@@ -111,10 +113,13 @@ class _Match:
         if isinstance(node.get("name"), str) and node["name"] != value.get("name"):
             yield f"{dotted(here)} is {_named(value)}, and {_named(node)} in this study"
             return
+        unsaid = self.unsaid.get((here, str(node.get("name"))), {})
         for key in (key for key in value if key not in node and not self.loosely):
-            yield f"{dotted((*here, key))} is not in this study"
+            if key not in unsaid or not _equal(unsaid[key], value[key]):
+                yield f"{dotted((*here, key))} is not in this study"
         for key, child in node.items():
-            yield from self.node(child, value.get(key), (*here, key), (*name, key), values)
+            own = value.get(key, unsaid.get(key))
+            yield from self.node(child, own, (*here, key), (*name, key), values)
 
     def ratio(self, node: Ratio, value: Any, here: Path_, name: Path_, values: Point) -> Iterator[str]:
         """The same of a value that is so many times another."""

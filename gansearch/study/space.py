@@ -10,7 +10,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -49,11 +49,22 @@ class _Leaf:
     under: Mapping[Any, list[_Leaf]]
 
 
+Unsaid = Mapping[tuple[Path_, str], Mapping[str, Any]]
+"""The defaults of the keys of parts, by the part's place in a configuration and its name: a key that
+was added to a part later is not written where it has its default."""
+
+
 @dataclass(frozen=True)
 class Space:
-    """A parsed tree: plain values with `Axis` and `Same` objects among them."""
+    """A parsed tree: plain values with `Axis` and `Same` objects among them.
+
+    Attributes:
+        tree: the sections.
+        unsaid: of the parts of its configurations.
+    """
 
     tree: dict[str, Any]
+    unsaid: Unsaid = field(default_factory=dict)
 
     def resolve(self, suggest: Suggest) -> tuple[dict[str, Any], dict[Path_, Path_]]:
         """One point of the space.

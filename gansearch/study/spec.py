@@ -25,7 +25,7 @@ from gansearch.study.notation import parse_space, plain
 from gansearch.study.plan import DEFAULT, Earlier, Plan, Start
 from gansearch.study.records import Goal
 from gansearch.study.sections import MANY
-from gansearch.study.space import Space, Suggest, axis_paths, faulty_ties, first_end
+from gansearch.study.space import Space, Suggest, Unsaid, axis_paths, faulty_ties, first_end
 from gansearch.study.starting import Beginning, Find, Given, StartPoint, begin, find_all, find_nothing
 
 Complete = Callable[[TrialConfig], tuple[TrialConfig, Mistakes]]
@@ -137,6 +137,7 @@ def build_study(
     document: Document,
     complete: Complete,
     complete_plan: CompletePlan,
+    unsaid: Callable[[TrialConfig], Unsaid],
     known: Iterable[tuple[Path_, str]] = (),
     find: Find = find_nothing,
     learn: Learn | None = None,
@@ -149,6 +150,7 @@ def build_study(
         document: the file.
         complete: fills in and checks a configuration.
         complete_plan: the same for a plan.
+        unsaid: tells what of a completed configuration may not be written.
         known: mistakes that were found already.
         find: reads the configurations with which the search is to begin.
         learn: reads what can be learnt from an earlier study; None: nothing is.
@@ -178,11 +180,11 @@ def build_study(
     mistakes += known
     given, more = find_all(plan.search.start, find)
     mistakes += more
-    filled = {} if mistakes else _fill(space, complete)
-    mistakes += faulty_ties(filled)  # which has mappings where the file names a part alone
+    filled = Space({}) if mistakes else _fill(space, complete, unsaid)
+    mistakes += faulty_ties(filled.tree)  # which has mappings where the file names a part alone
     if mistakes:
         raise InvalidInput(document.source, place_all(document, mistakes))
-    spec = _settled(StudySpec(plan, Space(filled), None if amiss else default))
+    spec = _settled(StudySpec(plan, filled, None if amiss else default))
     begun = _begun(spec, given, amiss, complete)
     mistakes += begun.mistakes
     learnt, more = _learnt(spec, learn)
@@ -371,18 +373,20 @@ def _check_corners(space: Space, complete: Complete, known: Mistakes) -> Mistake
     return [(path, message) for (path, _), message in told.items()]
 
 
-def _fill(space: Space, complete: Complete) -> dict[str, Any]:
-    """The space's tree with the defaults of every section and part written out."""
+def _fill(space: Space, complete: Complete, unsaid: Callable[[TrialConfig], Unsaid]) -> Space:
+    """The space with the defaults of all sections and parts: written out, or known if they are not."""
     filled: dict[str, Any] = {}
+    known: dict[tuple[Path_, str], Mapping[str, Any]] = {}
     for tree_suggest in space.each_option():
         tree, _ = space.resolve(tree_suggest)
         config, _ = complete(TrialConfig.model_validate(tree))
+        known |= unsaid(config)
         defaults = config.plain()
         if "seed" not in tree:
             defaults.pop("seed")  # each trial gets its own
         merged = _merge(filled or space.tree, defaults, tree_suggest, ())
         filled = {key: value if key in AXES_ALLOWED else defaults[key] for key, value in merged.items()}
-    return filled
+    return Space(filled, known)
 
 
 def _merge(node: Any, defaults: Any, suggest: Suggest, name: Path_) -> Any:

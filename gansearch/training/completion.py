@@ -6,6 +6,8 @@ import copy
 import functools
 from typing import Any, TypeVar
 
+from pydantic_core import to_jsonable_python
+
 from gansearch import files
 from gansearch.data import DATASETS
 from gansearch.data.domain import Domain
@@ -14,10 +16,12 @@ from gansearch.losses import is_variational
 from gansearch.metrics import METRICS
 from gansearch.search import PRUNERS, SAMPLERS
 from gansearch.study.config import TrialConfig
+from gansearch.study.document import Path_
 from gansearch.study.mistakes import Mistakes
 from gansearch.study.plan import Plan
 from gansearch.study.registry import Registry
 from gansearch.study.sections import Part
+from gansearch.study.space import Unsaid
 from gansearch.training import settings
 from gansearch.training.asked_metrics import complete_metrics, unconditional
 from gansearch.training.blame import PARTS, part_at, section_at
@@ -68,6 +72,18 @@ def complete(
         judging = functools.partial(discriminator_of, completed, domain)
         mistakes += unsound(completed, _kind(completed, domain), judging)
     return completed, mistakes
+
+
+def unsaid(config: TrialConfig) -> Unsaid:
+    """What each key of a completed configuration's parts is where it is not written: its default."""
+    tree = config.plain()
+    found: dict[tuple[Path_, str], dict[str, Any]] = {}
+    for path, registry in PARTS.items():
+        if part := part_at(path, tree):
+            fields = section_at(path).model_fields | registry.options(part["name"]).model_fields
+            defaults = {k: field.default for k, field in fields.items() if not field.is_required()}
+            found[path, part["name"]] = to_jsonable_python(defaults)
+    return found
 
 
 def _complete_objective(tree: dict[str, Any]) -> Mistakes:

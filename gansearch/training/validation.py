@@ -27,7 +27,7 @@ from gansearch.study.starting import Find, find_nothing
 from gansearch.study.weights import SIDES, locate_weights, parts_at
 from gansearch.training import settings
 from gansearch.training.blame import PARTS, fault
-from gansearch.training.completion import complete, complete_plan
+from gansearch.training.completion import complete, complete_plan, unsaid
 
 T = TypeVar("T")
 
@@ -59,7 +59,12 @@ def read_study(
     else:
         locate_weights(document)
     build = functools.partial(
-        build_study, complete_plan=complete_plan, find=find, learn=learn, launched=launched
+        build_study,
+        complete_plan=complete_plan,
+        unsaid=unsaid,
+        find=find,
+        learn=learn,
+        launched=launched,
     )
     named = [] if launched else _misplaced(document)
     return _read(document, data_root, build, [*named, *(known or [])], launched=launched)
@@ -69,7 +74,7 @@ def check_study(document: Document, find: Find = find_nothing) -> StudySpec:
     """Tell all the mistakes in a study that can be told without its data; raises `InvalidInput`."""
     completing = functools.partial(complete, domain=None)
     known = [*_misplaced(document), *document.secrets()]
-    return build_study(document, completing, complete_plan, known, find)
+    return build_study(document, completing, complete_plan, unsaid, known, find)
 
 
 def _misplaced(document: Document) -> Mistakes:

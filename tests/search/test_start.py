@@ -128,6 +128,38 @@ def test_why_there_is_no_default_is_said(here, monkeypatch):
     assert (names(read("unsaid", mended)), read("unsaid", mended).notes) == (["default"], ())
 
 
+LATER = """
+data: {name: digits}
+generator: {name: mlp, depth: 1, width: 16, mixture: {choice: [2, 1]}, init: {choice: [normal, own]}}
+discriminator: {name: mlp, depth: 1, width: 16, pack: {choice: [1, 2]}, augment: null}
+loss:
+  default: minimax
+  choice:
+    - {name: minimax, smoothing: {uniform: [0, 0.3]}, flipping: 0.0}
+    - {name: wasserstein, penalty: {name: gradient-penalty, weight: 10, every: {int: [1, 4]}}}
+optimizer:
+  generator: {lr: {log: [1e-4, 1e-2]}, clip: {choice: [1.0, null]}}
+  discriminator: {lr: {log: [1e-4, 1e-2]}}
+batch_size: 16
+search: {trials: 8}
+"""
+
+
+def test_what_was_added_later_has_its_default_where_it_is_not_written():
+    """As it never is in configurations from before it, and seldom in those since."""
+    spec = read("[best/config.yaml]", LATER)
+    assert (names(spec), spec.notes) == (["default", "best/config.yaml"], ())
+    default, best = (start.point for start in spec.start)
+    shared = {"generator.mixture": 1, "generator.init": "own", "discriminator.pack": 1}
+    shared["optimizer.generator.clip"] = None
+    assert shared.items() <= default.items()
+    assert shared.items() <= best.items()
+    assert default["loss.minimax.smoothing"] == 0.0
+    assert best["loss.wasserstein.penalty.every"] == 1
+    packed = LATER.replace("pack: {choice: [1, 2]}", "pack: 2")
+    assert "discriminator.pack is 1, and 2 in this study" in str(mistakes("[best]", text=packed))
+
+
 def test_a_file_an_export_and_a_point_are_placed_in_the_space(here, monkeypatch):
     point = json.dumps({"name": "mine", "point": DEFAULT})
     spec = read(f"[best/config.yaml, {point}]")
