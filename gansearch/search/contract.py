@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from gansearch.study.location import Point
@@ -35,6 +36,11 @@ class Tried:
     failed: bool = False
     pruned: bool = False
     curve: Mapping[int, float] = field(default_factory=dict)
+
+    @cached_property
+    def last(self) -> tuple[int, float]:
+        """The end of its curve, which it must have: the step, and the best objective by then."""
+        return list(self.curve.items())[-1]
 
 
 class Past(Protocol):

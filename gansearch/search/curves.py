@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, fields
+from functools import cache, lru_cache
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gansearch.search.contract import Past, Tried
 from gansearch.search.ground import Ground
+from gansearch.search.pruners import quantile
 from gansearch.search.qmc import Qmc
 from gansearch.search.samplers import Count
 from gansearch.search.units import value_at
@@ -36,6 +38,9 @@ DRAWN = 24
 
 MIXED = 4
 """Of these, the likeliest, whose opinions are mixed by their likelihood."""
+
+ABREAST = 20_000
+"""Numbers of covariances that are worked on at a time: few enough for the processor's cache."""
 
 FAR = 20.0
 """Logarithm of how much less likely than the best of them a set counts for nothing."""
@@ -93,17 +98,18 @@ class Curves:
 
     def draws(self, past: Past, space: Space) -> Iterator[Point]:
         """Candidates, the most promising first."""
-        known = [trial for trial in past.trials if trial.curve or trial.failed]
+        trials = past.trials
+        known = [trial for trial in trials if trial.curve or trial.failed]
+        ranked = _by_value(known, past.minimize)
         chance = np.random.default_rng(self._seed)
-        curves = sum(bool(trial.curve) for trial in known)
-        if len(known) < self._startup or curves < 2 or not space.axes():
+        if len(known) < self._startup or len(ranked) < 2 or not space.axes():
             yield from Qmc(self._seed, self._conditional).draws(past, space)
             while True:
                 yield space.point(lambda _, axis: value_at(axis, chance.random()))
         ground = Ground(space)
-        model = _Model(ground, known, past.minimize)
-        best = _by_value(known, past.minimize)[:BEST]
-        if past.number % TURN == 0 and len(units := _exchanges(ground, best, past.trials)):
+        model = _Model(ground, known, ranked, minimize=past.minimize)
+        best = ranked[:BEST]
+        if past.number % TURN == 0 and len(units := _exchanges(ground, best, trials)):
             gaps = model.gaps(ground.coded(units))
             for at in np.argsort(-model.improvement(gaps), kind="stable"):
                 yield ground.point(units[at])
@@ -117,26 +123,24 @@ class Curves:
 def _candidates(ground: Ground, best: Sequence[Tried], chance: np.random.Generator) -> Array:
     """Places of candidates, shape [M, D]."""
     drawn = [chance.random((EVENLY, len(ground)))]
-    for trial in best:
-        for width in WIDTHS:
-            drawn.append(ground.around(trial.point, width, NEARBY, chance))
+    drawn += [ground.around(trial.point, WIDTHS, NEARBY, chance) for trial in best]
     return np.concatenate(drawn)
 
 
 def _exchanges(ground: Ground, best: Sequence[Tried], trials: Sequence[Tried]) -> Array:
     """Places of the best with one option exchanged, near which no trial was, shape [M, D]."""
     units = np.concatenate([ground.exchanged(trial.point) for trial in best])
-    tried = np.array([ground.place(trial.point) for trial in trials])
+    tried = ground.places([trial.point for trial in trials])
     return units[~ground.alike(units, tried, LIKE).any(1)]
 
 
 @dataclass(frozen=True)
-class _Kernel:
-    """A covariance of values, from the distances of their configurations and ages.
+class _Kernels:
+    """Covariances of values, from the distances of their configurations and ages: K of them, or one.
 
     Attributes:
-        scales: of the axes, shape [D].
-        age: scale of the logarithm of steps.
+        scales: of the axes, shape [K, D]; of one, like all shapes here without the K, [D].
+        age: scale of the logarithm of steps, of shape [K, 1] like all that follows.
         common: variance of what all trials of an age share.
         place: of what alike configurations share at any age.
         pace: of what alike configurations share at alike ages.
@@ -145,16 +149,16 @@ class _Kernel:
     """
 
     scales: Array
-    age: float
-    common: float
-    place: float
-    pace: float
-    own: float
-    noise: float
+    age: Array
+    common: Array
+    place: Array
+    pace: Array
+    own: Array
+    noise: Array
 
     @classmethod
     @cache
-    def drawn(cls, axes: int, count: int) -> Sequence[_Kernel]:
+    def drawn(cls, axes: int, count: int) -> _Kernels:
         """Always the same ones."""
         chance = np.random.default_rng(0)
 
@@ -163,27 +167,33 @@ class _Kernel:
 
         scales = near(SCALE, 0.7, axes)
         others = ((2.0, 0.5), (0.5, 0.7), (1.0, 0.7), (0.3, 0.7), (0.2, 0.7), (0.03, 1.0))
-        rows = np.concatenate([near(*each) for each in others], axis=1).tolist()
-        return [cls(scale, *row) for scale, row in zip(scales, rows, strict=True)]
+        return cls(scales, *(near(*each) for each in others))
+
+    def __len__(self) -> int:
+        return len(self.scales)
+
+    def __getitem__(self, at: int | slice | Places) -> _Kernels:
+        """One, or some of them."""
+        return _Kernels(*(getattr(self, field.name)[at] for field in fields(self)))
 
     def near(self, gaps: Array) -> Array:
-        """How alike configurations are, in (0, 1], shape [...].
+        """How alike configurations are, in (0, 1], shape [K, ...].
 
         Args:
             gaps: squared distances on each axis, shape [D, ...].
         """
         weighted = (-0.5 / self.scales**2) @ gaps.reshape(len(gaps), -1)
-        near: Array = np.exp(weighted, out=weighted).reshape(gaps.shape[1:])
-        return near
+        near: Array = np.exp(weighted, out=weighted)
+        return near.reshape(*self.scales.shape[:-1], *gaps.shape[1:])
 
     def aged(self, spans: Array) -> Array:
-        """How alike ages are, in (0, 1]; of squared distances of their logarithms."""
+        """How alike ages are, in (0, 1], shape [K, N]; of squared distances of their logarithms."""
         aged: Array = np.exp((-0.5 / self.age**2) * spans)
         return aged
 
     @property
-    def variance(self) -> float:
-        """Of a value without its noise."""
+    def variance(self) -> Array:
+        """Of a value without its noise, shape [K, 1]."""
         return self.common + self.place + self.pace + self.own
 
 
@@ -193,115 +203,145 @@ class _Model:
     Args:
         ground: the space.
         known: trials with curves, or failed.
+        ranked: those with curves, the best first.
         minimize: whether lower is better.
     """
 
-    def __init__(self, ground: Ground, known: Sequence[Tried], minimize: bool) -> None:
+    def __init__(
+        self, ground: Ground, known: Sequence[Tried], ranked: Sequence[Tried], *, minimize: bool
+    ) -> None:
         self._ground = ground
-        steps, costs, self._trials = _observations(known, minimize)
+        steps, costs, self._trials = _observations(known, ranked, minimize=minimize)
         self._ages = np.log(steps / steps.max())
         self._values = _scaled(costs)
-        self._points = ground.coded(np.array([ground.place(trial.point) for trial in known]))
-        self._own = (np.arange(len(known))[:, None] == self._trials).astype(float)
+        self._points = ground.coded(ground.places([trial.point for trial in known]))
         self._gaps = self.gaps(self._points)
-        kernels = _Kernel.drawn(len(ground), DRAWN)
+        kernels = _Kernels.drawn(len(ground), DRAWN)
         judged = np.unique(np.linspace(0, len(costs) - 1, JUDGING).astype(int))
         likely = self._judge(kernels, judged)
-        best = [
-            at for at in np.argsort(-likely, kind="stable")[:MIXED] if likely[at] > likely.max() - FAR
-        ]
+        best = np.argsort(-likely, kind="stable")[:MIXED]
+        best = best[likely[best] > likely.max() - FAR]
         self._weights = np.exp(likely[best] - likely.max())
         self._kernels = [kernels[at] for at in best]
-        everything = np.arange(len(costs))
-        self._inverses = list(map(_inverse, self._roots(self._kernels, everything)))
+        self._factors = list(chain.from_iterable(self._roots(kernels[best], np.arange(len(costs)))))
 
     def gaps(self, points: Array) -> Array:
-        """Squared distances of coded points, shape [M, E], and trials on each axis, shape [D, M, T]."""
+        """Squared distances of trials and coded points, shape [M, E], on each axis, shape [D, T, M]."""
         ground = self._ground
-        return np.stack(
-            [
-                np.square(points[:, None, columns] - self._points[None, :, columns]).sum(-1)
-                * (APART if is_choice else 1.0)
-                / (columns.stop - columns.start)
-                for columns, is_choice in zip(ground.columns, ground.is_choice, strict=True)
-            ]
-        )
+        gaps = np.empty((len(ground), len(self._points), len(points)))
+        for gap, columns, is_choice in zip(gaps, ground.columns, ground.is_choice, strict=True):
+            ours, theirs = self._points[:, columns], points[:, columns]
+            if is_choice:  # of zeros and ones, so nothing is rounded
+                squares = ours.sum(1)[:, None] + theirs.sum(1) - 2 * (ours @ theirs.T)
+                np.multiply(squares, APART / ours.shape[1], out=gap)
+            else:
+                np.square(np.subtract(ours, theirs.T, out=gap), out=gap)
+        return gaps
 
-    def _roots(self, kernels: Sequence[_Kernel], at: Places) -> Iterator[Array]:
-        """Cholesky's factors of the covariances of some values, each of shape [N, N]; what lies above
-        the diagonal means nothing.
+    def _roots(self, kernels: _Kernels, at: Places) -> Iterator[Array]:
+        """Cholesky's factors of the covariances of some values, packed as `_triangle` says; those of a
+        few kernels at a time, each of shape [N (N + 1) / 2].
         """
-        rows, columns = np.tril_indices(len(at))  # a covariance is symmetric
-        places = rows * len(at) + columns
-        trials, ages = self._trials[at], self._ages[at]
-        gaps = self._gaps[:, trials[rows], trials[columns]]
-        same, spans = trials[rows] == trials[columns], np.square(ages[rows] - ages[columns])
-        for kernel in kernels:  # one by one, as long as each is small enough for the processor's cache
-            aged = kernel.aged(spans)
-            covariance = kernel.near(gaps) * (kernel.place + kernel.pace * aged)
-            covariance += (kernel.common + kernel.own * same) * aged
-            root = np.zeros(len(at) ** 2)
-            root[places] = covariance
-            root[:: len(at) + 1] += kernel.noise
-            yield _factor(root.reshape(len(at), -1))
+        rows, columns, _ = _triangle(len(at))
+        trials = self._trials[at]
+        ours, theirs = trials[rows], trials[columns]
+        gaps = _paired(self._gaps.reshape(len(self._gaps), -1), ours * len(self._points) + theirs)
+        # Ages are few, and what depends on them alone is computed once for each pair of them.
+        ages, age = np.unique(self._ages[at], return_inverse=True)
+        spans, pairs = np.square(ages[:, None] - ages).ravel(), age[rows] * len(ages) + age[columns]
+        same = np.flatnonzero(ours == theirs)
+        itself = rows[same] == columns[same]
+        abreast = max(1, ABREAST // len(rows))
+        for first in range(0, len(kernels), abreast):
+            some = kernels[first : first + abreast]
+            aged, covariance = some.aged(spans), some.near(gaps)
+            covariance *= _paired(some.place + some.pace * aged, pairs)
+            covariance += _paired(some.common * aged, pairs)
+            covariance[:, same] += some.own * _paired(aged, pairs[same]) + some.noise * itself
+            for each in covariance:
+                _factor(each, len(at))
+            yield covariance
 
-    def _judge(self, kernels: Sequence[_Kernel], at: Places) -> Array:
+    def _judge(self, kernels: _Kernels, at: Places) -> Array:
         """Log-likelihoods of some values, up to a constant, shape [K]."""
-        from scipy.linalg.lapack import dtrtrs  # noqa: PLC0415  it loads much of SciPy
-
-        told = []
-        for root in self._roots(kernels, at):
-            half = dtrtrs(root.T, self._values[at], trans=1)[0]
-            told.append(-0.5 * (half @ half) - np.log(np.diagonal(root)).sum())
-        return np.array(told)
+        _, _, diagonal = _triangle(len(at))
+        values, told = self._values[at, None], []
+        for roots in self._roots(kernels, at):
+            halves = np.concatenate([_solved(root, values.copy()) for root in roots], axis=1)
+            told.append(-0.5 * np.square(halves).sum(0) - np.log(_paired(roots, diagonal)).sum(1))
+        return np.concatenate(told)
 
     def knows(self, gaps: Array) -> NDArray[np.bool_]:
         """Whether there has been a trial at points with these gaps, shape [M]."""
-        known: NDArray[np.bool_] = (gaps.max(0) < SAME**2).any(1)
+        known: NDArray[np.bool_] = (gaps.max(0) < SAME**2).any(0)
         return known
 
     def improvement(self, gaps: Array) -> Array:
         """Expected improvement of points with these gaps, if they are trained to the end, shape [M]."""
-        spans, improvement = np.square(self._ages), np.zeros(gaps.shape[1])
-        for weight, kernel, inverse in zip(self._weights, self._kernels, self._inverses, strict=True):
+        spans, improvement = np.square(self._ages), np.zeros(gaps.shape[2])
+        for weight, kernel, root in zip(self._weights, self._kernels, self._factors, strict=True):
             # The covariance of a configuration's end with a value is `near` of the value's trial times
             # `alike`, and `shared`: so it need not be made for each of a trial's values.
             aged = kernel.aged(spans)
             alike, shared = kernel.place + kernel.pace * aged, kernel.common * aged
-            values = inverse.T @ (inverse @ self._values)
-            by_trial, constant = self._own @ (alike * values), shared @ values
-            ends = kernel.near(self._gaps) @ by_trial + constant
-            ends += kernel.own * (self._own @ (aged * values))
+            values = _solved(root, _solved(root, self._values[:, None].copy()), transposed=True)[:, 0]
+            by_trial, constant = self._by_trial(alike * values), shared @ values
+            ends = by_trial @ kernel.near(self._gaps) + constant
+            ends += kernel.own * self._by_trial(aged * values)
             near = kernel.near(gaps)
-            told = near @ (self._own @ (alike[:, None] * inverse.T)) + inverse @ shared
-            spreads = np.sqrt(np.maximum(kernel.variance - np.square(told).sum(1), 1e-9))
-            expected = near @ by_trial + constant
+            expected = by_trial @ near + constant
+            told = near[self._trials]
+            told *= alike[:, None]
+            told += shared[:, None]
+            told = _solved(root, told)
+            spreads = np.sqrt(np.maximum(kernel.variance - np.einsum("nm,nm->m", told, told), 1e-9))
             improvement += weight * _expected(ends.min() - expected, spreads)
         return improvement
 
+    def _by_trial(self, values: Array) -> Array:
+        """Sums of what belongs to one trial each, shape [T]."""
+        return np.bincount(self._trials, values, len(self._points)).astype(float)
 
-def _factor(covariance: Array) -> Array:
-    """Cholesky's factor, in the place of a covariance's lower triangle.
+
+def _paired(numbers: Array, pairs: Places) -> Array:
+    """`numbers[:, pairs]`, four times as quick."""
+    return np.take(numbers, pairs, axis=1)
+
+
+@lru_cache(maxsize=8)
+def _triangle(count: int) -> tuple[Places, Places, Places]:
+    """Rows and columns of a lower triangle, in the order in which LAPACK folds it into a rectangle
+    (Gustavson et al. 2010), and where its diagonal is: so nothing is computed, nor cleared, of the half
+    that a symmetric matrix says twice.
+    """
+    from scipy.linalg.lapack import dtrttf  # noqa: PLC0415  it loads much of SciPy
+
+    folded, _ = dtrttf(np.arange(count**2, dtype=float).reshape(count, count), uplo="L")
+    columns, rows = np.divmod(folded.astype(int), count)
+    return rows, columns, np.flatnonzero(rows == columns)
+
+
+def _factor(covariance: Array, count: int) -> None:
+    """Put Cholesky's factor in the place of a covariance of so many values, packed as `_triangle` says.
 
     Raises:
         ValueError: it is not positive definite.
     """
-    from scipy.linalg.lapack import dpotrf  # noqa: PLC0415  it loads much of SciPy
+    from scipy.linalg.lapack import dpftrf  # noqa: PLC0415  it loads much of SciPy
 
-    # Transposed it is as LAPACK has its arrays, and nothing is copied.
-    upper, info = dpotrf(covariance.T, lower=0, clean=0, overwrite_a=1)
+    _, info = dpftrf(count, covariance, uplo="L", overwrite_a=1)
     if info:
         raise ValueError("the curves' covariance is not positive definite")
-    root: Array = upper.T
-    return root
 
 
-def _inverse(root: Array) -> Array:
-    """Of a lower triangle, whatever lies above it."""
-    from scipy.linalg.lapack import dtrtri  # noqa: PLC0415  it loads much of SciPy
+def _solved(root: Array, values: Array, *, transposed: bool = False) -> Array:
+    """Values, shape [N, M], times the inverse of a packed factor, or of its transpose; overwritten."""
+    from scipy.linalg.lapack import dtfsm  # noqa: PLC0415  it loads much of SciPy
 
-    inverse: Array = np.tril(dtrtri(root.T)[0].T)
-    return inverse
+    # Transposed they are as LAPACK has its arrays, and nothing is copied.
+    trans = "N" if transposed else "T"
+    solved: Array = dtfsm(1.0, root, values.T, side="R", uplo="L", trans=trans, overwrite_b=1).T
+    return solved
 
 
 def _expected(better: Array, spread: Array) -> Array:
@@ -313,48 +353,46 @@ def _expected(better: Array, spread: Array) -> Array:
     return improvement
 
 
-def _observations(known: Sequence[Tried], minimize: bool) -> tuple[Array, Array, Places]:
+def _observations(
+    known: Sequence[Tried], ranked: Sequence[Tried], *, minimize: bool
+) -> tuple[Array, Array, Places]:
     """Steps, costs and trials (by their place) of the values that are modelled, each of shape [N]."""
-    whole = max(max(trial.curve) for trial in known if trial.curve)
-    first = min(min(trial.curve) for trial in known if trial.curve)
-    chosen = {trial.number: list(_chosen(trial, first, whole)) for trial in known}
-    best, room = set[int](), MODELLED - len(known)
-    for trial in _by_value(known, minimize):
-        room -= len(chosen[trial.number]) - 1
+    first = min(next(iter(trial.curve)) for trial in ranked)
+    whole = max(trial.last[0] for trial in ranked)
+    early, room = dict[int, list[tuple[int, float]]](), MODELLED - len(known)
+    for trial in ranked:
+        values = list(_early(trial, first))
+        room -= len(values)
         if room < 0:
             break
-        best.add(trial.number)
+        early[trial.number] = values
     steps, costs, trials = [], [], []
     for at, trial in enumerate(known):
-        values = chosen[trial.number]
-        for step, value in values if trial.number in best else values[-1:]:
+        last, value = trial.last if trial.curve else (whole, math.inf)
+        going_on = trial.running or trial.pruned  # one that has ended keeps what it has
+        for step, cost in (*early.get(trial.number, ()), (last if going_on else whole, value)):
             steps.append(step)
-            costs.append(value if minimize or math.isinf(value) else -value)
+            costs.append(cost if minimize or math.isinf(cost) else -cost)
             trials.append(at)
     return np.array(steps, float), np.array(costs), np.array(trials)
 
 
-def _chosen(trial: Tried, first: int, whole: int) -> Iterator[tuple[int, float]]:
-    """The values of a trial that are modelled: at steps that triple, and the last."""
-    if not trial.curve:
-        yield whole, math.inf
-        return
-    *before, (last, value) = trial.curve.items()
+def _early(trial: Tried, first: int) -> Iterator[tuple[int, float]]:
+    """The values of a trial before its last that are modelled: at steps that triple."""
+    *before, _ = trial.curve.items()
     rung = first
-    for step, early in before:
+    for step, value in before:
         if step >= rung:
-            yield step, early
+            yield step, value
         while rung <= step:
             rung *= 3
-    # One that has ended keeps what it has.
-    yield last if trial.running or trial.pruned else whole, value
 
 
 def _by_value(known: Sequence[Tried], minimize: bool) -> list[Tried]:
     """Trials with curves, the best first."""
     sign = 1 if minimize else -1
     told = [trial for trial in known if trial.curve]
-    return sorted(told, key=lambda trial: (sign * list(trial.curve.values())[-1], trial.number))
+    return sorted(told, key=lambda trial: (sign * trial.last[1], trial.number))
 
 
 def _scaled(costs: Array) -> Array:
@@ -363,6 +401,6 @@ def _scaled(costs: Array) -> Array:
     worst = costs[finite].max()
     known = np.where(finite, costs, worst)
     known = np.log(known) if known.min() > 0 else known
-    known = np.minimum(known, np.quantile(known, CLIPPED))
+    known = np.minimum(known, quantile(sorted(known.tolist()), CLIPPED))
     scaled: Array = (known - known.mean()) / (known.std() + 1e-9)
     return scaled

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gansearch.search.units import unit_of, value_at
+from gansearch.search.units import unit_of, units_of, value_at
 from gansearch.study.axes import Choice, Float
 from gansearch.study.location import Point
 from gansearch.study.space import Space
 
 Array = NDArray[np.float64]
+
+BELOW_ONE = math.nextafter(1, 0)
 
 
 class Ground:
@@ -38,7 +41,11 @@ class Ground:
             if isinstance(axis, Choice)
         }
         self.is_choice = [at in self._options for at in range(len(self._axes))]
-        self._existing: dict[tuple[int, ...], Array] = {}
+        names = list(self._axes)
+        self._conditions = [
+            (names.index(name), where and (names.index(where[0]), where[1]))
+            for name, where in space.conditions()
+        ]
         self.columns: list[slice] = []
         begin = 0
         for at in range(len(self._axes)):
@@ -57,27 +64,41 @@ class Ground:
 
     def place(self, point: Mapping[str, Any]) -> Array:
         """A point's place, shape [D]; the middle of an axis that does not exist there."""
-        axes = self._axes.items()
-        return np.array([unit_of(axis, point[name]) if name in point else 0.5 for name, axis in axes])
+        place: Array = self.places([point])[0]
+        return place
+
+    def places(self, points: Sequence[Mapping[str, Any]]) -> Array:
+        """The places of points, shape [M, D]."""
+        units = np.full((len(points), len(self)), 0.5)
+        for at, (name, axis) in enumerate(self._axes.items()):
+            here = [row for row, point in enumerate(points) if name in point]
+            units[here, at] = units_of(axis, [points[row][name] for row in here])
+        return units
 
     def around(
-        self, point: Mapping[str, Any], width: float, count: int, chance: np.random.Generator
+        self,
+        point: Mapping[str, Any],
+        widths: Sequence[float],
+        count: int,
+        chance: np.random.Generator,
     ) -> Array:
-        """Places around a point's, shape [count, D].
+        """Places around a point's, so many of each width, shape [M, D].
 
         Args:
-            width: standard deviation on an axis, and the probability that an option is drawn anew. What
-                does not exist at the point is drawn evenly.
+            widths: standard deviations on an axis, and the probabilities that an option is drawn anew.
+                What does not exist at the point is drawn evenly.
         """
-        middle = self.place(point)
-        units = middle + width * chance.standard_normal((count, len(middle)))
-        units = np.clip(units, 0, np.nextafter(1, 0))
-        even = chance.random(units.shape)
-        new = np.array([name not in point for name in self._axes])
-        units[:, new] = even[:, new]
-        for at in self._options:
-            units[:, at] = np.where(chance.random(count) < width, even[:, at], middle[at])
-        return units
+        middle, new = self.place(point), [name not in point for name in self._axes]
+        places = []
+        for width in widths:
+            units = middle + width * chance.standard_normal((count, len(middle)))
+            units.clip(0, BELOW_ONE, out=units)
+            even = chance.random(units.shape)
+            np.copyto(units, even, where=new)
+            for at in self._options:
+                units[:, at] = np.where(chance.random(count) < width, even[:, at], middle[at])
+            places.append(units)
+        return np.concatenate(places)
 
     def exchanged(self, point: Mapping[str, Any]) -> Array:
         """Places of a point with another option of one of its choices, shape [M, D]."""
@@ -99,27 +120,21 @@ class Ground:
     def coded(self, units: Array) -> Array:
         """Coded points, shape [M, E], of places, shape [M, D]."""
         labels = {at: (units[:, at] * count).astype(int) for at, count in self._options.items()}
-        code = np.zeros((len(units), self.columns[-1].stop))
-        for at, axis in enumerate(self._axes.values()):
+        there, code = self._exist(labels, len(units)), np.zeros((len(units), self.columns[-1].stop))
+        for at, (columns, axis) in enumerate(zip(self.columns, self._axes.values(), strict=True)):
             if isinstance(axis, Choice):
-                code[:, self.columns[at]] = np.eye(self._options[at])[labels[at]]
+                code[:, columns] = np.eye(self._options[at])[labels[at]]
             elif isinstance(axis, Float):
-                code[:, self.columns[at].start] = 2 * units[:, at] - 1
+                code[:, columns.start] = 2 * units[:, at] - 1
             elif axis.high > axis.low:
                 whole = (units[:, at] * (axis.high - axis.low + 1)).astype(int)
-                code[:, self.columns[at].start] = 2 * whole / (axis.high - axis.low) - 1
-        chosen = np.column_stack([*labels.values()]) if labels else np.zeros((len(units), 0), int)
-        there = np.array([self._exist(tuple(row)) for row in chosen.tolist()])
-        widths = [columns.stop - columns.start for columns in self.columns]
-        coded: Array = code * np.repeat(there, widths, axis=1)
-        return coded
+                code[:, columns.start] = 2 * whole / (axis.high - axis.low) - 1
+            code[:, columns] *= there[at][:, None]
+        return code
 
-    def _exist(self, labels: tuple[int, ...]) -> Array:
-        """Which axes exist where choices have these options, shape [D]."""
-        if labels not in self._existing:
-            units = np.full(len(self), 0.5)
-            for label, (at, count) in zip(labels, self._options.items(), strict=True):
-                units[at] = (label + 0.5) / count
-            point = self.point(units)
-            self._existing[labels] = np.array([name in point for name in self._axes], float)
-        return self._existing[labels]
+    def _exist(self, labels: Mapping[int, NDArray[np.intp]], count: int) -> NDArray[np.bool_]:
+        """Which axes exist at so many points, whose choices have these options, shape [D, M]."""
+        there = np.zeros((len(self), count), bool)
+        for at, where in self._conditions:
+            there[at] |= where is None or there[where[0]] & (labels[where[0]] == where[1])
+        return there

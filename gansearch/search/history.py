@@ -106,7 +106,7 @@ class History(InMemoryStorage):
             erred = self._erred(study_id, deepcopy, sum(t.state.is_finished() for t in shown))
             whole = sorted([*shown, *erred], key=lambda trial: trial.number)
             return _as_complete(whole, self._sign)
-        if self._limit is None:
+        if self._limit is None or states == (TrialState.WAITING,):  # none is, which Optuna sees at once
             return super().get_all_trials(study_id, deepcopy, states)
         if self._shown is None:
             self._shown = sorted([*self._open, *self._chosen(self._limit)])

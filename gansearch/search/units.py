@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from gansearch.study.axes import Axis, Choice, Float
+from gansearch.study.axes import Axis, Choice, Float, Int
 
 
 def value_at(axis: Axis, unit: float) -> Any:
@@ -23,10 +24,17 @@ def value_at(axis: Axis, unit: float) -> Any:
 
 def unit_of(axis: Axis, value: Any) -> float:
     """The inverse, where a value lies in [0, 1]: an integer or an option in the middle of its share."""
+    return units_of(axis, [value])[0]
+
+
+def units_of(axis: Axis, values: Sequence[Any]) -> list[float]:
+    """The same of many values of one axis."""
     if isinstance(axis, Choice):
-        return (list(axis.options).index(value) + 0.5) / len(axis.options)
-    if isinstance(axis, Float):
-        if axis.log:
-            return math.log(value / axis.low) / math.log(axis.high / axis.low)
-        return float((value - axis.low) / (axis.high - axis.low))
-    return float((value - axis.low + 0.5) / (axis.high - axis.low + 1))
+        places = {label: (at + 0.5) / len(axis.options) for at, label in enumerate(axis.options)}
+        return [places[value] for value in values]
+    if isinstance(axis, Int):
+        return [(value - axis.low + 0.5) / (axis.high - axis.low + 1) for value in values]
+    if axis.log:
+        width = math.log(axis.high / axis.low)
+        return [math.log(value / axis.low) / width for value in values]
+    return [(value - axis.low) / (axis.high - axis.low) for value in values]

@@ -51,6 +51,7 @@ class View:
         self._minimize = direction == StudyDirection.MINIMIZE
         self._history = History(direction)
         self._study = optuna.create_study(storage=self._history, direction=direction)
+        self._nobody = RandomSampler(seed=0)  # whom Optuna asks nothing
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -71,7 +72,7 @@ class View:
     def ask(self, sampler: AnySampler) -> int:
         """Begin the trial of the next number, whose point a sampler is to propose."""
         self._history.show(history_of(sampler))
-        self._study.sampler = sampler if isinstance(sampler, BaseSampler) else RandomSampler(seed=0)
+        self._study.sampler = sampler if isinstance(sampler, BaseSampler) else self._nobody
         return self._study.ask().number - self._before
 
     def draws(self, sampler: AnySampler, number: int, space: Space) -> Iterator[Point]:

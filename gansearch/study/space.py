@@ -99,6 +99,12 @@ class Space:
         """Every axis by name, also those that exist only under some option."""
         return {leaf.name: leaf.axis for leaf in _all(self._leaves) if leaf.axis is not None}
 
+    def conditions(self) -> list[tuple[str, tuple[str, int] | None]]:
+        """Where each axis exists: under which option, by its place, of which choice, which is told of
+        before; None: in any case.
+        """
+        return list(_conditions(self._leaves, None))
+
     def describe(self) -> list[tuple[str, str]]:
         """Every axis and tie as (name, range in words), for people."""
         written = [(leaf.name, leaf.written) for leaf in _all(self._leaves)]
@@ -267,6 +273,16 @@ def _all(leaves: Iterable[_Leaf]) -> Iterator[_Leaf]:
         yield leaf
         for under in leaf.under.values():
             yield from _all(under)
+
+
+def _conditions(
+    leaves: Iterable[_Leaf], where: tuple[str, int] | None
+) -> Iterator[tuple[str, tuple[str, int] | None]]:
+    for leaf in leaves:
+        if leaf.axis is not None:
+            yield leaf.name, where
+        for at, under in enumerate(leaf.under.values()):
+            yield from _conditions(under, (leaf.name, at))
 
 
 def _decide(leaves: Iterable[_Leaf], suggest: Suggest, values: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import math
 import random
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import scipy.stats
 import yaml
 
 from gansearch.search.contract import Tried
-from gansearch.search.curves import APART, LIKE, MODELLED, TURN, Curves, _Model
+from gansearch.search.curves import APART, LIKE, MODELLED, TURN, Curves, _by_value, _Model
 from gansearch.search.feasibility import encoded
 from gansearch.search.ground import Ground
 from gansearch.search.units import value_at
@@ -93,7 +94,7 @@ def test_around_a_point_numbers_move_a_little_and_options_seldom(mixed):
     units = np.full(len(ground), 0.4)
     units[0] = 0.1  # the loss without a weight
     point = ground.point(units)
-    near = ground.around(point, 0.1, 4000, chance)
+    near = ground.around(point, (0.1,), 4000, chance)
     assert (near >= 0).all()
     assert (near < 1).all()
     names = list(mixed.axes())
@@ -133,6 +134,10 @@ def test_alike_is_what_has_the_same_options_and_nearly_the_same_numbers(mixed):
 # The model
 
 
+def model_of(ground, known):
+    return _Model(ground, known, _by_value(known, minimize=True), minimize=True)
+
+
 def test_the_improvement_is_that_of_the_textbook(mixed):
     chance = random.Random(1)
     known = [
@@ -146,10 +151,11 @@ def test_the_improvement_is_that_of_the_textbook(mixed):
     ]
     known.append(Tried(6, at_random(mixed, chance), failed=True))
     ground = Ground(mixed)
-    model = _Model(ground, known, minimize=True)
+    model = model_of(ground, known)
     points = ground.coded(np.random.default_rng(0).random((5, len(ground))))
     expected = np.zeros(5)
-    for weight, one in zip(model._weights, model._kernels, strict=True):
+    for weight, kernel in zip(model._weights, model._kernels, strict=True):
+        one = SimpleNamespace(**{name: value.squeeze() for name, value in vars(kernel).items()})
 
         def between(x, age, who, y, other, whose, one=one):
             gaps = np.array([np.sum((x[c] - y[c]) ** 2) / (c.stop - c.start) for c in ground.columns])
@@ -188,7 +194,7 @@ def test_what_is_modelled_of_curves(mixed):
         Tried(3, point, failed=True),
         ended(4, point, curve[:2], running=True),
     ]
-    model = _Model(Ground(mixed), known, minimize=True)
+    model = model_of(Ground(mixed), known)
     steps = np.round(200 * np.exp(model._ages)).astype(int)
     told = [[int(s) for s, t in zip(steps, model._trials, strict=True) if t == n] for n in range(5)]
     assert told[0] == [10, 30, 90, 200]
@@ -205,12 +211,12 @@ def test_of_many_trials_the_best_have_whole_curves(mixed):
         ended(n, at_random(mixed, chance), [n + 100.0 / i for i in range(1, 41)], pruned=bool(n % 3))
         for n in range(60)
     ]
-    model = _Model(Ground(mixed), known, minimize=True)
+    model = model_of(Ground(mixed), known)
     values = [int((model._trials == n).sum()) for n in range(60)]
     assert len(model._values) <= MODELLED < len(model._values) + 5
     assert values == sorted(values, reverse=True), "the lower the number, the better"
     assert (values[0], values[-1]) == (5, 1)
-    few = _Model(Ground(mixed), known[:20], minimize=True)
+    few = model_of(Ground(mixed), known[:20])
     assert len(few._values) == 20 * 5
 
 
