@@ -15,6 +15,7 @@ from gansearch.search.forecast import Forecast
 from gansearch.search.pruners import (
     GO_ON,
     Decision,
+    Paused,
     Verdict,
     Wake,
     best_reward,
@@ -109,9 +110,10 @@ class Rung:
         """Whether one of so many best has not reported from beyond it."""
         return any(number not in self.gone for _, number in self._order[:among])
 
-    def best_of(self, numbers: Container[int], among: int) -> int | None:
-        """The best of some trials, if it is among the best of all."""
-        return next((number for _, number in self._order[:among] if number in numbers), None)
+    def waiting(self, paused: Container[int], among: int) -> int | None:
+        """The best that is paused here, if it is among so many best; who is gone is not paused here."""
+        best = (number for _, number in self._order[:among] if number not in self.gone)
+        return next((number for number in best if number in paused), None)
 
 
 class Asha:
@@ -237,19 +239,20 @@ class Asha:
         """The best one that has moved into its rung's best; without a new trial, more of them."""
         if fresh and not self.may_wake():
             return None
-        return self.choose_of({trial.number: trial for trial in paused}, fresh)
+        return self.choose_of(Paused(paused), fresh)
 
     def choose_of(self, trials: Mapping[int, TrialRecord], fresh: bool) -> Wake | None:
-        """The same of paused trials by number."""
-        waiting = self._by_rung(trials.keys())
-        for rung, numbers in waiting:
-            number = rung.best_of(numbers, among=self._share(rung))
+        """The same of paused trials by number, which may be those of others, too."""
+        for rung in self.rungs.values():
+            number = rung.waiting(trials, among=self._share(rung))
             if number is not None and self._has_room(rung, SPARE_WITH_NEW if fresh else SPARE):
                 return Wake(number, self._why(rung, trials[number]))
-        if fresh or not waiting or not self._account.has_left(trials.keys()):
+        if fresh or not self._account.has_left(trials.keys()):
             return None
-        bests = [(rung, rung.best_of(numbers, among=len(rung))) for rung, numbers in waiting]
+        bests = [(rung, rung.waiting(trials, among=len(rung))) for rung in self.rungs.values()]
         shares = [(rung.rank(best) / len(rung), rung, best) for rung, best in bests if best is not None]
+        if not shares:
+            return None
         _, rung, number = min(shares, key=lambda at: at[0])
         return Wake(number, f"{place(rung, trials[number])}, with no new trial left and steps to spare")
 
@@ -277,16 +280,6 @@ class Asha:
         share = f"{place(rung, trial)}, of which the best 1/{self.reduction_factor} go on{enough}"
         predicted = self._forecast.of(trial.number) if rung.foreseen else None
         return f"{share}: {predicted.words()}" if predicted else share
-
-    def _by_rung(self, paused: Set[int]) -> list[tuple[Rung, set[int]]]:
-        """Paused trials by the rung at which each waits, the highest first."""
-        left, found = set(paused), []
-        for rung in self.rungs.values():
-            here = left & rung.worth.keys()
-            if here:
-                found.append((rung, here))
-                left -= here
-        return found
 
 
 class Account:

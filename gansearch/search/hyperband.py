@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gansearch.search.forecast import Forecast
 from gansearch.search.halving import Asha, Factor, rung_steps
-from gansearch.search.pruners import Verdict, Wake, first_judgement
+from gansearch.search.pruners import Paused, Verdict, Wake, first_judgement
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report, TrialRecord
 from gansearch.study.sections import Positive
@@ -68,20 +68,12 @@ class Hyperband:
 
     def choose(self, paused: Sequence[TrialRecord], fresh: bool) -> Wake | None:
         """Of those whom the brackets choose, the one that has come farthest."""
-        asked = {at for at, bracket in enumerate(self.brackets) if not fresh or bracket.may_wake()}
+        asked = [bracket for bracket in self.brackets if not fresh or bracket.may_wake()]
         if not asked:
             return None
-        dealt: list[dict[int, TrialRecord]] = [{} for _ in self.brackets]
-        for trial in paused:
-            at = self._dealt.get(trial.number)
-            if at in asked:
-                dealt[at][trial.number] = trial
-        wakes = [
-            (own[wake.number].step, wake)
-            for bracket, own in zip(self.brackets, dealt, strict=True)
-            if own and (wake := bracket.choose_of(own, fresh))
-        ]
-        return max(wakes, key=lambda each: each[0], default=(0, None))[1]
+        trials = Paused(paused)
+        wakes = [wake for bracket in asked if (wake := bracket.choose_of(trials, fresh))]
+        return max(wakes, key=lambda wake: trials[wake.number].step, default=None)
 
     def failed(self, number: int) -> None:
         """As the trial's bracket does."""

@@ -8,11 +8,12 @@ resumed study gets its pruner back by showing it the journal again.
 from __future__ import annotations
 
 import math
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import Protocol, runtime_checkable
 
 from gansearch.study.config import TrialConfig
@@ -113,6 +114,29 @@ class SecondChances(Pruner, Protocol):
             fresh: whether a new trial could be started instead.
         """
         ...
+
+
+class Paused(Mapping[int, TrialRecord]):
+    """Paused trials by number, of which one is found without a look at the others: they are thousands.
+
+    Args:
+        trials: by rising numbers, as `choose` is given them.
+    """
+
+    def __init__(self, trials: Sequence[TrialRecord]) -> None:
+        self._trials = trials
+
+    def __getitem__(self, number: int) -> TrialRecord:
+        at = bisect_left(self._trials, number, key=attrgetter("number"))
+        if at < len(self._trials) and self._trials[at].number == number:
+            return self._trials[at]
+        raise KeyError(number)
+
+    def __iter__(self) -> Iterator[int]:
+        return map(attrgetter("number"), self._trials)
+
+    def __len__(self) -> int:
+        return len(self._trials)
 
 
 @runtime_checkable

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
+from numbers import Integral
 from typing import Any
 
 import optuna
@@ -16,7 +17,7 @@ from optuna.trial import TrialState
 from gansearch.errors import RAISED, GansearchError, StudyError
 from gansearch.journal.encoding import DIRECTION
 from gansearch.search import PRUNERS, SAMPLERS
-from gansearch.search.pruners import Decision, SecondChances, Verdict, Wake
+from gansearch.search.pruners import Decision, Paused, SecondChances, Verdict, Wake
 from gansearch.search.view import AnySampler, View, distribution
 from gansearch.study.config import trial_seed
 from gansearch.study.location import NotInSpace, Point, placed
@@ -158,12 +159,15 @@ def check_verdict(verdict: Any, pruner: object, name: str) -> Verdict:
     return verdict
 
 
-def check_wake(wake: Any, paused: Collection[TrialRecord], name: str) -> Wake | None:
-    """Which of the paused trials a pruner has go on, as far as it is one; raises `StudyError`."""
+def check_wake(wake: Any, paused: Sequence[TrialRecord], name: str) -> Wake | None:
+    """Which of the paused trials, by rising numbers, a pruner has go on, as far as it is one; raises
+    `StudyError`.
+    """
     if wake is None:
         return None
     if not isinstance(wake, Wake) or not isinstance(wake.reason, str):
         raise StudyError(f"the pruner '{name}' chooses {wake!r}, which is no Wake")
-    if all(trial.number != wake.number for trial in paused):
+    number: Any = wake.number
+    if not isinstance(number, Integral) or number not in Paused(paused):
         raise StudyError(f"the pruner '{name}' wakes trial {wake.number}, which is not paused")
     return wake

@@ -11,7 +11,18 @@ import scipy.stats
 import yaml
 
 from gansearch.search.contract import Tried
-from gansearch.search.curves import APART, LIKE, MODELLED, TURN, Curves, _by_value, _Model
+from gansearch.search.curves import (
+    APART,
+    LIKE,
+    MODELLED,
+    TURN,
+    Curves,
+    _by_value,
+    _factor,
+    _Model,
+    _solved,
+    _triangle,
+)
 from gansearch.search.feasibility import encoded
 from gansearch.search.ground import Ground
 from gansearch.search.units import value_at
@@ -181,6 +192,26 @@ def test_the_improvement_is_that_of_the_textbook(mixed):
             normal = scipy.stats.norm(best - mean, math.sqrt(variance))
             expected[i] += weight * normal.expect(lambda gain: gain, lb=0)
     assert model.improvement(model.gaps(points)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8])
+def test_a_factor_of_half_a_matrix_solves_as_that_of_the_whole(count):
+    chance = np.random.default_rng(count)
+    whole = np.cov(chance.random((count, 3 * count))).reshape(count, count) + 0.1 * np.eye(count)
+    rows, columns, diagonal = _triangle(count)
+    half = whole[rows, columns]
+    assert len(half) == count * (count + 1) // 2
+    _factor(half, count)
+    root, values = np.linalg.cholesky(whole), chance.random((count, 5))
+    assert half[diagonal].prod() == pytest.approx(np.diagonal(root).prod())
+    told = _solved(half, values.copy())
+    assert told == pytest.approx(np.linalg.solve(root, values))
+    assert _solved(half, told, transposed=True) == pytest.approx(np.linalg.solve(whole, values))
+
+
+def test_what_is_no_covariance_is_not_factored():
+    with pytest.raises(ValueError, match="not positive definite"):
+        _factor(np.array([1.0, 2.0, 1.0])[_triangle(2)[0] + _triangle(2)[1]], 2)
 
 
 def test_what_is_modelled_of_curves(mixed):

@@ -53,7 +53,7 @@ def test_a_rung_ranks_as_if_it_were_sorted_each_time(seed, factor):
         assert rung.rewards == sorted(worth.values())
         wanted = {n for n in range(12) if chance.random() < 0.5}
         for among in (0, len(order) // factor, len(order)):
-            assert rung.best_of(wanted, among) == next((n for n in order[:among] if n in wanted), None)
+            assert rung.waiting(wanted, among) == next((n for n in order[:among] if n in wanted), None)
         cutoff = rung.cutoff(factor)
         assert cutoff == (np.quantile(list(worth.values()), 1 - 1 / factor) if worth else None)
 
@@ -163,6 +163,29 @@ def test_what_brackets_know_is_what_all_trials_have_shown(seed):
     assert pruner._forecast.ends(numbers) == pytest.approx(alone.ends(numbers), rel=1e-9)
 
 
+def plainly(pruner, paused, fresh):
+    """The number of the trial that goes on, from a look at each that is paused."""
+    chosen = []
+    for bracket in pruner.brackets if isinstance(pruner, Hyperband) else [pruner]:
+        rungs, at = list(bracket.rungs.values()), {}
+        for trial in paused:
+            highest = next((rung for rung in rungs if trial.number in rung.worth), None)
+            at.setdefault(highest, []).append(trial)
+        best = {rung: min(at[rung], key=lambda t: rung.rank(t.number)) for rung in rungs if rung in at}
+        spare = 1 if fresh else 2
+        on = [
+            trial
+            for rung, trial in best.items()
+            if rung.rank(trial.number) <= len(rung) // FACTOR
+            and len(rung.gone) < len(rung) // FACTOR + math.isqrt(spare**2 * len(rung))
+        ]
+        if not on and best and not fresh and bracket._account.has_left({t.number for t in paused}):
+            shares = {rung: rung.rank(trial.number) / len(rung) for rung, trial in best.items()}
+            on = [best[min(shares, key=shares.get)]]
+        chosen += on[:1]
+    return max(chosen, key=lambda trial: trial.step).number if chosen else None
+
+
 @settings(deadline=None, max_examples=20)
 @given(some.integers(0, 10**9), some.sampled_from([Asha, Hyperband]))
 def test_that_nobody_goes_on_is_said_without_looking_at_the_paused_and_is_the_same(seed, kind):
@@ -181,9 +204,12 @@ def test_that_nobody_goes_on_is_said_without_looking_at_the_paused_and_is_the_sa
 
     while live or fresh:
         while len(live) < 3 and fresh:
-            paused = [r for r in records.values() if r.outcome is Outcome.PAUSED]
+            paused = [records[n] for n in sorted(records) if records[n].outcome is Outcome.PAUSED]
             wake = pruner.choose(paused, True)
             assert wake == looked_at(paused)
+            for fresh_too in (True, False):
+                chosen = pruner.choose(paused, fresh_too)
+                assert (chosen and chosen.number) == plainly(pruner, paused, fresh_too)
             if wake is not None:
                 records[wake.number].outcome = Outcome.RUNNING
             live.append(wake.number if wake else fresh.pop())

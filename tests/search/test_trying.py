@@ -115,6 +115,7 @@ def test_a_pruner_that_fails_is_told(spec, how, words):
         (TrialRecord(0, {}, {}), "which is no Wake"),
         (Wake(0, None), "which is no Wake"),
         (Wake(7, "so"), "wakes trial 7, which is not paused"),
+        (Wake("0", "so"), "wakes trial 0, which is not paused"),
     ],
 )
 def test_a_choice_that_is_none_is_told(wake, words):
