@@ -241,20 +241,20 @@ class Asha:
             return None
         return self.choose_of(Paused(paused), fresh)
 
-    def choose_of(self, trials: Mapping[int, TrialRecord], fresh: bool) -> Wake | None:
-        """The same of paused trials by number, which may be those of others, too."""
+    def choose_of(self, paused: Paused, fresh: bool) -> Wake | None:
+        """The same, where others' trials may be paused, too."""
         for rung in self.rungs.values():
-            number = rung.waiting(trials, among=self._share(rung))
+            number = rung.waiting(paused, among=self._share(rung))
             if number is not None and self._has_room(rung, SPARE_WITH_NEW if fresh else SPARE):
-                return Wake(number, self._why(rung, trials[number]))
-        if fresh or not self._account.has_left(trials.keys()):
+                return Wake(number, self._why(rung, paused[number]))
+        if fresh:
             return None
-        bests = [(rung, rung.waiting(trials, among=len(rung))) for rung in self.rungs.values()]
+        bests = [(rung, rung.waiting(paused, among=len(rung))) for rung in self.rungs.values()]
         shares = [(rung.rank(best) / len(rung), rung, best) for rung, best in bests if best is not None]
-        if not shares:
+        if not shares or not self._account.has_left(paused.numbers):
             return None
         _, rung, number = min(shares, key=lambda at: at[0])
-        return Wake(number, f"{place(rung, trials[number])}, with no new trial left and steps to spare")
+        return Wake(number, f"{place(rung, paused[number])}, with no new trial left and steps to spare")
 
     def may_wake(self) -> bool:
         """Whether a paused trial could go on though a new one can be begun, whoever is paused.

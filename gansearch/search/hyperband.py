@@ -71,9 +71,9 @@ class Hyperband:
         asked = [bracket for bracket in self.brackets if not fresh or bracket.may_wake()]
         if not asked:
             return None
-        trials = Paused(paused)
-        wakes = [wake for bracket in asked if (wake := bracket.choose_of(trials, fresh))]
-        return max(wakes, key=lambda wake: trials[wake.number].step, default=None)
+        waiting = Paused(paused)
+        wakes = [wake for bracket in asked if (wake := bracket.choose_of(waiting, fresh))]
+        return max(wakes, key=lambda wake: waiting[wake.number].step, default=None)
 
     def failed(self, number: int) -> None:
         """As the trial's bracket does."""

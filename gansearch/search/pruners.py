@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from operator import attrgetter
 from typing import Protocol, runtime_checkable
 
@@ -137,6 +138,11 @@ class Paused(Mapping[int, TrialRecord]):
 
     def __len__(self) -> int:
         return len(self._trials)
+
+    @cached_property
+    def numbers(self) -> Set[int]:
+        """All of them, which takes a look at each."""
+        return frozenset(self)
 
 
 @runtime_checkable
