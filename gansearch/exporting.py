@@ -18,7 +18,7 @@ from gansearch.files import Place
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.stored import StoredStudy
 from gansearch.modules import kept
-from gansearch.study.records import Best, Outcome, TrialRecord, ranked
+from gansearch.study.records import Best, Outcome, TrialRecord, count, ranked
 from gansearch.training import checkpoint
 from gansearch.training.export_folder import write_model
 
@@ -166,8 +166,11 @@ def _choose(picks: list[Pick], evidence: Evidence, top: int) -> list[Pick]:
     if not picks:
         raise StudyError(f"no trial of '{evidence.name}' has a finite {evidence.metric} yet")
     if len(picks) < top:
-        what = "configurations have a seed that succeeded" if picks[0].facts else "trials have a value"
-        raise UserError(f"--top {top}: only {len(picks)} {what}")
+        thing, with_ = (
+            ("configuration", "a seed that succeeded") if picks[0].facts else ("trial", "a value")
+        )
+        have = "has" if len(picks) == 1 else "have"
+        raise UserError(f"--top {top}: only {count(len(picks), thing)} {have} {with_}")
     for pick in picks[:top]:
         if not pick.weights(evidence).is_file():
             raise GoneError(pick, evidence)

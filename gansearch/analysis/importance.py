@@ -235,15 +235,17 @@ def slices(evidence: Evidence) -> pd.DataFrame:
     """Each trial along each axis that it has.
 
     Returns:
-        `axis`, `x` (a number, or an option's label), `value` (of the best report; NaN where there is
-        none), `outcome` (its word), `family`, `number`.
+        `axis`, `x` (a number, or an option's label as text), `value` (of the best report; NaN where there
+        is none), `outcome` (its word), `family`, `number`.
     """
-    rows = []
+    rows, axes = [], list(evidence.axes.items())
     for record in evidence.search:
         best = record.best(evidence.metric, evidence.goal)
         value = best.value if best else np.nan
         rest = (value, record.outcome.value, loss_family(record.config), record.number)
-        rows += [(name, record.params[name], *rest) for name in evidence.axes if name in record.params]
+        rows += [
+            (name, _shown(record, name, axis), *rest) for name, axis in axes if name in record.params
+        ]
     return table_of(rows, _SLICES)
 
 
@@ -271,9 +273,17 @@ def parallel(evidence: Evidence, limit: int = 500) -> pd.DataFrame:
             record.outcome.value,
             best.value if best else np.nan,
         )
-        rows.append((*about, *(record.params.get(name) for name in evidence.axes)))
+        rows.append((*about, *(_shown(record, name, axis) for name, axis in evidence.axes.items())))
     columns = ("number", "family", "outcome", "value", *evidence.axes)
     return table_of(rows, columns, trials=len(order))
+
+
+def _shown(record: TrialRecord, name: str, axis: Axis) -> float | str | None:
+    """A trial's value of an axis; of a choice the label as text, since a column of numbers alone would
+    make `32.0` of 32 and take `null` for missing. None where the trial does not have the axis.
+    """
+    value = record.params.get(name)
+    return str(value) if isinstance(axis, Choice) and name in record.params else value
 
 
 def _evenly(items: Sequence[Any], limit: int) -> list[Any]:

@@ -16,6 +16,7 @@ from gansearch.data.images import ImageData
 from gansearch.data.layout import Layout, arrange
 from gansearch.data.walk import Walk, shown, walk
 from gansearch.errors import DataError
+from gansearch.study.records import count
 
 
 def image_folder(
@@ -59,7 +60,7 @@ def image_folder(
     here = layout.test if split == "test" else layout.train
     if not here:
         raise DataError(
-            f"none of the {len(found.images)} images in {folder} is a {split} image: add some"
+            f"of {count(len(found.images), 'image')} in {folder} none is a {split} image: add some"
         )
     images, lost = _read_all(folder, here, image_size, channels)
     names = [layout.class_of(file) for file in here] if layout.classes else []
@@ -128,7 +129,7 @@ def _read_all(
         with ThreadPoolExecutor() as pool:  # Pillow decodes without the interpreter's lock
             list(pool.map(read, range(len(files))))
     if bad:
-        raise DataError(_listed(f"{len(bad)} images in {folder} cannot be read", bad))
+        raise DataError(_listed(f"{count(len(bad), 'image')} in {folder} cannot be read", bad))
     return images, [
         f"{len(names):,} of the {len(files):,} images read {loss} ({min(names)})"
         for loss, names in sorted(lost.items())

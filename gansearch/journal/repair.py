@@ -28,7 +28,7 @@ from gansearch.journal.numbering import Numbering
 from gansearch.journal.reading import Reading, Unusable
 from gansearch.journal.shape import faults_of_log, lacking, trial_of
 from gansearch.journal.stored import StoredStudy
-from gansearch.study.records import Outcome
+from gansearch.study.records import Outcome, count
 
 Log = dict[str, Any]
 
@@ -192,9 +192,9 @@ class _Lines:
         salvaged, whole = self._salvage(line.decode("utf-8", "replace"))
         if whole:
             return salvaged, Damage(
-                number, f"{len(salvaged)} records in one line, all readable", lost=False
+                number, f"{count(len(salvaged), 'record')} in one line, all readable", lost=False
             )
-        found = f"; {len(salvaged)} records in it can be read" if salvaged else ""
+        found = f"; {count(len(salvaged), 'record')} in it can be read" if salvaged else ""
         return salvaged, Damage(number, f"cannot be read: {_shown(line)}{found}", lost=True)
 
     def _salvage(self, text: str) -> tuple[list[Log], bool]:
@@ -354,8 +354,8 @@ def _check_roster(path: Path, facts: Mapping[str, Any], begun: int) -> None:
     if known < max(begun, 1):
         raise StudyError(
             f"{path} cannot be repaired: which configurations it trains is lost (known of {known} of "
-            f"its {begun} trials); remove {path.parent} and ask for the seeds again with `gansearch "
-            "stability`, or put a copy of the journal back"
+            f"its {count(begun, 'trial')}); remove {path.parent} and ask for the seeds again with "
+            "`gansearch stability`, or put a copy of the journal back"
         )
 
 

@@ -253,7 +253,7 @@ def _parallel(findings: Findings, palette: Palette, axes: Sequence[str]) -> Iter
     of = (
         f"{len(table):,} of {whole:,} trials, the best among them"
         if whole > len(table)
-        else f"{whole} trials"
+        else count(whole, "trial")
     )
     caption = (
         f"Parallel coordinates over the most important axes: {of}; the last axis is the value by its "

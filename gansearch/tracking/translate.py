@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gansearch.study.config import digest, flatten
-from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report, better
+from gansearch.study.records import Goal, Outcome, Report, TrialRecord, best_report, better, count
 
 Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "KILLED", "FAILED"]
 
@@ -172,7 +172,7 @@ def _tags(record: TrialRecord, outcome: Outcome, reason: str, reports: list[Repo
     if record.origin:
         tags[ORIGIN] = record.origin
     if woken := [chance.woken for chance in record.chances if chance.woken]:
-        tags[WOKEN] = f"{len(woken)} times, last: {woken[-1]}"
+        tags[WOKEN] = f"{count(len(woken), 'time')}, last: {woken[-1]}"
     if colour := COLOUR.get(outcome):
         tags["mlflow.runColor"] = colour
     if nonfinite := ", ".join(_nonfinite(reports)):

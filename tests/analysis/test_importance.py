@@ -291,7 +291,7 @@ def test_slices():
     table = slices(points())
     assert list(table) == ["axis", "x", "value", "outcome", "family", "number"]
     assert len(table) == 4 + 4 + 4 + 2
-    assert table[table["axis"] == "norm"]["x"].tolist() == [None, True, "batch"]
+    assert table[table["axis"] == "norm"]["x"].tolist() == ["None", "True", "batch"]
     assert list(slices(study([]))) == list(table)
 
 

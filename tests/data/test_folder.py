@@ -148,7 +148,7 @@ def test_what_is_wrong_is_said(tmp_path, classes):
         read(tmp_path / "empty")
     (tmp_path / "one").mkdir()
     colour((0, 0, 0)).save(tmp_path / "one" / "1.png")
-    with pytest.raises(DataError, match=r"none of the 1 images in .* is a train image: add some"):
+    with pytest.raises(DataError, match=r"of 1 image in .* none is a train image: add some"):
         read(tmp_path / "one", "train")
 
 

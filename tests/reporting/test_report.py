@@ -13,11 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from known import study as known_study
+from known import trial
 from PIL import Image
 from synthetic import evidence
 
 from gansearch import files
 from gansearch.analysis import configurations
+from gansearch.analysis.importance import parallel, slices
 from gansearch.analysis.rows import plain
 from gansearch.errors import UserError
 from gansearch.journal.facts import SENT
@@ -31,6 +34,7 @@ from gansearch.reporting.stability import REAL, curse, training
 from gansearch.reporting.stability import drawn as drawn_samples
 from gansearch.reporting.style import OUTCOME_COLOURS, Palette, styled
 from gansearch.reporting.writing import write_report
+from gansearch.study.axes import Choice, Float
 from gansearch.study.records import Chance, Outcome, ranked
 from gansearch.study.roster import Roster
 
@@ -518,6 +522,23 @@ def test_the_map_draws_its_boundary_where_the_table_has_it(study):
     paths = [p.vertices for c in axes.collections if hasattr(c, "levels") for p in c.get_paths()]
     boundary = np.concatenate([vertices for vertices in paths if len(vertices)])
     assert np.all((boundary[:, 0] > 2e-4) & (boundary[:, 0] < 4.1e-4))
+
+
+@pytest.mark.parametrize("options", [(None, 0.99), (32, 64), (True, None)])
+def test_options_that_are_numbers_are_drawn_where_their_labels_stand(options):
+    """Beside an axis of numbers alone; one trial does not have the axis of options."""
+    axes = {"lr": Float(1e-5, 1e-1, log=True), "of": Choice({option: option for option in options})}
+    params = [{"lr": 10**-i, "of": options[i % 2]} for i in range(2, 5)] + [{"lr": 1e-3}]
+    found = known_study([trial(i, p, value=float(i)) for i, p in enumerate(params)], axes)
+    points = slices(found)
+    palette, points = Palette.of(["hinge"]), points[points["axis"] == "of"]
+    with styled():
+        drawn = search_figures.slices(points, "of", axes["of"], palette, "fd", "min")
+    dots = np.concatenate([c.get_offsets()[:, 0] for c in drawn.axes[0].collections])
+    assert sorted(np.round(dots)) == [0, 0, 1]
+    heights, ticks = search_figures.scaled(parallel(found)["of"], axes["of"])
+    assert np.round(heights).tolist() == pytest.approx([0, 1, 0, math.nan], nan_ok=True)
+    assert [label for _, label in ticks] == [str(option) for option in options]
 
 
 @pytest.mark.slow

@@ -222,7 +222,7 @@ def test_a_paused_trial_is_one_run_that_is_scheduled_and_goes_on(tracker, uri):
     mirror = tracker()
     run = show(Outcome.RUNNING, woken="among the best, at step 300")
     assert run["status"] == "RUNNING"
-    assert run["tags"]["gansearch.woken"] == "1 times, last: among the best, at step 300"
+    assert run["tags"]["gansearch.woken"] == "1 time, last: among the best, at step 300"
     run = show(Outcome.PRUNED, "in the end", woken="among the best, at step 300")
     assert run["status"] == "KILLED"
     assert run["times"][1] is not None
