@@ -50,6 +50,12 @@ def test_its_numbers():
     }
 
 
+def test_of_few_with_a_value_the_best_are_fewer():
+    found = second_chances([NOTHING, NEVER, WOKEN], "fd", "max")
+    assert (found["best"], found["best_woken"]) == ([2, 0], [0])
+    assert "1 of the 2 best among them" in found["words"]
+
+
 def test_where_nobody_was_ever_paused_there_is_nothing_to_tell():
     assert second_chances([*BY_ITSELF, NOTHING], "fd", "min") is None
     assert second_chances([], "fd", "min") is None

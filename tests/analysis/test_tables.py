@@ -9,13 +9,14 @@ import pytest
 from optuna.distributions import FloatDistribution
 from synthetic import evidence
 
-from gansearch.analysis.evidence import gather
+from gansearch.analysis.evidence import gather, read_records
 from gansearch.analysis.tables import curves_table, state_of, status, trials_table
 from gansearch.journal.directory import StudyDirectory
-from gansearch.journal.facts import DASHBOARD
+from gansearch.journal.facts import APART, DASHBOARD
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome, Report, strict_json
+from gansearch.study.roster import Candidate, Roster
 
 FACTS = {"metric": "fd", "goal": "min", "steps": 30, "trials": 4}
 FACTS |= {"question": "", "study": "question: ''", "id": "0", "digest": "abc", "report_every": 10}
@@ -79,6 +80,39 @@ def test_the_state_of_a_study(study):
     assert state_of(records, 4, running=False) == "interrupted"
     assert state_of(records, 3, running=False) == "finished"
     assert state_of([], 3, running=False) == "interrupted"
+
+
+def test_what_runs_is_running_while_there_is_a_driver(study):
+    _, journal = study
+    for running, outcome in ((True, Outcome.RUNNING), (False, Outcome.INTERRUPTED)):
+        assert [record.outcome for record in read_records(journal, running=running)] == [
+            *(ends[1] for ends in list(ENDS.values())[:3]),
+            outcome,
+        ]
+
+
+@pytest.mark.parametrize(
+    ("trials", "told"), [(4, "in the stability study: runs alone"), (0, "runs alone")]
+)
+def test_of_which_phase_something_is_told_is_said_where_there_are_two(tmp_path, trials, told):
+    directory = StudyDirectory(tmp_path / "s")
+    directory.path.mkdir()
+    study = StoredStudy(directory)
+    search = Journal.create(directory.path, "s", FACTS | {"trials": trials})
+    candidate = Candidate("x", "given", LEAST)
+    study.create_stability(search, Roster((candidate,), (("x", 1),)), {APART: ["runs alone"]})
+    assert gather(study).apart == [told]
+
+
+@pytest.mark.parametrize(
+    ("held", "devices"),
+    [("{gpus: 0.5, cpus: 3}", 0.5), ("{gpus: 0, cpus: 3}", 3.0), ("{gpus: 0}", 1.0), ("null", 1.0)],
+)
+def test_what_a_trial_holds_is_a_share_of_a_gpu_or_else_cpus(tmp_path, held, devices):
+    directory = StudyDirectory(tmp_path / "s")
+    directory.path.mkdir()
+    Journal.create(directory.path, "s", FACTS | {"study": f"resources: {held}"})
+    assert gather(StoredStudy(directory)).devices == devices
 
 
 def test_status_tells_all_and_is_json(study):

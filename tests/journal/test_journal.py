@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 
 import optuna
@@ -20,6 +21,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from gansearch.errors import StorageError, StudyError, UserError
+from gansearch.journal.changes import Change
 from gansearch.journal.directory import JOURNAL_FILE
 from gansearch.journal.facts import CONSTRAINT
 from gansearch.journal.journal import FLUSH_EVERY, Journal
@@ -32,6 +34,19 @@ FACTS |= {"question": "", "study": "question: ''", "id": "0"}
 AXES = {"lr": FloatDistribution(1e-5, 1e-1, log=True), "loss": CategoricalDistribution(["a", None])}
 PARAMS = {"lr": 1e-3, "loss": None}
 NAN, INF = math.nan, math.inf
+
+
+def test_a_change_made_twice_in_memory_is_made_once():
+    trial = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={"a": 1})
+    Change(0, {10: 2.0}, {"b": 2}, {"c": 3}).apply(trial)
+    assert (trial.state, trial.values, trial.datetime_complete) == (TrialState.RUNNING, None, None)
+    at = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    for _ in range(2):
+        Change(0, {20: 1.0}, state=TrialState.COMPLETE, values=[1.0], time=at).apply(trial)
+        assert (trial.state, trial.values) == (TrialState.COMPLETE, [1.0])
+        assert trial.datetime_complete.astimezone(UTC) == at, "in local time, as Optuna has it"
+        assert trial.intermediate_values == {10: 2.0, 20: 1.0}
+        assert (trial.user_attrs, trial.system_attrs) == ({"a": 1, "b": 2}, {"c": 3})
 
 
 def report(step: int, value: float, **metrics: float) -> Report:

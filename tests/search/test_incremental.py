@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from gansearch.search.forecast import Forecast
-from gansearch.search.gains import KERNELS, Gains
+from gansearch.search.gains import KERNELS, SPREAD, Gains, Places
 from gansearch.search.halving import Account, Asha, Rung
 from gansearch.search.hyperband import Hyperband
 from gansearch.search.pruners import Decision
@@ -235,6 +235,23 @@ def test_one_bracket_alone_is_asha():
             ends.append(pruner.choose(asked, True))
         said.append(ends)
     assert said[0] == said[1]
+
+
+def test_configurations_are_points_about_their_mean():
+    """Numbers by their logarithm where they span more than a decade; True is a label, and no number."""
+    known = [
+        {"lr": 1e-4, "depth": 1, "share": 1.0, "loss": "a", "norm": True},
+        {"lr": 1e-2, "depth": 3, "share": 10.0, "loss": "b", "norm": False},
+        {"depth": 2, "loss": "a", "norm": True},
+    ]
+    places = Places(known)
+    deviation = math.sqrt(2 / 3)  # of 1, 2, 3
+    assert places.of(known[0]) == pytest.approx([-SPREAD, -SPREAD / deviation, -SPREAD, 1, 0, 1, 0])
+    assert places.of({"lr": 1e-3, "depth": 2, "share": 5.5, "loss": "b"}) == pytest.approx(
+        [0, 0, 0, 0, 1, 0, 0]
+    )
+    assert places.of({"lr": -1.0, "depth": 4}) == pytest.approx([0, 2 * SPREAD / deviation, *[0] * 5])
+    assert Places([{"depth": 2}]).of({"depth": 3}) == [SPREAD], "of one variance, or of none"
 
 
 @settings(deadline=None)

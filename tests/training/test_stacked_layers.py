@@ -355,6 +355,14 @@ def test_who_takes_a_row_has_its_own_settings(name, settings):
             close(parameter, known, 3e-6)
 
 
+def test_a_network_of_which_a_part_is_frozen_is_none_of_several():
+    networks = built(lambda: Given(nn.Linear(3, 2)))
+    networks[0][0].bias.requires_grad_(False)
+    optimizers = [OPTIMIZERS.build("sgd", {}, network.parameters()) for network in networks]
+    with pytest.raises(CannotStack, match="a network with frozen weights"):
+        Side(networks, optimizers)
+
+
 def test_who_takes_a_row_brings_its_buffers():
     """A norm's running statistics, and the vectors of a spectral one."""
     networks = built(lambda: spectral(nn.Linear(5, 4), nn.BatchNorm1d(4)))
