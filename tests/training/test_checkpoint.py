@@ -1,10 +1,12 @@
 import pickle
+from enum import Enum
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from gansearch.errors import WeightsError
+from gansearch.errors import UserError, WeightsError
 from gansearch.training import checkpoint
 
 
@@ -21,6 +23,26 @@ def test_what_the_disk_does_not_take_is_raised(tmp_path):
     (tmp_path / "folder").write_text("a file")
     with pytest.raises(OSError, match="folder"):
         checkpoint.save(tmp_path / "folder", 5, {"step": 5})
+
+
+class Rate(float):
+    pass
+
+
+class Mode(Enum):
+    FAST = "fast"
+
+
+def test_numbers_and_texts_of_other_classes_are_kept_as_plain_ones(tmp_path):
+    state = {"rate": Rate(0.5), "mode": Mode.FAST, "count": np.int64(3), "seen": {np.float32(0.25)}}
+    checkpoint.save(tmp_path, 5, state | {"w": np.arange(2)})
+    loaded = checkpoint.latest(tmp_path)
+    assert torch.equal(loaded.pop("w"), torch.arange(2))
+    assert loaded == {"rate": 0.5, "mode": "fast", "count": 3, "seen": [0.25]}
+    assert [type(loaded[key]) for key in state] == [float, str, int, list]
+    with pytest.raises(UserError, match=r"holds a builtins.object at a\[1\]: a checkpoint keeps"):
+        checkpoint.save(tmp_path, 6, {"a": [1, object()]})
+    assert checkpoint.steps(tmp_path) == [5]
 
 
 def test_none_where_there_is_none(tmp_path):

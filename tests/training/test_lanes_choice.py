@@ -110,6 +110,22 @@ def test_a_long_step_is_not_tried_in_lanes(machine):
     assert machine({1: 4.1, 4: 1.0})[1] == [1, 4]
 
 
+def test_less_than_half_a_minute_of_work_is_not_tried_in_lanes(machine):
+    assert machine({1: 100.0}, steps=2999)[1] == [1]
+    assert machine({1: 100.0, 4: 1.0}, steps=3001)[1] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "lanes"),
+    [(2999, math.inf, 1), (3001, math.inf, 8), (3200, 31.0, 7), (3200, 29.0, 1), (30_000, 60.0, 1)],
+)
+def test_a_search_that_is_soon_over_is_trained_one_at_a_time(tiny, steps, seconds, lanes):
+    """Of 100 steps a second alone; one that ends sooner than its steps would take has fewer lanes."""
+    asked = Asked([tiny()], [steps], 8, LONGEST, seconds)
+    shape = shape_of(tiny())
+    assert choose(asked, {shape: {1: 100.0, 8: 600.0}}) == {shape: lanes}
+
+
 @pytest.mark.parametrize("error", [ValueError("not so many"), SystemExit(3)])
 def test_what_a_part_raises_ends_no_study(error, tiny, digits, reference, tmp_path, monkeypatch):
     def lanes(*_):
