@@ -235,8 +235,8 @@ def slices(evidence: Evidence) -> pd.DataFrame:
     """Each trial along each axis that it has.
 
     Returns:
-        `axis`, `x` (a number, or an option's label as text), `value` (of the best report; NaN where there
-        is none), `outcome` (its word), `family`, `number`.
+        `axis`, `x` (a number, or an option's label as text), `value` (of the best report; NaN where
+        there is none), `outcome` (its word), `family`, `number`.
     """
     rows, axes = [], list(evidence.axes.items())
     for record in evidence.search:
