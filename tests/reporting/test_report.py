@@ -581,6 +581,22 @@ def test_a_default_s_values_are_read_from_its_configuration(study):
     assert "penalty.weight" not in said
 
 
+def test_an_unconfirmed_answer_says_how_the_best_run_ended_if_that_was_badly():
+    """Where few reports were made, one that stalled may have the best of them."""
+    found = replace(evidence(trials=3, top=1, seeds=1, reports=2), stability=[], roster=Roster())
+    best = ranked(found.search, found.metric, found.goal)[0]
+    for outcome, ended_badly in [
+        (Outcome.STALLED, True),
+        (Outcome.DIVERGED, True),
+        (Outcome.FAILED, True),
+        (Outcome.COMPLETED, False),
+        (Outcome.PRUNED, False),
+    ]:
+        best.outcome, best.reason = outcome, "the discriminator is sure of every image, at step 200"
+        said = f"That run did not train to its end: it ended as {outcome.value} ({best.reason})."
+        assert (said in answer(Findings(found)).sentences) == ended_badly
+
+
 def test_an_unconfirmed_answer_names_them_too():
     alone = evidence(**SMALL)
     alone = replace(alone, stability=[], roster=Roster())
