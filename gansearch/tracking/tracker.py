@@ -8,6 +8,7 @@ same store, or by `sync`.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 from gansearch.masking import without_password
 from gansearch.study.config import flatten
 from gansearch.study.records import Goal, TrialRecord
+from gansearch.tracking import away
 from gansearch.tracking.client import one_line
 from gansearch.tracking.runs import Samples, StudyRuns
 from gansearch.tracking.store import sqlite_file
@@ -27,8 +29,9 @@ log = logging.getLogger("gansearch.tracking")
 LONGEST_PAUSE = 30.0
 
 PATIENCE, FILE_PATIENCE = 60.0, 600.0
-"""Seconds without an answer after which MLflow is left at the end of a study. A server may hang; a file
-has nobody who could, but on a busy machine it takes minutes to import mlflow and to make the file."""
+"""Seconds without an answer after which MLflow is left at the end of a study. A server may hang, though
+it says that it is there; a file has nobody who could, but on a busy machine it takes minutes to import
+mlflow and to make the file."""
 
 CLOSING_TRIES = 3
 """Visits in a row, at the end of a study, that fail before one more trial has been sent: then MLflow is
@@ -47,6 +50,12 @@ OF_THE_TRIAL = {
     "RESOURCE_ALREADY_EXISTS",
 }
 """Errors of MLflow that sending the same thing again cannot mend."""
+
+
+Waiting = Callable[[int, float], None]
+"""Is told how many trials are still to be sent, and for how many seconds MLflow has said nothing; 0
+where it answers.
+"""
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,7 @@ class Tracker:
         tags: Mapping[str, str] | None = None,
         metrics: Mapping[str, float] | None = None,
         patience: float | None = None,
-        waiting: Callable[[int], None] = lambda unsent: None,  # noqa: ARG005
+        waiting: Waiting = lambda unsent, silence: None,  # noqa: ARG005
     ) -> int:
         """Send what is due, end the parent run, stop the thread; no run is left RUNNING.
 
@@ -164,7 +173,8 @@ class Tracker:
             tags, metrics: a summary for the parent run.
             patience: seconds without an answer after which MLflow is left, whatever it does; None:
                 `PATIENCE`, and of a file `FILE_PATIENCE`.
-            waiting: told every `TELL_EVERY` seconds how many trials are still to be sent.
+            waiting: told every `TELL_EVERY` seconds how many trials are still to be sent, and at once
+                when a server says nothing: one that does not even say that it is there is left.
 
         Returns:
             how many trials could not be sent, `unsent` tells which; at least 1 where the parent run
@@ -174,21 +184,33 @@ class Tracker:
             self._closing = _Closing(status, tags or {}, metrics or {})
             self._changed.notify()
         if patience is None:
-            patience = FILE_PATIENCE if sqlite_file(self._runs.uri) else PATIENCE
+            patience = PATIENCE if self._is_served else FILE_PATIENCE
         begun = told = time.monotonic()
+        asked = -math.inf
         try:
             while self._thread.is_alive():
                 self._thread.join(min(LOOK_EVERY, patience))
                 now = time.monotonic()
-                if now - max(begun, self._runs.answered) > patience:
+                answered = max(begun, self._runs.answered)
+                if now - answered > patience:
                     self._trouble = self._trouble or f"no answer for {patience:g} s"
                     break
+                if now - answered > away.SECONDS and asked < answered and self._is_served:
+                    waiting(len(self.unsent()), now - answered)
+                    asked = told = now
+                    if why := away.why_away(self._runs.uri):
+                        self._trouble = why
+                        break
                 if now - told > TELL_EVERY and (unsent := len(self.unsent())):
-                    waiting(unsent)
+                    waiting(unsent, 0.0)
                     told = now
         finally:
             self._left = True  # also on Ctrl-C: nothing more is to be taken in hand
         return len(self.unsent()) or int(not self._ended)
+
+    @property
+    def _is_served(self) -> bool:
+        return sqlite_file(self._runs.uri) is None
 
     def _work(self) -> None:
         while not self._ended:
@@ -320,7 +342,7 @@ def sync(
     tags: Mapping[str, str] | None = None,
     metrics: Mapping[str, float] | None = None,
     patience: float = FILE_PATIENCE,
-    waiting: Callable[[int], None] = lambda unsent: None,  # noqa: ARG005
+    waiting: Waiting = lambda unsent, silence: None,  # noqa: ARG005
 ) -> int:
     """Mirror a study that is not running, to the end; returns how many trials could not be sent.
 

@@ -125,9 +125,14 @@ def is_sent(journal: Journal) -> bool:
     return bool(journal.facts.get(SENT) == len(journal.trials()))
 
 
-def _tell_waiting(console: Console, command: str, unsent: int) -> None:
-    words = f"MLflow is being sent {count(unsent, 'more trial')}; Ctrl-C leaves them to `{command}`"
-    say(console, words, "dim")
+def _tell_waiting(console: Console, command: str, unsent: int, silence: float) -> None:
+    does, style = f"is being sent {count(unsent, 'more trial')}", "dim"
+    if silence:
+        does, style = (
+            f"has said nothing for {silence:.0f} s, and is asked whether it is there",
+            "yellow",
+        )
+    say(console, f"MLflow {does}; Ctrl-C leaves the rest to `{command}`", style)
 
 
 def _tell(tracker: Tracker, unsent: int, console: Console, command: str) -> None:

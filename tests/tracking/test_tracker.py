@@ -1,5 +1,6 @@
 """The mirror against a real SQLite store: complete, idempotent, and never in the way."""
 
+import http.server
 import json
 import logging
 import os
@@ -8,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 
 from gansearch.study.document import parse_document
 from gansearch.study.records import Chance, Outcome, TrialRecord
-from gansearch.tracking import comparison_url, default_store, sync
+from gansearch.tracking import away, comparison_url, default_store, sync
 from gansearch.tracking.client import open_client
 from gansearch.tracking.tracker import CLOSING_TRIES
 
@@ -316,6 +318,49 @@ def test_a_hung_server_costs_the_study_nothing(tracker):
         assert mirror.unsent()[7] == "no answer for 1 s"
 
 
+def test_a_server_that_does_not_say_that_it_is_there_is_left_sooner(tracker, monkeypatch):
+    monkeypatch.setattr(away, "SECONDS", 2)
+    told = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mirror = tracker(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        mirror.submit(trial(0))
+        before = time.monotonic()
+        assert mirror.finish("FINISHED", waiting=lambda *said: told.append(said)) == 1
+    assert time.monotonic() - before < 10, "and not a minute"
+    assert mirror.unsent()[0] == "no answer within 2 s"
+    ((unsent, silence),) = told
+    assert (unsent, round(silence)) == (1, 2)
+
+
+def test_a_server_that_says_that_it_is_there_is_waited_for(tracker, monkeypatch):
+    """A busy one answers that by the side."""
+    monkeypatch.setattr(away, "SECONDS", 1)
+    told = []
+
+    class Busy(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path != "/health":
+                time.sleep(30)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        mirror = tracker(f"http://127.0.0.1:{server.server_port}")
+        mirror.submit(trial(0))
+        before = time.monotonic()
+        assert mirror.finish("FINISHED", patience=5, waiting=lambda *said: told.append(said)) == 1
+        server.shutdown()
+    assert 5 < time.monotonic() - before < 10
+    assert mirror.unsent()[0] == "no answer for 5 s"
+    assert [round(silence) for _, silence in told] == [1], "it is said and asked once"
+
+
 def test_the_end_waits_as_long_as_mlflow_goes_on_taking(tracker, uri, samples, monkeypatch):
     """Each grid takes long, all of them more than the patience; and someone is told of it."""
     monkeypatch.setattr("gansearch.tracking.tracker.TELL_EVERY", 0.5)
@@ -328,7 +373,7 @@ def test_the_end_waits_as_long_as_mlflow_goes_on_taking(tracker, uri, samples, m
     for number in range(3):
         mirror.submit(trial(number))
     begun = time.monotonic()
-    assert mirror.finish("FINISHED", patience=8, waiting=told.append) == 0
+    assert mirror.finish("FINISHED", patience=8, waiting=lambda unsent, _: told.append(unsent)) == 0
     assert time.monotonic() - begun > 8
     assert set(told) <= {1, 2, 3}
     assert told == sorted(told, reverse=True) != []

@@ -1,6 +1,8 @@
 """What a user is told of MLflow when a study ends, or is sent again."""
 
 import io
+import socket
+import time
 
 from rich.console import Console
 
@@ -62,3 +64,30 @@ def test_what_mlflow_does_not_take_is_said_with_why_and_how_it_is_sent(make_ledg
     more = make_ledger(spec("search: {trials: 2}"))
     more.next()
     assert not is_sent(more.journal), "it has been asked for more"
+
+
+def test_a_silent_server_is_said_to_be_waited_for(make_ledger, spec, report, monkeypatch):
+    """It takes the connection, and never answers."""
+    monkeypatch.setattr("gansearch.tracking.away.SECONDS", 2)
+    ledger = trained(make_ledger, spec, report)
+    directory, journal = ledger.directory, ledger.journal
+
+    def close(console):
+        tracker = open_tracker(directory, journal, directory.path.parent, uri)
+        tracker.submit(ledger.records[0])
+        return close_tracker(tracker, console, SYNC, finished=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        begun = time.monotonic()
+        unsent, words = told(close)
+    assert time.monotonic() - begun < 15
+    assert unsent == 1
+    waits = (
+        "MLflow has said nothing for 2 s, and is asked whether it is there; Ctrl-C leaves the rest to"
+    )
+    lacks = "MLflow does not have 1 trial yet (no answer within 2 s)"
+    assert words.splitlines() == [
+        f"{waits}; Ctrl-C leaves the rest to `{SYNC}`",
+        f"{lacks}: `{SYNC}` sends what is missing",
+    ]
