@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from typing import Any
 
 from gansearch.errors import ClusterError
 from gansearch.masking import first_line
+from gansearch.tuning.head import check_answers, place_of
 from gansearch.tuning.meanwhile import environment, replaced
 
 _QUIET_TUNE = {
@@ -164,45 +163,10 @@ def _check_head(address: str) -> None:
     except ValueError as error:
         raise ClusterError(form) from error
     if place:
-        found = re.fullmatch(r"\[?([^\s\]]+)\]?:(\d{1,5})", place)
-        if found is None or not 0 < int(found[2]) < 1 << 16:
+        if (at := place_of(place)) is None:
             raise ClusterError(form)
-        _check_answers(address, found[1], int(found[2]))
+        check_answers(address, *at)
         GcsClient(address=place)
-
-
-PATIENCE = 5.0
-"""Seconds that a cluster's head has to take a connection, and again to answer."""
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""What gRPC begins with: that of HTTP/2, and empty SETTINGS (RFC 9113, 3.4)."""
-
-SETTINGS = 4
-"""The kind of the frame with which HTTP/2 answers, the fourth byte of it."""
-
-
-def _check_answers(address: str, host: str, port: int) -> None:
-    """Raise `ClusterError` where nothing listens, or what does speaks another protocol than Ray's."""
-    at = "" if address == f"{host}:{port}" else f" (as '{address}' says)"
-    try:
-        with socket.create_connection((host, port), timeout=PATIENCE) as talk:
-            if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):  # which begins with a handshake
-                return
-            talk.sendall(PREFACE)
-            answer = b""
-            while len(answer) < 4 and (more := talk.recv(4 - len(answer))):
-                answer += more
-    except OSError as error:
-        answers = "nothing answers" if isinstance(error, TimeoutError) else "no Ray cluster answers"
-        why = "" if isinstance(error, TimeoutError) else f" ({error.strerror or error})"
-        raise ClusterError(f"{answers} at {host}:{port}{at}{why}: {HEAD_S}") from error
-    if answer[3:] != bytes((SETTINGS,)):
-        raise ClusterError(f"what answers at {host}:{port}{at} is no Ray cluster: {HEAD_S}")
-
-
-HEAD_S = (
-    "`ray status` on the head tells whether it runs; its port is 6379 where `ray start` was told none"
-)
 
 
 def _for_workers(modules: Sequence[Path], nice: int | None) -> dict[str, str]:

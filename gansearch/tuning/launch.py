@@ -14,7 +14,7 @@ from rich.console import Console
 
 from gansearch import files
 from gansearch.data import DataSet, ImageData
-from gansearch.errors import Interrupted, StorageError, StudyError, UserError
+from gansearch.errors import StorageError, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.facts import DASHBOARD
 from gansearch.journal.journal import Journal
@@ -43,10 +43,11 @@ from gansearch.training.export_folder import write_real_grid
 from gansearch.training.prepare import load_real, load_weights, prepare
 from gansearch.training.settings import torch_threads
 from gansearch.training.validation import load_study
-from gansearch.tuning.connection import connected, dashboard
+from gansearch.tuning.connection import dashboard
 from gansearch.tuning.creation import check_storable, created, versions_in_use
 from gansearch.tuning.extension import NO_MORE, More, catch_up, extend
-from gansearch.tuning.going_on import resume_command, sync_command
+from gansearch.tuning.going_on import sync_command
+from gansearch.tuning.leaving import interrupted_in_words, on_ray
 from gansearch.tuning.nodes import Nodes
 from gansearch.tuning.saying import say
 from gansearch.tuning.stage import Stage, run_trials
@@ -79,7 +80,7 @@ def run(
     check_storable(study, where)
     study.check_unused()
     modules, directory = _modules(spec, where), study.directory
-    with _interrupted_in_words(study, where), connected(where.address, modules, where.nice) as ray:
+    with interrupted_in_words(study, where), on_ray(study, where, modules, console) as ray:
         nodes = _nodes(ray, spec, where, console)
         nodes.check_shared(study.runs_dir)
         say(console, f"study '{study.name}' in {directory.path}")
@@ -113,7 +114,7 @@ def resume(study: StoredStudy, where: Where, console: Console, more: More = NO_M
     Raises:
         StudyError: it is being run, its file has changed since it was launched, or its images have.
     """
-    with _interrupted_in_words(study, where), _held(study, where):
+    with interrupted_in_words(study, where), _held(study, where):
         journal = study.journal(writer=True)
         catch_up(study, journal)
         check_unchanged(study, journal)
@@ -153,12 +154,12 @@ def confirm(study: StoredStudy, request: Request, where: Where, console: Console
     Raises:
         StudyError: as for `resume`, or there is nothing to train again.
     """
-    with _interrupted_in_words(study, where, again=True), _held(study, where):
+    with interrupted_in_words(study, where, again=True), _held(study, where):
         journal = study.journal(writer=True)
         check_unchanged(study, journal)
         if not journal.finished:
             say(console, "the search is not finished: `resume` goes on with it", "yellow")
-        with _staged(study, journal, where, console) as stage:
+        with _staged(study, journal, where, console, again=True) as stage:
             candidates = _candidates(stage, journal, request)
             if not _confirm(stage, journal, candidates, request.wanted.seeds):
                 return False
@@ -205,32 +206,9 @@ def _held(study: StoredStudy, where: Where) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupted_in_words(study: StoredStudy, where: Where, *, again: bool = False) -> Iterator[None]:
-    """Have Ctrl-C, where nothing ends the study gently any more or yet, say what was kept.
-
-    `again`: configurations are to be trained again, as a command asks and not the study's file.
-    """
-    try:
-        yield
-    except KeyboardInterrupt as interruption:
-        kept = "every trial that has ended and every report so far is kept"
-        if not study.directory.study_file.exists():
-            words = "stopped before the study was made: nothing was kept, run it again"
-        elif again and not _is_training_again(study):
-            words = f"stopped with nothing half done: {kept}; ask for it once more"
-        else:
-            words = f"stopped at once: {kept}; go on with `{resume_command(study, where)}`"
-        raise Interrupted(words) from interruption
-
-
-def _is_training_again(study: StoredStudy) -> bool:
-    """Whether there are configurations that are to be trained again, and have not been."""
-    stability = study.stability(study.journal())
-    return stability is not None and not stability.finished
-
-
-@contextmanager
-def _staged(study: StoredStudy, journal: Journal, where: Where, console: Console) -> Iterator[Stage]:
+def _staged(
+    study: StoredStudy, journal: Journal, where: Where, console: Console, *, again: bool = False
+) -> Iterator[Stage]:
     """An existing study with Ray under it; raises `StudyError` if its images have changed."""
     directory = study.directory
     with kept(directory.modules) as there:
@@ -241,7 +219,7 @@ def _staged(study: StoredStudy, journal: Journal, where: Where, console: Console
         for path in differing(modules, there):
             words = f"{path} is used, and is not what the study began with ({directory.modules})"
             say(console, words, "yellow")
-        with connected(where.address, modules, where.nice) as ray:
+        with on_ray(study, where, modules, console, again=again) as ray:
             nodes = _nodes(ray, spec, where, console)
             nodes.check_shared(directory.path)
             keep(where.modules, directory.modules)

@@ -1,0 +1,177 @@
+"""A cluster whose head dies by force under a driver: what the user hears, and that it goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from processes import finish, launch, reports, wait_for_reports
+
+import gansearch
+from gansearch.errors import UserError
+from gansearch.tuning import head
+
+STUDY = """
+data: {name: digits}
+generator: {name: mlp, depth: 1, width: 16}
+discriminator: {name: mlp, depth: 1, width: 16}
+optimizer: {generator: {lr: {log: [1e-4, 1e-1]}}}
+batch_size: 32
+budget: {steps: 4000, report_every: 100}
+evaluation: {samples: 100, metrics: [fd_raw]}
+objective: {metric: fd_raw}
+search: {trials: 1}
+pruner: none
+"""
+
+QUIET = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled"}
+
+
+@contextmanager
+def cluster():
+    """A head of one node on loopback: its address, and the processes of Ray's own by their names."""
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    session = tempfile.mkdtemp(prefix="ray-")  # a socket's path must be short
+    command = [
+        *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"),
+        *("--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=1", "--disable-usage-stats"),
+        *("--include-dashboard=false", "--object-store-memory=80000000", f"--temp-dir={session}"),
+    ]
+    with (Path(session) / "log").open("wb") as log:
+        started = subprocess.Popen(command, env={**os.environ, **QUIET}, stdout=log, stderr=log)
+    family = {}
+    try:
+        deadline = time.monotonic() + 90
+        while not {"gcs_server", "raylet"} <= family.keys():
+            assert started.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+            children = psutil.Process(started.pid).children(recursive=True)
+            family = {each.name(): each for each in children}
+        while subprocess.run(  # until it takes drivers
+            [command[0], "status", f"--address=127.0.0.1:{port}"],
+            env={**os.environ, **QUIET},
+            capture_output=True,
+            check=False,
+        ).returncode:
+            assert time.monotonic() < deadline
+        yield f"127.0.0.1:{port}", family
+    finally:
+        children = psutil.Process(started.pid).children(recursive=True)
+        for each in {*children, *family.values(), psutil.Process(started.pid)}:
+            if each.is_running():
+                each.kill()
+        started.wait()
+        shutil.rmtree(session, ignore_errors=True)
+
+
+@pytest.mark.timeout(400)
+def test_a_driver_whose_head_died_by_force_ends_in_words_and_the_study_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(STUDY)
+    for name, said in {**QUIET, head.RECONNECTS: "30"}.items():
+        monkeypatch.setenv(name, said)
+    with cluster() as (address, family):
+        driver = launch("run", "study.yaml", "--name", "s", "--address", address, "--tracking", "off")
+        wait_for_reports("s", 3, driver)
+        for name in ("gcs_server", "raylet"):
+            family[name].kill()
+        known, died = reports("s"), time.monotonic()
+        code, _, err = finish(driver)
+        assert time.monotonic() - died < 40
+    assert code == 2
+    assert f"the head of Ray at {address} does not answer; waiting for it, for 25 s at most" in err
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: the head of Ray at {address} has not answered for 2")
+    again = f"gansearch resume s --address {address} --tracking off"
+    kept = "every trial that has ended and every report so far is kept"
+    assert line.endswith(f" s; stopped at once: {kept}; go on with `{again}`")
+    assert "Traceback" not in err
+    assert known <= reports("s") < 40
+    with cluster() as (address, _):
+        code, _, err = finish(launch("resume", "s", "--address", address, "--tracking", "off"))
+    assert code == 0, err
+    assert list(gansearch.trials("s")["outcome"]) == ["completed"]
+    assert [*gansearch.curves("s")["step"]] == [*range(100, 4001, 100)]
+
+
+class Silent:
+    """What takes connections and never answers, until it is told to; as gRPC does, then."""
+
+    def __init__(self):
+        self.answering = True
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listening.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                talk, _ = self.listening.accept()
+            except OSError:
+                return
+            if self.answering:
+                talk.sendall(bytes((0, 0, 0, head.SETTINGS, 0, 0, 0, 0, 0)))
+                talk.close()
+            else:
+                self.held = talk
+
+
+def test_a_head_that_is_silent_for_a_while_is_told_and_one_that_stays_so_is_left(monkeypatch):
+    monkeypatch.setattr(head, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(head, "PATIENCE", 0.1)
+    monkeypatch.setenv(head.RECONNECTS, "3")
+    there, told, left = Silent(), [], threading.Event()
+    why = []
+    with head.watched(there.address, told.append, lambda words: (why.append(words), left.set())):
+        time.sleep(0.5)
+        assert told == []
+        there.answering = False
+        _until(lambda: told)
+        there.answering = True
+        _until(lambda: len(told) == 2)
+        there.answering = False
+        assert left.wait(10)
+    whose = f"the head of Ray at {there.address}"
+    assert told[:2] == [
+        f"{whose} does not answer; waiting for it, for 2 s at most",
+        f"{whose} answers again",
+    ]
+    assert why == [f"{whose} has not answered for 3 s"]
+    there.listening.close()
+
+
+def test_a_head_whose_driver_is_done_with_it_may_go(monkeypatch):
+    monkeypatch.setattr(head, "LOOK_EVERY", 0.05)
+    monkeypatch.setenv(head.RECONNECTS, "0.3")
+    there, left = Silent(), []
+    with head.watched(there.address, left.append, left.append):
+        pass
+    there.listening.close()
+    time.sleep(1)
+    assert left == []
+
+
+def test_ray_s_own_setting_may_be_nonsense(monkeypatch):
+    monkeypatch.setenv(head.RECONNECTS, "long")
+    with pytest.raises(UserError, match=f"{head.RECONNECTS}=long"), head.watched("h:1", print, print):
+        pass
+
+
+def _until(true):
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
