@@ -116,7 +116,8 @@ class Nodes:
         before = self._alive
         self._silent.clear()
         self._alive = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
-        if self._own not in self._alive:  # nothing that Ray is asked is answered from here any more
+        own = self._alive.get(self._own)
+        if own is None or _has_ended(own):  # nothing that Ray is asked is answered from here any more
             raise ClusterError(
                 "the Ray node that this process is on has died: `gansearch resume` goes on when there "
                 "is one again"
@@ -284,6 +285,19 @@ class Nodes:
 
     def _name(self, node: str) -> str:
         return _name(node, self._alive.get(node, {}))
+
+
+def _has_ended(own: Mapping[str, Any]) -> bool:
+    """Whether nothing listens where Ray's process on this machine did. Ray knows of it when it has been
+    missed for a while, and by then may have ended this process.
+    """
+    try:
+        socket.create_connection((own["NodeManagerAddress"], own["NodeManagerPort"]), 1.0).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:  # it may be busy
+        pass
+    return False
 
 
 def _name(node: str, about: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -271,10 +272,19 @@ def test_tune_hears_of_an_actor_that_was_killed_for_memory():
         manager._actor_task_failed(task, OutOfMemoryError(LOW))
 
 
-def test_a_driver_whose_node_has_died_says_so(monkeypatch):
+@pytest.fixture
+def node():
+    """What Ray tells of a node whose process takes connections; and that, to be closed."""
+    with socket.create_server(("127.0.0.1", 0)) as process:
+        at = {"NodeManagerAddress": "127.0.0.1", "NodeManagerPort": process.getsockname()[1]}
+        yield {"Alive": True, "Resources": {"CPU": 2}, **at}, process
+
+
+@pytest.mark.parametrize("ray_knows", [True, False])
+def test_a_driver_whose_node_has_died_says_so(monkeypatch, node, ray_knows):
     """It lives on, and waits for ever for what nobody does any more."""
     monkeypatch.setattr(nodes, "LOOK_EVERY", 0.0)
-    own = {"NodeID": "own", "Alive": True, "Resources": {"CPU": 2}}
+    own, process = {"NodeID": "own", **node[0]}, node[1]
     ray = SimpleNamespace(
         nodes=lambda: [own],
         get_runtime_context=lambda: SimpleNamespace(get_node_id=lambda: "own"),
@@ -282,15 +292,18 @@ def test_a_driver_whose_node_has_died_says_so(monkeypatch):
     )
     found = nodes.Nodes(ray, Resources(), elastic=True, say=print)
     found.look()
-    own["Alive"] = False
+    if ray_knows:
+        own["Alive"] = False
+    else:
+        process.close()
     time.sleep(0.1)
     with pytest.raises(ClusterError, match="the Ray node that this process is on has died"):
         found.look()
 
 
-def test_a_node_on_which_no_worker_can_begin_is_kept_away_from(monkeypatch):
+def test_a_node_on_which_no_worker_can_begin_is_kept_away_from(monkeypatch, node):
     monkeypatch.setattr(nodes, "LOOK_EVERY", 0.0)
-    alive = [{"NodeID": name, "Alive": True, "Resources": {"CPU": 2}} for name in ("own", "bad")]
+    alive = [{"NodeID": name, **node[0]} for name in ("own", "bad")]
     dead = {"State": "ALIVE", "Address": {"NodeID": "bad"}}
     state = SimpleNamespace(get_draining_nodes=dict)
     ray = SimpleNamespace(
