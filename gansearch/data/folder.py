@@ -95,7 +95,7 @@ def _folder(root: Path, path: str) -> Path:
 def _notes(found: Walk, layout: Layout) -> list[str]:
     """What was found: files, splits, classes, and what is passed over."""
     counts = f"{len(layout.train):,} for training + {len(layout.test):,} for testing"
-    notes = [f"{len(found.images):,} files of images: {counts}; {layout.words}"]
+    notes = [f"{count(len(found.images), 'file')} of images: {counts}; {layout.words}"]
     if layout.classes:
         told = layout.counts()
         more = f", and {len(told) - 12} more" if len(told) > 12 else ""

@@ -85,7 +85,7 @@ def explain(path: Path, name: str) -> str | None:
     if not damages:
         return None
     shown = [str(damage) for damage in damages[:5]]
-    more = [f"and {len(damages) - 5} more lines"] if len(damages) > 5 else []
+    more = [f"and {count(len(damages) - 5, 'more line')}"] if len(damages) > 5 else []
     mend = f"`gansearch repair {name}` keeps all that can be read, and the damaged file beside it"
     return "\n  ".join([f"the journal {path} is damaged:", *shown, *more, mend])
 

@@ -29,7 +29,7 @@ from gansearch.data import DataSet
 from gansearch.metrics.reference import Evaluator, Reference, provenance_of
 from gansearch.study.config import TrialConfig, trial_seed
 from gansearch.study.evaluation import FINAL
-from gansearch.study.records import Outcome, Report
+from gansearch.study.records import Outcome, Report, count
 from gansearch.training.averaging import settle, statistics_words
 from gansearch.training.building import (
     build_discriminator,
@@ -182,10 +182,12 @@ class Training(ABC):
     def _how_trained(self) -> dict[str, str]:
         """What is told of reports that were made in lanes, or by compiled code, and how many were."""
         counts = Counter(int(report.metrics.get("lanes", 1)) for report in self.reports)
-        told = ", ".join(f"{lanes} at {count}" for lanes, count in sorted(counts.items()))
-        own = {key: f"{over}: {told} reports" for key, over in LANES.items() if counts.keys() - {1}}
+        told = ", ".join(f"{lanes} at {count(n, 'report')}" for lanes, n in sorted(counts.items()))
+        own = {key: f"{over}: {told}" for key, over in LANES.items() if counts.keys() - {1}}
         compiled = sum("compiled" in report.metrics for report in self.reports)
-        return own | {k: f"{over}: {compiled} reports" for k, over in COMPILED.items() if compiled}
+        return own | {
+            k: f"{over}: {count(compiled, 'report')}" for k, over in COMPILED.items() if compiled
+        }
 
     def split(self, microbatches: int) -> None:
         """From here on, compute each batch in so many equal pieces, for less memory and more time.

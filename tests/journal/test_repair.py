@@ -75,6 +75,19 @@ def test_a_damaged_line_is_told_with_its_number_and_the_mend(path, garbage):
         Journal.open(path.parent, "s")
 
 
+@pytest.mark.parametrize(
+    ("damaged", "more"), [(5, ""), (6, "\n  and 1 more line"), (7, "\n  and 2 more lines")]
+)
+def test_five_damaged_lines_are_told_and_how_many_more(path, damaged, more):
+    put(path, [*lines_of(path), *[b"lost\n"] * damaged])
+    told = explain(path, "s")
+    assert told.count("cannot be read: ") == 5
+    assert told.endswith(
+        f"lost'{more}\n  `gansearch repair s` keeps all that can be read, and the "
+        "damaged file beside it"
+    )
+
+
 def test_an_intact_journal_is_left_alone(path):
     before = path.read_bytes()
     assert explain(path, "s") is None
@@ -102,6 +115,8 @@ def test_where_every_record_can_be_read_nothing_is_lost(path, kind):
         assert explain(path, "s"), at
         done = repair(path)
         assert not done.lost_trials, at
+        (damage,) = done.damages
+        assert damage.lost == kind.startswith("garbage"), "of garbage nobody knows what it was"
         assert records(path) == before, at
         assert done.original.read_bytes() == b"".join(damaged)
         done.original.unlink()

@@ -10,9 +10,9 @@ from torch.nn.functional import softplus
 
 from gansearch.data.domain import Images
 from gansearch.losses import LOSSES
-from gansearch.study.records import Outcome
+from gansearch.study.records import Outcome, Report
 from gansearch.training import checkpoint
-from gansearch.training.measuring import MEASURED, Window, gradient_norm, weight_scale
+from gansearch.training.measuring import COMPILED, LANES, MEASURED, Window, gradient_norm, weight_scale
 from gansearch.training.order import DataOrder
 from gansearch.training.sampling import generate, update_average
 
@@ -174,6 +174,15 @@ def test_an_infinite_learning_rate_diverges_in_words(trainer):
     assert "nan" in last[4] or "inf" in last[4]
     assert one.step <= 50, "non-finite losses are seen between reports"
     assert math.isnan(one.reports[-1].metrics["fd_classifier"])
+
+
+def test_provenance_says_how_many_reports_were_made_in_lanes_and_by_compiled_code(trainer):
+    trained = trainer()
+    made = [{}, {"lanes": 4.0}, {}, {"compiled": 1.0}]
+    trained.reports = [Report(10 * i, 0, 0.0, metrics, 0.0) for i, metrics in enumerate(made, 1)]
+    told = {key: trained.provenance()[key]["over"] for key in ("lanes", "compiled")}
+    assert told["lanes"] == f"{LANES['lanes']}: 1 at 3 reports, 4 at 1 report"
+    assert told["compiled"] == f"{COMPILED['compiled']}: 1 report"
 
 
 def test_provenance_says_how_each_metric_is_made(trainer):
