@@ -42,7 +42,7 @@ GARBAGE = (100_000, 20, 100)
 
 
 class CtrlC(KeyboardInterrupt):
-    """That of the user's at the keyboard, and not one that a part raises."""
+    """That of the user at the keyboard, or a batch system's SIGTERM; not one that a part raises."""
 
 
 def _interrupt(*_: object) -> NoReturn:
@@ -54,7 +54,7 @@ def of_a_command(err: Console) -> Iterator[None]:
     """Have the process be a command's while it is open.
 
     The user's own parts are found in the folder that it was called in. A mistake of the user's is one
-    message and exit code 2; Ctrl-C, 130; a bug of ours, its trace and 1.
+    message and exit code 2; Ctrl-C or SIGTERM, 130; a bug of ours, its trace and 1.
 
     Args:
         err: where messages and doubts are shown.
@@ -64,8 +64,10 @@ def of_a_command(err: Console) -> Iterator[None]:
     if here not in sys.path:  # so that `package.module:Thing` finds the user's own parts
         sys.path.insert(0, here)
     warnings.showwarning = partial(_show_warning, err, warnings.showwarning)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it may be ignored, by `nohup`
-        signal.signal(signal.SIGINT, _interrupt)
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    for number, handler in usual.items():
+        if signal.getsignal(number) is handler:  # it may be ignored, by `nohup`
+            signal.signal(number, _interrupt)
     try:
         yield
     except Interrupted as interruption:

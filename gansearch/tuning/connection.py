@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ def _connected(address: str | None, modules: Sequence[Path], nice: int | None) -
         )
     with environment({} if address else _for_workers(modules, nice)):
         try:
-            _join(ray, address, modules) if address else _start(ray)
+            with _terminated_as_before():
+                _join(ray, address, modules) if address else _start(ray)
         except ClusterError:
             raise
         except ray.exceptions.AuthenticationError as error:
@@ -103,6 +105,14 @@ def _connected(address: str | None, modules: Sequence[Path], nice: int | None) -
             yield ray
         finally:
             ray.shutdown()
+
+
+def _terminated_as_before() -> AbstractContextManager[None]:
+    """Keep a handler of SIGTERM, in the place of which Ray puts an exit without a word."""
+    from ray._private import utils  # noqa: PLC0415
+
+    ours = callable(signal.getsignal(signal.SIGTERM))
+    return replaced(utils, set_sigterm_handler=_nothing) if ours else nullcontext()
 
 
 def _mend(error: Exception) -> str:

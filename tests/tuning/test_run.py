@@ -274,7 +274,8 @@ def test_ctrl_c_ends_cleanly_and_resumably(folder, ray):
         gansearch.resume("study")
 
 
-def test_ctrl_c_while_the_images_are_measured_says_that_nothing_was_kept(folder):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_the_images_are_measured_says_that_nothing_was_kept(folder, number):
     """They are measured by the driver itself, where there is no other machine."""
     measured = {"samples": 100, "metrics": ["toys:Measured"]}
     objective = {"metric": "toys:Measured"}
@@ -286,7 +287,7 @@ def test_ctrl_c_while_the_images_are_measured_says_that_nothing_was_kept(folder)
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     assert there.read_text() == str(process.pid)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     code, _, err = finish(process, timeout=60)
     assert code == 130, err
     assert "stopped before the study was made: nothing was kept" in err
@@ -300,7 +301,7 @@ def test_ctrl_c_twice_says_what_was_kept_and_how_to_go_on(folder):
     process.send_signal(signal.SIGINT)
     while "once more to stop at once" not in (line := process.stderr.readline()):
         assert line
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     code, out, err = finish(process, timeout=60)
     assert code == 130, err
     assert "gansearch resume twice" in out + err
