@@ -170,7 +170,7 @@ def _unconfirmed(findings: Findings) -> Iterator[str]:
             f"{_luck(len(e.search))}. How it does on other seeds is not known."
         )
         if best.outcome.unhealthy or best.outcome is Outcome.FAILED:  # a short search has few others
-            ended = f"{best.outcome.value} ({best.reason})"
+            ended = f"{best.outcome.value} at step {best.step:,}"
             yield f"That run did not train to its end: it ended as {ended}."
         if told := values_of(best.config, best.params, e.axes):
             yield f"Its values of what was searched: {told}."

@@ -592,8 +592,8 @@ def test_an_unconfirmed_answer_says_how_the_best_run_ended_if_that_was_badly():
         (Outcome.COMPLETED, False),
         (Outcome.PRUNED, False),
     ]:
-        best.outcome, best.reason = outcome, "the discriminator is sure of every image, at step 200"
-        said = f"That run did not train to its end: it ended as {outcome.value} ({best.reason})."
+        best.outcome = outcome
+        said = f"That run did not train to its end: it ended as {outcome.value} at step {best.step}."
         assert (said in answer(Findings(found)).sentences) == ended_badly
 
 
