@@ -249,15 +249,16 @@ def _places(axes: Axes, values: pd.Series, axis: Axis) -> Array:
     """Numbers as they are; options and few integers at 0, 1, 2 …, the trials a little apart."""
     if isinstance(axis, Choice):
         labels = [str(label) for label in axis.options]
+        places = np.array([labels.index(label) for label in values], float)
     elif isinstance(axis, Int) and axis.high - axis.low < 8:
         labels = [str(value) for value in range(axis.low, axis.high + 1)]
+        places = values.to_numpy(float) - axis.low
     else:
         if isinstance(axis, Float) and axis.log:
             log_axis(axes, "x")
         return values.to_numpy(float)
     options(axes, labels)
-    apart = np.random.default_rng(0).uniform(-0.28, 0.28, len(values))
-    return np.array([labels.index(str(value)) for value in values], float) + apart
+    return places + np.random.default_rng(0).uniform(-0.28, 0.28, len(values))
 
 
 def parallel(

@@ -34,7 +34,7 @@ from gansearch.reporting.stability import REAL, curse, training
 from gansearch.reporting.stability import drawn as drawn_samples
 from gansearch.reporting.style import OUTCOME_COLOURS, Palette, styled
 from gansearch.reporting.writing import write_report
-from gansearch.study.axes import Choice, Float
+from gansearch.study.axes import Choice, Float, Int
 from gansearch.study.records import Chance, Outcome, ranked
 from gansearch.study.roster import Roster
 
@@ -524,21 +524,22 @@ def test_the_map_draws_its_boundary_where_the_table_has_it(study):
     assert np.all((boundary[:, 0] > 2e-4) & (boundary[:, 0] < 4.1e-4))
 
 
-@pytest.mark.parametrize("options", [(None, 0.99), (32, 64), (True, None)])
+@pytest.mark.parametrize("options", [(None, 0.99), (32, 64), (True, None), Int(3, 4)])
 def test_options_that_are_numbers_are_drawn_where_their_labels_stand(options):
     """Beside an axis of numbers alone; one trial does not have the axis of options."""
-    axes = {"lr": Float(1e-5, 1e-1, log=True), "of": Choice({option: option for option in options})}
-    params = [{"lr": 10**-i, "of": options[i % 2]} for i in range(2, 5)] + [{"lr": 1e-3}]
+    choice = not isinstance(options, Int)
+    of, pair = (Choice({o: o for o in options}), options) if choice else (options, (3, 4))
+    axes = {"lr": Float(1e-5, 1e-1, log=True), "of": of}
+    params = [{"lr": 10**-i, "of": pair[i % 2]} for i in range(2, 5)] + [{"lr": 1e-3}]
     found = known_study([trial(i, p, value=float(i)) for i, p in enumerate(params)], axes)
-    points = slices(found)
-    palette, points = Palette.of(["hinge"]), points[points["axis"] == "of"]
+    palette, points = Palette.of(["hinge"]), slices(found)
     with styled():
-        drawn = search_figures.slices(points, "of", axes["of"], palette, "fd", "min")
+        drawn = search_figures.slices(points[points["axis"] == "of"], "of", of, palette, "fd", "min")
     dots = np.concatenate([c.get_offsets()[:, 0] for c in drawn.axes[0].collections])
     assert sorted(np.round(dots)) == [0, 0, 1]
-    heights, ticks = search_figures.scaled(parallel(found)["of"], axes["of"])
+    heights, ticks = search_figures.scaled(parallel(found)["of"], of)
     assert np.round(heights).tolist() == pytest.approx([0, 1, 0, math.nan], nan_ok=True)
-    assert [label for _, label in ticks] == [str(option) for option in options]
+    assert [label for _, label in ticks] == [str(option) for option in pair]
 
 
 @pytest.mark.slow
