@@ -10,7 +10,7 @@ from gansearch.study.document import read_document
 from gansearch.study.roster import Candidate, Roster
 from gansearch.tuning.creation import create
 from gansearch.tuning.extension import More, catch_up, extend, wanted
-from gansearch.tuning.launch import _interrupted_in_words
+from gansearch.tuning.leaving import interrupted_in_words
 from gansearch.tuning.unchanged import check_unchanged
 from gansearch.tuning.where import Where
 
@@ -121,7 +121,7 @@ def test_ctrl_c_says_what_goes_on_with_what_was_asked(study):
     stored, there = StoredStudy(study), Where(address="auto")
 
     def told(**asked):
-        with pytest.raises(Interrupted) as caught, _interrupted_in_words(stored, there, **asked):
+        with pytest.raises(Interrupted) as caught, interrupted_in_words(stored, there, **asked):
             raise KeyboardInterrupt
         return str(caught.value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -81,7 +82,7 @@ def cluster():
 def test_a_driver_whose_head_died_by_force_ends_in_words_and_the_study_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(STUDY)
-    for name, said in {**QUIET, head.RECONNECTS: "30"}.items():
+    for name, said in {**QUIET, head.RECONNECTS: "18"}.items():
         monkeypatch.setenv(name, said)
     with cluster() as (address, family):
         driver = launch("run", "study.yaml", "--name", "s", "--address", address, "--tracking", "off")
@@ -90,11 +91,11 @@ def test_a_driver_whose_head_died_by_force_ends_in_words_and_the_study_goes_on(t
             family[name].kill()
         known, died = reports("s"), time.monotonic()
         code, _, err = finish(driver)
-        assert time.monotonic() - died < 40
+        assert time.monotonic() - died < 28
     assert code == 2
-    assert f"the head of Ray at {address} does not answer; waiting for it, for 25 s at most" in err
+    assert f"the head of Ray at {address} does not answer; waiting for it, for 15 s at most" in err
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert line.startswith(f"error: the head of Ray at {address} has not answered for 2")
+    assert line.startswith(f"error: the head of Ray at {address} has not answered for 1")
     again = f"gansearch resume s --address {address} --tracking off"
     kept = "every trial that has ended and every report so far is kept"
     assert line.endswith(f" s; stopped at once: {kept}; go on with `{again}`")
@@ -149,7 +150,7 @@ def test_a_head_that_is_silent_for_a_while_is_told_and_one_that_stays_so_is_left
         f"{whose} does not answer; waiting for it, for 2 s at most",
         f"{whose} answers again",
     ]
-    assert why == [f"{whose} has not answered for 3 s"]
+    assert re.fullmatch(f"{re.escape(whose)} has not answered for [3-9] s", why[0])
     there.listening.close()
 
 
