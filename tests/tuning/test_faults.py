@@ -9,6 +9,7 @@ random times, and more.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import resource
@@ -273,17 +274,18 @@ def test_tune_hears_of_an_actor_that_was_killed_for_memory():
 
 
 @pytest.fixture
-def node():
+def node(monkeypatch):
     """What Ray tells of a node whose process takes connections; and that, to be closed."""
+    monkeypatch.setattr(nodes, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(nodes, "SHARE", math.inf)  # of the time, that a look may take
     with socket.create_server(("127.0.0.1", 0)) as process:
         at = {"NodeManagerAddress": "127.0.0.1", "NodeManagerPort": process.getsockname()[1]}
         yield {"Alive": True, "Resources": {"CPU": 2}, **at}, process
 
 
 @pytest.mark.parametrize("ray_knows", [True, False])
-def test_a_driver_whose_node_has_died_says_so(monkeypatch, node, ray_knows):
+def test_a_driver_whose_node_has_died_says_so(node, ray_knows):
     """It lives on, and waits for ever for what nobody does any more."""
-    monkeypatch.setattr(nodes, "LOOK_EVERY", 0.0)
     own, process = {"NodeID": "own", **node[0]}, node[1]
     ray = SimpleNamespace(
         nodes=lambda: [own],
@@ -296,13 +298,11 @@ def test_a_driver_whose_node_has_died_says_so(monkeypatch, node, ray_knows):
         own["Alive"] = False
     else:
         process.close()
-    time.sleep(0.1)
     with pytest.raises(ClusterError, match="the Ray node that this process is on has died"):
         found.look()
 
 
 def test_a_node_on_which_no_worker_can_begin_is_kept_away_from(monkeypatch, node):
-    monkeypatch.setattr(nodes, "LOOK_EVERY", 0.0)
     alive = [{"NodeID": name, **node[0]} for name in ("own", "bad")]
     dead = {"State": "ALIVE", "Address": {"NodeID": "bad"}}
     state = SimpleNamespace(get_draining_nodes=dict)

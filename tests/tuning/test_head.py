@@ -82,7 +82,7 @@ def cluster():
 def test_a_driver_whose_head_died_by_force_ends_in_words_and_the_study_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(STUDY)
-    for name, said in {**QUIET, head.RECONNECTS: "18"}.items():
+    for name, said in {**QUIET, head.RECONNECTS: "9"}.items():
         monkeypatch.setenv(name, said)
     with cluster() as (address, family):
         driver = launch("run", "study.yaml", "--name", "s", "--address", address, "--tracking", "off")
@@ -91,18 +91,17 @@ def test_a_driver_whose_head_died_by_force_ends_in_words_and_the_study_goes_on(t
             family[name].kill()
         known, died = reports("s"), time.monotonic()
         code, _, err = finish(driver)
-        assert time.monotonic() - died < 28
+        assert time.monotonic() - died < 20
     assert code == 2
-    assert f"the head of Ray at {address} does not answer; waiting for it, for 15 s at most" in err
+    assert f"the head of Ray at {address} does not answer; waiting for it, for 8 s at most" in err
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert line.startswith(f"error: the head of Ray at {address} has not answered for 1")
+    assert re.match(f"error: the head of Ray at {address} has not answered for [0-9]+ s; ", line)
     again = f"gansearch resume s --address {address} --tracking off"
     kept = "every trial that has ended and every report so far is kept"
     assert line.endswith(f" s; stopped at once: {kept}; go on with `{again}`")
     assert "Traceback" not in err
     assert known <= reports("s") < 40
-    with cluster() as (address, _):
-        code, _, err = finish(launch("resume", "s", "--address", address, "--tracking", "off"))
+    code, _, err = finish(launch("resume", "s", "--tracking", "off"))
     assert code == 0, err
     assert list(gansearch.trials("s")["outcome"]) == ["completed"]
     assert [*gansearch.curves("s")["step"]] == [*range(100, 4001, 100)]
