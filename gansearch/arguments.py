@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
-from gansearch.errors import InvalidCall, Problem
+from gansearch.errors import InvalidCall, Problem, either
 from gansearch.masking import without_password
 
 P = ParamSpec("P")
@@ -128,8 +128,7 @@ _TAKES = {
 
 
 def _listed(takes: Sequence[str]) -> str:
-    *others, last = dict.fromkeys(re.sub("^a (?=[AEIO])", "an ", each) for each in takes)
-    return f"{', '.join(others)} or {last}" if others else last
+    return either(dict.fromkeys(re.sub("^a (?=[AEIO])", "an ", each) for each in takes))
 
 
 def _plain(value: Any) -> Any:

@@ -107,6 +107,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (there are: {', '.join(names)})" if names else ""
 
 
+def either(words: Iterable[str]) -> str:
+    """`a`, `a or b`, `a, b or c`; of one word at least."""
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
+
+
 def seconds_of(variable: str, default: float) -> float:
     """Seconds that an environment variable may say; raises `UserError` if what it says is no number."""
     text = os.environ.get(variable) or str(default)

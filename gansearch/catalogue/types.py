@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import PydanticJsonSchemaWarning
 
+from gansearch.errors import either
 from gansearch.study.axes import in_full
 from gansearch.study.sections import MANY, Part
 
@@ -33,9 +34,9 @@ def takes(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         name = schema["$ref"].rpartition("/")[2]
         return "a part" if definitions[name].get("additionalProperties") is True else "a section"
     if "anyOf" in schema:
-        return _either(dict.fromkeys(takes(each, definitions) for each in schema["anyOf"]))
+        return either(dict.fromkeys(takes(each, definitions) for each in schema["anyOf"]))
     if "const" in schema or "enum" in schema:
-        return _either(f"`{shown(value)}`" for value in schema.get("enum", [schema.get("const")]))
+        return either(f"`{shown(value)}`" for value in schema.get("enum", [schema.get("const")]))
     if schema.get("type") == "array":
         return f"a list of {_PLURAL.get(takes(schema.get('items', {}), definitions), 'values')}"
     words, limits = _WORDS.get(schema.get("type", ""), "anything"), _limits(schema)
@@ -51,11 +52,6 @@ _PLURAL = {
     "integer": "integers",
     "number": "numbers",
 }
-
-
-def _either(words: Iterable[str]) -> str:
-    *first, last = words
-    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _limits(schema: Mapping[str, Any]) -> str:
