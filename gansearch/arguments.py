@@ -27,7 +27,7 @@ class Whole:
         return core_schema.is_instance_schema(cls)
 
 
-class _Later(type):
+class _Deferred(type):
     """Knows the instances of a class whose module is loaded only by who has one."""
 
     module: str
@@ -36,9 +36,9 @@ class _Later(type):
         return isinstance(thing, getattr(sys.modules.get(cls.module), cls.__name__, ()))
 
 
-def later(module: str, name: str) -> type:
+def deferred(module: str, name: str) -> type:
     """What stands for a class in annotations, where importing its module takes too long."""
-    return _Later(name, (), {"module": module})
+    return _Deferred(name, (), {"module": module})
 
 
 def checked(function: Callable[P, R], called: str = "") -> Callable[P, R]:

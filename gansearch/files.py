@@ -28,14 +28,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from gansearch.arguments import later
+from gansearch.arguments import deferred
 from gansearch.errors import StorageError, UserError, seconds_of
 from gansearch.masking import kind_and_line, without_password
 
 if TYPE_CHECKING:
     from upath import UPath
 else:  # a tenth of a second that a folder need not wait
-    UPath = later("upath", "UPath")
+    UPath = deferred("upath", "UPath")
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
-from gansearch.arguments import checked, later
+from gansearch.arguments import checked, deferred
 from gansearch.errors import UserError
 from gansearch.files import PlaceLike
 from gansearch.journal.stored import StoredStudy
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gansearch.analysis.evidence import Evidence
 else:
-    Evidence = later("gansearch.analysis.evidence", "Evidence")
+    Evidence = deferred("gansearch.analysis.evidence", "Evidence")
 
 StudyLike: TypeAlias = PlaceLike | StoredStudy
 """A study's name, its path, or what `find` gave."""
