@@ -31,7 +31,9 @@ HEAD_S = (
 )
 
 LOOK_EVERY = 2.0
-"""Seconds between two looks at whether it answers."""
+"""Seconds between two looks at whether it answers. It may have died right after it did, when Ray began
+to wait for it, and so that is where the time begins.
+"""
 
 RECONNECTS = "RAY_gcs_rpc_server_reconnect_timeout_s"
 """Ray's setting, in the environment: how long it waits for a head to come back."""
@@ -92,21 +94,21 @@ def _watch(
     tell: Callable[[str], None],
     leave: Callable[[str], None],
 ) -> None:
-    since, told, head = None, False, f"the head of Ray at {place[0]}:{place[1]}"
-    while not ended.wait(LOOK_EVERY):
+    head, told = f"the head of Ray at {place[0]}:{place[1]}", False
+    answered, most = time.monotonic(), LEFT_AFTER * patience
+    while not ended.wait(min(LOOK_EVERY, max(answered + most - time.monotonic(), 0.0))):
         begun = time.monotonic()
         if _answers(place):
             if told:
                 tell(f"{head} answers again")
-            since, told = None, False
+            answered, told = begun, False
             continue
-        since = begun if since is None else since
-        away = time.monotonic() - since
-        if away > LEFT_AFTER * patience and not ended.is_set():
+        away = time.monotonic() - answered
+        if away >= most and not ended.is_set():
             leave(f"{head} has not answered for {away:.0f} s")
             return
         if away > TOLD_AFTER * patience and not told:
-            tell(f"{head} does not answer; waiting for it, for {LEFT_AFTER * patience:.0f} s at most")
+            tell(f"{head} does not answer; waiting for it, for {most:.0f} s at most")
             told = True
 
 

@@ -92,7 +92,7 @@ def test_a_driver_whose_head_died_by_force_ends_in_words_and_the_study_goes_on(t
         known, died = reports("s"), time.monotonic()
         code, _, err = finish(driver)
         assert time.monotonic() - died < 20
-    assert code == 2
+    assert code == 2, err
     assert f"the head of Ray at {address} does not answer; waiting for it, for 8 s at most" in err
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert re.match(f"error: the head of Ray at {address} has not answered for [0-9]+ s; ", line)
