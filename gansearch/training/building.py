@@ -45,7 +45,7 @@ def build_discriminator(config: TrialConfig, domain: Domain, device: torch.devic
     its place; raises `ValueError` as above.
     """
     part = config.discriminator
-    about = described(DISCRIMINATORS.find(part.name), part.name, packed(domain, part.pack))
+    about = described(DISCRIMINATORS.find(part.name), part.name, domain_judged(config, domain))
     with _birthplace(device):
         network = DISCRIMINATORS.build(part.name, part.options, about)
         if is_variational(config.loss.name):
@@ -80,9 +80,12 @@ def _begun(network: nn.Module, part: Generator | Discriminator, kind: str) -> nn
     return network
 
 
-def packed(domain: Domain, pack: int) -> Domain:
-    """The domain of `pack` samples that are judged as one: channels, or numbers, one after another."""
+def domain_judged(config: TrialConfig, domain: Domain) -> Domain:
+    """What the discriminator judges: a domain's samples, or packs of them as one, whose channels, or
+    numbers, lie one after another.
+    """
     first, *rest = domain.shape
+    pack = config.discriminator.pack
     return domain if pack == 1 else replace(domain, shape=(pack * first, *rest))
 
 

@@ -33,6 +33,7 @@ from gansearch.training.building import (
     build_discriminator,
     build_generator,
     build_loss,
+    domain_judged,
     is_conditional,
 )
 from gansearch.training.kept import (
@@ -200,7 +201,8 @@ def _forgotten(trainer: Training, seen: Mapping[str, Sequence[Tensor]]) -> list[
         elif part.kind == "loss" and isinstance(trainer, Trainer):
             lost = lost_of_loss(build_loss(config)[0])
         elif part.kind == "penalty" and isinstance(trainer, Trainer):
-            lost = lost_of_penalty(lambda: build_loss(config)[1], trainer.domain.shape)
+            shape = domain_judged(config, trainer.domain).shape
+            lost = lost_of_penalty(lambda: build_loss(config)[1], shape)
         doubts += [f"{part} {lost}"] if lost else []
     return doubts
 

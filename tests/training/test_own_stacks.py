@@ -32,6 +32,12 @@ class Judge(nn.Module):
     def forward(self, samples):
         return self.last(self.first(samples)).squeeze(-1)
 
+class OfAnyPack(Judge):
+    def __init__(self, domain, *, width: int = 8) -> None:
+        super().__init__(domain, width=width)
+        channels, height, side = domain.shape
+        self.first[1] = nn.Linear(channels * height * side, width)
+
 class SeesAll(Judge):
     def forward(self, samples):
         features = self.first(samples)
@@ -399,6 +405,13 @@ def test_what_is_so_is_stacked(tiny, digits, trainer):
     assert apart([tiny(**each) for each in sections], Resources(lanes=2), digits.domain) == []
     for section in sections:
         Lanes([trainer(**section, seed=seed) for seed in range(2)]).train()
+
+
+def test_so_is_a_judge_of_packs_with_a_penalty(tiny, digits, trainer):
+    judge = {"name": "own_stacks:OfAnyPack", "pack": 2}
+    section = penalised("Slope") | {"discriminator": judge}
+    assert apart([tiny(**section)], Resources(lanes=2), digits.domain) == []
+    Lanes([trainer(**section, seed=seed) for seed in range(2)]).train()
 
 
 def test_a_buffer_that_a_pass_replaces_is_each_training_s_own(tiny, digits, reference, trainer):

@@ -26,6 +26,7 @@ from gansearch.training.building import (
     build_discriminator,
     build_generator,
     build_loss,
+    domain_judged,
     is_conditional,
 )
 from gansearch.training.kept import forgotten, lost_of_loss, lost_of_penalty
@@ -51,10 +52,11 @@ def why_unlike(config: TrialConfig, domain: Domain) -> str:
     They are built and tried on the CPU, once for each kind and its options in a process; torch's random
     numbers stay as they were. Ours are not tried: the tests hold them to the same.
     """
+    judged = domain_judged(config, domain)
     for section, part, kind, attempt in _parts(config):
         if is_ours(kind):
             continue
-        key = kind, digest([part.model_dump(mode="json"), config.latent_size, domain.plain()])
+        key = kind, digest([part.model_dump(mode="json"), config.latent_size, judged.plain()])
         if key not in _found:
             _found[key] = _tried(partial(attempt, config, domain), part.name)
         if _found[key]:
@@ -91,7 +93,8 @@ def _try_generator(config: TrialConfig, domain: Domain) -> None:
 
 def _try_discriminator(config: TrialConfig, domain: Domain) -> None:
     build = partial(build_discriminator, from_scratch(config), domain, torch.device("cpu"))
-    given = _drawn(*domain.shape, seed=1), _drawn(*domain.shape, seed=2)
+    shape = domain_judged(config, domain).shape
+    given = _drawn(*shape, seed=1), _drawn(*shape, seed=2)
     _try_network(build, domain, given, config.discriminator.name, judges=True)
 
 
@@ -140,12 +143,13 @@ def _try_loss(config: TrialConfig, _: Domain) -> None:
 def _try_penalty(config: TrialConfig, domain: Domain) -> None:
     """Each training has options of its own, its own random numbers, and a memory of its own."""
     assert config.loss.penalty is not None
-    if reason := lost_of_penalty(lambda: build_loss(config)[1], domain.shape):
+    shape = domain_judged(config, domain).shape
+    if reason := lost_of_penalty(lambda: build_loss(config)[1], shape):
         raise AssertionError(f"'{config.loss.penalty.name}' {reason}")
     _loss, made = build_loss(config)
     part: Any = made
-    real, fake = (_drawn(*domain.shape, seed=seed) for seed in (1, 2))
-    weight = _drawn(*domain.shape, seed=3)[0, 0].requires_grad_()
+    real, fake = (_drawn(*shape, seed=seed) for seed in (1, 2))
+    weight = _drawn(*shape, seed=3)[0, 0].requires_grad_()
     set_: dict[str, Any] = {option: getattr(part, option) for option in part.per_lane}
     own = [
         {k: v / (1 + row) if isinstance(v, float) else v for k, v in set_.items()}
@@ -157,7 +161,7 @@ def _try_penalty(config: TrialConfig, domain: Domain) -> None:
     }
 
     def critic(samples: Tensor) -> Tensor:
-        return (weight * samples.square()).flatten(-len(domain.shape)).sum(-1)
+        return (weight * samples.square()).flatten(-len(shape)).sum(-1)
 
     def penalty(options: dict[str, Any], draws: Draws, leading: int) -> Callable[..., Tensor]:
         with_them = copy.deepcopy(part)
