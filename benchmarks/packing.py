@@ -23,18 +23,21 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from gansearch.data import DataSet
 from gansearch.data.domain import Points
 from gansearch.data.load import load
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
 from gansearch.training.completion import complete
+from gansearch.training.pack import Start
 from gansearch.training.prepare import LocalPaths, prepare
+from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.trainer import Trainer
 
 PUBLISHED = {
@@ -49,6 +52,8 @@ COUNTED = ("modes", "high_quality", "reverse_kl")
 
 class Generator(nn.Module):
     """Latents [B, 2] -> points [B, D]."""
+
+    stacks = True
 
     def __init__(self, domain: Points, latent_size: int, *, width: int = 400) -> None:
         super().__init__()
@@ -72,6 +77,8 @@ class Generator(nn.Module):
 class Maxout(nn.Module):
     """The largest of several linear layers, unit by unit (Goodfellow et al. 2013, arXiv 1302.4389)."""
 
+    stacks = True
+
     def __init__(self, before: int, after: int, pieces: int) -> None:
         super().__init__()
         self.linear, self.shape = nn.Linear(before, after * pieces), (after, pieces)
@@ -83,6 +90,8 @@ class Maxout(nn.Module):
 
 class Discriminator(nn.Module):
     """Packs of points [B, D] -> logits [B]."""
+
+    stacks = True
 
     def __init__(self, domain: Points, *, width: int = 200, pieces: int = 5) -> None:
         super().__init__()
@@ -125,6 +134,29 @@ def tree(data: str, pack: int, steps: int, every: int, seed: int) -> dict[str, o
     }
 
 
+def trained(
+    trees: Sequence[dict[str, object]], data: DataSet, places: LocalPaths, what: str
+) -> list[list[Report]]:
+    """The reports of each training, told as they come; all are trained as one (`resources.lanes`)."""
+    configs = []
+    for wanted in trees:
+        config, wrong = complete(TrialConfig.model_validate(wanted), data.domain)
+        assert not wrong, wrong
+        configs.append(config)
+    reference = prepare(configs[0], data, places)
+    reports: list[list[Report]] = [[] for _ in configs]
+    pack = FusedPack(lambda config: Trainer(config, data, reference))
+    pack.begin([Start(number, config) for number, config in enumerate(configs)])
+    while pack.due():
+        for number, told in pack.advance():
+            found = ", ".join(f"{key} {told.metrics[key]:.3g}" for key in COUNTED)
+            print(f"{what}, seed {configs[number].seed}, step {told.step}: {found}", flush=True)
+            reports[number].append(told)
+            if told.step == configs[number].budget.steps:
+                pack.stop([number])
+    return reports
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
@@ -135,26 +167,17 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     every = args.every or args.steps
-    curves: dict[tuple[str, int], list[list[Report]]] = defaultdict(list)
-    seconds: dict[tuple[str, int], float] = defaultdict(float)
+    curves: dict[tuple[str, int], list[list[Report]]] = {}
+    seconds: dict[tuple[str, int], float] = {}
     with tempfile.TemporaryDirectory() as folder:
         places = LocalPaths(Path(folder), Path(folder))
         for name in args.data:
             data = load(name, {}, root=Path(folder), split="train")
-            for seed, pack in itertools.product(range(args.seeds), args.packs):
+            for pack in args.packs:
                 begun = time.process_time()
-                wanted = tree(name, pack, args.steps, every, seed)
-                config, wrong = complete(TrialConfig.model_validate(wanted), data.domain)
-                assert not wrong, wrong
-                trainer = Trainer(config, data, prepare(config, data, places))
-                while not trainer.finished:
-                    told = trainer.advance()
-                    found = ", ".join(f"{key} {told.metrics[key]:.3g}" for key in COUNTED)
-                    print(
-                        f"{name}, packs of {pack}, seed {seed}, step {told.step}: {found}", flush=True
-                    )
-                curves[name, pack].append(trainer.reports)
-                seconds[name, pack] += time.process_time() - begun
+                wanted = [tree(name, pack, args.steps, every, seed) for seed in range(args.seeds)]
+                curves[name, pack] = trained(wanted, data, places, f"{name}, packs of {pack}")
+                seconds[name, pack] = time.process_time() - begun
     print(f"\n{args.steps:,} steps of 400,000, {args.seeds} seeds: mean +- standard error\n")
     print("| data | pack | step | modes | high quality | reverse KL | published modes | s a training |")
     print("|---|---|---|---|---|---|---|---|")
