@@ -47,7 +47,7 @@ class Mixture(nn.Module):
         """Whose turn it is, and the latents that it sees."""
         count = len(self.members)
         share = torch.special.ndtr(latents[..., 0].double()) * count
-        turns = share.floor().clamp(0, count - 1)
+        turns = share.floor().nan_to_num().clamp(0, count - 1)  # NaN is the first's turn, and stays NaN
         # Where the quantile ends in float64 nothing is left to stretch; nobody draws such a number.
         within = (share - turns).clamp(1e-12, 1 - 1e-12)
         first = math.sqrt(2) * torch.erfinv(2 * within - 1)

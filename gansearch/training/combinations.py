@@ -13,6 +13,7 @@ from gansearch.losses import LOSSES, PENALTIES, is_variational
 from gansearch.study.config import TrialConfig
 from gansearch.study.mistakes import Mistakes
 from gansearch.training import settings
+from gansearch.training.building import is_conditional
 from gansearch.training.telling import last_layer
 
 ALL_THE_SAME = "; `unsound: allow` trains it all the same"
@@ -30,7 +31,7 @@ def unsound(config: TrialConfig, kind: str, discriminator: Callable[[], nn.Modul
         return list(_of_autoencoder(config, kind))
     return [
         *_of_mixture(config, discriminator),
-        *_of_view(config, kind),
+        *_of_view(config, kind, discriminator),
         *_of_penalty(config, kind),
         *_of_networks(config, discriminator),
     ]
@@ -74,7 +75,9 @@ def _of_mixture(
         yield here, "needs a discriminator whose last layer is an nn.Linear to one number"
 
 
-def _of_view(config: TrialConfig, kind: str) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _of_view(
+    config: TrialConfig, kind: str, discriminator: Callable[[], nn.Module | None]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """What cannot be shown to a discriminator: not to be allowed."""
     shown = config.discriminator
     if config.batch_size % shown.pack:
@@ -83,7 +86,8 @@ def _of_view(config: TrialConfig, kind: str) -> Iterator[tuple[tuple[str | int, 
             f"packs of {shown.pack} do not divide batch_size, {config.batch_size}: "
             f"take a batch of {_near(config.batch_size, shown.pack)}",
         )
-    if shown.pack > 1 and shown.options.get("conditional"):
+    judge = discriminator() if shown.pack > 1 else None
+    if judge is not None and is_conditional(judge):
         why = "a pack holds samples of several classes, and the discriminator is told one: drop either"
         yield ("discriminator", "pack"), why
     if shown.augment is None:

@@ -398,6 +398,7 @@ def test_what_is_so_is_stacked(tiny, digits, trainer):
         judged("Keeps"),
         judged("Told"),
         maker,
+        {"generator": maker["generator"] | {"mixture": 2}},
         played("Game"),
         penalised("Slope"),
     ]

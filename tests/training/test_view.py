@@ -8,8 +8,9 @@ import torch
 
 from gansearch.data.domain import Images, Points
 from gansearch.losses import LOSSES
+from gansearch.networks import mlp
 from gansearch.study.config import TrialConfig
-from gansearch.training.building import build_discriminator, packed
+from gansearch.training.building import build_discriminator, domain_judged
 from gansearch.training.completion import complete
 from gansearch.training.view import View
 
@@ -41,8 +42,10 @@ def test_a_pack_is_samples_behind_one_another():
     seen = view(pack=2)(images, 0)
     assert seen.shape == (3, 6, 4, 4)
     assert torch.equal(seen[1], torch.cat([images[2], images[3]]))
-    assert packed(Images((3, 4, 4)), 2).shape == (6, 4, 4)
-    assert packed(PLANE, 4).shape == (8,)
+    shown = [{"discriminator": BARE | {"pack": pack}} for pack in (2, 4)]
+    two, four = map(TrialConfig.model_validate, shown)
+    assert domain_judged(two, Images((3, 4, 4))).shape == (6, 4, 4)
+    assert domain_judged(four, PLANE).shape == (8,)
 
 
 @pytest.mark.parametrize("name", ["mlp", "dcgan", "sndcgan", "resnet", "r3"])
@@ -157,6 +160,21 @@ def test_packs_have_no_class():
     both = {"name": "mlp", "conditional": True}
     found = mistakes(classed, generator=both, discriminator=both | {"pack": 2})
     assert "several classes" in found["discriminator.pack"]
+
+
+class Told(mlp.Discriminator):
+    """One of a user's own, which says of itself that it is told the classes."""
+
+    def __init__(self, domain):
+        super().__init__(domain, conditional=True)
+
+
+def test_nor_have_those_of_a_discriminator_that_says_it_in_its_class():
+    classed = Images((1, 8, 8), ("a", "b"), (3, 4))
+    made = {"name": "mlp", "conditional": True}
+    found = mistakes(classed, generator=made, discriminator={"name": f"{__name__}:Told", "pack": 2})
+    assert "several classes" in found["discriminator.pack"]
+    assert mistakes(classed, generator=made, discriminator=f"{__name__}:Told") == {}
 
 
 def test_augmentations_are_for_images_and_ada_for_losses_that_decide():
