@@ -442,6 +442,7 @@ def check_memory_of_lanes(device: str) -> str:
     for name, width in (("mlp", 256), ("dcgan", 32)):
         network = {"name": name, "width": width}
         sections = {"generator": network, "discriminator": network, "batch_size": 64}
+        sections["budget"] = {"steps": 4, "report_every": 4}
         if why_alone(configuration(data, **sections)):
             continue
 

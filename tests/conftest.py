@@ -84,3 +84,12 @@ def offline(monkeypatch):
     monkeypatch.setattr(urllib.request, "_opener", None)
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+
+@pytest.fixture
+def emulated_gpu(monkeypatch):
+    """A GPU where there is none, by its name; see tests/emulated_gpu.py."""
+    from emulated_gpu import emulated
+
+    with emulated(monkeypatch) as device:
+        yield device

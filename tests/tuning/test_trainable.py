@@ -128,6 +128,28 @@ def test_a_report_says_what_the_machine_was_used_for_also_after_the_worker_has_d
     assert again.usage == told_first[20].usage
 
 
+def test_on_a_gpu_it_is_what_it_is_on_the_cpu(worker, config, digits, tmp_path, emulated_gpu):
+    """Three trials in a share of one, as lanes and as a whole, and gone on with after its death."""
+    configs = [config(room=16, generator={"name": "mlp", "width": 8}, seed=seed) for seed in range(3)]
+    told = {}
+    for device, gpus in (("cpu", 0.0), (emulated_gpu, 0.5)):
+        places = LocalPaths(tmp_path, tmp_path)
+        reference = prepare(configs[0], digits, places, device)
+        shared = {"device": device, "gpus": gpus, "reference": reference, "lanes": 3}
+        for life in range(2):
+            one = worker(**shared, directory=str(tmp_path / device))
+            one.reset_config({})
+            one.tell([handed(each, number, heard=10 * life) for number, each in enumerate(configs)])
+            for _ in range(2):
+                for each in one.step()["told"]:
+                    assert not each.failure
+                    told[device, each.number, each.report.step] = each.report
+    assert len(told) == 2 * 3 * 4
+    for (device, number, step), ours in told.items():
+        assert exact(ours) == exact(told["cpu", number, step])
+        assert ("process_gpu_memory_peak_megabytes" in ours.usage) == (device != "cpu")
+
+
 class Leaky(Trainer):
     """Says a password and a secret of its environment, then fails with both."""
 

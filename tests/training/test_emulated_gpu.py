@@ -1,0 +1,118 @@
+"""Training on a GPU where there is none: nothing of it is left on the CPU, or drawn there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from test_any_combination import DATA, Kit, advanced_as_one, distance, to_the_end, weights
+
+from benchmarks.gpu_checks import CHECKS
+from gansearch.data.load import load
+from gansearch.metrics import METRICS
+from gansearch.study.config import TrialConfig
+from gansearch.training.completion import complete
+from gansearch.training.prepare import prepare
+from gansearch.training.stacked.pack import FusedPack
+from gansearch.training.variational import build_trainer
+
+
+@pytest.mark.parametrize("name", [name for name in CHECKS if name not in ("clock", "nan_lane")])
+def test_what_must_hold_on_a_device_does(name, emulated_gpu):
+    print(CHECKS[name](emulated_gpu))
+
+
+def test_what_is_left_behind_is_told(emulated_gpu):
+    there, here = torch.ones(3, device=emulated_gpu), torch.ones(3)
+    for wrong in (
+        lambda: there + here,
+        lambda: here[there.long()],
+        lambda: torch.nn.Linear(3, 1)(there),
+        lambda: torch.randn(3, device=emulated_gpu, generator=torch.Generator().manual_seed(0)),
+        lambda: torch.randn(3, generator=torch.Generator(emulated_gpu).manual_seed(0)),
+    ):
+        with pytest.raises(AssertionError, match=r"of the CPU|a generator of"):
+            wrong()
+    with pytest.raises(RuntimeError):
+        there.numpy()
+    assert (there + 1)[here.long()].cpu().tolist() == [2, 2, 2]
+
+
+@pytest.fixture(scope="module")
+def data():
+    options = {kind: dict(part) for kind, part in DATA.items()}
+    return {k: load(part.pop("name"), part, root=Path(), split="train") for k, part in options.items()}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_training_is_the_cpu_s_to_the_bit_and_so_are_its_lanes_up_to_rounding(
+    seed, data, places, emulated_gpu
+):
+    kit = Kit(seed)
+    samples = data[kit.kind]
+    config = kit.draw(samples.domain)
+    references = {device: prepare(config, samples, places, device) for device in ("cpu", emulated_gpu)}
+
+    def build(config, device=emulated_gpu):
+        return build_trainer(config, samples, references[device], device)
+
+    ours, theirs = (to_the_end(build(config, device)) for device in (emulated_gpu, "cpu"))
+    assert torch.equal(weights(ours).cpu().nan_to_num(), weights(theirs).nan_to_num())
+    for mine, other in zip(ours.reports, theirs.reports, strict=True):
+        assert mine.outcome == other.outcome
+        same(mine.metrics, other.metrics)
+    made = {}
+
+    def kept(config):
+        made[config.seed] = build(config)
+        return made[config.seed]
+
+    configs = [config.model_copy(update={"seed": number}) for number in range(2)]
+    advanced_as_one(FusedPack(kept), configs)
+    assert distance(made[config.seed], ours) < 1e-5
+
+
+FILES = {"fid", "inception_score", "kid", "fd_dinov2", "fd_clip", "fd_infinity", "fd_infinity_error"}
+"""Metrics on features that are read from files."""
+
+
+@pytest.mark.parametrize("kind", ["digits", "points"])
+def test_every_metric_is_the_cpu_s(kind, data, places, emulated_gpu):
+    samples = data[kind]
+    network = {"name": "mlp", "width": 8, "conditional": kind == "digits"}
+
+    def asking_for(names):
+        tree = {
+            "generator": network,
+            "discriminator": network,
+            "batch_size": 8,
+            "latent_size": 6,
+            "budget": {"steps": 2, "report_every": 1},
+            "evaluation": {"samples": 1000, "metrics": names},
+            "objective": {"metric": names[0]},
+            "health": {"diverged": False, "collapsed": False, "stalled": False},
+        }
+        if kind == "digits":
+            tree["evaluation"] |= {"held_out": 50, "final": {"samples": 1100, "metrics": names}}
+        return complete(TrialConfig.model_validate(tree), samples.domain)
+
+    names = [name for name in METRICS.names if name not in FILES and not asking_for([name])[1]]
+    assert len(names) > (12 if kind == "digits" else 5)
+    config, _ = asking_for(names)
+    found = []
+    for device in ("cpu", emulated_gpu):
+        reference = prepare(config, samples, places, device)
+        found.append(to_the_end(build_trainer(config, samples, reference, device)).reports)
+    for ours, theirs in zip(*found, strict=True):
+        same(ours.metrics, theirs.metrics)
+    assert set(names) <= found[0][-1].metrics.keys()
+
+
+def same(ours, theirs):
+    """Metrics that are equal, but for what the clock gives."""
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        if name != "images_per_second":
+            expected = pytest.approx(theirs[name], rel=1e-6, abs=1e-9, nan_ok=True)
+            assert value == expected, name
