@@ -91,5 +91,5 @@ def emulated_gpu(monkeypatch):
     """A GPU where there is none, by its name; see tests/emulated_gpu.py."""
     from emulated_gpu import emulated
 
-    with emulated(monkeypatch) as device:
+    with emulated(monkeypatch.setattr) as device:
         yield device

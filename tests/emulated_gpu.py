@@ -8,11 +8,10 @@ Torch sees tensors of `meta`, whose operations come here; Python code sees tenso
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -191,13 +190,17 @@ QUESTIONS: dict[str, Any] = {
 
 
 @contextmanager
-def emulated(patch: pytest.MonkeyPatch) -> Iterator[str]:
-    """While it is open the device is there, by the name that is given."""
+def emulated(replace: Callable[[Any, str, Any], None] = setattr) -> Iterator[str]:
+    """While it is open the device is there, by the name that is given.
+
+    Args:
+        replace: called as `setattr` is with what torch has of its own, to be put back when it closes.
+    """
     for name, answer in QUESTIONS.items():
-        patch.setattr(torch.cuda, name, lambda *_, answer=answer, **__: answer)
-    patch.setattr(torch.cuda, "get_rng_state", lambda _=None: torch.get_rng_state())
-    patch.setattr(torch.cuda, "set_rng_state", lambda state, _=None: torch.set_rng_state(state))
-    patch.setattr(torch, "Generator", Generator)
+        replace(torch.cuda, name, lambda *_, answer=answer, **__: answer)
+    replace(torch.cuda, "get_rng_state", lambda _=None: torch.get_rng_state())
+    replace(torch.cuda, "set_rng_state", lambda state, _=None: torch.set_rng_state(state))
+    replace(torch, "Generator", Generator)
     torch._C._ensureCUDADeviceGuardSet()  # as torch's own tensors without numbers have it
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     try:
