@@ -37,6 +37,7 @@ def submit_resume(
     *,
     trials: int | None = None,
     device_hours: float | None = None,
+    resources: Mapping[str, Any] | None = None,
     where: Where | None = None,
     **options: Unpack[JobOptions],
 ) -> Job:
@@ -44,7 +45,7 @@ def submit_resume(
     from gansearch.tuning import jobs  # noqa: PLC0415
 
     there = combined(where, options, JobOptions)
-    return jobs.submit_resume(name, address, there, trials, device_hours)
+    return jobs.submit_resume(name, address, there, trials, device_hours, resources)
 
 
 @checked

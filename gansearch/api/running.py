@@ -92,6 +92,7 @@ def resume(
     *,
     trials: int | None = None,
     device_hours: float | None = None,
+    resources: Mapping[str, Any] | None = None,
     console: Console | None = None,
     where: Where | None = None,
     **options: Unpack[WhereOptions],
@@ -103,6 +104,8 @@ def resume(
         trials: how many its search is to have in all, as if it had been asked for them from the
             beginning; None: as many as it was launched with.
         device_hours: how long they may take in all, of a search that was launched with such a limit.
+        resources: what its workers hold from now on (`{"gpus": 0.5}`), in place of what the study's
+            file says.
         console, where, options: as for `run`.
 
     Raises:
@@ -113,7 +116,7 @@ def resume(
     from gansearch.tuning.extension import More  # noqa: PLC0415
 
     where = combined(where, options)
-    study, more = find(name, where=where), More(trials, device_hours)
+    study, more = find(name, where=where), More(trials, device_hours, resources or {})
     return _result(
         study, launch.resume(study, where, console or Console(stderr=True, emoji=False), more)
     )

@@ -11,6 +11,7 @@ from one must be read side by side, or a resumed training would no longer be the
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import time
 import warnings
@@ -62,6 +63,8 @@ from gansearch.training.sampling import (
     picture_size,
 )
 from gansearch.training.transfer import from_scratch
+
+log = logging.getLogger(__name__)
 
 LOOK_EVERY = 50
 """Steps between two looks at whether the losses are still finite; each waits for the device."""
@@ -338,11 +341,16 @@ class Training(ABC):
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` gave; raises `ValueError` if another training made it."""
+        """Continue from what `state` gave; raises `ValueError` if another training made it.
+
+        One that was made on another kind of device (a study may move to one with GPUs) goes on with
+        random numbers of this one, which follow from the seed and the step.
+        """
         if not same_training(TrialConfig.model_validate(state["config"]), self.config):
             raise ValueError("the checkpoint was made by another configuration")
         if state["device"] != self.device.type:
-            raise ValueError(f"the checkpoint was made on {state['device']}, not {self.device.type}")
+            text = "goes on on %s after step %d, which was made on %s: with other random numbers"
+            log.warning(text, self.device.type, state["step"], state["device"])
         self.step, self._seconds = state["step"], state["seconds"]
         self.split(state.get("microbatches", 1))  # once there was no such key
         self.reports = [Report.of_plain(each) for each in state["reports"]]
@@ -353,7 +361,7 @@ class Training(ABC):
         self._g_optimizer.load_state_dict(state["g_optimizer"])
         self._d_optimizer.load_state_dict(state["d_optimizer"])
         self._start_scale = state["start_scale"]
-        self._noise.set_state(state["noise"].cpu())
+        self._go_on_drawing(self._noise, state, "noise")
         self._load_own(state)
         self._random.load(state["random"])
         self._best = state.get("best", {})
@@ -463,6 +471,14 @@ class Training(ABC):
         """Random numbers of their own: under the training's seed all streams would begin alike."""
         seed = trial_seed(self.config.seed, 0, purpose)
         return torch.Generator(self.device).manual_seed(seed)
+
+    def _go_on_drawing(self, stream: torch.Generator, state: Mapping[str, Any], purpose: str) -> None:
+        """Have a stream go on from a state; that of another kind of device means nothing here."""
+        if state["device"] == self.device.type:
+            stream.set_state(state[purpose].cpu())
+        else:
+            moved = f"{purpose} on {self.device.type}"
+            stream.manual_seed(trial_seed(self.config.seed, state["step"], moved))
 
     def _latents(self, count: int) -> Tensor:
         size = (count, self.config.latent_size)

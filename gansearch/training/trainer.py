@@ -318,13 +318,13 @@ class Trainer(Training):
 
     def _load_own(self, state: Mapping[str, Any]) -> None:
         if "penalty" in state:  # none, where penalties still drew from the global generators
-            self._chance.set_state(state["penalty"].cpu())
+            self._go_on_drawing(self._chance, state, "penalty")
         if "labels" in state:
-            self._flips.set_state(state["labels"].cpu())
+            self._go_on_drawing(self._flips, state, "labels")
         if self._telling is not None:
             self._telling.layer.load_state_dict(state["telling"])
         if "view" in state:
-            self._seen.set_state(state["view"].cpu())
+            self._go_on_drawing(self._seen, state, "view")
             self._view.load_state_dict(state["adapted"])
         if self._observer is not None:
             self._observer.load_state_dict(state["observed"])

@@ -1,9 +1,9 @@
-"""A search that is asked for more trials: it goes on as if it had been asked for them at first."""
+"""A study that goes on with more trials, as if it had been asked for them at first, or elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gansearch import files
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gansearch.journal.stored import StoredStudy
 
 MAY_GROW = ("search.trials", "search.budget.device_hours")
+RESOURCES = "resources"
 """The keys of a study file that may change after its launch: no number made so far depends on them."""
 
 
@@ -33,10 +34,12 @@ class More:
     Attributes:
         trials: how many.
         device_hours: how long they may take.
+        resources: what its workers hold from now on, in place of what the study file says; by key.
     """
 
     trials: int | None = None
     device_hours: float | None = None
+    resources: Mapping[str, Any] = field(default_factory=dict)
 
 
 BEFORE = "study_before"
@@ -53,11 +56,12 @@ def wanted(overrides: Mapping[str, Any]) -> More:
     Raises:
         UserError: a key that cannot change any more, or a value that is no such number.
     """
-    fixed = [key for key in overrides if key not in MAY_GROW]
+    prefix = f"{RESOURCES}."
+    fixed = [key for key in overrides if key not in MAY_GROW and not key.startswith(prefix)]
     if fixed:
         raise UserError(
-            f"--set {', '.join(fixed)}: of a launched study only {', '.join(MAY_GROW)} can change, "
-            "or its trials could not be compared: run it as a study of its own"
+            f"--set {', '.join(fixed)}: of a launched study only {', '.join(MAY_GROW)} and "
+            f"{prefix}KEY can change, or its trials could not be compared: run it as a study of its own"
         )
     trials, hours = (overrides.get(key) for key in MAY_GROW)
     if trials is not None and (not isinstance(trials, int) or isinstance(trials, bool) or trials < 1):
@@ -66,7 +70,8 @@ def wanted(overrides: Mapping[str, Any]) -> More:
         isinstance(hours, bool) or not isinstance(hours, int | float) or hours <= 0
     ):
         raise UserError(f"search.budget.device_hours must be a number above 0, not {hours!r}")
-    return More(trials, None if hours is None else float(hours))
+    resources = {k.removeprefix(prefix): v for k, v in overrides.items() if k.startswith(prefix)}
+    return More(trials, None if hours is None else float(hours), resources)
 
 
 def extend(directory: StudyDirectory, journal: Journal, more: More) -> None:
@@ -80,10 +85,13 @@ def extend(directory: StudyDirectory, journal: Journal, more: More) -> None:
         more: in all; what it has already changes nothing.
 
     Raises:
-        StudyError: it was asked for more already, or its device-hours are spent all the same.
+        StudyError: it was asked for more already, its device-hours are spent all the same, or there
+            are no such resources.
     """
     before, over = journal.facts["study"], journal.facts.get(OVER)
     tree = parse_document(before, "study.yaml").tree
+    held = parse_document(directory.written(), str(directory.study_file)).tree.get(RESOURCES) or {}
+    resources = {**held, **more.resources} if isinstance(held, dict) else held  # told below
     search = tree["search"]
     has, hours = journal.planned, (search.get("budget") or {}).get("device_hours")
     trials = has if more.trials is None else more.trials
@@ -99,21 +107,25 @@ def extend(directory: StudyDirectory, journal: Journal, more: More) -> None:
     if over and trials > has and longer == hours and over["reason"].endswith(SPENT):
         key = "--set search.budget.device_hours=H"
         raise StudyError(f"{name} is over: {over['reason']}. {key} says how many in all")
-    if (trials, longer) == (has, hours):
+    grows = (trials, longer) != (has, hours)
+    if not grows and resources == held:
         return
-    # With more hours alone it is to have what it was first asked for.
-    search["trials"] = max(trials, search["trials"]) if more.trials is None else trials
+    if grows:  # with more hours alone it is to have the trials that it was first asked for
+        search["trials"] = max(trials, search["trials"]) if more.trials is None else trials
     if longer:
         search["budget"] = {**search["budget"], "device_hours": longer}
+    tree[RESOURCES] = resources
     mistakes: Mistakes = []
-    validate(Plan, {"search": search}, mistakes)
+    validate(Plan, {"search": search, RESOURCES: resources}, mistakes)
     if mistakes:  # nothing that could not be read again
         raise StudyError("; ".join(f"{dotted(path)}: {words}" for path, words in mistakes))
-    asked = {key: value for key, value in tree.items() if key != "resources"}
+    asked = {key: value for key, value in tree.items() if key != RESOURCES}
     text = write_document(tree)
-    on = {OVER: None, INSISTED: search["trials"]} if over else {}
-    facts = {"study": text, "trials": search["trials"], "digest": digest(asked), BEFORE: before}
-    journal.set_facts(facts | on)
+    facts = {"study": text, BEFORE: before}
+    if grows:
+        on = {OVER: None, INSISTED: search["trials"]} if over else {}
+        facts |= {"trials": search["trials"], "digest": digest(asked)} | on
+    journal.set_facts(facts)
     files.write(directory.study_file, text)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_any_combination import DATA, Kit, advanced_as_one, distance, to_the_end, weights
 
-from benchmarks.gpu_checks import CHECKS
+from benchmarks.gpu_checks import CHECKS, round_trip
 from gansearch.data.load import load
 from gansearch.metrics import METRICS
 from gansearch.study.config import TrialConfig
@@ -71,6 +71,40 @@ def test_a_training_is_the_cpu_s_to_the_bit_and_so_are_its_lanes_up_to_rounding(
     configs = [config.model_copy(update={"seed": number}) for number in range(2)]
     advanced_as_one(FusedPack(kept), configs)
     assert distance(made[config.seed], ours) < 1e-5
+
+
+@pytest.mark.parametrize("first", ["cpu", "cuda"])
+def test_a_training_goes_on_on_another_device(first, data, places, emulated_gpu, caplog):
+    """With its weights, and with random numbers that follow from its seed and step."""
+    second = {"cpu": emulated_gpu, emulated_gpu: "cpu"}[first]
+    tree = {
+        "generator": {"name": "mlp", "width": 8},
+        "discriminator": {"name": "mlp", "width": 8, "noise": 0.1, "norm": "none"},
+        "loss": {"name": "non-saturating", "flipping": 0.1, "penalty": "gradient-penalty"},
+        "batch_size": 8,
+        "latent_size": 6,
+        "budget": {"steps": 6, "report_every": 2},
+        "evaluation": {"samples": 50, "metrics": ["diversity"]},
+        "objective": {"metric": "diversity", "goal": "max"},
+        "health": {"diverged": False, "collapsed": False, "stalled": False},
+    }
+    samples = data["digits"]
+    config, wrong = complete(TrialConfig.model_validate(tree), samples.domain)
+    assert not wrong
+
+    def build(device):
+        return build_trainer(config, samples, prepare(config, samples, places, device), device)
+
+    begun = build(first)
+    begun.advance()
+    moved, again = build(second), build(second)
+    for each in (moved, again):
+        each.load(round_trip(begun.state()))
+        assert torch.equal(weights(each).cpu(), weights(begun).cpu())
+        assert f"goes on on {second} after step 2, which was made on {first}" in caplog.text
+        assert [report.step for report in to_the_end(each).reports] == [2, 4, 6]
+        assert each.reports[0] == begun.reports[0]
+    assert torch.equal(weights(moved).cpu(), weights(again).cpu())
 
 
 FILES = {"fid", "inception_score", "kid", "fd_dinov2", "fd_clip", "fd_infinity", "fd_infinity_error"}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
-from processes import QUIET, cluster, finish, launch
+from processes import QUIET, cluster, finish, launch, reports, wait_for_reports
 
 import gansearch
 
@@ -60,21 +61,49 @@ sys.meta_path.insert(0, Finder)
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("lanes", [1, 2])
-def test_a_study_on_halves_of_a_gpu(tmp_path, monkeypatch, lanes):
+@pytest.fixture
+def gpu(tmp_path, monkeypatch):
+    """A cluster with one, as an address, where all processes have an emulated one."""
     monkeypatch.chdir(tmp_path)
     site = tmp_path / "site"
     site.mkdir()
     tests = str(Path(__file__).parents[1])
     (site / "sitecustomize.py").write_text(EVERYWHERE.format(tests=tests))
-    Path("study.yaml").write_text(STUDY.replace("LANES", str(lanes)))
     for name, said in QUIET.items():
         monkeypatch.setenv(name, said)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
     with cluster("--num-gpus=1") as (address, _):
-        launched = launch("run", "study.yaml", "--name", "s", "--address", address, "--tracking", "off")
-        code, out, err = finish(launched)
+        yield address
+
+
+@pytest.mark.slow
+def test_a_study_moves_to_a_gpu(gpu, tmp_path):
+    """Trials that have begun go on there, from their weights."""
+    longer = STUDY.replace("steps: 60", "steps: 2000").replace("trials: 4", "trials: 2")
+    Path("study.yaml").write_text(longer.replace("gpus: 0.5, lanes: LANES", "gpus: 0, lanes: 1"))
+    where = ("--address", gpu, "--tracking", "off")
+    driver = launch("run", "study.yaml", "--name", "s", "--set", "stability=null", *where)
+    wait_for_reports("s", 6, driver)
+    driver.send_signal(signal.SIGINT)
+    code, _, err = finish(driver)
+    assert code == 130, err
+    begun = reports("s")
+    code, _, err = finish(launch("resume", "s", "--set", "resources.gpus=0.5", *where))
+    assert code == 0, err
+    assert set(gansearch.trials("s")["outcome"]) == {"completed"}
+    assert [*gansearch.curves("s")["step"]] == [*range(20, 2001, 20)] * 2
+    told = (tmp_path / "runs" / "s" / "journal.log").read_text()
+    assert 0 < told.count("process_gpu_memory_peak_megabytes") <= 200 - begun
+    log = (tmp_path / "runs" / "s" / "trials" / "0000" / "log.txt").read_text()
+    assert "goes on on cuda after step" in log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_study_on_halves_of_a_gpu(gpu, tmp_path, lanes):
+    Path("study.yaml").write_text(STUDY.replace("LANES", str(lanes)))
+    where = ("--address", gpu, "--tracking", "off")
+    code, out, err = finish(launch("run", "study.yaml", "--name", "s", *where))
     assert code == 0, err
     trials, curves = gansearch.trials("s"), gansearch.curves("s")
     assert set(trials["outcome"]) == {"completed"}

@@ -47,6 +47,45 @@ def test_as_many_as_there_are_changes_nothing_and_fewer_are_refused(study):
     assert (study.path / "journal.log").read_bytes() == before
 
 
+def resources(directory):
+    return read_document(directory.study_file).tree["resources"]
+
+
+def test_resources_may_change_at_any_time_and_nothing_else_does(study, spec):
+    extend(study, opened(study), More(resources={"gpus": 0.5, "lanes": 4}))
+    assert resources(study) == spec("resources: {gpus: 0.5, lanes: 4}").tree()["resources"]
+    journal = opened(study)
+    assert (journal.planned, asked(study)) == (8, 8)
+    assert journal.facts["digest"] == spec().digest
+    check_unchanged(StoredStudy(study), journal)
+    before = (study.path / "journal.log").read_bytes()
+    extend(study, opened(study), More(resources={"lanes": 4}))
+    assert (study.path / "journal.log").read_bytes() == before
+
+
+def test_what_somebody_has_written_there_stays(study):
+    now = study.study_file.read_text()
+    study.study_file.write_text(now.replace("cpus: 1", "cpus: 3"))
+    extend(study, opened(study), More(12))
+    assert (asked(study), resources(study)["cpus"]) == (12, 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"gpu": 1}, "resources.gpu: not a key of this section"),
+        ({"gpus": -1}, "resources.gpus: "),
+        ({"gpus": 1.5}, "shares are of one GPU"),
+    ],
+)
+def test_resources_that_there_are_not_are_refused_and_nothing_written(study, wrong, words):
+    files = [study.path / "journal.log", study.study_file]
+    before = [file.read_bytes() for file in files]
+    with pytest.raises(StudyError, match=words):
+        extend(study, opened(study), More(12, resources=wrong))
+    assert [file.read_bytes() for file in files] == before
+
+
 HOURS = "search: {trials: 8, budget: {device_hours: 1}}"
 
 
