@@ -17,8 +17,17 @@ from gansearch.training.prepare import prepare
 from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.variational import build_trainer
 
+SLOW = {"variants", "penalties", "memory_of_lanes", "nan_lane"}
 
-@pytest.mark.parametrize("name", [name for name in CHECKS if name not in ("clock", "nan_lane")])
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name in CHECKS
+        if name != "clock"
+    ],
+)
 def test_what_must_hold_on_a_device_does(name, emulated_gpu):
     print(CHECKS[name](emulated_gpu))
 
@@ -45,7 +54,9 @@ def data():
     return {k: load(part.pop("name"), part, root=Path(), split="train") for k, part in options.items()}
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "seed", [0, 1, 6, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(7, 25))]
+)
 def test_a_training_is_the_cpu_s_to_the_bit_and_so_are_its_lanes_up_to_rounding(
     seed, data, places, emulated_gpu
 ):

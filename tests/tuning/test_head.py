@@ -29,6 +29,7 @@ pruner: none
 """
 
 
+@pytest.mark.slow  # half a minute
 @pytest.mark.timeout(400)
 def test_a_driver_whose_head_died_by_force_ends_in_words_and_the_study_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
