@@ -9,7 +9,7 @@ Torch sees tensors of `meta`, whose operations come here; Python code sees tenso
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -98,6 +98,52 @@ class Generator(_Generator):
 
     device = property(lambda self: self.place)
 
+    def get_state(self):
+        state = super().get_state()
+        return _marked(state) if self.place.type == "cuda" else state
+
+    def set_state(self, state):
+        return super().set_state(_unmarked(state) if self.place.type == "cuda" else state)
+
+
+MARK = torch.tensor([7], dtype=torch.uint8)
+
+
+def _marked(state: Tensor) -> Tensor:
+    """A state as one of the GPU's, which a generator of the CPU refuses for its size."""
+    return torch.cat([state, MARK])
+
+
+def _unmarked(state: Tensor) -> Tensor:
+    assert len(state) == len(_everyones), "a state of a generator of the CPU for one of the GPU"
+    return state[:-1].clone()
+
+
+_everyones = _marked(_Generator().get_state())
+"""The state of what draws on the GPU where no generator is said."""
+
+
+def _set_everyones(state: Tensor) -> None:
+    global _everyones  # noqa: PLW0603
+    _unmarked(state)
+    _everyones = state.clone()
+
+
+def _seed_everyones(seed: int) -> None:
+    _set_everyones(_marked(_Generator().manual_seed(seed).get_state()))
+
+
+@contextmanager
+def _drawing_for_everyone() -> Iterator[None]:
+    """While it is open, what draws from the CPU's own generator draws for the GPU's."""
+    before = torch.get_rng_state()
+    torch.set_rng_state(_unmarked(_everyones))
+    try:
+        yield
+    finally:
+        _set_everyones(_marked(torch.get_rng_state()))
+        torch.set_rng_state(before)
+
 
 def _run(operation: Any, args: Any, kwargs: Any) -> Any:
     """What an operation gives, on the device of its tensors, or the one that is asked for."""
@@ -119,7 +165,9 @@ def _run(operation: Any, args: Any, kwargs: Any) -> Any:
     args, kwargs = tree_map(_held, (args, kwargs))
     if asked is not None and there:
         kwargs = kwargs | {"device": CPU, "pin_memory": False}
-    found = operation(*args, **{k: v for k, v in kwargs.items() if k != "pin_memory"})
+    draws = torch.Tag.nondeterministic_seeded in operation.tags and kwargs.get("generator") is None
+    with _drawing_for_everyone() if there and draws else nullcontext():
+        found = operation(*args, **{k: v for k, v in kwargs.items() if k != "pin_memory"})
     if not there:
         return found
     return tree_map(lambda x: same.get(id(x), OnGpu(x)) if type(x) is Tensor else x, found)
@@ -198,8 +246,9 @@ def emulated(replace: Callable[[Any, str, Any], None] = setattr) -> Iterator[str
     """
     for name, answer in QUESTIONS.items():
         replace(torch.cuda, name, lambda *_, answer=answer, **__: answer)
-    replace(torch.cuda, "get_rng_state", lambda _=None: torch.get_rng_state())
-    replace(torch.cuda, "set_rng_state", lambda state, _=None: torch.set_rng_state(state))
+    replace(torch.cuda, "get_rng_state", lambda _=None: _everyones.clone())
+    replace(torch.cuda, "set_rng_state", lambda state, _=None: _set_everyones(state))
+    replace(torch.cuda, "manual_seed_all", _seed_everyones)
     replace(torch, "Generator", Generator)
     torch._C._ensureCUDADeviceGuardSet()  # as torch's own tensors without numbers have it
     torch.__future__.set_overwrite_module_params_on_conversion(True)

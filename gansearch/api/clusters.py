@@ -43,9 +43,11 @@ def submit_resume(
 ) -> Job:
     """Go on with such a study; see `gansearch.tuning.jobs.submit_resume`."""
     from gansearch.tuning import jobs  # noqa: PLC0415
+    from gansearch.tuning.extension import More  # noqa: PLC0415
 
+    more = More(trials, device_hours, resources or {})
     there = combined(where, options, JobOptions)
-    return jobs.submit_resume(name, address, there, trials, device_hours, resources)
+    return jobs.submit_resume(name, address, there, trials, device_hours, more.overrides)
 
 
 @checked

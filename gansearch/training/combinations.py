@@ -86,8 +86,9 @@ def _of_view(
             f"packs of {shown.pack} do not divide batch_size, {config.batch_size}: "
             f"take a batch of {_near(config.batch_size, shown.pack)}",
         )
-    judge = discriminator() if shown.pack > 1 else None
-    if judge is not None and is_conditional(judge):
+    judge = discriminator() if shown.pack > 1 else None  # None, too, where there are no data yet
+    told = shown.options.get("conditional") or (judge is not None and is_conditional(judge))
+    if shown.pack > 1 and told:
         why = "a pack holds samples of several classes, and the discriminator is told one: drop either"
         yield ("discriminator", "pack"), why
     if shown.augment is None:

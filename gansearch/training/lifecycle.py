@@ -349,8 +349,8 @@ class Training(ABC):
         if not same_training(TrialConfig.model_validate(state["config"]), self.config):
             raise ValueError("the checkpoint was made by another configuration")
         if state["device"] != self.device.type:
-            text = "goes on on %s after step %d, which was made on %s: with other random numbers"
-            log.warning(text, self.device.type, state["step"], state["device"])
+            text = "from step %d, which was made on %s, it is trained on %s, with other random numbers"
+            log.warning(text, state["step"], state["device"], self.device.type)
         self.step, self._seconds = state["step"], state["seconds"]
         self.split(state.get("microbatches", 1))  # once there was no such key
         self.reports = [Report.of_plain(each) for each in state["reports"]]
@@ -363,7 +363,7 @@ class Training(ABC):
         self._start_scale = state["start_scale"]
         self._go_on_drawing(self._noise, state, "noise")
         self._load_own(state)
-        self._random.load(state["random"])
+        self._random.load(state["random"], self._moved_seed(state, "random"))
         self._best = state.get("best", {})
         self._health = self._rules()
         self._health.replay(self.reports)
@@ -474,11 +474,17 @@ class Training(ABC):
 
     def _go_on_drawing(self, stream: torch.Generator, state: Mapping[str, Any], purpose: str) -> None:
         """Have a stream go on from a state; that of another kind of device means nothing here."""
-        if state["device"] == self.device.type:
+        seed = self._moved_seed(state, purpose)
+        if seed is None:
             stream.set_state(state[purpose].cpu())
         else:
-            moved = f"{purpose} on {self.device.type}"
-            stream.manual_seed(trial_seed(self.config.seed, state["step"], moved))
+            stream.manual_seed(seed)
+
+    def _moved_seed(self, state: Mapping[str, Any], purpose: str) -> int | None:
+        """Under which random numbers go on from a state of another kind of device; None: of this."""
+        if state["device"] == self.device.type:
+            return None
+        return trial_seed(self.config.seed, state["step"], f"{purpose} on {self.device.type}")
 
     def _latents(self, count: int) -> Tensor:
         size = (count, self.config.latent_size)

@@ -76,8 +76,13 @@ class OwnRandomness:
         """The states as tensors and plain values."""
         return self._states
 
-    def load(self, states: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+    def load(self, states: dict[str, Any], moved: int | None = None) -> None:
+        """Go on from what `state` gave; `moved`: it was on another kind of device, and this is the seed
+        of what is drawn on this one.
+        """
+        if moved is not None:
+            with seeded(moved, self._device):
+                states = states | {"cuda": random_states(self._device)["cuda"]}
         self._states = states
 
 

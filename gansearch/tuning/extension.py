@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from gansearch.journal.stored import StoredStudy
 
 MAY_GROW = ("search.trials", "search.budget.device_hours")
+"""The keys of a study file that may grow after its launch: no number made so far depends on them."""
+
 RESOURCES = "resources"
-"""The keys of a study file that may change after its launch: no number made so far depends on them."""
+"""The section that may change in any way: what a worker holds."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,25 @@ class More:
         trials: how many.
         device_hours: how long they may take.
         resources: what its workers hold from now on, in place of what the study file says; by key.
+
+    Raises:
+        UserError: there are no such resources.
     """
 
     trials: int | None = None
     device_hours: float | None = None
     resources: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        mistakes: Mistakes = []
+        validate(Plan, {RESOURCES: dict(self.resources)}, mistakes)
+        if mistakes:
+            raise UserError(_words(mistakes))
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The resources by dotted key, as a study file's values are replaced."""
+        return {f"{RESOURCES}.{key}": value for key, value in self.resources.items()}
 
 
 BEFORE = "study_before"
@@ -85,13 +101,10 @@ def extend(directory: StudyDirectory, journal: Journal, more: More) -> None:
         more: in all; what it has already changes nothing.
 
     Raises:
-        StudyError: it was asked for more already, its device-hours are spent all the same, or there
-            are no such resources.
+        StudyError: it was asked for more already, or its device-hours are spent all the same.
     """
     before, over = journal.facts["study"], journal.facts.get(OVER)
     tree = parse_document(before, "study.yaml").tree
-    held = parse_document(directory.written(), str(directory.study_file)).tree.get(RESOURCES) or {}
-    resources = {**held, **more.resources} if isinstance(held, dict) else held  # told below
     search = tree["search"]
     has, hours = journal.planned, (search.get("budget") or {}).get("device_hours")
     trials = has if more.trials is None else more.trials
@@ -107,25 +120,21 @@ def extend(directory: StudyDirectory, journal: Journal, more: More) -> None:
     if over and trials > has and longer == hours and over["reason"].endswith(SPENT):
         key = "--set search.budget.device_hours=H"
         raise StudyError(f"{name} is over: {over['reason']}. {key} says how many in all")
-    grows = (trials, longer) != (has, hours)
-    if not grows and resources == held:
+    if (trials, longer) == (has, hours):
         return
-    if grows:  # with more hours alone it is to have the trials that it was first asked for
-        search["trials"] = max(trials, search["trials"]) if more.trials is None else trials
+    # With more hours alone it is to have what it was first asked for.
+    search["trials"] = max(trials, search["trials"]) if more.trials is None else trials
     if longer:
         search["budget"] = {**search["budget"], "device_hours": longer}
-    tree[RESOURCES] = resources
     mistakes: Mistakes = []
-    validate(Plan, {"search": search, RESOURCES: resources}, mistakes)
+    validate(Plan, {"search": search}, mistakes)
     if mistakes:  # nothing that could not be read again
-        raise StudyError("; ".join(f"{dotted(path)}: {words}" for path, words in mistakes))
+        raise StudyError(_words(mistakes))
     asked = {key: value for key, value in tree.items() if key != RESOURCES}
-    text = write_document(tree)
-    facts = {"study": text, BEFORE: before}
-    if grows:
-        on = {OVER: None, INSISTED: search["trials"]} if over else {}
-        facts |= {"trials": search["trials"], "digest": digest(asked)} | on
-    journal.set_facts(facts)
+    text = write_document(_holding(tree, _written(directory).get(RESOURCES)))
+    on = {OVER: None, INSISTED: search["trials"]} if over else {}
+    facts = {"study": text, "trials": search["trials"], "digest": digest(asked), BEFORE: before}
+    journal.set_facts(facts | on)
     files.write(directory.study_file, text)
 
 
@@ -136,4 +145,40 @@ def catch_up(study: StoredStudy, journal: Journal) -> None:
     if before is None or asks_the_same(study, now, extended):
         return
     if asks_the_same(study, now, before):
-        files.write(study.directory.study_file, extended)
+        tree = parse_document(extended, "study.yaml").tree
+        held = _written(study.directory).get(RESOURCES)
+        files.write(study.directory.study_file, write_document(_holding(tree, held)))
+
+
+def hold(directory: StudyDirectory, journal: Journal, resources: Mapping[str, Any]) -> None:
+    """Have a study's file and its journal say what its workers hold from now on.
+
+    Args:
+        directory: the study's, held by this process.
+        journal: its search's, opened by a writer.
+        resources: known to be there, by key; of all others, what its file says.
+    """
+    tree, launched = _written(directory), parse_document(journal.facts["study"], "study.yaml").tree
+    said = tree.get(RESOURCES)
+    said = said if isinstance(said, dict) else {}  # what else it is, is told where a study is read
+    held = {**said, **resources}
+    if held != said:
+        files.write(directory.study_file, write_document(_holding(tree, held)))
+    if held != (launched.get(RESOURCES) or {}):
+        journal.set_facts({"study": write_document(_holding(launched, held))})
+
+
+def _words(mistakes: Mistakes) -> str:
+    return "; ".join(f"{dotted(path)}: {words}" for path, words in mistakes)
+
+
+def _written(directory: StudyDirectory) -> dict[str, Any]:
+    """What a study's file says now."""
+    tree: dict[str, Any] = parse_document(directory.written(), str(directory.study_file)).tree
+    return tree
+
+
+def _holding(tree: dict[str, Any], resources: Any) -> dict[str, Any]:
+    """A study's tree with other resources; None: with none that differ from the defaults."""
+    rest = {key: value for key, value in tree.items() if key != RESOURCES}
+    return rest if resources is None else tree | {RESOURCES: resources}

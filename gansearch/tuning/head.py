@@ -35,6 +35,9 @@ LOOK_EVERY = 2.0
 to wait for it, and so that is where the time begins.
 """
 
+LEAST = 1.0
+"""Seconds that a look may take, however little time is left."""
+
 RECONNECTS = "RAY_gcs_rpc_server_reconnect_timeout_s"
 """Ray's setting, in the environment: how long it waits for a head to come back."""
 
@@ -48,11 +51,13 @@ def place_of(address: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found and 0 < int(found[2]) < 1 << 16 else None
 
 
-def check_answers(address: str, host: str, port: int) -> None:
-    """Raise `ClusterError` where nothing listens, or what does speaks another protocol than Ray's."""
+def check_answers(address: str, host: str, port: int, patience: float = PATIENCE) -> None:
+    """Raise `ClusterError` where nothing listens, or what does speaks another protocol than Ray's;
+    after twice its `patience` at most, in seconds.
+    """
     at = "" if address == f"{host}:{port}" else f" (as '{address}' says)"
     try:
-        with socket.create_connection((host, port), timeout=PATIENCE) as talk:
+        with socket.create_connection((host, port), timeout=patience) as talk:
             if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):  # which begins with a handshake
                 return
             talk.sendall(PREFACE)
@@ -95,10 +100,18 @@ def _watch(
     leave: Callable[[str], None],
 ) -> None:
     head, told = f"the head of Ray at {place[0]}:{place[1]}", False
-    answered, most = time.monotonic(), LEFT_AFTER * patience
-    while not ended.wait(min(LOOK_EVERY, max(answered + most - time.monotonic(), 0.0))):
+    most = LEFT_AFTER * patience
+    answered = looked = time.monotonic()
+    while True:
+        left = max(answered + most - time.monotonic(), 0.0)
+        wait = min(LOOK_EVERY, left)
+        if ended.wait(wait):
+            return
         begun = time.monotonic()
-        if _answers(place):
+        # Where this process stood still (Ctrl-Z, a machine that was paused), the head may not have.
+        answered = min(answered + max(begun - looked - wait - 2 * PATIENCE, 0.0), begun)
+        looked = begun
+        if _answers(place, min(PATIENCE, max(left - wait, LEAST) / 2)):
             if told:
                 tell(f"{head} answers again")
             answered, told = begun, False
@@ -112,9 +125,9 @@ def _watch(
             told = True
 
 
-def _answers(place: tuple[str, int]) -> bool:
+def _answers(place: tuple[str, int], patience: float) -> bool:
     try:
-        check_answers("", *place)
+        check_answers("", *place, patience)
     except ClusterError:
         return False
     return True

@@ -126,9 +126,10 @@ def submit_resume(
     where: Where | None = None,
     trials: int | None = None,
     device_hours: float | None = None,
-    resources: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Job:
-    """Go on with a study on a cluster; arguments as for `submit`, the last three as for `resume`.
+    """Go on with a study on a cluster; arguments as for `submit`, `trials` and `device_hours` as for
+    `resume`, and `overrides` of the study file's values that may change.
 
     The modules that the study names lie in its directory since it was launched; `where.modules` are
     the others that it needs, and newer versions.
@@ -140,8 +141,8 @@ def submit_resume(
         more = [] if trials is None else ["--trials", str(trials)]
         if device_hours is not None:
             more += ["--set", f"search.budget.device_hours={device_hours}"]
-        for key, value in (resources or {}).items():
-            more += ["--set", f"resources.{key}={json.dumps(value)}"]
+        for key, value in (overrides or {}).items():
+            more += ["--set", f"{key}={json.dumps(value)}"]
         return _give(client, ["resume", name, *more], where, about, folder)
 
 

@@ -45,7 +45,7 @@ from gansearch.training.settings import torch_threads
 from gansearch.training.validation import load_study
 from gansearch.tuning.connection import dashboard
 from gansearch.tuning.creation import check_storable, created, versions_in_use
-from gansearch.tuning.extension import NO_MORE, More, catch_up, extend
+from gansearch.tuning.extension import NO_MORE, More, catch_up, extend, hold
 from gansearch.tuning.going_on import sync_command
 from gansearch.tuning.leaving import interrupted_in_words, on_ray
 from gansearch.tuning.nodes import Nodes
@@ -120,10 +120,11 @@ def resume(study: StoredStudy, where: Where, console: Console, more: More = NO_M
         check_unchanged(study, journal)
         extend(study.directory, journal, more)
         if is_finished(study, journal):
+            hold(study.directory, journal, more.resources)
             _send_late(study, journal, where, console)
             return True
         over = journal.finished
-        with _staged(study, journal, where, console) as stage:
+        with _staged(study, journal, where, console, more) as stage:
             if not _go_on(stage, journal):
                 return False
         if over:
@@ -207,12 +208,20 @@ def _held(study: StoredStudy, where: Where) -> Iterator[None]:
 
 @contextmanager
 def _staged(
-    study: StoredStudy, journal: Journal, where: Where, console: Console, *, again: bool = False
+    study: StoredStudy,
+    journal: Journal,
+    where: Where,
+    console: Console,
+    more: More = NO_MORE,
+    *,
+    again: bool = False,
 ) -> Iterator[Stage]:
-    """An existing study with Ray under it; raises `StudyError` if its images have changed."""
-    directory = study.directory
+    """An existing study with Ray under it, where its workers hold what they are to from now on; raises
+    `StudyError` if its images have changed.
+    """
+    directory, root = study.directory, where.paths.data
     with kept(directory.modules) as there:
-        spec, data = load_study(directory.study_file, where.paths.data, launched=True)
+        spec, data = load_study(directory.study_file, root, more.overrides, launched=True)
         reference = load_reference(directory.reference)
         check_same_images(reference, load_real(spec.example(), data, where.paths))
         modules = _modules(spec, where, there)
@@ -222,6 +231,7 @@ def _staged(
         with on_ray(study, where, modules, console, again=again) as ray:
             nodes = _nodes(ray, spec, where, console)
             nodes.check_shared(directory.path)
+            hold(directory, journal, more.resources)
             keep(where.modules, directory.modules)
             nodes.share(directory.path)
             _draw_real(directory, data)

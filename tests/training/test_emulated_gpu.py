@@ -11,6 +11,7 @@ from test_any_combination import DATA, Kit, advanced_as_one, distance, to_the_en
 from benchmarks.gpu_checks import CHECKS, round_trip
 from gansearch.data.load import load
 from gansearch.metrics import METRICS
+from gansearch.networks import mlp
 from gansearch.study.config import TrialConfig
 from gansearch.training.completion import complete
 from gansearch.training.prepare import prepare
@@ -45,6 +46,11 @@ def test_what_is_left_behind_is_told(emulated_gpu):
             wrong()
     with pytest.raises(RuntimeError):
         there.numpy()
+    of_gpu, of_cpu = torch.Generator(emulated_gpu), torch.Generator()
+    with pytest.raises(AssertionError, match=r"of the CPU"):
+        of_gpu.set_state(of_cpu.get_state())
+    with pytest.raises(RuntimeError):
+        of_cpu.set_state(of_gpu.get_state())
     assert (there + 1)[here.long()].cpu().tolist() == [2, 2, 2]
 
 
@@ -112,10 +118,40 @@ def test_a_training_goes_on_on_another_device(first, data, places, emulated_gpu,
     for each in (moved, again):
         each.load(round_trip(begun.state()))
         assert torch.equal(weights(each).cpu(), weights(begun).cpu())
-        assert f"goes on on {second} after step 2, which was made on {first}" in caplog.text
+        assert f"from step 2, which was made on {first}, it is trained on {second}" in caplog.text
         assert [report.step for report in to_the_end(each).reports] == [2, 4, 6]
         assert each.reports[0] == begun.reports[0]
     assert torch.equal(weights(moved).cpu(), weights(again).cpu())
+
+
+class Forgetful(mlp.Discriminator):
+    """One of a user's own that draws by itself, from what all draw from."""
+
+    def forward(self, samples):
+        return super().forward(torch.nn.functional.dropout(samples, 0.5))
+
+
+def test_what_a_network_draws_by_itself_goes_on_by_seed_and_step_too(data, places, emulated_gpu):
+    tree = {"generator": {"name": "mlp", "width": 8}, "budget": {"steps": 4, "report_every": 1}}
+    tree |= {"discriminator": {"name": f"{__name__}:Forgetful"}, "batch_size": 8, "latent_size": 6}
+    tree |= {
+        "evaluation": {"samples": 50, "metrics": ["diversity"]},
+        "objective": {"metric": "diversity"},
+    }
+    samples, drawn = data["digits"], []
+    for seed, steps in ((0, 1), (0, 1), (0, 2), (1, 1)):
+        config, _ = complete(TrialConfig.model_validate(tree | {"seed": seed}), samples.domain)
+        begun = build_trainer(config, samples, prepare(config, samples, places), "cpu")
+        for _ in range(steps):
+            begun.advance()
+        reference = prepare(config, samples, places, emulated_gpu)
+        moved = build_trainer(config, samples, reference, emulated_gpu)
+        moved.load(round_trip(begun.state()))
+        with moved._random.in_use():
+            drawn.append(torch.rand(3, device=emulated_gpu).tolist())
+        moved.advance()
+    assert drawn[0] == drawn[1]
+    assert len({*map(tuple, drawn)}) == 3
 
 
 FILES = {"fid", "inception_score", "kid", "fd_dinov2", "fd_clip", "fd_infinity", "fd_infinity_error"}

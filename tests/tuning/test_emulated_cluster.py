@@ -87,7 +87,11 @@ def test_a_study_moves_to_a_gpu(gpu, tmp_path):
     driver.send_signal(signal.SIGINT)
     code, _, err = finish(driver)
     assert code == 130, err
-    begun = reports("s")
+    begun, file = reports("s"), Path("runs/s/study.yaml")
+    asked = file.read_text()
+    code, _, err = finish(launch("resume", "s", "--set", "resources.gpus=2", *where))
+    assert (code, file.read_text()) == (2, asked), err
+    assert "GPU" in err
     code, _, err = finish(launch("resume", "s", "--set", "resources.gpus=0.5", *where))
     assert code == 0, err
     assert set(gansearch.trials("s")["outcome"]) == {"completed"}
@@ -95,7 +99,8 @@ def test_a_study_moves_to_a_gpu(gpu, tmp_path):
     told = (tmp_path / "runs" / "s" / "journal.log").read_text()
     assert 0 < told.count("process_gpu_memory_peak_megabytes") <= 200 - begun
     log = (tmp_path / "runs" / "s" / "trials" / "0000" / "log.txt").read_text()
-    assert "goes on on cuda after step" in log
+    assert "which was made on cpu, it is trained on cuda, with other random numbers" in log
+    assert "gpus: 0.5" in file.read_text()
 
 
 @pytest.mark.slow

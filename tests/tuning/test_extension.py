@@ -2,6 +2,7 @@
 
 import pytest
 
+from gansearch.api import submit_resume
 from gansearch.errors import Interrupted, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
@@ -9,7 +10,7 @@ from gansearch.journal.stored import StoredStudy
 from gansearch.study.document import read_document
 from gansearch.study.roster import Candidate, Roster
 from gansearch.tuning.creation import create
-from gansearch.tuning.extension import More, catch_up, extend, wanted
+from gansearch.tuning.extension import More, catch_up, extend, hold, wanted
 from gansearch.tuning.leaving import interrupted_in_words
 from gansearch.tuning.unchanged import check_unchanged
 from gansearch.tuning.where import Where
@@ -52,38 +53,61 @@ def resources(directory):
 
 
 def test_resources_may_change_at_any_time_and_nothing_else_does(study, spec):
-    extend(study, opened(study), More(resources={"gpus": 0.5, "lanes": 4}))
-    assert resources(study) == spec("resources: {gpus: 0.5, lanes: 4}").tree()["resources"]
+    hold(study, opened(study), {"gpus": 0.5, "lanes": 4})
+    wanted = spec("resources: {gpus: 0.5, lanes: 4}")
+    assert resources(study) == wanted.tree()["resources"]
     journal = opened(study)
-    assert (journal.planned, asked(study)) == (8, 8)
-    assert journal.facts["digest"] == spec().digest
+    assert journal.facts["study"] == study.study_file.read_text() == wanted.to_yaml()
+    assert (journal.planned, asked(study), journal.facts["digest"]) == (8, 8, spec().digest)
     check_unchanged(StoredStudy(study), journal)
     before = (study.path / "journal.log").read_bytes()
-    extend(study, opened(study), More(resources={"lanes": 4}))
+    hold(study, opened(study), {"lanes": 4})
     assert (study.path / "journal.log").read_bytes() == before
 
 
-def test_what_somebody_has_written_there_stays(study):
-    now = study.study_file.read_text()
-    study.study_file.write_text(now.replace("cpus: 1", "cpus: 3"))
+@pytest.mark.parametrize("who", ["file", "journal"])
+def test_where_one_of_the_two_says_it_the_other_is_brought_up(study, who):
+    old = study.study_file.read_text()
+    hold(study, opened(study), {"gpus": 0.5})
+    if who == "journal":  # an older file has been put back
+        study.study_file.write_text(old)
+    else:  # a driver was killed between the two
+        opened(study).set_facts({"study": old})
+    hold(study, opened(study), {"gpus": 0.5})
+    assert opened(study).facts["study"] == study.study_file.read_text()
+    assert resources(study)["gpus"] == 0.5
+
+
+def test_what_somebody_has_written_there_stays_as_it_is_written(study):
+    now = "# mine\n" + study.study_file.read_text().replace("cpus: 1", "cpus: 3")
+    study.study_file.write_text(now)
+    hold(study, opened(study), {})
+    assert study.study_file.read_text() == now
+    assert "cpus: 3" in opened(study).facts["study"]
+
+
+def test_and_where_more_trials_are_asked_for_also_by_a_driver_that_is_killed(study):
+    before = study.study_file.read_text().replace("cpus: 1", "cpus: 3")
+    study.study_file.write_text(before)
     extend(study, opened(study), More(12))
     assert (asked(study), resources(study)["cpus"]) == (12, 3)
+    study.study_file.write_text(before.replace("cpus: 3", "cpus: 5"))
+    catch_up(StoredStudy(study), opened(study))
+    assert (asked(study), resources(study)["cpus"]) == (12, 5)
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"gpu": 1}, "resources.gpu: not a key of this section"),
+        ({"gpu": 1, "lanes": 0}, "resources.lanes: .*; resources.gpu: "),
         ({"gpus": -1}, "resources.gpus: "),
         ({"gpus": 1.5}, "shares are of one GPU"),
     ],
 )
-def test_resources_that_there_are_not_are_refused_and_nothing_written(study, wrong, words):
-    files = [study.path / "journal.log", study.study_file]
-    before = [file.read_bytes() for file in files]
-    with pytest.raises(StudyError, match=words):
-        extend(study, opened(study), More(12, resources=wrong))
-    assert [file.read_bytes() for file in files] == before
+def test_resources_that_there_are_not_are_refused(wrong, words):
+    for refused in (lambda: More(resources=wrong), lambda: submit_resume("s", "h:1", resources=wrong)):
+        with pytest.raises(UserError, match=words):
+            refused()
 
 
 HOURS = "search: {trials: 8, budget: {device_hours: 1}}"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -102,6 +106,42 @@ def test_a_head_that_is_silent_for_a_while_is_told_and_one_that_stays_so_is_left
         f"{whose} answers again",
     ]
     assert re.fullmatch(f"{re.escape(whose)} has not answered for [3-9] s", why[0])
+    there.listening.close()
+
+
+def test_a_head_that_takes_connections_and_is_silent_is_left_in_time(monkeypatch):
+    monkeypatch.setattr(head, "LOOK_EVERY", 0.5)
+    monkeypatch.setenv(head.RECONNECTS, "4")
+    there, left, begun = Silent(), threading.Event(), time.monotonic()
+    there.answering = False
+    with head.watched(there.address, print, lambda _: left.set()):
+        assert left.wait(10)
+    assert 3.3 < time.monotonic() - begun < 4, "before Ray"
+    there.listening.close()
+
+
+WATCHES = """
+import os, sys, time
+from gansearch.tuning import head
+head.LOOK_EVERY, head.PATIENCE = 0.05, 0.1
+with head.watched(sys.argv[1], print, lambda words: (print(words, flush=True), os._exit(0))):
+    print("watching", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_time_in_which_the_driver_stood_still_is_not_the_head_s():
+    there, again = Silent(), {**os.environ, head.RECONNECTS: "3"}
+    command = [sys.executable, "-c", WATCHES, there.address]
+    with subprocess.Popen(command, env=again, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout.readline() == "watching\n"
+        driver.send_signal(signal.SIGSTOP)
+        time.sleep(4)
+        there.answering = False
+        driver.send_signal(signal.SIGCONT)
+        begun = time.monotonic()
+        driver.communicate(timeout=20)
+        assert time.monotonic() - begun > 2
     there.listening.close()
 
 

@@ -56,7 +56,8 @@ def why_unlike(config: TrialConfig, domain: Domain) -> str:
     for section, part, kind, attempt in _parts(config):
         if is_ours(kind):
             continue
-        key = kind, digest([part.model_dump(mode="json"), config.latent_size, judged.plain()])
+        about = domain if section == "generator" else judged
+        key = kind, digest([part.model_dump(mode="json"), config.latent_size, about.plain()])
         if key not in _found:
             _found[key] = _tried(partial(attempt, config, domain), part.name)
         if _found[key]:
