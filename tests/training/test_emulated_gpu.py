@@ -18,6 +18,8 @@ from gansearch.training.prepare import prepare
 from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.variational import build_trainer
 
+pytestmark = pytest.mark.filterwarnings("ignore:CUDA is not available.*autocast")
+
 SLOW = {"variants", "penalties", "memory_of_lanes", "nan_lane"}
 
 
@@ -61,7 +63,7 @@ def data():
 
 
 @pytest.mark.parametrize(
-    "seed", [0, 1, 6, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(7, 25))]
+    "seed", [1, 6, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(7, 25))]
 )
 def test_a_training_is_the_cpu_s_to_the_bit_and_so_are_its_lanes_up_to_rounding(
     seed, data, places, emulated_gpu

@@ -148,7 +148,12 @@ def distance(one, other):
     return ((weights[0] - weights[1]).norm() / weights[1].norm()).item()
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+LONG = {"r3, r1-r2", "attention and minibatch std"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in FAMILIES]
+)
 def test_weights_after_a_step_and_after_a_hundred(name, trainer, lanes):
     """By plain gradient descent: what divides gradients by their size magnifies their rounding. At
     steps of 0.05 a `dcgan` is chaotic: 1e-7 on its first weights is 5e-2 after a hundred.
