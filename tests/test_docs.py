@@ -307,6 +307,7 @@ def test_the_citation_names_this_version():
 NOTEBOOK = ROOT / "examples/quickstart.ipynb"
 
 
+@pytest.mark.slow  # what it does is tested elsewhere, piece by piece
 def test_the_notebook_runs_from_top_to_bottom(tmp_path):
     """Its code cells, one after another in one namespace, in a process of their own."""
     cells = json.loads(NOTEBOOK.read_text())["cells"]

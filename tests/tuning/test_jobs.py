@@ -401,7 +401,6 @@ def laptop(code, folder, **environment):
     return json.loads(done.stdout), done.stderr
 
 
-@pytest.mark.slow  # up to a minute
 def test_a_study_goes_on_when_the_laptop_is_closed(cluster, folder):
     address, knows = cluster.address, cluster.knows
     given, noise = laptop(
