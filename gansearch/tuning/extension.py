@@ -15,7 +15,7 @@ from gansearch.study.document import dotted, parse_document, write_document
 from gansearch.study.mistakes import Mistakes, validate
 from gansearch.study.plan import Plan
 from gansearch.study.records import count
-from gansearch.tuning.unchanged import asks_the_same
+from gansearch.tuning.unchanged import RESOURCES, asks_the_same, binding
 
 if TYPE_CHECKING:
     from gansearch.journal.directory import StudyDirectory
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 MAY_GROW = ("search.trials", "search.budget.device_hours")
 """The keys of a study file that may grow after its launch: no number made so far depends on them."""
-
-RESOURCES = "resources"
-"""The section that may change in any way: what a worker holds."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +127,9 @@ def extend(directory: StudyDirectory, journal: Journal, more: More) -> None:
     validate(Plan, {"search": search}, mistakes)
     if mistakes:  # nothing that could not be read again
         raise StudyError(_words(mistakes))
-    asked = {key: value for key, value in tree.items() if key != RESOURCES}
     text = write_document(_holding(tree, _written(directory).get(RESOURCES)))
     on = {OVER: None, INSISTED: search["trials"]} if over else {}
-    facts = {"study": text, "trials": search["trials"], "digest": digest(asked), BEFORE: before}
+    facts = {"study": text, "trials": search["trials"], "digest": digest(binding(tree)), BEFORE: before}
     journal.set_facts(facts | on)
     files.write(directory.study_file, text)
 
@@ -146,7 +142,7 @@ def catch_up(study: StoredStudy, journal: Journal) -> None:
         return
     if asks_the_same(study, now, before):
         tree = parse_document(extended, "study.yaml").tree
-        held = _written(study.directory).get(RESOURCES)
+        held = parse_document(now, "study.yaml").tree.get(RESOURCES)
         files.write(study.directory.study_file, write_document(_holding(tree, held)))
 
 
@@ -180,5 +176,4 @@ def _written(directory: StudyDirectory) -> dict[str, Any]:
 
 def _holding(tree: dict[str, Any], resources: Any) -> dict[str, Any]:
     """A study's tree with other resources; None: with none that differ from the defaults."""
-    rest = {key: value for key, value in tree.items() if key != RESOURCES}
-    return rest if resources is None else tree | {RESOURCES: resources}
+    return binding(tree) if resources is None else tree | {RESOURCES: resources}

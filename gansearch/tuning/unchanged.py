@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # they load torch, and Optuna
     from gansearch.journal.stored import StoredStudy
     from gansearch.metrics.reference import Reference
 
+RESOURCES = "resources"
+"""The section that may change in any way: what a worker holds."""
+
 
 def check_unchanged(study: StoredStudy, journal: Journal) -> None:
     """Raise `StudyError` where a study's file asks something else than it was launched with; how it is
@@ -49,11 +52,12 @@ def asks_the_same(study: StoredStudy, now: str, launched: str) -> bool:
         raise StudyError(
             f"{error}\nPut it back as it was when the study was launched{restore}."
         ) from error
-    return _binding(there) == _binding(asked(launched))
+    return binding(there) == binding(asked(launched))
 
 
-def _binding(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in tree.items() if key != "resources"}
+def binding(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a study's tree may not change after its launch."""
+    return {key: value for key, value in tree.items() if key != RESOURCES}
 
 
 def check_same_images(reference: Reference, real: DataSet) -> None:
