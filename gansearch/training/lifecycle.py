@@ -249,8 +249,8 @@ class Training(ABC):
             window: what was gathered meanwhile.
             batches: real batches that the discriminator has seen.
             trained: seconds of the device that it took, of several trainings as one this one's share.
-            lanes: how many were trained as one.
-            compiled: whether by compiled code.
+            lanes: how many were trained as one, at most.
+            compiled: whether by compiled code, if only for a time.
         """
         begun, seed = time.perf_counter(), self.config.seed + EVALUATION_SEED
         # What a metric draws, or seeds, is none of the training's, which goes on as if not measured.

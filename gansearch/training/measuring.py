@@ -59,11 +59,14 @@ SPLIT = {"microbatches": "pieces in which each batch was computed, for want of m
 """What reports hold while there is more than one."""
 
 
-LANES = {"lanes": "trainings computed as one, stacked on a leading axis, since the last report"}
+LANES = {
+    "lanes": "trainings computed as one, stacked on a leading axis, the most at a time since the last "
+    "report"
+}
 """What reports hold while a training is one of several."""
 
 
-COMPILED = {"compiled": "1: the step was compiled code, since the last report"}
+COMPILED = {"compiled": "1: the step was compiled code, always or for a time since the last report"}
 """What reports hold while it is (`resources.compile`)."""
 
 

@@ -7,7 +7,7 @@ written down is the business of whoever drives it (`gansearch.tuning.trainable`)
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from PIL.Image import Image
@@ -81,7 +81,8 @@ class Start:
         heard: the last step whose report is known; later ones in its state are told again.
         latest: gives the state to continue from, if any; called when the trainer is built.
         pieces: in which each batch is computed, at least.
-        alone: never together with others: its worker has died, and who it was is to be known.
+        alone: how many reports it makes by itself before it may be together with others: its worker has
+            died, and who it was is to be known.
     """
 
     number: int
@@ -89,7 +90,7 @@ class Start:
     heard: int = 0
     latest: Callable[[], Mapping[str, Any] | None] = lambda: None
     pieces: int = 1
-    alone: bool = False
+    alone: float = 0
 
 
 Make = Callable[..., TrainerLike]
@@ -147,6 +148,7 @@ class _Lane:
     start: Start
     heard: int
     trainer: TrainerLike | None = None
+    made: int = 0  # reports, here
 
 
 class SequentialPack:
@@ -177,7 +179,7 @@ class SequentialPack:
         reports = self._restore(lane) if lane.trainer is None else []
         if not reports:
             assert lane.trainer is not None
-            reports = [lane.trainer.advance()]
+            reports, lane.made = [lane.trainer.advance()], lane.made + 1
         lane.heard = reports[-1].step
         if not self._cramped:
             self._lanes[number] = self._lanes.pop(number)
@@ -201,6 +203,15 @@ class SequentialPack:
         for number in numbers:
             self._lanes.pop(number, None)
         self._cramped = self._cramped and bool(self._lanes)
+
+    def cleared(self, number: int) -> Start | None:
+        """A training that was to be by itself at first and has been, as it would begin now; None: any
+        other.
+        """
+        lane = self._lanes[number]
+        if not 0 < lane.start.alone <= lane.made:
+            return None
+        return replace(lane.start, heard=lane.heard, alone=0)
 
     def release(self) -> bool:
         """Hold one training at a time, and train it to its end before the next."""

@@ -149,6 +149,11 @@ class Trainer(Training):
             self._d_descent,
         )
 
+    @property
+    def since_penalty(self) -> int:
+        """Updates of the discriminator since its lazy penalty was due; 0 where it is at each."""
+        return self.batch_number % self._every
+
     def _window(self) -> Window:
         return Window(self.device, JUDGED_BATCHES * self.microbatches)
 
@@ -280,6 +285,9 @@ class Trainer(Training):
             penalty = self._penalise(reals, seen, classes)
             backward(penalty, share)
             window.d_loss.add_(penalty.detach(), alpha=share)
+        for parameter in self._d_parameters:  # no slope depends on the last bias: by 0, as StyleGAN2's
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
         self._d_descent.step(self.step)
 
     def _critic(self, labels: Tensor | None) -> Callable[[Tensor], Tensor]:

@@ -8,8 +8,9 @@ deaths are counted that follow each other with no report between them, a node's 
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,7 @@ class Deaths:
     def __init__(self, retries: int, took: Callable[[str], bool]) -> None:
         self._retries, self._took = retries, took
         self._deaths: dict[int, list[Death]] = defaultdict(list)
+        self._ever: dict[int, list[Death]] = defaultdict(list)
 
     def add(self, number: int, step: int, error: Any, heard: int = 0) -> GivenUp | None:
         """Note a death; returns the trial's end, or None: it goes on.
@@ -104,7 +106,8 @@ class Deaths:
         row = [death for death in self._deaths[number] if death.step == step]
         row.append(_death(step, heard, error))
         self._deaths[number] = row
-        counted = [death for death in row if not (death.actor and self._took(death.actor))]
+        self._ever[number].append(row[-1])
+        counted = self._own(row)
         takes_nodes = len(row) > NODES * (self._retries + 1)
         if takes_nodes:
             counted = row
@@ -114,13 +117,23 @@ class Deaths:
         blameless = takes_nodes or any(death.around for death in counted)
         return GivenUp(len(counted), step, kinds, blameless, counted[0].heard)
 
-    def has(self, number: int, step: int) -> bool:
-        """Whether a trial's worker has died since it came to a step."""
-        return any(death.step == step for death in self._deaths.get(number, ()))
+    def alone(self, number: int, step: int) -> float:
+        """How many reports a trial that has come to a step is to make by itself, to find whose doing a
+        death was: one after its worker's; all, where that has died at several steps, which may be
+        none's doing but that of their being together.
+        """
+        if len({death.step for death in self._own(self._ever.get(number, ()))}) > 1:
+            return math.inf
+        return float(any(death.step == step for death in self._deaths.get(number, ())))
+
+    def _own(self, deaths: Iterable[Death]) -> list[Death]:
+        """Those that were not of a whole node."""
+        return [death for death in deaths if not (death.actor and self._took(death.actor))]
 
     def forget(self, number: int) -> None:
         """A trial has ended."""
         self._deaths.pop(number, None)
+        self._ever.pop(number, None)
 
 
 def error_of(trial: Any) -> Any:

@@ -202,7 +202,7 @@ class Dispatcher(NotSaved, tune.Callback):  # type: ignore[misc]
             record = self._next(load)
             load.numbers.append(record.number)
             # As text: it is shorter, and read where it is needed.
-            alone = self._deaths.has(record.number, record.step)
+            alone = self._deaths.alone(record.number, record.step)
             begin.append(Begin(record.number, json.dumps(record.config), record.step, alone))
         if load.numbers and (begin or stop):
             trial.temporary_state.ray_actor.tell.remote(begin, stop)

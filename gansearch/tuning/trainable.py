@@ -53,13 +53,13 @@ class Begin:
         number: of the trial.
         config: its configuration, as JSON.
         heard: the last step whose report is in the journal.
-        alone: to be trained by itself, for a worker that trained it has died.
+        alone: how many reports it is to make by itself, for a worker that trained it has died.
     """
 
     number: int
     config: str
     heard: int = 0
-    alone: bool = False
+    alone: float = 0
 
 
 @dataclass(frozen=True)

@@ -390,6 +390,48 @@ def test_who_joins_leaves_the_others_amid_their_stretches(pack, tiny, trainer):
     assert curves[1][0].metrics["lanes"] == 3
 
 
+def test_who_is_left_amid_a_stretch_goes_on_alone_after_its_report(pack, tiny, digits, reference):
+    """What a report tells is in how many lanes it was trained at most; after it, bits are as alone."""
+    sections = {"loss": {"name": "least-squares"}, "budget": {"steps": 180, "report_every": 60}}
+    wild = {"optimizer": {"discriminator": {"name": "adam", "lr": 1e30}}}
+    pack.begin([Start(0, tiny(**sections, **wild)), Start(1, tiny(**sections, seed=1))])
+    curves = play(pack, {}, rounds=1)
+    assert curves[0][0].outcome is Outcome.DIVERGED
+    states: dict = {}
+    play(pack, curves, states, rounds=1)
+    alone = Trainer(tiny(**sections, seed=1), digits, reference)
+    alone.load(copy.deepcopy(states[1]))
+    told = pack.trainer(1).provenance()["lanes"]["over"]
+    assert told.endswith("2 at 1 report")
+    play(pack, curves, states)
+    assert [report.metrics.get("lanes") for report in curves[1]] == [2, None, None]
+    while not alone.finished:
+        alone.advance()
+    assert same(states[1], alone.state())
+
+
+@pytest.mark.parametrize("reports", [1, math.inf])
+def test_whose_worker_has_died_is_alone_until_it_reports(reports, pack, tiny):
+    """A report that was not heard, and is told again, was made before the death."""
+    first = FusedPack(pack._make)
+    first.begin([Start(0, tiny(seed=0))])
+    first.advance()
+    state = copy.deepcopy(first.state(0))
+    starts = [Start(n, tiny(seed=n), alone=reports) for n in range(3)]
+    starts[0] = replace(starts[0], latest=lambda: state)
+    pack.begin(starts)
+    curves = play(pack, {})
+    assert [report.step for report in curves[0]] == [5, 10, 15, 20]
+    lanes = [[report.metrics.get("lanes") for report in curves[number]] for number in range(3)]
+    if reports == 1:
+        assert [each[0] for each in lanes] == [None] * 3
+        assert lanes[0][1] is None
+        assert None not in lanes[1][2:]
+        assert lanes[1][-1] == 3
+    else:
+        assert lanes == [[None] * 4] * 3
+
+
 def test_each_of_the_discriminators_steps_counts(pack, tiny, trainer):
     sections = [{"discriminator_steps": 2, "seed": seed} for seed in range(2)]
     pack.begin([Start(number, tiny(**section)) for number, section in enumerate(sections)])
@@ -507,6 +549,50 @@ def test_a_lazy_penalty_is_due_for_all_or_they_are_alone(tiny):
     assert why_alone(lazy(2, 4)) == ""
     assert why_alone(lazy(3, 4)).startswith("loss.penalty.every: the 4 updates from report to report")
     assert shape_of(lazy(2, 4)) != shape_of(lazy(2, 6))
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop", "momentum"])
+def test_a_lazy_penalty_s_update_is_one_of_all_weights(name, trainer, lanes):
+    """Of the last bias, too, on which no slope depends: its average goes on with the others'."""
+    one = {"name": "sgd", "momentum": 0.9} if name == "momentum" else {"name": name}
+    lazy = {
+        "loss": {"name": "hinge", "penalty": {"name": "r1", "weight": 0.5, "every": 4}},
+        "optimizer": {side: {"lr": 1e-3, **one} for side in ("generator", "discriminator")},
+        "budget": {"steps": 20, "report_every": 20},
+    }
+    together = lanes(*(lazy | {"seed": seed} for seed in range(2)))
+    together.run(20)
+    for seed, row in enumerate(together.rows):
+        alone = trainer(**lazy, seed=seed)
+        alone._train_to(20)
+        assert distance(row.trainer, alone) < 1e-6
+
+
+LAZY = {
+    "loss": {"name": "least-squares", "penalty": {"name": "r1", "weight": 5.0, "every": 16}},
+    "budget": {"steps": 320, "report_every": 160},
+    **plain(0.02),
+}
+WILD = LAZY | plain(1e30)
+
+
+def test_who_joins_others_amid_the_turns_of_a_lazy_penalty_waits(pack, tiny, trainer):
+    """Where one has diverged, at step 50, others are amid: by whom would the penalty be due?"""
+    pack.begin([Start(0, tiny(**WILD)), Start(1, tiny(**LAZY, seed=1))])
+    curves = play(pack, {}, rounds=1)
+    assert [(report.step, report.outcome) for report in curves[0]] == [(50, Outcome.DIVERGED)]
+    pack.begin([Start(2, tiny(**LAZY, seed=2))])
+    states: dict = {}
+    play(pack, curves, states)
+    assert [report.metrics.get("lanes") for report in curves[1]] == [2, 2], "and then they are as one"
+    assert curves[2][0].metrics["lanes"] == 2
+    for number in (1, 2):
+        alone = trainer(**LAZY, seed=number)
+        while not alone.finished:
+            alone.advance()
+        ours = trainer(**LAZY, seed=number)
+        ours.load(states[number])
+        assert distance(ours, alone) < 1e-5
 
 
 def remembered(state):
@@ -644,6 +730,15 @@ def test_from_packs_into_others_and_alone_and_back(pack, tiny, digits, reference
     while not one.finished:
         one.advance()
     assert distance(one, alone) < 1e-3
+
+
+def test_a_state_tells_of_modules_versions_as_alone(pack, tiny, trainer):
+    """By which a module of a user's may tell how to load it (`_load_from_state_dict`)."""
+    pack.begin([Start(number, tiny(seed=number)) for number in range(2)])
+    pack.advance()
+    alone = trainer().state()
+    for network in ("generator", "discriminator", "averaged"):
+        assert pack.state(0)[network]._metadata == alone[network]._metadata
 
 
 def test_a_state_holds_no_more_than_its_own(pack, tiny, tmp_path):

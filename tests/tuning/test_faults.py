@@ -252,6 +252,22 @@ def test_a_trial_that_takes_its_nodes_with_it_does_not_go_on_for_ever():
     assert not any(deaths.add(1, step, died("a")) for step in range(40)), "one that comes further"
 
 
+def test_who_died_at_several_steps_is_by_itself_to_its_end():
+    """One death of several trials is one's doing; where each comes further alone, their being together
+    may be. A node's end is neither.
+    """
+    deaths = Deaths(2, lambda actor: actor == "node")
+    assert deaths.alone(7, 0) == 0
+    deaths.add(7, 0, died("a"))
+    assert (deaths.alone(7, 0), deaths.alone(7, 100)) == (1, 0)
+    deaths.add(7, 100, died("node"))
+    assert (deaths.alone(7, 100), deaths.alone(7, 200)) == (1, 0)
+    deaths.add(7, 200, died("b"))
+    assert (deaths.alone(7, 200), deaths.alone(7, 300)) == (math.inf, math.inf)
+    deaths.forget(7)
+    assert deaths.alone(7, 200) == 0
+
+
 def test_tune_hears_of_an_actor_that_was_killed_for_memory():
     """Else all of Tune ends: 'Caught unexpected exception'."""
     heard = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -129,9 +130,24 @@ class FusedPack:
         turn = self._turns[0]
         alone = turn == ALONE
         told = self._sequential.advance() if alone else self._advance(turn, self._groups[turn])
+        if alone:
+            self._let_join({number for number, _ in told})
         if not self._cramped and self._turns[:1] == [turn]:
             self._turns.append(self._turns.pop(0))
         return told
+
+    def _let_join(self, numbers: Collection[int]) -> None:
+        """Have those be together with others again whose worker's death was not their doing."""
+        for number in numbers:
+            start, trainer = self._sequential.cleared(number), self._sequential.trainer(number)
+            if start is None or not isinstance(trainer, Trainer) or trainer.finished:
+                continue
+            if trainer.microbatches == 1 and (shape := self._shape(start)) != ALONE:
+                self.stop([number])
+                group = self._groups.setdefault(shape, _Group())
+                group.held[number] = _Lane(start, start.heard, trainer)
+                if shape not in self._turns:
+                    self._turns.append(shape)
 
     def stop(self, numbers: Collection[int]) -> None:
         """Let trainings go."""
@@ -182,7 +198,7 @@ class FusedPack:
         if unheard := [new for number in group.held for new in self._unheard(number, group)]:
             return unheard
         try:
-            self._seat(shape, group)
+            seated = self._seat(shape, group)
             due = group.lanes.train() if group.lanes else []
         except torch.AcceleratorError:
             raise
@@ -192,7 +208,7 @@ class FusedPack:
             self._part(shape)
             return []
         if group.lanes is None:
-            return self._advance_the_only_one(group)
+            return self._advance_the_only_one(seated[0], group)
         for row in due:
             number = group.rows[row]
             with self._own(number):
@@ -236,24 +252,36 @@ class FusedPack:
             lane.heard = reports[-1].step
         return [(number, report) for report in reports]
 
-    def _seat(self, shape: str, group: _Group) -> None:
-        """Have a row for each training that is held, and no other; none where there is but one that is
-        not compiled.
+    def _seat(self, shape: str, group: _Group) -> list[int]:
+        """Have a row for each training that is to go on, and no other; none where there is but one that
+        is neither compiled nor amid what it began with others. Returns those trainings.
         """
-        wanted = list(group.held)
-        free = [row for row, number in enumerate(group.rows) if number not in group.held]
+        wanted = self._together(group)
+        free = [row for row, number in enumerate(group.rows) if number not in wanted]
         new = [number for number in wanted if number not in group.rows]
-        if group.lanes is not None and len(free) == len(new) and (group.lanes.takes or not new):
+        lanes = group.lanes
+        amid = lanes is not None and lanes.is_amid(self._trainer(group, wanted[0]))
+        stays = lanes is not None and (len(wanted) > 1 or amid or lanes.compiled)
+        if lanes is not None and stays and len(free) == len(new) and (lanes.takes or not new):
             for row, number in zip(free, new, strict=True):
-                group.lanes.take(row, self._trainer(group, number))
+                lanes.take(row, self._trainer(group, number))
                 group.rows[row] = number
-            return
-        amid = group.lanes is not None and group.lanes.is_amid(self._trainer(group, wanted[0]))
+            return wanted
         trainers = [self._trainer(group, number) for number in wanted]
-        lanes: Lanes | None = self._compile(shape, trainers, group.lanes)
+        lanes = self._compile(shape, trainers, group.lanes)
         if lanes is None and (len(wanted) > 1 or amid):
             lanes = Lanes(trainers, group.lanes)
         group.lanes, group.rows = lanes, wanted if lanes else []
+        return wanted
+
+    def _together(self, group: _Group) -> list[int]:
+        """Those that go on as one. A lazy penalty is due for all at once or for none: who would join
+        others between two of its turns waits until they have reported.
+        """
+        seated = [number for number in group.rows if number in group.held]
+        first = self._trainer(group, [*seated, *group.held][0])
+        trainers = {number: self._trainer(group, number) for number in group.held}
+        return [n for n, each in trainers.items() if each.since_penalty == first.since_penalty]
 
     def _compile(
         self, shape: str, trainers: Sequence[Trainer], before: Lanes | None
@@ -278,8 +306,7 @@ class FusedPack:
         assert trainer is not None
         return trainer
 
-    def _advance_the_only_one(self, group: _Group) -> list[tuple[int, Report]]:
-        (number,) = group.held
+    def _advance_the_only_one(self, number: int, group: _Group) -> list[tuple[int, Report]]:
         with self._own(number):
             self._trainer(group, number).advance()
         return self._unheard(number, group)
@@ -301,5 +328,7 @@ def _copied(state: Any) -> Any:
     if isinstance(state, Tensor):
         return state.clone()
     if isinstance(state, dict):
-        return type(state)((key, _copied(value)) for key, value in state.items())
+        copied = copy.copy(state)  # with what torch notes of its modules' versions
+        copied.update({key: _copied(value) for key, value in state.items()})
+        return copied
     return [_copied(value) for value in state] if isinstance(state, list) else state

@@ -31,6 +31,10 @@ class Row:
 
     Args:
         trainer: the training, whose tensors are views of the stacked ones.
+
+    Attributes:
+        lanes: the most that were trained as one with it.
+        compiled: whether compiled code has trained it.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -42,6 +46,7 @@ class Row:
         trainer, per_step = self.trainer, self.trainer.config.discriminator_steps
         self.target = trainer.next_report
         self.first, self.seconds = trainer.step, 0.0
+        self.lanes, self.compiled = 1, False
         self.batches: Iterator[Tensor] = trainer.inside.order.batches(
             trainer.batch_number, (self.target - trainer.step) * per_step, trainer.device
         )
@@ -175,6 +180,8 @@ class Lanes:
         share = (time.perf_counter() - begun) / len(self.rows)
         for row in self.rows:
             row.seconds += share
+            row.lanes = max(row.lanes, len(self.rows))
+            row.compiled = row.compiled or self.compiled
         return due
 
     def run(self, steps: int) -> list[int]:
@@ -214,8 +221,8 @@ class Lanes:
                 self._window(number, steps),
                 batches,
                 row.seconds,
-                len(self.rows),
-                compiled=self.compiled,
+                row.lanes,
+                compiled=row.compiled,
             )
         finally:
             self._clear(number)
