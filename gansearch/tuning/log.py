@@ -13,6 +13,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -92,6 +93,55 @@ class TrialLog(io.TextIOBase):
             self.flush()
             self._sink.close()
         super().close()
+
+
+class SharedLog(io.TextIOBase):
+    """The logs of trials that are trained as one: each has what is printed meanwhile, as alone.
+
+    Args:
+        logs: theirs.
+    """
+
+    encoding, errors = TrialLog.encoding, TrialLog.errors
+
+    def __init__(self, logs: Sequence[TrialLog]) -> None:
+        super().__init__()
+        self._logs, self._sink = logs, _SharedSink(logs)
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, text: str, /) -> int:
+        """Append to each of them."""
+        for log in self._logs:
+            log.write(text)
+        return len(text)
+
+    @property
+    def buffer(self) -> _SharedSink:
+        """Takes bytes."""
+        return self._sink
+
+    def reconfigure(self, **_: Any) -> None:
+        """Do nothing, as theirs."""
+
+
+class _SharedSink(io.BufferedIOBase):
+    """Takes bytes for several logs."""
+
+    def __init__(self, logs: Sequence[TrialLog]) -> None:
+        self._logs = logs
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, printed: Buffer, /) -> int:
+        """Append to each of them."""
+        for log in self._logs:
+            log.buffer.write(printed)
+        return len(bytes(printed))
 
 
 class _Sink(io.BufferedIOBase):

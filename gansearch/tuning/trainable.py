@@ -39,6 +39,7 @@ from gansearch.training.pack import (
 )
 from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.usage import Meter
+from gansearch.tuning.log import SharedLog
 from gansearch.tuning.nodes import sees
 from gansearch.tuning.trial_folder import TrialFolder
 
@@ -308,10 +309,10 @@ class Worker(Trainable):  # type: ignore[misc]
 
 @contextlib.contextmanager
 def _printing_to(carried: Sequence[_Carried]) -> Iterator[None]:
-    """While it is open, what is printed goes to a trial's own log."""
+    """While it is open, what is printed goes to a trial's own log, of several to each one's."""
     logs = [one.folder.log for one in carried]
     with ExitStack() as stack:
-        for each in logs[:1]:
+        for each in [SharedLog(logs)] if len(logs) > 1 else logs:
             stack.enter_context(contextlib.redirect_stdout(each))
             stack.enter_context(contextlib.redirect_stderr(each))
         try:

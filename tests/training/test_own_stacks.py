@@ -1,14 +1,19 @@
 """Networks of a user's own that say that they stack, held to it before any are trained as one."""
 
+# ruff: noqa: F811  fixtures are named as they are defined
+
 from __future__ import annotations
 
 import pytest
 import torch
+from test_compiled import as_it_is  # noqa: F401
 
 from gansearch.networks.stacked import CannotStack
+from gansearch.networks.stacked.check import chance
 from gansearch.study.plan import Resources
 from gansearch.study.records import Outcome
 from gansearch.training.apart import apart
+from gansearch.training.compiled.step import CompiledLanes
 from gansearch.training.pack import Start
 from gansearch.training.stacked import proof
 from gansearch.training.stacked.choice import Asked, choose, speeds_of
@@ -17,6 +22,9 @@ from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
 
 OWN = """
+import random
+
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import softplus
@@ -138,6 +146,26 @@ class Sure(Judge):
         assert samples.dim() == 4, "four axes are wanted"
         return super().forward(samples)
 
+class Chancy(Judge):
+    # Seldom does a pass differ.
+    def forward(self, samples):
+        if random.random() < 1e-9:
+            samples = samples / 2
+        return super().forward(samples)
+
+class Lucky(Judge):
+    def forward(self, samples):
+        if np.random.rand() < 1e-9:
+            samples = samples / 2
+        return super().forward(samples)
+
+class Spare(Judge):
+    compiles = True
+
+    def __init__(self, domain, *, width: int = 8) -> None:
+        super().__init__(domain, width=width)
+        self.spare = nn.Linear(width, width)
+
 class Twice(Judge):
     # One layer in two places, behind one of which stands an activation.
 
@@ -174,6 +202,10 @@ class Bursts(Game):
 class Flips(Game):
     def d(self, real, fake):
         return super().d(real * torch.randn_like(real), fake)
+
+class Wavers(Game):
+    def g(self, real, fake):
+        return super().g(real, fake / 2 if np.random.rand() < 1e-9 else fake)
 
 class Doubts(Game):
     def d(self, real, fake, *, draws=None):
@@ -271,7 +303,7 @@ class Counted(Centred):
         self.centre.copy_(state["centre"])
 
 class Maker(nn.Module):
-    stacks = True
+    stacks = compiles = True
 
     def __init__(self, domain, latent) -> None:
         super().__init__()
@@ -326,7 +358,8 @@ WRONG_GAMES = {
     "OfAll": (played, f"loss: 'own_stacks:OfAll': g {AT_ONCE}"),
     "Centres": (played, f"loss: 'own_stacks:Centres': d {AT_ONCE}"),
     "DoubtsAll": (played, "loss: 'own_stacks:DoubtsAll': d fails for 3 trainings at once"),
-    "Flips": (played, "loss: 'own_stacks:Flips': d draws from torch's global generator"),
+    "Flips": (played, "loss: 'own_stacks:Flips': d draws from a global generator of random numbers"),
+    "Wavers": (played, "loss: 'own_stacks:Wavers': g draws from a global generator of random numbers"),
     "Recalls": (
         played,
         "loss: 'own_stacks:Recalls' remembers something from one call to the next, which no checkpoint",
@@ -359,6 +392,8 @@ WRONG = {
     "InPairs": "'own_stacks:InPairs' fails on 4 samples: ValueError: eight at a time",
     "ToldTheFirst": "in a stack, outputs differ from each network's alone",
     "Counts": "'own_stacks:Counts' counts in 'calls', which no checkpoint or export holds: keep what",
+    "Chancy": "'own_stacks:Chancy': `forward` draws random numbers, of which each training has its own",
+    "Lucky": "'own_stacks:Lucky': `forward` draws random numbers, of which each training has its own",
     "Wave": "'own_stacks:Wave' has a state that no checkpoint or export holds: keep what it",
     "Extra": "cannot be stacked: a `get_extra_state`",
     "Hooked": "cannot be stacked: a hook on 'last.weight'",
@@ -372,9 +407,9 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_not_so_in_a_stack_is_named_and_not_stacked(name, tiny, trainer, digits):
     torch.manual_seed(3)
-    before = torch.get_rng_state()
+    before = chance()
     (line,) = apart([tiny(**judged(name))], Resources(lanes=2), digits.domain)
-    assert torch.equal(torch.get_rng_state(), before)
+    assert chance() == before
     with pytest.raises(CannotStack, match=WRONG[name]) as told:
         Lanes([trainer(**judged(name), seed=seed) for seed in range(2)])
     assert line == f"runs alone, because of {told.value}"
@@ -406,6 +441,41 @@ def test_what_is_so_is_stacked(tiny, digits, trainer):
     assert apart([tiny(**each) for each in sections], Resources(lanes=2), digits.domain) == []
     for section in sections:
         Lanes([trainer(**section, seed=seed) for seed in range(2)]).train()
+
+
+def decaying(seed):
+    side = {"name": "adamw", "lr": 1e-2, "weight_decay": 0.5}
+    return judged("Spare") | {"optimizer": {"discriminator": side}, "seed": seed}
+
+
+def test_a_weight_that_no_gradient_reaches_shrinks_neither_alone_nor_in_lanes(tiny, digits, trainer):
+    assert apart([tiny(**judged("Spare"))], Resources(lanes=2), digits.domain) == []
+    (line,) = apart([tiny(**decaying(0))], Resources(lanes=2), digits.domain)
+    assert "no gradient reaches 'spare.bias', 'spare.weight', which adamw would shrink" in line
+    with pytest.raises(CannotStack, match="no gradient reaches"):
+        Lanes([trainer(**decaying(seed)) for seed in range(2)])
+
+
+def test_nor_compiled(trainer, tmp_path, as_it_is):
+    one, alone = trainer(**decaying(0)), trainer(**decaying(0))
+    spare = one.discriminator.spare.weight.detach().clone()
+    CompiledLanes([one], cache=tmp_path).train()
+    alone.advance()
+    assert torch.equal(one.discriminator.spare.weight, spare)
+    torch.testing.assert_close(one.discriminator.last.weight, alone.discriminator.last.weight)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_compiled_pass_replaces_a_buffer_as_alone(count, trainer, tmp_path, as_it_is):
+    section = {"generator": {"name": "own_stacks:Settles"}}
+    lanes = CompiledLanes([trainer(**section, seed=seed) for seed in range(count)], cache=tmp_path)
+    lanes.train()
+    for row in range(count):
+        alone = trainer(**section, seed=row)
+        theirs, ours = alone.advance(), lanes.report(row)
+        kept = lanes.rows[row].trainer.state()["generator"]["middle"]
+        torch.testing.assert_close(kept, alone.generator.middle)
+        assert ours.metrics["diversity"] == pytest.approx(theirs.metrics["diversity"], rel=1e-3)
 
 
 def test_so_is_a_judge_of_packs_with_a_penalty(tiny, digits, trainer):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 
 import pytest
@@ -15,6 +16,7 @@ from test_trainable import config, digits, exact, handed, reference, worker  # n
 from gansearch.journal.directory import ERROR, LOG, StudyDirectory
 from gansearch.study.records import Outcome
 from gansearch.training import checkpoint
+from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
 
 
@@ -192,8 +194,16 @@ def test_in_a_pack_too_one_that_does_not_fit_goes_on_in_pieces(worker, settings,
 
 
 def test_as_one_each_has_its_own_folder_and_its_share_of_what_was_used(
-    worker, config, directory, tmp_path
+    worker, config, directory, tmp_path, monkeypatch
 ):
+    genuine = Lanes.run
+
+    def talkative(lanes, steps):
+        print("from", lanes.rows[0].trainer.step)
+        sys.stdout.buffer.write(b"and\n")
+        return genuine(lanes, steps)
+
+    monkeypatch.setattr(Lanes, "run", talkative)
     mlp = {"generator": {"name": "mlp", "depth": 1, "width": 16}}
     settings = {n: config(seed=n, **mlp) for n in range(3)}
     told = run(worker(lanes=3), list(settings), settings)
@@ -205,6 +215,9 @@ def test_as_one_each_has_its_own_folder_and_its_share_of_what_was_used(
         assert checkpoint.latest(directory.trial(number))["step"] == 20
         used = [one.report.usage["images_per_second"] for one in told[number]]
         assert used == [one.report.usage["images_per_second"] for one in told[0]]
+    for number in settings:  # and what any prints meanwhile
+        printed = (directory.trial(number) / LOG).read_text()
+        assert printed == "".join(f"from {step}\nand\n" for step in (0, 5, 10, 15))
     apart = worker(directory=str(tmp_path / "apart"), lanes=3, together={})
     alone = run(apart, list(settings), settings)
     assert all("lanes" not in one.report.metrics for n in settings for one in alone[n])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +22,12 @@ APART = (
 
 Inputs = Sequence[Tensor]
 """What a pass is given, each [K, B, ...]: latents or samples, and labels where they are told."""
+
+
+def chance() -> tuple[object, ...]:
+    """Where the global generators of random numbers are, Python's, NumPy's and torch's, to compare."""
+    _, numbers, place, *_ = cast("tuple[Any, ...]", np.random.get_state(legacy=True))
+    return random.getstate(), numbers.tobytes(), place, torch.get_rng_state().numpy().tobytes()
 
 
 def told(networks: int, samples: int, classes: int) -> Tensor:
@@ -36,6 +45,9 @@ class StackCheck:
         judges: whether they are discriminators, which may be given two batches at once.
         where: what they are built for, in words.
 
+    Attributes:
+        unreached: names of parameters that no gradient has reached.
+
     Raises:
         AssertionError: they are not, where, and what to do; from its methods.
     """
@@ -44,6 +56,7 @@ class StackCheck:
         self, alone: Sequence[nn.Module], first: Inputs, second: Inputs, *, judges: bool, where: str
     ) -> None:
         self.alone, self.passes, self.judges, self.where = alone, (first, second), judges, where
+        self.unreached: set[str] = set()
         reason = why_not(type(alone[0]))
         assert not reason, f"{reason}: write `stacks = True` in the class"
 
@@ -119,14 +132,14 @@ class StackCheck:
 
     def _pass(self, network: Callable[..., Tensor], inputs: Inputs) -> Tensor:
         """A pass through a stack, whose errors are told for what they most likely are."""
-        before = torch.get_rng_state()
+        before = chance()
         try:
             outputs = network(*inputs)
         except Exception as error:  # whatever a network of the user's raises
             given = [*inputs[0].shape]
             text = f"{self.where}: `forward` fails in a stack, on {given}: {error}\n{COUNT}"
             raise AssertionError(text) from error
-        assert torch.equal(torch.get_rng_state(), before), (
+        assert chance() == before, (
             f"{self.where}: `forward` draws random numbers, of which each training has its own"
         )
         return outputs
@@ -146,7 +159,9 @@ class StackCheck:
             assert (found is None) == (not known), (
                 f"{self.where}: a gradient reaches '{name}' in a stack, or alone, but not in both"
             )
-            if found is not None:
+            if found is None:
+                self.unreached.add(name)
+            else:
                 self._same(found, torch.stack(known), f"the gradient of '{name}'", size)
 
     def _same(

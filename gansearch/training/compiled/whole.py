@@ -75,11 +75,13 @@ class Sided:
     ) -> Tensor:
         """A pass: [K, B, ...] -> [K, B, ...]."""
         own = {**dict(zip(self.names, weights, strict=True)), **buffers}
-        if not self.single:
-            stacked: Tensor = functional_call(self.network, own, inputs)
-            return stacked
-        alone: Tensor = functional_call(self.network, own, tuple(each.squeeze(0) for each in inputs))
-        return alone.unsqueeze(0)
+        given = tuple(each.squeeze(0) for each in inputs) if self.single else inputs
+        passed: Tensor = functional_call(self.network, own, given)
+        with torch.no_grad():
+            for name, buffer in buffers.items():
+                if own[name] is not buffer:  # a pass has put a new one in its place
+                    buffer.copy_(own[name])
+        return passed.unsqueeze(0) if self.single else passed
 
 
 class Given(Draws):
@@ -268,7 +270,10 @@ class Whole:
     ) -> Tensor:
         """Have weights follow their gradients, whose norms are returned, [K]."""
         network, prefix = self._side(side), f"{side}_"
-        given = torch.autograd.grad(loss, weights, torch.ones_like(loss), materialize_grads=True)
+        ones = torch.ones_like(loss)
+        found: Sequence[Tensor | None] = torch.autograd.grad(loss, weights, ones, allow_unused=True)
+        pairs = zip(weights, found, strict=True)
+        given = [torch.zeros_like(weight) if each is None else each for weight, each in pairs]
         with torch.no_grad():
             gradients = network.joined(given)
             own = {
@@ -282,7 +287,12 @@ class Whole:
                 if name.startswith(prefix)
             }
             row = own["weights"]
-            row.copy_(network.rule(row, gradients, own, options))
+            new = network.rule(row, gradients, own, options)
+            for (start, shape), each in zip(network.places, found, strict=True):
+                if each is None:  # an optimizer of torch's passes over it, and shrinks it neither
+                    unused = slice(start, start + shape.numel())
+                    new[:, unused] = row[:, unused]
+            row.copy_(new)
             norms: Tensor = torch.linalg.vector_norm(gradients, dim=1)
             return norms
 

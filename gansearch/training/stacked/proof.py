@@ -19,7 +19,7 @@ from gansearch.losses import LOSSES, PENALTIES, Observer
 from gansearch.losses.draws import Draws, drawing_from
 from gansearch.losses.flat import on_samples
 from gansearch.networks import DISCRIMINATORS, GENERATORS
-from gansearch.networks.stacked.check import StackCheck, told
+from gansearch.networks.stacked.check import StackCheck, chance, told
 from gansearch.study.config import TrialConfig, digest
 from gansearch.study.sections import Part
 from gansearch.training.building import (
@@ -31,6 +31,7 @@ from gansearch.training.building import (
 )
 from gansearch.training.kept import forgotten, lost_of_loss, lost_of_penalty
 from gansearch.training.outputs import DETACHED, is_detached
+from gansearch.training.randomness import seeded
 from gansearch.training.stacked.parts import LaneDraws, remembered
 from gansearch.training.stacked.shape import is_ours
 from gansearch.training.transfer import from_scratch
@@ -49,15 +50,16 @@ def why_unlike(config: TrialConfig, domain: Domain) -> str:
     """How the first of a configuration's own parts that is for trainings as one not what it is for each
     differs, beginning with the part that it is; empty where none does.
 
-    They are built and tried on the CPU, once for each kind and its options in a process; torch's random
-    numbers stay as they were. Ours are not tried: the tests hold them to the same.
+    They are built and tried on the CPU, once for each kind and its options in a process; what is drawn
+    at random afterwards stays as it was. Ours are not tried: the tests hold them to the same.
     """
     judged = domain_judged(config, domain)
     for section, part, kind, attempt in _parts(config):
         if is_ours(kind):
             continue
         about = domain if section == "generator" else judged
-        key = kind, digest([part.model_dump(mode="json"), config.latent_size, about.plain()])
+        shrinks = _shrinks(config, section)
+        key = kind, digest([part.model_dump(mode="json"), config.latent_size, about.plain(), shrinks])
         if key not in _found:
             _found[key] = _tried(partial(attempt, config, domain), part.name)
         if _found[key]:
@@ -76,7 +78,7 @@ def _parts(config: TrialConfig) -> Iterator[tuple[str, Part, Callable[..., Any],
 
 
 def _tried(attempt: Callable[[], None], name: str) -> str:
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0, torch.device("cpu")):
         try:
             attempt()
         except AssertionError as why:
@@ -89,24 +91,26 @@ def _tried(attempt: Callable[[], None], name: str) -> str:
 def _try_generator(config: TrialConfig, domain: Domain) -> None:
     build = partial(build_generator, from_scratch(config), domain, torch.device("cpu"))
     given = _drawn(config.latent_size, seed=1), _drawn(config.latent_size, seed=2)
-    _try_network(build, domain, given, config.generator.name, judges=False)
+    check = _checked(build, domain, given, config.generator.name, judges=False)
+    _hold_unreached(check, config, "generator")
 
 
 def _try_discriminator(config: TrialConfig, domain: Domain) -> None:
     build = partial(build_discriminator, from_scratch(config), domain, torch.device("cpu"))
     shape = domain_judged(config, domain).shape
     given = _drawn(*shape, seed=1), _drawn(*shape, seed=2)
-    _try_network(build, domain, given, config.discriminator.name, judges=True)
+    check = _checked(build, domain, given, config.discriminator.name, judges=True)
+    _hold_unreached(check, config, "discriminator")
 
 
-def _try_network(
+def _checked(
     build: Callable[[], nn.Module],
     domain: Domain,
     given: tuple[Tensor, Tensor],
     name: str,
     *,
     judges: bool,
-) -> None:
+) -> StackCheck:
     networks = []
     for seed in range(COUNT):
         torch.manual_seed(seed)
@@ -116,7 +120,24 @@ def _try_network(
     first, second = ([each, *labels] for each in given)
     if reason := forgotten(networks, [each[0] for each in first]):
         raise AssertionError(f"'{name}' {reason}")
-    StackCheck(networks, first, second, judges=judges, where=f"'{name}'").run()
+    check = StackCheck(networks, first, second, judges=judges, where=f"'{name}'")
+    check.run()
+    return check
+
+
+def _hold_unreached(check: StackCheck, config: TrialConfig, section: str) -> None:
+    """Alone a weight without a gradient stays; in a stack, where that is 0, it would shrink."""
+    if check.unreached and _shrinks(config, section):
+        names = ", ".join(f"'{name}'" for name in sorted(check.unreached))
+        raise AssertionError(
+            f"{check.where}: no gradient reaches {names}, which adamw would shrink in a stack, and not "
+            "alone: leave out what is not used"
+        )
+
+
+def _shrinks(config: TrialConfig, section: str) -> bool:
+    """Whether a network's optimizer shrinks weights by itself."""
+    return getattr(getattr(config.optimizer, section, None), "name", "") == "adamw"
 
 
 def _try_loss(config: TrialConfig, _: Domain) -> None:
@@ -198,13 +219,13 @@ def _compare(
     broken = [each.clone() for each in (real, fake)]
     for each in broken:
         each[1] = torch.nan
-    before = torch.get_rng_state()
+    before = chance()
     try:
         found, beside = (torch.as_tensor(method(*pair)).detach() for pair in ((real, fake), broken))
     except Exception as error:
         raise AssertionError(f"{what} fails for {COUNT} trainings at once: {error}: {MEND}") from error
-    assert torch.equal(torch.get_rng_state(), before), (
-        f"{what} draws from torch's global generator, and each training has its own"
+    assert chance() == before, (
+        f"{what} draws from a global generator of random numbers, and each training has its own"
     )
     same = found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert same, f"{what} gives for {COUNT} trainings at once not what it gives for each: {MEND}"
