@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import os
 import signal
+import sys
 import urllib.request
 import uuid
 
@@ -20,6 +22,7 @@ from longest_first import (  # noqa: F401
     pytest_xdist_make_scheduler,
 )
 
+from gansearch import cli
 from gansearch.process import GARBAGE
 
 gc.set_threshold(*GARBAGE)  # as the command line's own
@@ -75,6 +78,21 @@ def bucket(object_store):
     place = files.place(f"s3://test-{uuid.uuid4().hex}")
     place.mkdir()
     return str(place).rstrip("/")
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs the command line in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        importlib.invalidate_caches()
+        monkeypatch.setattr(sys, "argv", ["gansearch", *arguments])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture

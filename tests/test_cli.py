@@ -59,22 +59,6 @@ def here(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs the command line in this process: exit code, standard output, standard error."""
-
-    def run(*args: str) -> tuple[int, str, str]:
-        importlib.invalidate_caches()
-        monkeypatch.setattr(sys, "argv", ["gansearch", *args])
-        monkeypatch.setattr(sys, "path", list(sys.path))
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        code = caught.value.code
-        return (int(code or 0), *capsys.readouterr())
-
-    return run
-
-
 def process(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "gansearch", *args],

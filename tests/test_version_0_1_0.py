@@ -136,6 +136,7 @@ def test_a_killed_study_goes_on(here):
     check_gone_on("killed", before, checkpoint)
 
 
+@pytest.mark.slow
 def test_a_study_in_postgresql_goes_on(here, database):
     number = EXPECTED["in_postgresql"]["trials"][-1]["number"]
     checkpoint, before = newest_checkpoint("in_postgresql", number), curves("in_postgresql", database)

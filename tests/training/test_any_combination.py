@@ -162,7 +162,9 @@ def advanced_as_one(pack, configs):
     return lanes
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize(
+    "seed", [*range(24), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(24, 40))]
+)
 def test_in_lanes_and_after_a_checkpoint_it_is_what_it_is_alone(seed, material, tmp_path):
     """Rounding is 1e-6 at most; what was drawn, added up or shown otherwise was 1e-3 and more."""
     kit = Kit(seed)

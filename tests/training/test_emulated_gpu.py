@@ -20,7 +20,7 @@ from gansearch.training.variational import build_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:CUDA is not available.*autocast")
 
-SLOW = {"variants", "penalties", "memory_of_lanes", "nan_lane"}
+SLOW = {"variants", "penalties", "memory_of_lanes", "nan_lane", "lanes", "networks", "repeats"}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def data():
 
 
 @pytest.mark.parametrize(
-    "seed", [1, 6, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(7, 25))]
+    "seed", [6, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, *range(7, 25)))]
 )
 def test_a_training_is_the_cpu_s_to_the_bit_and_so_are_its_lanes_up_to_rounding(
     seed, data, places, emulated_gpu
@@ -160,7 +160,7 @@ FILES = {"fid", "inception_score", "kid", "fd_dinov2", "fd_clip", "fd_infinity",
 """Metrics on features that are read from files."""
 
 
-@pytest.mark.parametrize("kind", ["digits", "points"])
+@pytest.mark.parametrize("kind", [pytest.param("digits", marks=pytest.mark.slow), "points"])
 def test_every_metric_is_the_cpu_s(kind, data, places, emulated_gpu):
     samples = data[kind]
     network = {"name": "mlp", "width": 8, "conditional": kind == "digits"}

@@ -148,7 +148,13 @@ def distance(one, other):
     return ((weights[0] - weights[1]).norm() / weights[1].norm()).item()
 
 
-LONG = {"r3, r1-r2", "attention and minibatch std"}
+LONG = {
+    "r3, r1-r2",
+    "attention and minibatch std",
+    "resnet",
+    "sndcgan",
+    "dcgan, spectral generator",
+}
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ def test_a_report_says_what_the_machine_was_used_for_also_after_the_worker_has_d
     assert again.usage == told_first[20].usage
 
 
+@pytest.mark.slow
 def test_on_a_gpu_it_is_what_it_is_on_the_cpu(worker, config, digits, tmp_path, emulated_gpu):
     """Three trials in a share of one, as lanes and as a whole, and gone on with after its death."""
     configs = [config(room=16, generator={"name": "mlp", "width": 8}, seed=seed) for seed in range(3)]
