@@ -225,10 +225,14 @@ class Asha:
 
     def failed(self, number: int) -> None:
         """Have a trial that ended in an error hold no place any more."""
-        self._account.fail(number)
+        self._account.drop(number)
         if self.second_chances:
             for rung in self.rungs.values():
                 rung.leave(number)
+
+    def given_up(self, number: int) -> None:
+        """Have a trial that waits no more be under way no more."""
+        self._account.drop(number)
 
     def rank_all(self) -> None:
         """Rank the trials of each rung by where they will end, as far as that is known."""
@@ -314,7 +318,7 @@ class Account:
         self._spent += step - self._used.get(number, 0)
         self._used[number] = step
 
-    def fail(self, number: int) -> None:
+    def drop(self, number: int) -> None:
         """A trial has ended where it was."""
         self._coming.pop(number, None)
 

@@ -97,7 +97,8 @@ class SecondChances(Pruner, Protocol):
     - Whenever a place is free and some trial is paused, it is asked, once for each place. A trial that
       is to go on is not among `paused` the next time, and its next report is judged like any other.
     - When no new trial is left, nothing runs, and it answers None, the study is over: every paused
-      trial is `pruned`, for the reason with which it was paused last.
+      trial is `pruned`, for the reason with which it was paused last. Where the study is asked for more
+      trials after that, it is told of these if it `HearsOfGivenUp`.
 
     What it must do:
 
@@ -154,6 +155,20 @@ class HearsOfErrors(Protocol):
 
         A resumed study tells of these when it has shown all reports, so what is made of it must not
         depend on when it is told. It may be told of a trial that never reported.
+        """
+        ...
+
+
+@runtime_checkable
+class HearsOfGivenUp(Protocol):
+    """A pruner with second chances that is told of trials that wait no more: they were given up when
+    their search ended, which has been asked for more since.
+    """
+
+    def given_up(self, number: int) -> None:
+        """A paused trial is over, and no more is heard of it; its reports count as before.
+
+        Told, as of errors, when all reports have been shown.
         """
         ...
 

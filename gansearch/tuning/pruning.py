@@ -15,6 +15,7 @@ from gansearch.search.pruners import (
     GO_ON,
     Decision,
     HearsOfErrors,
+    HearsOfGivenUp,
     Pruner,
     SecondChances,
     Verdict,
@@ -56,6 +57,8 @@ class Pruning:
         for record in ledger.records.values():
             if record.outcome is Outcome.FAILED:
                 self.failed(record.number)
+            elif record.outcome is Outcome.PRUNED and record.chances and not record.chances[-1].woken:
+                self._given_up(record.number)
         ledger.settle(verdicts)
 
     def judge(self, number: int, report: Report) -> Verdict:
@@ -71,6 +74,12 @@ class Pruning:
         if isinstance(self.pruner, HearsOfErrors):
             with failing(f"the pruner '{self.name}', told that trial {number} ended in an error,"):
                 self.pruner.failed(number)
+
+    def _given_up(self, number: int) -> None:
+        """Tell the pruner of a trial that was paused when the search ended."""
+        if isinstance(self.pruner, HearsOfGivenUp):
+            with failing(f"the pruner '{self.name}', told that trial {number} was given up,"):
+                self.pruner.given_up(number)
 
     def wakes(self, most: int) -> list[Wake]:
         """Who of the paused would go on in so many places that are free now, one after another."""

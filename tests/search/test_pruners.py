@@ -56,7 +56,7 @@ class Play:
         """A new pruner that is shown the reports so far."""
         told, self.pruner, self.trials, self.told = self.told, self.make(), {}, []
         for event in told:
-            self.tell(*event)
+            self.decide(*event)
 
 
 @pytest.mark.parametrize("index", range(len(RECORDED)))
@@ -386,6 +386,50 @@ def test_when_new_trials_are_over_what_halving_would_use_is_spent_and_no_more():
         assert halving <= sum(steps.values()) < halving + 90
         assert sum(s > 10 for s in steps.values()) >= 9 + more
         assert Outcome.COMPLETED in ends.values()
+
+
+@pytest.mark.parametrize("name", ["asha", "hyperband"])
+def test_those_who_were_given_up_when_a_search_ended_are_not_under_way_when_it_is_asked_for_more(name):
+    """A study of 9 trials on one worker, which is asked for 27: it spends what halving would of 27."""
+    play, steps = Play(name, second_chances=True), {}
+    given_up = played_out(play, steps, range(9))
+    spent = sum(steps.values())
+    assert given_up
+    play.restart()
+    for number in given_up:
+        play.pruner.given_up(number)
+    left = played_out(play, steps, range(9, 27))
+    assert not left & given_up
+    accounts = [bracket._account for bracket in brackets_of(play)]
+    assert all(not account.has_left(left) for account in accounts), "and no more"
+    assert (
+        sum(account.granted for account in accounts)
+        <= sum(steps.values())
+        < sum(account.granted + 90 for account in accounts)
+    )
+    assert sum(steps.values()) > 2 * spent
+
+
+def played_out(play, steps, numbers):
+    """One worker trains new trials and whoever may go on, to the end; returns who is paused then."""
+    fresh, waiting, live = list(numbers), set(), None
+    while True:
+        if live is None:
+            wake = play.pruner.choose(paused(play, *waiting), bool(fresh)) if waiting else None
+            if wake is None and not fresh:
+                return waiting
+            live = wake.number if wake else fresh.pop(0)
+            waiting.discard(live)
+        steps[live] = steps.get(live, 0) + 10
+        outcome = Outcome.COMPLETED if steps[live] == 90 else None
+        verdict = play.decide(live, steps[live], float(live * 7 % 27), outcome)
+        if outcome or verdict.decision is Decision.PAUSE:
+            waiting |= set() if outcome else {live}
+            live = None
+
+
+def brackets_of(play):
+    return getattr(play.pruner, "brackets", [play.pruner])
 
 
 def test_a_study_has_an_answer_whoever_dies():

@@ -202,6 +202,33 @@ def test_what_a_journal_decides_it_decides_again(world, pruner):
     assert again == {n: [(c.step, c.paused) for c in r.chances] for n, r in records.items()}
 
 
+@pytest.mark.parametrize("name", ["asha", "hyperband"])
+def test_who_was_given_up_takes_no_steps_of_a_search_that_is_asked_for_more(
+    make_ledger, spec, report, name
+):
+    """Until one trial has completed, the best that waits goes on in any case."""
+    asked = f"search: {{trials: %d}}\npruner: {{name: {name}, second_chances: true}}"
+    study = spec(asked % 6)
+    ledger = make_ledger(study)
+    pruning = make_pruning(study, ledger)
+    for number in range(6):
+        for step in (10, 30):  # one of hyperband's waits at its first rung, its second
+            ledger.next() if step == 10 else ledger.wake(number, "")
+            ledger.report(number, report(step, 9.0 - number))
+            ledger.pause(number, pruning.judge(number, ledger.records[number].last).reason)
+    assert len(ledger.give_up_paused()) == 6  # as when its device-hours were spent
+
+    more = spec(asked % 7)
+    again = make_ledger(more)
+    pruning = make_pruning(more, again)
+    assert again.next().number == 6
+    for step in (10, 30):
+        again.report(6, report(step, 5.0))
+        verdict = pruning.judge(6, again.records[6].last)
+    again.pause(6, verdict.reason or "why")
+    assert [wake.number for wake in pruning.wakes(1)] == [6]
+
+
 def test_a_woken_trial_is_not_paused_again_for_the_same_report(make_ledger, spec, report):
     study = spec("pruner: {name: asha, second_chances: true}")
     ledger = make_ledger(study)
