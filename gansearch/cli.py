@@ -297,7 +297,8 @@ def replay(
     sampler: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="SAMPLER", help="Let this sampler propose (default: trials come as recorded)."
+            metavar="SAMPLER",
+            help="Let this sampler propose; options as YAML (default: recorded, as they came).",
         ),
     ] = None,
     pruner: Annotated[

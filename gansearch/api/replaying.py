@@ -64,15 +64,23 @@ def replay(
 
     journal = find(name, where=where, **options).journal()
     spec = stored_spec(journal)
-    judges = [_part(Pruner, pruner) for pruner in pruners]
+    judges = [_part(Pruner, "--pruner", pruner) for pruner in pruners]
     judges = judges or list({p.name: p for p in (spec.plan.pruner, Pruner(name="none"))}.values())
-    choosers = [None if sampler == AS_RECORDED else _part(Sampler, sampler) for sampler in samplers]
+    choosers = [
+        None if sampler == AS_RECORDED else _part(Sampler, "--sampler", sampler) for sampler in samplers
+    ]
     policies = policies_of(choosers, judges, spec.example())
     return played(journal, policies, workers=workers, repeats=repeats, note=note)
 
 
-def _part(kind: type[Any], given: PartLike) -> Any:
+def _part(kind: type[Any], flag: str, given: PartLike) -> Any:
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from gansearch.study.document import dotted  # noqa: PLC0415
+    from gansearch.study.mistakes import explained  # noqa: PLC0415
+
     try:
         return kind.model_validate(given)
-    except ValueError as error:
-        raise UserError(f"{given!r} is no part: a name, or {{name: NAME, OPTION: VALUE}}") from error
+    except ValidationError as error:
+        told = "; ".join(f"{dotted(path)} {words}" for path, words in explained(kind, given, error))
+        raise UserError(f"{flag}: {told}") from error

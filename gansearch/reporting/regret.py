@@ -36,7 +36,7 @@ def regret_curves(found: Replay) -> Figure:
         axes.axhline(NEAR * abs(recording.best), color="black", lw=0.6, ls=":")
     axes.set_yscale("log")
     axes.set_xlabel(f"device-seconds, {found.workers} workers")
-    axes.set_ylabel(f"regret in {found.metric} (dotted: {NEAR:.0%} of the best)")
+    axes.set_ylabel(f"regret in {found.metric} (dotted: {100 * NEAR:.0f} % of the best)")
     legend(figure, axes, columns=1)
     return figure
 

@@ -22,11 +22,13 @@ class Curve:
         number: of the trial that was recorded.
         point: where it lies.
         reports: its curve; the last has an outcome if the trial ended by itself.
+        origin: what the study called it, where no sampler had proposed it.
     """
 
     number: int
     point: Point
     reports: tuple[Report, ...]
+    origin: str = ""
 
     @property
     def whole(self) -> bool:
@@ -95,5 +97,5 @@ def recording_of(
         *before, last = trial.reports
         own = trial.outcome is Outcome.COMPLETED or trial.outcome.unhealthy
         ended = replace(last, outcome=trial.outcome, reason=trial.reason) if own else last
-        curves.append(Curve(trial.number, trial.params, (*before, ended)))
+        curves.append(Curve(trial.number, trial.params, (*before, ended), trial.origin))
     return Recording(axes, metric, goal, curves)

@@ -23,7 +23,7 @@ from gansearch.study.location import NotInSpace, placed
 from gansearch.study.mistakes import Mistakes, validate
 from gansearch.study.notation import parse_space
 from gansearch.study.plan import Plan, Pruner, Sampler
-from gansearch.study.records import Report, cost
+from gansearch.study.records import Outcome, Report, TrialRecord, cost, count
 from gansearch.study.sections import Part
 from gansearch.study.space import Space
 from gansearch.study.spec import StudySpec
@@ -53,8 +53,8 @@ class Policy:
 
     @property
     def label(self) -> str:
-        """`tpe + asha (second_chances: true)`."""
-        return f"{_words(self.sampler) if self.sampler else 'as recorded'} + {_words(self.pruner)}"
+        """`tpe + asha (second_chances: true)`, `recorded + none`."""
+        return f"{_words(self.sampler) if self.sampler else 'recorded'} + {_words(self.pruner)}"
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def replay(
         results.append(judged(policy, plays, recording))
     ranks = tuple(ranks_of(recording))
     found = Replay(journal.metric, recording, workers, tuple(results), ranks)
-    return replace(found, notes=tuple(_notes(found, spec)), advice=_advice(found))
+    return replace(found, notes=tuple(_notes(found, spec, records)), advice=_advice(found))
 
 
 def play(
@@ -326,20 +326,23 @@ def _best_so_far(recording: Recording, reports: Sequence[Report], steps: Sequenc
     return costs
 
 
-def _notes(found: Replay, spec: StudySpec) -> Iterator[str]:
-    recording, stopped = found.recording, sum(not curve.whole for curve in found.recording.curves)
-    count = len(recording.curves)
-    if stopped:
+def _notes(found: Replay, spec: StudySpec, records: Sequence[TrialRecord]) -> Iterator[str]:
+    played = len(found.recording.curves)
+    if cut := list(_cut_short(found.recording, spec, records)):
         yield (
-            f"{stopped} of {count} trials were stopped by the study's pruner "
-            f"({spec.plan.pruner.name}): nobody knows how they would have gone on, so a policy that "
-            "would train them further loses them there, and ranks are those of the others alone. Only "
-            "a study run with `pruner: none` can be replayed exactly."
+            f"{' and '.join(cut)}, of {played}: nobody knows how they would have gone on, so a policy "
+            "that would train them further loses them there, and ranks are those of the others alone. "
+            "Only a study run with `pruner: none`, to its end, can be replayed exactly."
         )
-        cut = [statistics.fmean(played.cut for played in result.plays) for result in found.results]
-        if any(cut):
-            words = (f"{r.policy.label}: {c:.0f}" for r, c in zip(found.results, cut, strict=True) if c)
+        lost = [statistics.fmean(play.cut for play in result.plays) for result in found.results]
+        if any(lost):
+            words = (
+                f"{r.policy.label}: {c:.0f}" for r, c in zip(found.results, lost, strict=True) if c
+            )
             yield f"so many trials were lost so, on average: {', '.join(words)}"
+    if silent := len(records) - played:
+        none = "of the study ended in an error or never reported: none is played"
+        yield f"{count(silent, 'trial')} {none}"
     for result in found.results:
         over = [played.over for played in result.plays if played.over]
         if over:
@@ -347,9 +350,23 @@ def _notes(found: Replay, spec: StudySpec) -> Iterator[str]:
             yield f"{result.policy.label}: {plays} ended before all trials were tried: {over[0]}"
     if any(result.policy.sampler for result in found.results):
         yield (
-            f"for each proposal of a sampler the nearest of the {count} recorded configurations that "
+            f"for each proposal of a sampler the nearest of the {played} recorded configurations that "
             "it has not tried stands in"
         )
+
+
+def _cut_short(recording: Recording, spec: StudySpec, records: Sequence[TrialRecord]) -> Iterator[str]:
+    """Which of the played trials did not come to an end of their own."""
+    short = {curve.number for curve in recording.curves if not curve.whole}
+    pruned = sum(r.outcome is Outcome.PRUNED for r in records if r.number in short)
+    if pruned:
+        yield f"{_were(pruned)} stopped by the study's pruner ({spec.plan.pruner.name})"
+    if unended := len(short) - pruned:
+        yield f"{count(unended, 'trial')} had not ended yet"
+
+
+def _were(trials: int) -> str:
+    return f"{count(trials, 'trial')} {'was' if trials == 1 else 'were'}"
 
 
 def _advice(found: Replay) -> str:
@@ -374,6 +391,8 @@ def _advice(found: Replay) -> str:
             if math.isfinite(gain)
             else f"in time, {slower} in less than half of its plays"
         )
+        if never := sum(map(math.isinf, best.reached)):
+            less += f", though {never} of its {count(len(best.plays), 'play')} never came there"
         clear = [r for r in results[1:] if r.quartiles[0] <= median(best) * 1.1]
         doubt = f"; {clear[0].policy.label} is hardly worse" if clear else ""
         told = f"Take {best.policy.label}: within {100 * NEAR:.0f} % of the best {less}{doubt}"
@@ -386,7 +405,8 @@ def _trust(found: Replay) -> str:
     if found.trusted is None:
         return "No report before the end has the best trials in its best third: prune late, or not."
     share = next(rank.share for rank in found.ranks if rank.step == found.trusted)
-    return f"A first rung at step {found.trusted:,} ({share:.0%} of the budget) keeps the best trials."
+    rung = f"step {found.trusted:,} ({100 * share:.0f} % of the budget)"
+    return f"A first rung at {rung} keeps the best trials."
 
 
 def _words(part: Part) -> str:

@@ -149,4 +149,9 @@ def gp(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return Gp(history=history, seed=seed, n_startup_trials=startup_trials)
+        return Gp(
+            history=history,
+            seed=seed,
+            n_startup_trials=startup_trials,
+            warn_independent_sampling=False,  # it names arguments that no study has
+        )

@@ -105,7 +105,7 @@ class Recorded:
         curve = self._recording.curves[next(self._order)]
         number, self._begun = self._begun, self._begun + 1
         config = self._spec.trial(number, lambda name, _: curve.point[name]).plain()
-        return TrialRecord(number, curve.point, config), curve.reports
+        return TrialRecord(number, curve.point, config, origin=curve.origin), curve.reports
 
     def report(self, number: int, report: Report) -> None:
         """Nothing: what comes next does not depend on it."""

@@ -1,8 +1,10 @@
 """Proposals: what they depend on, and what the sampler learns."""
 
+import logging
 import math
 import random
 import statistics
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -123,6 +125,25 @@ def test_a_proposal_fits_once_however_often_it_draws(make_ledger, spec, report, 
         ledger.next()
         assert len(asked) == draws
         assert len(fits) == 4  # what is good and what is not, for either group of axes
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "qmc", "random", "curves"])
+def test_a_user_reads_nothing_of_optuna_s_for_a_proposal(make_ledger, spec, report, sampler):
+    """Of axes that exist only under an option it tells the arguments that nobody here can set."""
+    heard = []
+    handler = logging.Handler()
+    handler.emit = heard.append
+    logging.getLogger("optuna").addHandler(handler)
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            ledger = make_ledger(spec(f"search: {{trials: 14, start: [], sampler: {sampler}}}"))
+            play(ledger, 14, rate, report)
+    finally:
+        logging.getLogger("optuna").removeHandler(handler)
+    assert any("loss.wasserstein.penalty.weight" in r.params for r in ledger.records.values())
+    assert not [each.getMessage() for each in heard]
+    assert not [each.message for each in told if "optuna" in each.filename]
 
 
 def test_another_seed_proposes_otherwise(make_ledger, spec, report, tmp_path):

@@ -18,6 +18,7 @@ from gansearch.search.pruners import Decision, Verdict, Wake
 from gansearch.search.recording import Curve, Recording, recording_of
 from gansearch.search.replay import (
     Policy,
+    _advice,
     play,
     policies_of,
     quartiles,
@@ -280,7 +281,7 @@ def test_ranks_of_reports(recording):
 def stored(study, spec, recording, tmp_path):
     """The recording as a study of its own, with a journal."""
 
-    def make(pruned=0, budget="", learnt=()):
+    def make(pruned=0, budget="", learnt=(), ends=()):
         directory = StudyDirectory(tmp_path / "runs" / "study")
         asked = replace(spec(budget) if budget else study, learnt=learnt)
         create(asked, StoredStudy(directory), None)
@@ -296,6 +297,8 @@ def stored(study, spec, recording, tmp_path):
             outcome = reports[-1].outcome
             if number < pruned:
                 reports, outcome = reports[:2], Outcome.PRUNED
+            length, outcome = dict(ends).get(number, (len(reports), outcome))
+            reports = reports[:length]
             for report in reports:
                 journal.report(number, report)
             journal.end(TrialRecord(number, point, config, reports=reports), outcome, "why")
@@ -313,14 +316,14 @@ def test_a_stored_study_is_what_it_was_made_of(stored, recording, study):
     policies = [Policy(None, NONE), Policy(None, ASHA), Policy(Sampler(name="random"), ASHA)]
     told = []
     result = replay(journal, policies, workers=2, repeats=3, note=told.append)
-    assert told == ["as recorded + none", "as recorded + asha", "random + asha"]
+    assert told == ["recorded + none", "recorded + asha", "random + asha"]
     assert [len(each.plays) for each in result.results] == [1, 1, 3]
     exact = play(study, recording, Policy(None, ASHA), 2, 0)
     assert result.results[1].plays[0].best == exact.best
     assert all(each.params == recording.curves[0].point for each in _firsts(result.results[2]))
     assert len(result.notes) == 1
     assert "stands in" in result.notes[0]
-    assert "random + asha" in result.advice or "as recorded" in result.advice
+    assert "random + asha" in result.advice or "recorded" in result.advice
 
 
 def _firsts(result):
@@ -330,8 +333,45 @@ def _firsts(result):
 
 def test_that_trials_were_pruned_is_said(stored):
     result = replay(stored(pruned=12).journal(), [Policy(None, NONE)], workers=2)
-    assert "12 of 40 trials were stopped" in result.notes[0]
-    assert result.notes[1] == "so many trials were lost so, on average: as recorded + none: 12"
+    assert result.notes[0].startswith(
+        "12 trials were stopped by the study's pruner (none), of 40: nobody"
+    )
+    assert result.notes[1] == "so many trials were lost so, on average: recorded + none: 12"
+
+
+def test_the_default_is_paused_by_nobody_in_a_play_either(stored, study):
+    journal = stored().journal()
+    whole = recording_of(journal.trials(), study.space.axes(), METRIC, "min")
+    worst = max(range(40), key=lambda at: whole.best_of([at]))
+    order = [at for at in range(40) if at != worst] + [
+        worst
+    ]  # it comes to rungs of which it is the last
+    for origin, expected in (("default", Outcome.COMPLETED), ("", Outcome.PRUNED)):
+        curves = list(whole.curves)
+        curves[worst] = replace(curves[worst], origin=origin)
+        found = Recording(whole.axes, METRIC, "min", curves)
+        spec = replace(study, plan=study.plan.model_copy(update={"pruner": SECOND_CHANCES}))
+        played = Simulation(spec, Recorded(spec, found, order), found, workers=2).run()
+        assert (played.trials[-1].origin, played.trials[-1].outcome) == (origin, expected)
+    assert whole.curves[0].origin == "default"
+
+
+def test_what_has_not_ended_and_what_cannot_be_played_is_said(stored):
+    ends = {5: (3, Outcome.INTERRUPTED), 8: (2, Outcome.FAILED), 9: (0, Outcome.FAILED)}
+    first, lost, last = replay(stored(pruned=2, ends=ends).journal(), [Policy(None, NONE)]).notes
+    told = "2 trials were stopped by the study's pruner (none) and 1 trial had not ended yet, of 38"
+    assert first.startswith(f"{told}: nobody knows")
+    assert lost == "so many trials were lost so, on average: recorded + none: 3"
+    assert last == "2 trials of the study ended in an error or never reported: none is played"
+
+
+def test_plays_that_never_came_there_are_said_beside_the_advice(stored):
+    found = replay(stored().journal(), [Policy(None, NONE), Policy(Sampler(name="random"), ASHA)])
+    quick = replace(found.results[1], reached=(*[1.0] * 14, *[math.inf] * 6))
+    slow = replace(found.results[0], reached=(9.0,))
+    assert "though 6 of its 20 plays never came there" in _advice(replace(found, results=(quick, slow)))
+    sure = replace(quick, reached=(1.0,) * 20)
+    assert "never" not in _advice(replace(found, results=(sure, slow)))
 
 
 def test_no_finite_objective_is_refused(study, tmp_path):
@@ -358,6 +398,20 @@ def test_samplers_are_a_list_of_one_or_more(stored, tmp_path, samplers):
         api.replay("study", samplers=samplers, repeats=1, runs_dir=tmp_path / "runs")
 
 
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"samplers": [{"name": "tpe", "belief": "huge"}]}, "--sampler: belief must be 'none', 'weak'"),
+        ({"pruners": [{"name": 3}]}, "--pruner: name needs text, not 3"),
+    ],
+)
+def test_what_is_wrong_with_a_part_is_said_at_its_key(stored, tmp_path, parts, said):
+    stored()
+    with pytest.raises(UserError) as caught:
+        api.replay("study", **parts, repeats=1, runs_dir=tmp_path / "runs")
+    assert str(caught.value).startswith(said)
+
+
 def test_by_its_name(stored, tmp_path):
     from typer.testing import CliRunner
 
@@ -365,8 +419,8 @@ def test_by_its_name(stored, tmp_path):
 
     stored()
     found = api.replay("study", repeats=1, runs_dir=tmp_path / "runs")
-    assert [result.policy.label for result in found.results] == ["as recorded + none"]
-    assert found.advice.startswith("as recorded + none alone was played: name another sampler")
+    assert [result.policy.label for result in found.results] == ["recorded + none"]
+    assert found.advice.startswith("recorded + none alone was played: name another sampler")
     picture = tmp_path / "a folder that is not there" / "regret.svg"
     words = ["replay", "study", "--runs-dir", str(tmp_path / "runs"), "--repeats", "2"]
     words += ["--sampler", "random", "--sampler", "recorded", "--out", str(picture)]
@@ -448,9 +502,7 @@ def test_what_ended_plays_is_said(stored, study):
     journal = stored(budget=budget).journal()
     found = replay(journal, [Policy(None, NONE), Policy(Sampler(name="random"), NONE)], repeats=2)
     told = [note for note in found.notes if "ended before" in note]
-    assert told[0].startswith(
-        "as recorded + none: 1 of 1 plays ended before all trials were tried: its"
-    )
+    assert told[0].startswith("recorded + none: 1 of 1 plays ended before all trials were tried: its")
     assert "random + none: 2 of 2 plays" in told[1]
 
 
