@@ -25,18 +25,27 @@ def placed(point: Mapping[str, Any], space: Space) -> Point:
     """A point with plain values of the axes that exist there, and no others.
 
     Raises:
-        NotInSpace: a value is missing, or not on its axis.
+        NotInSpace: values are missing, or not on their axes: all of them that can be told.
     """
+    amiss: list[str] = []
+    unknown: list[str] = []  # choices whose option nobody knows, nor what exists under it
 
     def take(name: str, axis: Axis) -> Any:
-        if name not in point:
-            raise NotInSpace(f"{name} is missing")
+        if any(name.startswith(f"{choice}.") for choice in unknown):
+            return axis.ends()[0]
         try:
+            if name not in point:
+                raise ValueError(f"{name} is missing")
             return on_axis(name, axis, point[name])
         except ValueError as error:
-            raise NotInSpace(str(error)) from error
+            amiss.append(str(error))
+            unknown.extend([name] if isinstance(axis, Choice) else [])
+            return axis.ends()[0]
 
-    return space.point(take)
+    found = space.point(take)
+    if amiss:
+        raise NotInSpace("; ".join(amiss))
+    return found
 
 
 def locate(

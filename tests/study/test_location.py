@@ -95,3 +95,8 @@ def test_a_point_has_every_axis_that_exists_there_and_no_other():
     }
     with pytest.raises(NotInSpace, match="depth is missing"):
         placed({"loss": "hinge"}, SPACE)
+    options = {"a": {"weight": Float(0.1, 1.0)}, "b": "b"}
+    with pytest.raises(NotInSpace) as caught:
+        placed({"loss": "c"}, Space({"loss": Choice(options), "lr": Float(0.0, 1.0)}))
+    told = "loss: 'c' is not in choice [a, b]; lr is missing"
+    assert str(caught.value) == told, "all of it, and nothing of what exists under an option"
