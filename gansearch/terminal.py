@@ -215,7 +215,8 @@ def _show_paused(out: Console, trials: list[dict[str, Any]]) -> None:
     """Why the best of those wait that are paused."""
     paused = [trial for trial in trials if trial["outcome"] == "paused"]
     for trial in paused[:6]:
-        say(out, f"  paused: trial {trial['number']}, {trial['reason']}", "dim")
+        origin = f" ({trial['origin']})" if trial["origin"] else ""
+        say(out, f"  paused: trial {trial['number']}{origin}, {trial['reason']}", "dim")
 
 
 def _status_row(trial: dict[str, Any], metric: str, axes: list[str]) -> list[str]:

@@ -612,14 +612,18 @@ def test_status_says_who_is_paused_and_why(here, command):
     directory = finished_study(here / "runs")
     journal = Journal.open(directory, "done", writer=True)
     journal.begin(
-        3, {"lr": 0.2}, {"lr": FloatDistribution(0, 1)}, {"loss": {"name": "hinge"}, "seed": 3}
+        3,
+        {"lr": 0.2},
+        {"lr": FloatDistribution(0, 1)},
+        {"loss": {"name": "hinge"}, "seed": 3},
+        origin="old[1]",
     )
     journal.report(3, Report(2, 32, 0.5, {"d_loss": 1.5}, 0.0))
     journal.pause(journal.trials()[3], "3rd of [4] at step 2")
     _, out, _ = command("status", "done")
     assert "1 paused" in out
     assert "1 of 4 trials were paused, 1 of them now; 0 went on" in out
-    assert "paused: trial 3, 3rd of [4] at step 2" in out
+    assert "paused: trial 3 (old[1]), 3rd of [4] at step 2" in out
 
 
 def test_status_links_ray_s_dashboard_as_the_asker_reaches_it(here, command, monkeypatch):

@@ -76,6 +76,7 @@ def making(findings: Findings) -> Section:
         over = (e.facts.get(OVER) or {}).get("reason", "")
         why = f"; over before it had all its trials: {over}" if over else ""
         facts += [("Search", f"{ended:,} of {count(e.planned, 'trial')} ended{why}")]
+        facts += [("Known before it", each["words"]) for each in e.facts.get(LEARNT, [])]
     if e.roster.entries:
         facts += _protocol_facts(findings)
     if spent := cost_words(costs([*e.search, *e.stability], held=e.devices)):

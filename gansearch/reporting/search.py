@@ -143,10 +143,11 @@ def chances(findings: Findings) -> Section | None:
 
 
 def _head(record: TrialRecord, e: Evidence) -> list[str]:
-    """Which trial, its best value, and at which steps it was paused."""
+    """Which trial, as what it began, its best value, and at which steps it was paused."""
     best = record.best(e.metric, e.goal)
     steps = ", ".join(f"{chance.step:,}" for chance in record.chances)
-    return [str(record.number), number(best.value) if best else DASH, steps]
+    called = " ".join(filter(None, [str(record.number), record.origin]))
+    return [called, number(best.value) if best else DASH, steps]
 
 
 def _first(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -36,13 +36,14 @@ def trials_page(evidence: Evidence) -> str:
     metrics = _metrics(evidence)
     trials = ranked(list(evidence.search), evidence.metric, evidence.goal)
     axes = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    named = ["origin"] if any(trial.origin for trial in trials) else []
     facts = {
         "columns": [
-            *("trial", "outcome", f"best {evidence.metric}", "at step", "last"),
+            *("trial", *named, "outcome", f"best {evidence.metric}", "at step", "last"),
             *axes,
             *("steps", "seconds", "why"),
         ],
-        "rows": [_row(trial, evidence, axes) for trial in trials],
+        "rows": [_row(trial, evidence, axes, named) for trial in trials],
         "numbers": [trial.number for trial in trials],
         "metrics": metrics,
         "objective": evidence.metric,
@@ -76,11 +77,14 @@ def _metrics(evidence: Evidence) -> list[str]:
     return [evidence.metric, *others[: max(0, VALUES // points - 1)]]
 
 
-def _row(trial: TrialRecord, evidence: Evidence, axes: Sequence[str]) -> list[Any]:
+def _row(
+    trial: TrialRecord, evidence: Evidence, axes: Sequence[str], named: Sequence[str]
+) -> list[Any]:
     best = trial.best(evidence.metric, evidence.goal)
     last = trial.last.metrics.get(evidence.metric, math.nan) if trial.last else math.nan
     cells = [
         trial.number,
+        *(trial.origin or None for _ in named),
         trial.outcome.value,
         best.value if best else None,
         best.step if best else None,

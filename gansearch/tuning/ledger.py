@@ -209,7 +209,9 @@ class Ledger:
             self.journal.set_facts({GIVEN_UP: self._given_up})
         for number in given_up:
             self._forget_paused(number)
-            reason = f"paused, and never went on: {self.records[number].reason}"
+            record = self.records[number]
+            paused = "paused again" if len(record.chances) > 1 else "paused"
+            reason = f"{paused}, and never went on: {record.reason}"
             self.end(number, Outcome.PRUNED, reason)
         return given_up
 

@@ -73,7 +73,7 @@ class Progress:
         record = self.ledger.records[number]
         self._note_best(record)
         if record.outcome is Outcome.RUNNING:
-            say(self.console, f"trial {number} goes on: {record.chances[-1].woken}")
+            say(self.console, f"{record.label} goes on: {record.chances[-1].woken}")
             return
         best = record.best(self.ledger.metric, self.ledger.goal)
         value = f"{self.ledger.metric} {best.value:.4g} at step {best.step}" if best else "no value"
@@ -178,5 +178,5 @@ class Progress:
         bar = ProgressBar(total=self.steps, completed=record.step, width=24)
         last_value = "-" if now is None else f"{now:.4g}"
         best_value = f"{best.value:.4g}" if best else "-"
-        called = " ".join(filter(None, [str(record.number), record.configuration]))
-        return called, f"{record.step:,}", bar, last_value, best_value
+        called = " ".join(filter(None, [str(record.number), record.configuration or record.origin]))
+        return Text(called), f"{record.step:,}", bar, last_value, best_value

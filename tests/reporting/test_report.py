@@ -35,6 +35,7 @@ from gansearch.reporting.stability import drawn as drawn_samples
 from gansearch.reporting.style import OUTCOME_COLOURS, Palette, styled
 from gansearch.reporting.writing import write_report
 from gansearch.study.axes import Choice, Float, Int
+from gansearch.study.learnt import LEARNT, Learnt
 from gansearch.study.records import Chance, Outcome, ranked
 from gansearch.study.roster import Roster
 
@@ -352,7 +353,13 @@ def second_chances(study):
     best.chances = [Chance(300, "4th of 9 <at> step 300", "3rd of 12 at step 300")]
     other.outcome, other.reason = Outcome.PAUSED, "5th of 7 at step 600"
     other.chances = [Chance(600, other.reason)]
+    best.origin, other.origin = "old/config.yaml", "last-week trial 17"
     return study
+
+
+def learnt(study):
+    words = "the sampler knows 12 trials of 'last-week'; 2 others cannot be used: lr (2)"
+    return replace(study, facts={**study.facts, LEARNT: [Learnt("last-week", (), words=words).plain()]})
 
 
 def shorter(study):
@@ -391,7 +398,8 @@ CASES = {
     "second chances": (SMALL, second_chances, [
         "2 of 40 trials were paused, 1 of them now; 1 went on, 1 of the 5 best among them: trial",
         "4th of 9 <at> step 300", "3rd of 12 at step 300", "5th of 7 at step 600",
-        "Paused now"]),
+        "Paused now", " old/config.yaml ", " last-week trial 17 "]),
+    "learnt": (SMALL, learnt, ["Known before it the sampler knows 12 trials of 'last-week'; 2 others"]),
     "a dead machine": (SMALL, a_dead_machine, ["1 seed ended because the machine did"]),
     "unequal budget": (SMALL, shorter, ["The budget was not equal", "NOT equal"]),
     "one configuration": (SMALL | {"top": 1, "default": False}, lambda s: s, ["Take trial"]),

@@ -45,6 +45,15 @@ def test_every_trial_is_a_row_best_first_with_its_axes(study):
         assert shown == (pytest.approx(known.value, rel=1e-3) if known else None)
 
 
+def test_what_a_search_began_with_is_named_as_what_it_is():
+    study = evidence(trials=6, top=2, seeds=2, reports=6)
+    assert "origin" not in unpacked(trials_page(study))["columns"]
+    study.search[2].origin = "last-week trial 17"
+    page = unpacked(trials_page(study))
+    told = {row[0]: row[page["columns"].index("origin")] for row in page["rows"]}
+    assert told == {number: "last-week trial 17" if number == 2 else None for number in range(6)}
+
+
 def test_every_curve_is_there_with_its_gaps(study):
     page = unpacked(trials_page(study))
     assert page["metrics"][0] == study.metric

@@ -244,7 +244,7 @@ def test_paused_trials_keep_their_checkpoints_and_an_interruption_leaves_them_pa
     again.pause(number, "why, at step 20")
     assert again.give_up_paused() == [number]
     assert again.records[number].outcome is Outcome.PRUNED
-    assert again.records[number].reason == "paused, and never went on: why, at step 20"
+    assert again.records[number].reason == "paused again, and never went on: why, at step 20"
     assert number not in kept(again)
 
 

@@ -90,6 +90,21 @@ def test_on_a_terminal_too_a_line_tells_of_each_trial_that_ends(study):
     assert "trial 0 completed: fd_classifier 1 at step 1, 0 s" in study.lines.getvalue()
 
 
+def test_a_trial_is_named_as_what_it_began(study):
+    study.report()
+    first = study.numbers[0]
+    study.ledger.records[first].origin = "old[1]/config.yaml"
+    study.progress.console.print(study.progress._table())
+    study.ledger.pause(first, "4th of 4 at step 1")
+    study.progress.moved(first)
+    study.ledger.wake(first, "1st of 4 at step 1")
+    study.progress.moved(first)
+    told = study.lines.getvalue()
+    assert " 0 old[1]/config.yaml " in told
+    assert "trial 0 (old[1]/config.yaml) paused (4th of 4 at step 1)" in told
+    assert "trial 0 (old[1]/config.yaml) goes on: 1st of 4 at step 1" in told
+
+
 def test_nothing_is_said_before_there_is_something_to_say(study, clock):
     study.progress.tick()
     assert not study.lines.getvalue()
