@@ -391,12 +391,21 @@ def _advice(found: Replay) -> str:
             if math.isfinite(gain)
             else f"in time, {slower} in less than half of its plays"
         )
-        if never := sum(map(math.isinf, best.reached)):
-            less += f", though {never} of its {count(len(best.plays), 'play')} never came there"
         clear = [r for r in results[1:] if r.quartiles[0] <= median(best) * 1.1]
         doubt = f"; {clear[0].policy.label} is hardly worse" if clear else ""
         told = f"Take {best.policy.label}: within {100 * NEAR:.0f} % of the best {less}{doubt}"
-    return f"{told}. {_trust(found)}"
+    return f"{told}{_but(results) if len(results) > 1 else ''}. {_trust(found)}"
+
+
+def _but(results: Sequence[Result]) -> str:
+    """What a median hides: plays of the best policy that never came near, where others' all did."""
+    best = results[0]
+    never, plays = sum(map(math.isinf, best.reached)), len(best.reached)
+    if not 0 < never < plays:
+        return ""
+    sure = [r.policy.label for r in results if not any(map(math.isinf, r.reached))]
+    others = f", and {sure[0]} always did" if sure else ""
+    return f"; but {best.policy.label} never came there in {never} of {plays} plays{others}"
 
 
 def _trust(found: Replay) -> str:

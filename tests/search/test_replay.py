@@ -367,11 +367,17 @@ def test_what_has_not_ended_and_what_cannot_be_played_is_said(stored):
 
 def test_plays_that_never_came_there_are_said_beside_the_advice(stored):
     found = replay(stored().journal(), [Policy(None, NONE), Policy(Sampler(name="random"), ASHA)])
-    quick = replace(found.results[1], reached=(*[1.0] * 14, *[math.inf] * 6))
-    slow = replace(found.results[0], reached=(9.0,))
-    assert "though 6 of its 20 plays never came there" in _advice(replace(found, results=(quick, slow)))
-    sure = replace(quick, reached=(1.0,) * 20)
-    assert "never" not in _advice(replace(found, results=(sure, slow)))
+    slow, quick = (replace(each, reached=(9.0,) * 20) for each in found.results)
+    often = replace(quick, reached=(*[1.0] * 14, *[math.inf] * 6))
+    for reached in (9.0, 1.05):
+        other = replace(slow, reached=(reached,) * 20)
+        told = "; but random + asha never came there in 6 of 20 plays, and recorded + none always did."
+        assert told in _advice(replace(found, results=(often, other)))
+    rarely = replace(slow, reached=(*[9.0] * 11, *[math.inf] * 9))
+    assert "never came there in 6 of 20 plays." in _advice(replace(found, results=(often, rarely)))
+    assert "never" not in _advice(replace(found, results=(replace(quick, reached=(1.0,) * 20), rarely)))
+    nobody = replace(slow, reached=(math.inf,) * 20)
+    assert "but" not in _advice(replace(found, results=(nobody, replace(nobody, policy=quick.policy))))
 
 
 def test_no_finite_objective_is_refused(study, tmp_path):
