@@ -16,6 +16,7 @@ from gansearch.catalogue.docstrings import Docstring
 from gansearch.catalogue.entries import KINDS, part, parts, study_keys
 from gansearch.errors import UserError
 from gansearch.study.config import TrialConfig, flatten
+from gansearch.study.notation import _PARSERS
 from gansearch.study.plan import Plan, Stability
 from gansearch.training.blame import PARTS
 
@@ -51,6 +52,11 @@ class Odd:
 
     def __init__(self, *, thing: type[Anything] = Anything, untyped=3): ...
 '''
+
+
+def test_the_reference_tells_all_that_may_stand_in_a_value_s_place():
+    for kind in (*_PARSERS, "default"):
+        assert f"{kind}: " in pages.STUDY_INTRODUCTION
 
 
 def test_an_overview_has_a_gap_beside_each_name():

@@ -288,6 +288,36 @@ def test_every_outcome_and_every_number_of_a_report_is_explained():
         assert re.search(rf"^\|.*`{name}`.* \|", page, re.M), name
 
 
+def rows_below(page: str, heading: str) -> dict[str, list[str]]:
+    """The first table below a heading: its cells by that of the first column."""
+    below = (ROOT / page).read_text().partition(f"\n## {heading}\n")[2]
+    table = re.search(r"(^\|.*\n)+", below, re.M)
+    assert table, f"{page}: no table below {heading}"
+    cells = [
+        [cell.strip(" *") for cell in row.strip("|").split(" | ")] for row in table[0].splitlines()
+    ]
+    return {first: rest for first, *rest in cells}
+
+
+def test_what_policies_bring_is_the_same_on_both_pages():
+    measured = rows_below("benchmarks/search.md", "Which policy finds the best configurations soonest")
+    told = rows_below("docs/explanation/when-to-prune.md", "What it brings")
+    same = {
+        "random, nothing pruned": "random, nothing pruned",
+        "TPE, `asha` that stops": "0.1.0: TPE, stopping ASHA",
+        "the default first, `asha` that stops": "default first, TPE, stopping ASHA",
+        "the default first, `asha` with second chances": "default first, TPE, second chances",
+        "the same with the sampler [`curves`](which-sampler.md)": "ours",
+    }
+    assert [*told][2:] == [*same]
+    for ours, theirs in same.items():
+        ring, fashion, digits = (cell.partition(" ")[0].strip("*") for cell in measured[theirs][:3])
+        rounded = [
+            cell if cell == "never" else f"{float(cell):.0f}" for cell in (ring, digits, fashion)
+        ]
+        assert told[ours] == rounded, ours
+
+
 def test_words_are_explained_once():
     page = (ROOT / "CONTRIBUTING.md").read_text()
     words = re.findall(r"^\| ([\w ]+) \| ", page, re.M)[1:]

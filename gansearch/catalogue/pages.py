@@ -49,6 +49,9 @@ An **axis** may stand in place of any value in the sections marked *axes allowed
 | `{int: [1, 4]}` | an integer, both ends included |
 | `{choice: [a, b]}` | one of the options; an option may be a mapping with axes of its own, which exist only where it is chosen. It is called by its `name`, and where several have the same by its place, from 0, too: `hinge#1` |
 
+An axis may have a `default` beside its range, `{log: [1e-5, 1e-2], default: 2e-4}`: the study's default
+configuration has it, and proposals lean towards it, see `search.sampler.belief`. Within `ratio` it is the factor's.
+
 `{ratio: {of: optimizer.generator.lr, log: [0.25, 4]}}` draws a factor, and is the value that stands at
 that path times it: two learning rates are searched better as one and their ratio.
 `{same: optimizer.generator.lr}` is no axis but the value that stands at that path: one learning rate for

@@ -97,8 +97,8 @@ class Sampler(Part):
         name: the sampler, by name or as `package.module:Thing`; its own options stand beside.
         belief: how far to trust the axes' defaults that the study file gives
             (`{log: [1e-5, 1e-1], default: 2e-4}`): the share of the proposals that is drawn around
-            them in the beginning (one, two, three in five). It fades as trials end, and at
-            once where those near the defaults do worse than the others.
+            them in the beginning (none, one, two, four in ten). It fades as trials end or are paused,
+            and at once where those near the defaults do worse than the others.
     """
 
     name: str = "tpe"

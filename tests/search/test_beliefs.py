@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from gansearch.search.contract import Tried
 from gansearch.search.units import unit_of, value_at
 from gansearch.study.axes import Choice, Float, Int
 from gansearch.study.document import parse_document
+from gansearch.study.plan import Belief, Sampler
 from gansearch.study.records import Outcome
 from gansearch.study.space import Space
 from gansearch.training.validation import read_study
@@ -134,6 +136,12 @@ def test_a_belief_that_is_wrong_is_soon_given_up(goal):
             i, Tried(i, DEFAULT if i % 2 else FAR, value=None if i % 2 else 5.0, failed=bool(i % 2))
         )
     assert failing.share < 0.1
+
+
+def test_the_reference_tells_the_shares():
+    words = {0.0: "none", 0.1: "one", 0.2: "two", 0.4: "four"}
+    told = ", ".join(words[SHARE[belief]] for belief in get_args(Belief))
+    assert f"({told} in ten)" in " ".join((Sampler.__doc__ or "").split())
 
 
 def test_without_defaults_and_without_trust_nothing_is_believed():
