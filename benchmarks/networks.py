@@ -1,5 +1,5 @@
-"""Each network's training step beside the plainest PyTorch loop of the same network, and what
-laziness saves.
+"""Each network's training step beside the plainest PyTorch loop of the same network, what laziness
+saves, and what an evaluation costs.
 
     python -m benchmarks.networks [--rounds 9] [--size 32] [--width 16] [--batch 32] [--only NAME ...]
 
@@ -13,7 +13,9 @@ paper's `resnet` as ours is; it has no `sndcgan`. Its column is empty where it i
 install --no-deps --target DIR torch-mimicry`, and DIR on PYTHONPATH; its logging, which needs more
 packages, is not loaded). `bfloat16` is our step in that precision, `channels_last` the bare loop with
 both networks laid out so, each over the same without. The penalty's columns are our steps with R1 at
-every update and at every sixteenth, over those without: what a step costs.
+every update and at every sixteenth, over those without: what a step costs. An evaluation is what a
+report adds to the steps before it: 1,000 samples, `fd_classifier` and what every report is measured by
+(`diversity`, `reach`); it is told in steps.
 """
 
 from __future__ import annotations
@@ -34,18 +36,22 @@ import torch
 
 from benchmarks.loop import BareLoop
 from gansearch.data.images import ImageData
+from gansearch.metrics.reference import Evaluator
 from gansearch.study.config import TrialConfig
 from gansearch.training.completion import complete
 from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
 
 FOREVER = 10**7
+EVALUATED = 1000
+"""Samples of an evaluation."""
+
 NETWORKS = ("mlp", "dcgan", "sndcgan", "resnet", "r3")
 
 
 def images(size: int) -> ImageData:
     pixels = np.random.default_rng(0).integers(0, 256, (512, 3, size, size), dtype=np.uint8)
-    return ImageData("noise", "train", pixels, None, 0)
+    return ImageData("noise", "train", pixels, np.arange(len(pixels)) % 10, 10)
 
 
 def configure(
@@ -121,6 +127,17 @@ def contestants(
 
         return train
 
+    def evaluation() -> Callable[[int], None]:
+        measured = {"metrics": [{"name": "fd_classifier"}], "samples": EVALUATED}
+        config = configure(name, args, data, evaluation=measured)
+        reference = prepare(config, data, places)
+        trainer, evaluator = Trainer(config, data, reference), Evaluator(reference)
+
+        def evaluate(_: int) -> None:
+            evaluator.evaluate(trainer.generate(EVALUATED, 0))
+
+        return evaluate
+
     plain, r1 = configure(name, args, data), {"name": "r1", "weight": 0.1}
     laid_out = BareLoop(plain, data, reuse_fakes=True)
     for network in (laid_out.generator, laid_out.discriminator):
@@ -132,6 +149,7 @@ def contestants(
         "bfloat16": ours(configure(name, args, data, precision="bfloat16")),
         "r1": ours(configure(name, args, data, r1)),
         "r1 lazily": ours(configure(name, args, data, r1 | {"every": 16})),
+        "evaluation": evaluation(),
     }
     if name == "resnet" and args.size == 32 and importlib.util.find_spec("torch_mimicry"):
         found["mimicry"] = Mimicry(plain, data, args.width).train
@@ -168,6 +186,7 @@ def main() -> None:
     print(f"{size}, {args.rounds} rounds: medians (quartiles)\n")
     heads = ["network", "ours, ms a step", "ours / bare", "ours / mimicry"]
     heads += ["bfloat16", "channels_last", "R1: cost of a step", "R1, every 16th"]
+    heads += ["an evaluation, in steps"]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         places = LocalPaths(Path(folder), Path(folder))
@@ -181,6 +200,7 @@ def main() -> None:
                 _ratio(found["bare"], found["channels_last"]),
                 _ratio(found["r1"], found["ours"]),
                 _ratio(found["r1 lazily"], found["ours"]),
+                _ratio([each * args.block for each in found["evaluation"]], found["ours"]),
             ]
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
