@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gansearch.metrics.contract import Activations, Goal, RealStatistics
-from gansearch.metrics.door import features_named
+from gansearch.metrics.door import check_class, features_named
 from gansearch.metrics.frechet import Gaussian, fit, frechet_distance
 
 FEWEST = 2
@@ -55,8 +55,7 @@ class ClassPass:
         known: dict[str, Tensor] = {}
         for label in torch.unique(labels).tolist():
             own = real.features[labels == label]
-            if len(own) < FEWEST:
-                raise ValueError(f"class {label} has {len(own)} real samples, and it takes {FEWEST}")
+            check_class(label, len(own), FEWEST)
             known |= {f"{label}/{part}": t for part, t in fit(own)._asdict().items()}
         return known
 
@@ -93,6 +92,7 @@ class ClassDistance:
     goal: Goal = "min"
     compares_real = True
     conditional = True
+    least_of_a_class = FEWEST
 
     def __init__(self, *, features: str = "classifier") -> None:
         self.features = features_named(features)

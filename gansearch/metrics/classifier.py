@@ -27,6 +27,10 @@ STEPS = (200, 2000)  # but no fewer and no more steps than these
 HELD_OUT = 5000  # at most, and at most a tenth of the images, to measure the accuracy
 LEARNING_RATE = 1e-2
 
+RAW = "or say `features: raw` of the metrics that have the option"
+READERS = "fd_classifier, is_classifier, precision, recall and the like"
+"""In words to a user, who may have asked for any of them."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -101,20 +105,20 @@ class _Network(nn.Module):
 def _checked(data: DataSet) -> ImageData:
     if not isinstance(data, ImageData):
         raise DataError(
-            f"data set '{data.name}' holds points, and fd_classifier and is_classifier look at images: "
-            "ask for fd_raw"
+            f"data set '{data.name}' holds points, and the features `classifier` are of images: ask for "
+            f"fd_raw, {RAW}"
         )
     if data.labels is None or data.classes < 2:
         lack = "no labels" if data.labels is None else "only one class"
         raise DataError(
-            f"data set '{data.name}' has {lack}, so fd_classifier and is_classifier have no "
-            "classifier to train: give it the labels of two classes or more (of images in files: a "
-            "folder for each class), or ask for fd_raw or fid"
+            f"data set '{data.name}' has {lack}, so there is no classifier to train, in whose features "
+            f"{READERS} are made: give it the labels of two classes or more (of images in files: a "
+            f"folder for each class), or ask for fd_raw or fid, {RAW}"
         )
     if min(data.shape[1:]) < 8:
         raise DataError(
-            f"data set '{data.name}' has images of {data.shape[1]} x {data.shape[2]} pixels; "
-            "fd_classifier and is_classifier need at least 8 x 8"
+            f"data set '{data.name}' has images of {data.shape[1]} x {data.shape[2]} pixels, and the "
+            f"features `classifier` need at least 8 x 8: ask for fd_raw, {RAW}"
         )
     return data
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gansearch.errors import UnknownPart, UserError, nearest
 from gansearch.metrics.contract import Activations, Metric
+from gansearch.study.records import count
 
 GOALS = ("min", "max", None)
 
@@ -92,6 +93,9 @@ def _check_attributes(name: str, metric: Any) -> None:
         )
     if isinstance(least, bool) or not isinstance(least, Integral) or least < 1:
         raise MetricError(f"the metric '{name}': least_samples is {least!r}, not an integer above 0")
+    of_class = getattr(metric, "least_of_a_class", 0)
+    if isinstance(of_class, bool) or not isinstance(of_class, Integral) or of_class < 0:
+        raise MetricError(f"the metric '{name}': least_of_a_class is {of_class!r}, not an integer")
 
 
 def kind_of(metric: Metric) -> str | None:
@@ -115,6 +119,17 @@ def width_of(features: str | None) -> int | None:
 def least_samples(metric: Metric) -> int:
     """The fewest samples of either side with which a metric has a value."""
     return int(getattr(metric, "least_samples", 1))
+
+
+def least_of_a_class(metric: Metric) -> int:
+    """The fewest samples of each class, of either side, with which a metric has a value; 0: any."""
+    return int(getattr(metric, "least_of_a_class", 0))
+
+
+def check_class(label: int, found: int, least: int) -> None:
+    """Raises `ValueError` where a class has fewer real samples than a metric needs of each."""
+    if found < least:
+        raise ValueError(f"class {label} has {count(found, 'real sample')}, and it takes {least}")
 
 
 def value_of(name: str, given: Any) -> float:

@@ -111,7 +111,7 @@ def prepare(
         if name is not None
     }
     extractors = _extractors(weights, torch.device(device))
-    compared = _chosen(len(data.samples), real_samples)
+    compared = compared_rows(len(data.samples), real_samples)
     real: dict[str, dict[str, np.ndarray]] = {}
     floor: dict[str, dict[str, Any]] = {}
     for features in _features(chosen.values()):
@@ -361,7 +361,7 @@ def _extractors(weights: Mapping[str, Weights], device: torch.device) -> dict[st
     return {name: _extractor(name)(held, device) for name, held in weights.items()}
 
 
-def _chosen(count: int, wanted: int | None) -> np.ndarray:
+def compared_rows(count: int, wanted: int | None) -> np.ndarray:
     """Rows of the samples to compare with, always the same ones, in their order; all for None."""
     rows = np.arange(count)
     if wanted is not None and wanted < count:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 import json
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Any
 
 from gansearch.data.domain import Domain, Points
 from gansearch.errors import RAISED
 from gansearch.metrics import METRICS
 from gansearch.metrics.contract import Metric
-from gansearch.metrics.door import check_metric, kind_of, least_samples
+from gansearch.metrics.door import check_metric, kind_of, least_of_a_class, least_samples
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import Path_
 from gansearch.study.mistakes import Mistakes
+from gansearch.study.sections import Part
 from gansearch.training import settings
 from gansearch.training.buildable import discriminator_of, words_of
 from gansearch.training.building import is_conditional
@@ -120,6 +124,47 @@ def _misplaced(metrics: list[dict[str, Any]], domain: Domain | None, kind: str) 
             )
             mistakes.append((("metrics", i), why))
     return mistakes
+
+
+MOST_SAMPLES = 10_000_000
+LACKING = 0.01
+"""The chance with which a training may lack samples of a class: where it is larger, a metric that needs
+some of each has no value too often."""
+
+
+def scarce(config: TrialConfig, domain: Domain | None) -> Mistakes:
+    """Where so few samples are made that some class is likely to have fewer than a metric needs."""
+    evaluation = config.evaluation
+    sections: dict[Path_, tuple[list[Part], int]] = {
+        ("evaluation",): (evaluation.metrics, evaluation.samples)
+    }
+    if (final := evaluation.final) is not None:
+        sections[("evaluation", "final")] = final.metrics, final.samples
+    mistakes: Mistakes = []
+    for here, (parts, samples) in sections.items():
+        built = {part.name: _built_metric(part.model_dump()) for part in parts}
+        needs = {name: least_of_a_class(metric) for name, metric in built.items() if metric is not None}
+        name = max(needs, key=lambda each: needs[each], default="")
+        counts = [count for count in domain.counts if count] if domain is not None else []
+        if not counts or not name or _lacking(counts, samples, needs[name]) <= LACKING:
+            continue
+        tried = range(MOST_SAMPLES)
+        enough = bisect_left(tried, -LACKING, key=lambda n: -_lacking(counts, n, needs[name]))
+        each = samples * min(counts) / sum(counts)
+        why = (
+            f"{name} needs {needs[name]} of each class, and of {samples:,} the rarest of "
+            f"{len(counts):,} classes has {each:.2g} on average: ask for {enough:,}"
+        )
+        mistakes.append(((*here, "samples"), why))
+    return mistakes
+
+
+def _lacking(counts: Sequence[int], samples: int, least: int) -> float:
+    """At most the chance that, of so many samples drawn as often as each class is in the data, one of
+    the classes has fewer than `least`: their numbers are nearly Poisson's.
+    """
+    due = [samples * count / sum(counts) for count in counts]
+    return sum(math.exp(-mean) * sum(mean**k / math.factorial(k) for k in range(least)) for mean in due)
 
 
 def unconditional(config: TrialConfig, domain: Domain | None) -> Mistakes:

@@ -87,6 +87,12 @@ def _of_view(
             f"take a batch of {_near(config.batch_size, shown.pack)}",
         )
     judge = discriminator() if shown.pack > 1 else None  # None, too, where there are no data yet
+    if config.batch_size == shown.pack and judge is not None and _normalises_rows(judge):
+        yield (
+            ("discriminator", "pack"),
+            f"a batch of {config.batch_size} is one pack, and batch norm takes two: take a batch of "
+            f"{2 * shown.pack}, or another `norm` of the discriminator",
+        )
     told = shown.options.get("conditional") or (judge is not None and is_conditional(judge))
     if shown.pack > 1 and told:
         why = "a pack holds samples of several classes, and the discriminator is told one: drop either"
@@ -109,6 +115,11 @@ def _of_view(
             f"{name} adapts by how many real images the discriminator calls real, and the critic of "
             f"{config.loss.name} calls none so: give it a fixed `probability`, or take another loss",
         )
+
+
+def _normalises_rows(network: nn.Module) -> bool:
+    """Whether it has a batch norm of single numbers, of which one sample leaves nothing."""
+    return any(isinstance(module, nn.BatchNorm1d) for module in network.modules())
 
 
 def _near(size: int, pack: int) -> str:

@@ -23,7 +23,7 @@ from gansearch.study.registry import Registry
 from gansearch.study.sections import Part
 from gansearch.study.space import Unsaid
 from gansearch.training import settings
-from gansearch.training.asked_metrics import complete_metrics, unconditional
+from gansearch.training.asked_metrics import complete_metrics, scarce, unconditional
 from gansearch.training.blame import PARTS, part_at, section_at
 from gansearch.training.buildable import discriminator_of, network_mistakes, words_of
 from gansearch.training.combinations import unsound
@@ -67,7 +67,8 @@ def complete(
     amiss = {path[0] for path, _ in mistakes}
     # What has begun may go on without the weights with which it began.
     mistakes += network_mistakes(from_scratch(completed) if launched else completed, domain, amiss)
-    mistakes += unconditional(completed, domain)
+    told = unconditional(completed, domain)
+    mistakes += told or ([] if launched else scarce(completed, domain))
     if not amiss & {"loss", "discriminator"} and not launched:
         judging = functools.partial(discriminator_of, completed, domain)
         mistakes += unsound(completed, _kind(completed, domain), judging)

@@ -22,7 +22,7 @@ from gansearch.errors import RAISED, DataError, Doubt, GansearchError, UserError
 from gansearch.losses import is_variational
 from gansearch.metrics import METRICS
 from gansearch.metrics.classifier import Classifier
-from gansearch.metrics.door import least_samples
+from gansearch.metrics.door import least_of_a_class, least_samples
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
 from gansearch.study.sections import Part
@@ -102,12 +102,13 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
         few_real = few if real is data else _few(real)
         with tempfile.TemporaryDirectory() as cache:
             here = replace(places, cache=Path(cache))
-            reference = prepare(_tiny(config), few, here, real=few_real, known=known)
+            of_class = _fewest_of_a_class(few_real)
+            reference = prepare(_tiny(config, of_class), few, here, real=few_real, known=known)
         doubts = [*reservations(config), *repeats(config, real)]
         tried = spec.examples(MOST_OPTIONS)
         for place, each in tried:
             try:
-                doubts += _try(build_trainer(_tiny(each), few, reference))
+                doubts += _try(build_trainer(_tiny(each, of_class), few, reference))
             except RAISED as error:  # whatever a part of a user's raises
                 failure: BaseException | None = error
             else:
@@ -245,13 +246,18 @@ def _named(config: TrialConfig) -> str:
     return ", ".join(named)
 
 
-def _tiny(config: TrialConfig) -> TrialConfig:
+def _fewest_of_a_class(data: DataSet) -> int:
+    """How many samples the rarest of the classes that there are has; 0 without labels."""
+    return 0 if data.labels is None else int(np.unique(data.labels, return_counts=True)[1].min())
+
+
+def _tiny(config: TrialConfig, of_class: int) -> TrialConfig:
+    """A configuration for a step and few samples, of which the rarest class has so many."""
     asked, final = config.evaluation, config.evaluation.final
-    few: dict[str, Any] = _few_samples(asked.samples, asked.metrics)
-    if final is not None and (measured := _few_samples(final.samples, asked.last_metrics))["metrics"]:
-        few["final"] = final.model_copy(update=measured)
-    elif final is not None:
-        few["final"] = None
+    few: dict[str, Any] = _few_samples(asked.samples, asked.metrics, of_class)
+    if final is not None:
+        last = _few_samples(final.samples, asked.last_metrics, of_class)
+        few["final"] = final.model_copy(update=last) if last["metrics"] else None
     if asked.held_out is not None:
         few["held_out"] = min(asked.held_out, LATENTS)
     evaluation = asked.model_copy(update=few)
@@ -259,20 +265,21 @@ def _tiny(config: TrialConfig) -> TrialConfig:
     return config.model_copy(update={"evaluation": evaluation, "budget": budget})
 
 
-def _few_samples(samples: int, metrics: Sequence[Part]) -> dict[str, Any]:
+def _few_samples(samples: int, metrics: Sequence[Part], of_class: int) -> dict[str, Any]:
     """What a section of the evaluation says where there are few samples."""
     return {
         "samples": min(samples, LATENTS),
         "real_samples": None,
-        "metrics": [m for m in map(_small, metrics) if _serves(m)],
+        "metrics": [m for m in map(_small, metrics) if _serves(m, of_class)],
     }
 
 
-def _serves(metric: Part) -> bool:
-    """Whether a metric has a value of the few samples that there are; what is asked of all has been
-    checked before.
+def _serves(metric: Part, of_class: int) -> bool:
+    """Whether a metric has a value of the few samples that there are, of each class so many at least;
+    what is asked of all has been checked before.
     """
-    return least_samples(METRICS.build(metric.name, metric.options)) <= LATENTS
+    made = METRICS.build(metric.name, metric.options)
+    return least_samples(made) <= LATENTS and (of_class == 0 or least_of_a_class(made) <= of_class)
 
 
 SMALL = {"splits": 1, "subset_size": 32, "neighbours": 3}

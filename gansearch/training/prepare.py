@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,11 @@ from gansearch.data.load import load
 from gansearch.errors import DataError
 from gansearch.metrics import METRICS
 from gansearch.metrics.contract import Weights
-from gansearch.metrics.door import least_samples
-from gansearch.metrics.reference import HeldOut, Reference, read_weights
+from gansearch.metrics.door import check_class, least_of_a_class, least_samples
+from gansearch.metrics.reference import HeldOut, Reference, compared_rows, read_weights
 from gansearch.metrics.reference import prepare as prepare_metrics
 from gansearch.study.config import TrialConfig
+from gansearch.study.sections import Part
 from gansearch.training.blame import blaming
 from gansearch.training.health import silent
 from gansearch.training.measuring import JUDGED
@@ -178,7 +179,26 @@ def load_real(config: TrialConfig, data: DataSet, places: LocalPaths) -> DataSet
                 f"the metric '{metric.name}' cannot use these {real.domain.kind}: it needs at least "
                 f"{least:,}, and the {real.split} split of {real.name} has {len(real.samples)}"
             )
+    _check_classes(evaluation.metrics, real, evaluation.real_samples)
+    _check_classes(evaluation.last_metrics, real, final.real_samples if final else None)
     return real
+
+
+def _check_classes(metrics: Sequence[Part], real: DataSet, wanted: int | None) -> None:
+    """Raise `DataError` where a class has fewer real samples than a metric needs of each."""
+    for metric in metrics:
+        least = least_of_a_class(METRICS.build(metric.name, metric.options))
+        if not least or real.labels is None:
+            continue
+        kinds, counts = np.unique(
+            real.labels[compared_rows(len(real.samples), wanted)], return_counts=True
+        )
+        try:
+            check_class(int(kinds[counts.argmin()]), int(counts.min()), least)
+        except ValueError as error:
+            raise DataError(
+                f"the metric '{metric.name}' cannot use these {real.domain.kind}: {error}"
+            ) from error
 
 
 def _alike(data: DataSet, other: DataSet) -> None:

@@ -1,24 +1,31 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
 
 from gansearch.data.domain import Images
 from gansearch.data.images import ImageData
 from gansearch.data.load import load
+from gansearch.errors import DataError
 from gansearch.metrics.classes import ClassAccuracy, ClassDistance
 from gansearch.metrics.contract import Activations
 from gansearch.metrics.frechet import fit, frechet_distance
 from gansearch.metrics.reference import Evaluator, prepare
 from gansearch.study.config import TrialConfig
+from gansearch.study.document import parse_document
 from gansearch.training.completion import complete
+from gansearch.training.dry_run import rehearse
 from gansearch.training.prepare import LocalPaths
 from gansearch.training.prepare import prepare as prepare_study
 from gansearch.training.sampling import EVALUATION_SEED
 from gansearch.training.trainer import Trainer
+from gansearch.training.validation import read_study
 
 ABOUT_CLASSES = ("class_accuracy", "fd_within_classes", "fd_worst_class")
 ASKED: list[tuple[str, dict[str, str]]] = [(name, {}) for name in (*ABOUT_CLASSES, "fd_classifier")]
@@ -80,7 +87,7 @@ def test_a_class_with_one_sample_and_no_classes_at_all(
 def test_real_samples_without_a_spread_of_a_class_and_an_odd_answer() -> None:
     labels = torch.tensor([0, 0, 1])
     answers = torch.eye(2)[labels]
-    with pytest.raises(ValueError, match="class 1 has 1 real samples, and it takes 2"):
+    with pytest.raises(ValueError, match="class 1 has 1 real sample, and it takes 2"):
         ClassDistance().of_real(Activations(torch.rand(3, 4), answers, labels))
     assert ClassAccuracy()(Activations(torch.rand(3, 4), answers, labels), {}) == 1
     answers[2, 1] = math.nan
@@ -137,3 +144,57 @@ def test_check_refuses_them_of_an_unconditional_generator() -> None:
         (f"evaluation.metrics.{i}", f"{name} is about classes that were asked for: the"[:50])
         for i, name in enumerate(ABOUT_CLASSES)
     ]
+
+
+@pytest.mark.parametrize("section", ["evaluation", "evaluation.final"])
+def test_check_refuses_samples_of_which_a_class_is_likely_to_have_too_few(section: str) -> None:
+    """Two of each class, with which a distance within it has a value: drawn as often as in the data."""
+    classes = tuple(map(str, range(4)))
+    domain = Images((1, 8, 8), (*classes, "nobody's"), (300, 300, 300, 100, 0))
+    random = np.random.default_rng(0)
+
+    def told(samples: int) -> dict[str, str]:
+        tree = conditional(True).model_dump()
+        few = {"metrics": [{"name": "fd_worst_class"}], "samples": samples}
+        tree["evaluation"] = few if section == "evaluation" else tree["evaluation"] | {"final": few}
+        tree["objective"] = {
+            "metric": "fd_worst_class" if section == "evaluation" else "class_accuracy"
+        }
+        config = TrialConfig.model_validate(tree)
+        assert complete(config, domain, launched=True)[1] == [], "what has begun goes on"
+        return {".".join(map(str, place)): words for place, words in complete(config, domain)[1]}
+
+    found = told(20)
+    assert list(found) == [f"{section}.samples"]
+    words = found[f"{section}.samples"]
+    assert "fd_worst_class needs 2 of each class, and of 20 the rarest of 4 classes has 2" in words
+    enough = int(words.rpartition(" ")[2].replace(",", ""))
+    assert told(enough) == {}
+    assert told(enough - 1)
+    lacking = np.mean(random.multinomial(enough, [0.3, 0.3, 0.3, 0.1], 20_000).min(1) < 2)
+    assert 0.003 < lacking < 0.012
+
+
+def test_a_rehearsal_refuses_no_metric_for_the_few_images_that_it_is_of(cache: Path) -> None:
+    """Of a hundred classes it has two or three images each; the data have fifty."""
+    told = {"name": "mlp", "depth": 1, "width": 8, "conditional": True}
+    tree = {
+        "data": {"name": "stacked-mnist", "source": "digits", "digits": 2, "samples": 5000},
+        "generator": told,
+        "discriminator": told,
+        "batch_size": 16,
+        "evaluation": {
+            "metrics": ["fd_within_classes", "class_accuracy"],
+            "samples": 2000,
+            "final": {"metrics": ["fd_worst_class"], "samples": 2000},
+        },
+        "objective": {"metric": "fd_within_classes"},
+        "search": {"trials": 1},
+    }
+    places = LocalPaths(cache, cache)
+    spec, data = read_study(parse_document(yaml.safe_dump(tree), "study.yaml"), cache)
+    assert rehearse(spec, data, places) == 1
+    lonely = data.pick(np.flatnonzero(np.asarray(data.labels) != 8))
+    lonely = replace(lonely, labels=np.concatenate([[8], np.asarray(lonely.labels)[1:]]))
+    with pytest.raises(DataError, match=r"'fd_within_classes' cannot .* class 8 has 1 real sample,"):
+        rehearse(spec, lonely, places)

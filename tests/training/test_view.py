@@ -155,6 +155,16 @@ def test_packs_must_divide_the_batch():
     assert mistakes(discriminator=BARE | {"pack": 4}) == {}
 
 
+def test_a_single_pack_is_no_batch_for_batch_norm():
+    """Of maps one is enough: their places are normalised too."""
+    found = mistakes(batch_size=4, discriminator=BARE | {"norm": "batch", "pack": 4})
+    assert "one pack, and batch norm takes two: take a batch of 8" in found["discriminator.pack"]
+    assert mistakes(batch_size=8, discriminator=BARE | {"norm": "batch", "pack": 4}) == {}
+    assert mistakes(batch_size=4, discriminator=BARE | {"norm": "layer", "pack": 4}) == {}
+    maps = {"name": "dcgan", "width": 4, "norm": "batch", "pack": 4}
+    assert mistakes(Images((1, 16, 16)), batch_size=4, discriminator=maps) == {}
+
+
 def test_packs_have_no_class():
     classed = Images((1, 8, 8), ("a", "b"), (3, 4))
     both = {"name": "mlp", "conditional": True}
