@@ -87,6 +87,8 @@ def check(
     terminal.show_study(out, loaded)
     tried = api.check(loaded, name=name, data=where.data, inception=where.inception, where=where)
     out.print(f"[green]ok[/]: {count(tried, 'configuration')} built and trained for a step")
+    for line in api.starts(loaded):
+        say(out, line)
     for line in api.untrained(loaded):
         say(out, line, "yellow")
     for line in api.apart(loaded):
@@ -473,6 +475,7 @@ def train(
             device=device,
             threads=threads,
             trust=trust,
+            on_begin=lambda line: say(err, line),
             on_report=show,
         )
     except process.CtrlC as stop:

@@ -1,6 +1,6 @@
 """Every command as a function: good in a notebook, and what the command line itself calls."""
 
-from gansearch.api.asking import Study, apart, check, lacking, load_study, parts, untrained
+from gansearch.api.asking import Study, apart, check, lacking, load_study, parts, starts, untrained
 from gansearch.api.clusters import job_logs, remote, submit, submit_resume
 from gansearch.api.keeping import View, repair, report, sync, ui
 from gansearch.api.models import export, sample, train
@@ -47,6 +47,7 @@ __all__ = [
     "run",
     "sample",
     "stability",
+    "starts",
     "status",
     "submit",
     "submit_resume",

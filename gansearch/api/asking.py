@@ -159,6 +159,16 @@ def apart(study: Study) -> list[str]:
 
 
 @checked
+def starts(study: Study) -> list[str]:
+    """With which weights of an export a study's networks begin, and which of their layers stay: a line
+    for each.
+    """
+    from gansearch.training.transfer import starts as lines_of  # noqa: PLC0415
+
+    return lines_of([config for _, config in study.spec.examples()])
+
+
+@checked
 def lacking(study: Study) -> list[str]:
     """What this machine has too little of for one trial of a study, in words; a cluster may have it."""
     import torch  # noqa: PLC0415

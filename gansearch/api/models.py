@@ -66,6 +66,7 @@ def train(
     device: str | None = None,
     threads: int = 1,
     trust: bool = False,
+    on_begin: Callable[[str], None] = lambda _: None,
     on_report: Callable[[Report], None] = lambda _: None,
 ) -> pd.DataFrame:
     """Train one configuration by itself, without Ray, Optuna or MLflow.
@@ -77,6 +78,7 @@ def train(
         device: as torch names it; None: the GPU if there is one.
         threads: torch's meanwhile; as many as a trial had CPUs repeat it to the bit.
         trust: run the code that an export carries (`modules` beside its config.yaml).
+        on_begin: called with each line that tells with which weights of an export it begins.
         on_report: called with each report.
 
     Returns:
@@ -107,7 +109,14 @@ def train(
         folder = _here(out)
         checked, images = load_config(path, places.data, begun=has_begun(folder))
         reports = train_alone(
-            checked, images, folder, places, device=where, modules=modules, on_report=on_report
+            checked,
+            images,
+            folder,
+            places,
+            device=where,
+            modules=modules,
+            on_begin=on_begin,
+            on_report=on_report,
         )
     rows = [
         {"step": r.step, "seconds": r.seconds, "outcome": r.outcome, "reason": r.reason, **r.metrics}

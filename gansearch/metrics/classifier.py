@@ -105,8 +105,8 @@ class _Network(nn.Module):
 def _checked(data: DataSet) -> ImageData:
     if not isinstance(data, ImageData):
         raise DataError(
-            f"data set '{data.name}' holds points, and the features `classifier` are of images: ask for "
-            f"fd_raw, {RAW}"
+            f"data set '{data.name}' holds points, and the features `classifier` are of images: ask "
+            f"for fd_raw, {RAW}"
         )
     if data.labels is None or data.classes < 2:
         lack = "no labels" if data.labels is None else "only one class"

@@ -17,6 +17,7 @@ from gansearch.training.blame import blaming
 from gansearch.training.export_folder import write_model, write_picture, write_reports
 from gansearch.training.prepare import LocalPaths, prepare, reservations
 from gansearch.training.randomness import be_repeatable
+from gansearch.training.transfer import starts
 from gansearch.training.variational import build_trainer
 
 CHECKPOINTS = "checkpoints"
@@ -31,6 +32,7 @@ def train(
     *,
     device: str = "cpu",
     modules: Sequence[Path] = (),
+    on_begin: Callable[[str], None] = lambda _: None,
     on_report: Callable[[Report], None] = lambda _: None,
 ) -> list[Report]:
     """Train a configuration and write its model's folder; what was begun there is gone on with.
@@ -42,6 +44,7 @@ def train(
         places: data, cache, Inception's weights.
         device: where to train, as torch names it.
         modules: of the user's, to go along with the model besides those that it names.
+        on_begin: called with each line that tells which weights it begins with; not where it goes on.
         on_report: called with each new report.
 
     Returns:
@@ -53,7 +56,7 @@ def train(
     """
     _check_free(out)
     with files.alone_in(out):
-        return _train(config, data, out, places, device, modules, on_report)
+        return _train(config, data, out, places, device, modules, on_begin, on_report)
 
 
 def _train(
@@ -63,6 +66,7 @@ def _train(
     places: LocalPaths,
     device: str,
     modules: Sequence[Path],
+    on_begin: Callable[[str], None],
     on_report: Callable[[Report], None],
 ) -> list[Report]:
     folder = out / CHECKPOINTS
@@ -73,6 +77,8 @@ def _train(
     with blaming(config):
         reference, state = prepare(config, data, places, device), checkpoint.latest(folder)
         trainer = build_trainer(config, data, reference, device, begun=state is not None)
+    for line in starts([config]) if state is None else ():
+        on_begin(line)
     if state is not None:
         try:
             trainer.load(state)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -13,6 +15,8 @@ from torch import nn
 from gansearch import files
 from gansearch.errors import StorageError
 from gansearch.study.config import TrialConfig
+from gansearch.study.networks import Discriminator, Generator
+from gansearch.study.records import count
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,30 @@ def from_scratch(config: TrialConfig) -> TrialConfig:
 def begins_with_weights(config: TrialConfig) -> bool:
     """Whether any of its networks begins with an export's."""
     return any(side.weights is not None for side in (config.generator, config.discriminator))
+
+
+def starts(configs: Sequence[TrialConfig]) -> list[str]:
+    """What networks begin with besides random numbers, and what of them stays, in words: a line for
+    each such beginning, with how many of several configurations have it.
+    """
+    told = Counter(line for config in configs for line in _begins(config))
+    return [
+        line if times == len(configs) else f"{line} ({times} of {len(configs)} configurations)"
+        for line, times in told.items()
+    ]
+
+
+def _begins(config: TrialConfig) -> Iterator[str]:
+    sides: dict[str, Generator | Discriminator]
+    sides = {"generator": config.generator, "discriminator": config.discriminator}
+    for kind, side in sides.items():
+        if side.weights is not None:
+            file = weights_file(side.weights, kind)
+            with suppress(OSError, SafetensorError), safe_open(file, "pt") as stored:
+                yield f"the {kind} starts from {file}: all its {count(len(stored.keys()), 'tensor')}"
+        if side.freeze:
+            stay = "stays as it is" if len(side.freeze) == 1 else "stay as they are"
+            yield f"{', '.join(side.freeze)} of the {kind} {stay}"
 
 
 def start_from(network: nn.Module, source: str, kind: str) -> None:

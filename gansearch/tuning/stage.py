@@ -25,6 +25,7 @@ from gansearch.study.spec import StudySpec
 from gansearch.training.apart import apart
 from gansearch.training.buildable import lost_starts
 from gansearch.training.completion import complete
+from gansearch.training.transfer import starts
 from gansearch.tuning.going_on import sync_command
 from gansearch.tuning.ledger import Ledger, Source
 from gansearch.tuning.nodes import Nodes
@@ -94,6 +95,8 @@ def run_trials(
     from gansearch.tuning import engine  # noqa: PLC0415  imports Ray Tune
 
     where, resources = stage.where, stage.spec.plan.resources
+    for line in starts(_configurations(stage.spec, journal)):
+        say(stage.console, without_password(line), "dim")
     _tell_apart(stage, journal)
     lanes, shapes = together(
         stage.spec,

@@ -23,7 +23,7 @@ from gansearch.training.pack import SequentialPack, Start
 from gansearch.training.stacked.choice import _glance
 from gansearch.training.stacked.pack import FusedPack
 from gansearch.training.trainer import Trainer
-from gansearch.training.transfer import start_from
+from gansearch.training.transfer import start_from, starts
 from gansearch.training.validation import load_config, load_study, read_study
 
 BARE = {"name": "mlp", "depth": 2, "width": 16, "norm": "none"}
@@ -140,18 +140,48 @@ def test_train_goes_on_without_the_export_that_it_began_with(export, tmp_path):
     def stop(report):
         raise Stopped
 
+    told = []
+
+    def note(line):
+        told.append(line.partition(str(export[0]))[0])
+
     with pytest.raises(Stopped):
-        gansearch.train(file, tmp_path / "model", on_report=stop)
+        gansearch.train(file, tmp_path / "model", on_begin=note, on_report=stop)
     shutil.rmtree(export[0])
     with pytest.raises(InvalidInput, match=r"generator: weights: .* cannot be read"):
         gansearch.train(file, tmp_path / "other")
     assert not (tmp_path / "other").exists()
-    curve = gansearch.train(file, tmp_path / "model")
+    curve = gansearch.train(file, tmp_path / "model", on_begin=told.append)
+    assert told == ["the generator starts from ", "the discriminator starts from "], "once, at first"
     assert list(curve["step"]) == [5, 10, 15, 20]
     for left in (tmp_path / "model" / "checkpoints").iterdir():
         left.write_bytes(b"")
     with pytest.raises(UserError, match=r"weights: .* cannot be read"):
         gansearch.train(file, tmp_path / "model")
+
+
+def test_what_was_loaded_is_told(export, tmp_path):
+    begun = {"weights": str(export[0])}
+    configs = [
+        TrialConfig.model_validate({"generator": BARE | begun, "discriminator": BARE}),
+        TrialConfig.model_validate(
+            {
+                "generator": BARE | begun | {"freeze": ["layers.0"]},
+                "discriminator": BARE | begun | {"freeze": ["layers.0", "layers.1"]},
+            }
+        ),
+    ]
+    files = {kind: export[0] / f"{kind}.safetensors" for kind in ("generator", "discriminator")}
+    assert starts(configs) == [
+        f"the generator starts from {files['generator']}: all its 6 tensors",
+        "layers.0 of the generator stays as it is (1 of 2 configurations)",
+        f"the discriminator starts from {files['discriminator']}: all its 6 tensors "
+        "(1 of 2 configurations)",
+        "layers.0, layers.1 of the discriminator stay as they are (1 of 2 configurations)",
+    ]
+    assert starts([TrialConfig()]) == []
+    shutil.rmtree(export[0])
+    assert starts(configs[:1]) == [], "which is told elsewhere"
 
 
 def test_frozen_layers_stay_and_the_others_learn(trainer):
