@@ -9,6 +9,7 @@ report; the generator's are the averaged ones where the configuration averages.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -18,7 +19,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+import gansearch
 from gansearch import files
 from gansearch.data import drawing
 from gansearch.data.domain import Domain, Points, domain_of
@@ -49,7 +51,7 @@ REAL = "real.npy"
 
 log = logging.getLogger(__name__)
 
-VERSIONS = ("gansearch", "torch", "ray", "optuna", "mlflow", "numpy")
+VERSIONS = ("torch", "ray", "optuna", "mlflow", "numpy")
 
 
 @dataclass(frozen=True)
@@ -266,8 +268,12 @@ def write_real_grid(images: np.ndarray, path: Place) -> None:
 
 
 def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in VERSIONS}
+    """The versions that a result depends on, of what is installed: to train, torch will do."""
+    found = {"python": platform.python_version(), "gansearch": gansearch.__version__}
+    for name in VERSIONS:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _contiguous(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
