@@ -111,9 +111,8 @@ def fault(error: BaseException, config: TrialConfig | None = None) -> str:
     own = [place for place in _places(error.__traceback__) if _is_own(place.file, parts)]
     if not own:
         return ""
-    culprit = next(
-        (part for place in reversed(own) for part in parts if _runs(part, place.frame)), None
-    )
+    running = ([part for part in parts if _runs(part, place.frame)] for place in reversed(own))
+    culprit = next((max(those, key=_depth) for those in running if those), None)
     if culprit is None:  # a helper of the part's file, or a base class
         files = {place.file for place in own}
         culprit = next((part for part in parts if _file(part.thing) in files), None)
@@ -164,6 +163,11 @@ def _runs(part: OwnPart, frame: FrameType) -> bool:
         return isinstance(frame.f_locals.get("self"), part.thing)
     code: CodeType | None = getattr(part.thing, "__code__", None)
     return frame.f_code is code
+
+
+def _depth(part: OwnPart) -> int:
+    """How many classes a part descends from: a method's own part is the deepest, not a base of it."""
+    return len(inspect.getmro(part.thing)) if inspect.isclass(part.thing) else 0
 
 
 def _file(thing: Any) -> Path | None:

@@ -213,6 +213,18 @@ def test_what_is_no_exception_of_pythons_is_told_with_the_part(
     assert f": odd ({file}, line " in told
 
 
+def test_a_part_is_blamed_and_none_that_it_descends_from(parts, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "named_anew.py").write_text("from gansearch.losses.hinge import Hinge\n")
+    parts()
+    code, _, told = command("check", "study.yaml", "--set", "loss=named_anew:Hinge")
+    assert code == 0, told
+    file, _ = parts(LOSS="raise GeneratorExit('odd')")  # which is known of no configuration
+    code, _, told = command("check", "study.yaml")
+    assert code == 2
+    assert f"the loss '{file.stem}:L' raises GeneratorExit: odd ({file}, line " in told
+
+
 def test_ctrl_c_while_a_part_is_at_work_is_nobodys_fault(parts, tmp_path):
     parts(LOSS="print('here', flush=True); import time; time.sleep(60)")
     command = [sys.executable, "-m", "gansearch", "check", "study.yaml"]
