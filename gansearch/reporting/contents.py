@@ -23,6 +23,7 @@ from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Details, Section, Table
 from gansearch.reporting.style import Palette, better, styled
 from gansearch.reporting.trials import TRIALS_FILE
+from gansearch.study.evaluation import FINAL
 from gansearch.study.learnt import LEARNT
 from gansearch.study.records import Outcome, count
 
@@ -86,7 +87,7 @@ def making(findings: Findings) -> Section:
     if e.apart:
         facts += [("Not together", "; ".join(e.apart))]
     facts += [(_heading(key), words(value)) for key, value in e.facts.items() if _is_fact(key, value)]
-    return Section("made", "How it was made", [_protocol(e)], facts=facts)
+    return Section("made", "How it was made", [_protocol(e)], facts=facts, tables=_floors(e))
 
 
 def _protocol(e: Evidence) -> str:
@@ -125,6 +126,9 @@ def _origin(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Generator evaluated", "averaged weights (EMA)" if origin.get("ema") else "plain weights"
 
 
+BEYOND = "A value beyond that of the data themselves is no merit."
+
+
 def _floor(origin: Mapping[str, Any]) -> str:
     """What real samples themselves get, where that is known."""
     floor = origin.get("floor") or {}
@@ -132,10 +136,23 @@ def _floor(origin: Mapping[str, Any]) -> str:
         return ""
     against = floor["real_samples"]
     beside = f" against {number(against)} others" if against else ""
-    return (
-        f"{number(floor['value'])} ({number(floor['samples'])} of them{beside}): at these counts no "
-        "generator can be expected to be better"
-    )
+    return f"{number(floor['value'])} ({number(floor['samples'])} of them{beside}). {BEYOND}"
+
+
+def _floors(e: Evidence) -> list[Table]:
+    """What real samples get by each metric, where there are others than the objective."""
+    known = {name: origin.get("floor") or {} for name, origin in e.provenance.items()}
+    rows = [
+        [name, number(floor["value"]), number(floor["samples"]), number(floor["real_samples"] or None)]
+        for name, floor in known.items()
+        if floor.get("value") is not None
+    ]
+    if {row[0] for row in rows} <= {e.metric}:
+        return []
+    headings = ["metric", "of real samples>", "of them>", "against others>"]
+    last = f" {FINAL}: of the best weights, at the end." if FINAL in "".join(known) else ""
+    note = f"At the counts of a report, as far as the data set has so many.{last} {BEYOND}"
+    return [Table.of("What the data themselves get", headings, rows, note)]
 
 
 def _hash(origin: Mapping[str, Any], key: str) -> str:

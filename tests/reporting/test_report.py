@@ -463,6 +463,40 @@ def test_how_it_was_made_is_told():
     )
 
 
+def test_what_the_data_themselves_get_stands_beside_every_metric():
+    """Of the objective among the facts; of all in a table, where others are measured."""
+    study = evidence(**SMALL)
+    floors = {
+        study.metric: {"value": 1.25, "samples": 500, "real_samples": 900},
+        "inception_score": {"value": 9.5, "samples": 500, "real_samples": 0},
+        "recall": {"value": None, "samples": 500, "real_samples": 900},
+        "final_coverage": {"value": 0.9688, "samples": 1000, "real_samples": 59000},
+    }
+
+    def told(names):
+        for run in [*study.search, *study.stability]:
+            known = {name: {**run.provenance[study.metric], "floor": floors[name]} for name in names}
+            run.provenance = {study.metric: run.provenance[study.metric] | {"floor": None}} | known
+        return text_of(study)
+
+    beyond = "A value beyond that of the data themselves is no merit"
+    assert beyond not in text_of(study)
+    alone = told([study.metric])
+    assert f"Of real samples the metric is 1.25 (500 of them against 900 others). {beyond}" in alone
+    assert "What the data themselves get" not in alone
+    text = told(floors)
+    table = text[text.index("What the data themselves get") :]
+    for row in (
+        f"{study.metric} 1.25 500 900",
+        "inception_score 9.5 500 \N{EN DASH}",
+        "final_coverage 0.9688 1,000 59,000",
+        "final_: of the best weights, at the end",
+    ):
+        assert row in table
+    assert "recall" not in table[:600]
+    assert "final_" not in told([study.metric, "inception_score"])
+
+
 def test_only_what_was_done_is_told():
     study = evidence(**SMALL)
     searched, confirmed = "proposes configurations and trains each once", "on none of the search's"
