@@ -45,7 +45,8 @@ class Metric(Protocol):
             extractor, and `of_real` sees only a few, from which it can tell if they serve.
 
     One that is for one kind of samples says so by an attribute `kind`, "images" or "points"; one that
-    needs several samples of either side by `least_samples`, and of each class by `least_of_a_class`;
+    needs several samples of either side by `least_samples`, and of each class by `least_of_a_class`,
+    or whose need of generated ones grows with the features by a method `least_of(width)`;
     one whose value depends on their order by `ordered = True`; one that needs a generator that is told
     the classes by `conditional = True`; one that samples far from all real ones may pass by
     `judges_quality = False`; one of several that are made in one pass has a `family`.

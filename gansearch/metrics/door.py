@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gansearch.errors import UnknownPart, UserError, nearest
+from gansearch.errors import DataError, UnknownPart, UserError, nearest
 from gansearch.metrics.contract import Activations, Metric
 from gansearch.study.records import count
 
@@ -119,6 +119,24 @@ def width_of(features: str | None) -> int | None:
 def least_samples(metric: Metric) -> int:
     """The fewest samples of either side with which a metric has a value."""
     return int(getattr(metric, "least_samples", 1))
+
+
+def least_in(metric: Metric, width: int | None) -> int:
+    """The fewest generated samples with which a metric has a value in so many features, as far as that
+    is known.
+    """
+    grows = getattr(metric, "least_of", None)
+    least = least_samples(metric)
+    return least if grows is None or width is None else max(least, int(grows(width)))
+
+
+def check_samples(name: str, metric: Metric, width: int, samples: int) -> None:
+    """Raises `DataError` where fewer samples are generated than a metric needs in its features."""
+    if samples < (least := least_in(metric, width)):
+        raise DataError(
+            f"the metric '{name}' needs at least {least:,} generated samples in {width:,} features, "
+            f"and {samples:,} are asked for"
+        )
 
 
 def least_of_a_class(metric: Metric) -> int:

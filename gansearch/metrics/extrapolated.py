@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from gansearch.metrics.contract import Activations, Goal, RealStatistics
-from gansearch.metrics.door import features_named, width_of
+from gansearch.metrics.door import features_named
 from gansearch.metrics.frechet import Gaussian, fit, frechet_distance, moments
 
 PARTS = 4
@@ -124,14 +124,14 @@ class FrechetInfinity:
     goal: Goal = "min"
     compares_real = True
     ordered = True  # the samples are dealt by their places
+    least_samples = 2
 
     def __init__(self, *, features: str = "classifier") -> None:
         self.features = features_named(features)
 
-    @property
-    def least_samples(self) -> int:
-        """Of generated ones, as far as that is known without the features."""
-        return PARTS * ((width_of(self.features) or 1) + 1)
+    def least_of(self, width: int) -> int:
+        """Of generated ones, in so many features."""
+        return PARTS * (width + 1)
 
     def of_real(self, real: Activations) -> dict[str, Tensor]:
         """The Gaussian of the real features."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +30,7 @@ from gansearch.metrics.contract import (
     to_arrays,
     to_tensors,
 )
-from gansearch.metrics.door import check_metric
+from gansearch.metrics.door import check_metric, check_samples, width_of
 from gansearch.metrics.floors import Shown, floors
 from gansearch.metrics.frechet import FrechetDistance
 from gansearch.metrics.passes import of_real, passes, values_of
@@ -96,7 +97,7 @@ def prepare(
 
     Raises:
         UnknownPart: for an unknown metric.
-        DataError: for a data set that a metric cannot use.
+        DataError: for a data set that a metric cannot use, or too few `samples` for its features.
         WeightsError: for weights that are missing, wrong or without what a metric needs.
         ValueError: for invalid options, a metric named twice, or fewer than 2 real samples.
     """
@@ -118,6 +119,9 @@ def prepare(
         readers = {name: metric for name, metric in chosen.items() if metric.features == features}
         shown = Shown(data.samples, compared, partial(_see, extractors, features), data.labels)
         seen = shown.of(compared if _any_compares(readers) else compared[:GLANCE])
+        if samples is not None:
+            for name, metric in readers.items():
+                check_samples(name, metric, seen.features.shape[1], samples)
         shared = {seen.features.data_ptr(): to_arrays({"features": seen.features})["features"]}
         for group in passes(readers):
             statistics = of_real(group, seen)
@@ -155,6 +159,23 @@ def read_weights(
         if name is not None and read is not None:
             found[name] = read(inception_weights if name == "inception" else None)
     return found
+
+
+def feature_width(
+    features: str | None, data: DataSet, weights: Mapping[str, Weights], cache_dir: Path
+) -> int:
+    """How many features an extractor, or None the samples' own numbers, gives of such data; its weights
+    are obtained where they are neither among `weights` nor needed. Raises as `prepare` does.
+    """
+    if features is None:
+        return math.prod(data.shape)
+    if (known := width_of(features)) is not None:
+        return known
+    own = weights.get(features) or _extractor(features).obtain(
+        data, cache_dir=cache_dir, weights_file=None
+    )
+    look = _extractors({features: own}, torch.device("cpu"))
+    return _see(look, features, torch.from_numpy(data.samples[:GLANCE])).features.shape[1]
 
 
 def save_reference(reference: Reference, path: Place) -> None:

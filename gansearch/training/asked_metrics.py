@@ -13,7 +13,14 @@ from gansearch.data.domain import Domain, Points
 from gansearch.errors import RAISED
 from gansearch.metrics import METRICS
 from gansearch.metrics.contract import Metric
-from gansearch.metrics.door import check_metric, kind_of, least_of_a_class, least_samples
+from gansearch.metrics.door import (
+    check_metric,
+    kind_of,
+    least_in,
+    least_of_a_class,
+    least_samples,
+    width_of,
+)
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import Path_
 from gansearch.study.mistakes import Mistakes
@@ -40,7 +47,11 @@ def complete_metrics(
         wrong = settings.changed_by_import(metric["name"]) or METRICS.complete(metric)
         more = [((*place, *below), told) for below, told in wrong]
         mistakes += more or _wrong_metric(metric, place)
-    amiss = [*_repeated(metrics), *_misplaced(metrics, domain, kind), *_too_few_samples(measured)]
+    amiss = [
+        *_repeated(metrics),
+        *_misplaced(metrics, domain, kind),
+        *_too_few_samples(measured, domain),
+    ]
     return mistakes + [((*here, *below), message) for below, message in amiss]
 
 
@@ -65,11 +76,16 @@ def _made_once(name: str, options: str) -> Metric:
         return check_metric(name, METRICS.build(name, json.loads(options)))
 
 
-def _too_few_samples(evaluation: dict[str, Any]) -> Mistakes:
+def _too_few_samples(evaluation: dict[str, Any], domain: Domain | None) -> Mistakes:
     """The sides of the comparison that have fewer samples than a metric needs, by the neediest."""
-    built = {part["name"]: _built_metric(part) for part in evaluation["metrics"]}
-    needs = {name: least_samples(metric) for name, metric in built.items() if metric is not None}
-    compared = {name: n for name, n in needs.items() if getattr(built[name], "compares_real", False)}
+    parts = {part["name"]: _built_metric(part) for part in evaluation["metrics"]}
+    built = {name: metric for name, metric in parts.items() if metric is not None}
+    raw = math.prod(domain.shape) if domain is not None else None
+    needs = {
+        name: least_in(metric, raw if metric.features is None else width_of(metric.features))
+        for name, metric in built.items()
+    }
+    compared = {name: least_samples(m) for name, m in built.items() if m.compares_real}
     mistakes: Mistakes = []
     for key, asking in (("samples", needs), ("real_samples", compared)):
         name = max(asking, key=lambda each: asking[each], default=None)

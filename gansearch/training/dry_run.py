@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -22,7 +22,9 @@ from gansearch.errors import RAISED, DataError, Doubt, GansearchError, UserError
 from gansearch.losses import is_variational
 from gansearch.metrics import METRICS
 from gansearch.metrics.classifier import Classifier
-from gansearch.metrics.door import least_of_a_class, least_samples
+from gansearch.metrics.contract import Weights
+from gansearch.metrics.door import check_samples, least_in, least_of_a_class
+from gansearch.metrics.reference import feature_width
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
 from gansearch.study.sections import Part
@@ -102,13 +104,13 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
         few_real = few if real is data else _few(real)
         with tempfile.TemporaryDirectory() as cache:
             here = replace(places, cache=Path(cache))
-            of_class = _fewest_of_a_class(few_real)
-            reference = prepare(_tiny(config, of_class), few, here, real=few_real, known=known)
+            for_few = _for_few(config, few, few_real, known, here.cache)
+            reference = prepare(for_few(config), few, here, real=few_real, known=known)
         doubts = [*reservations(config), *repeats(config, real)]
         tried = spec.examples(MOST_OPTIONS)
         for place, each in tried:
             try:
-                doubts += _try(build_trainer(_tiny(each, of_class), few, reference))
+                doubts += _try(build_trainer(for_few(each), few, reference))
             except RAISED as error:  # whatever a part of a user's raises
                 failure: BaseException | None = error
             else:
@@ -246,17 +248,41 @@ def _named(config: TrialConfig) -> str:
     return ", ".join(named)
 
 
-def _fewest_of_a_class(data: DataSet) -> int:
-    """How many samples the rarest of the classes that there are has; 0 without labels."""
-    return 0 if data.labels is None else int(np.unique(data.labels, return_counts=True)[1].min())
+def _for_few(
+    config: TrialConfig, few: DataSet, real: DataSet, known: Mapping[str, Weights], cache: Path
+) -> Callable[[TrialConfig], TrialConfig]:
+    """How to make any of a study's configurations one for a step and few samples.
+
+    Raises:
+        DataError: a metric needs more samples than are asked for, in features of which only these
+            samples tell how many there are.
+    """
+    of_class = 0
+    if real.labels is not None:  # how many the rarest of the classes that there are has
+        of_class = int(np.unique(real.labels, return_counts=True)[1].min())
+    evaluation, final = config.evaluation, config.evaluation.final
+    asked = [(part, evaluation.samples) for part in evaluation.metrics]
+    asked += [(part, final.samples) for part in evaluation.last_metrics if final is not None]
+    served: dict[str, bool] = {}
+    for part, samples in asked:
+        metric = METRICS.build(part.name, _small(part).options)
+        width = None
+        if hasattr(metric, "least_of"):
+            width = feature_width(metric.features, few, known, cache / "classifiers")
+            check_samples(part.name, metric, width, samples)
+        enough = least_in(metric, width) <= LATENTS
+        served[part.model_dump_json()] = enough and (
+            not of_class or least_of_a_class(metric) <= of_class
+        )
+    return partial(_tiny, served=served)
 
 
-def _tiny(config: TrialConfig, of_class: int) -> TrialConfig:
-    """A configuration for a step and few samples, of which the rarest class has so many."""
+def _tiny(config: TrialConfig, served: Mapping[str, bool]) -> TrialConfig:
+    """A configuration for a step, few samples, and those of its metrics, as JSON, that these serve."""
     asked, final = config.evaluation, config.evaluation.final
-    few: dict[str, Any] = _few_samples(asked.samples, asked.metrics, of_class)
+    few: dict[str, Any] = _few_samples(asked.samples, asked.metrics, served)
     if final is not None:
-        last = _few_samples(final.samples, asked.last_metrics, of_class)
+        last = _few_samples(final.samples, asked.last_metrics, served)
         few["final"] = final.model_copy(update=last) if last["metrics"] else None
     if asked.held_out is not None:
         few["held_out"] = min(asked.held_out, LATENTS)
@@ -265,21 +291,13 @@ def _tiny(config: TrialConfig, of_class: int) -> TrialConfig:
     return config.model_copy(update={"evaluation": evaluation, "budget": budget})
 
 
-def _few_samples(samples: int, metrics: Sequence[Part], of_class: int) -> dict[str, Any]:
+def _few_samples(samples: int, metrics: Sequence[Part], served: Mapping[str, bool]) -> dict[str, Any]:
     """What a section of the evaluation says where there are few samples."""
     return {
         "samples": min(samples, LATENTS),
         "real_samples": None,
-        "metrics": [m for m in map(_small, metrics) if _serves(m, of_class)],
+        "metrics": [_small(metric) for metric in metrics if served[metric.model_dump_json()]],
     }
-
-
-def _serves(metric: Part, of_class: int) -> bool:
-    """Whether a metric has a value of the few samples that there are, of each class so many at least;
-    what is asked of all has been checked before.
-    """
-    made = METRICS.build(metric.name, metric.options)
-    return least_samples(made) <= LATENTS and (of_class == 0 or least_of_a_class(made) <= of_class)
 
 
 SMALL = {"splits": 1, "subset_size": 32, "neighbours": 3}

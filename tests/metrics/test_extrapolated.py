@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+import yaml
 
+from gansearch.data.domain import Images
+from gansearch.data.load import load
+from gansearch.errors import DataError
 from gansearch.metrics.contract import Activations
+from gansearch.metrics.door import least_in, width_of
 from gansearch.metrics.extrapolated import (
     FrechetInfinity,
     FrechetInfinityError,
@@ -15,6 +20,13 @@ from gansearch.metrics.extrapolated import (
     sampling_error,
 )
 from gansearch.metrics.frechet import Gaussian, fit, frechet_distance
+from gansearch.metrics.reference import prepare
+from gansearch.study.config import TrialConfig
+from gansearch.study.document import parse_document
+from gansearch.training.completion import complete
+from gansearch.training.dry_run import rehearse
+from gansearch.training.prepare import LocalPaths
+from gansearch.training.validation import read_study
 
 WIDTH = 16
 
@@ -100,11 +112,62 @@ def test_distance_and_error_come_of_one_pass() -> None:
     assert FrechetInfinity.family.values(metrics, fake, known) == [found.distance, found.error]
 
 
+RAW = {"name": "fd_infinity", "features": "raw"}
+DIGITS = {"name": "fd_infinity", "features": "digits"}
+MLP = {"name": "mlp", "depth": 1, "width": 8}
+STUDY = {
+    "data": "digits",
+    "generator": MLP,
+    "discriminator": MLP,
+    "batch_size": 16,
+    "objective": {"metric": "fd_infinity"},
+    "search": {"trials": 1},
+}
+
+
+@pytest.mark.parametrize("section", ["evaluation", "evaluation.final"])
+def test_check_knows_how_many_samples_the_samples_own_numbers_take(section):
+    """Four for each of 64 pixels, and four more, of generated ones; real ones may be fewer."""
+
+    def told(samples):
+        asked = {"metrics": [RAW], "samples": samples, "real_samples": 100}
+        metric = "fd_infinity"
+        if section == "evaluation.final":
+            asked, metric = {"metrics": ["fd_raw"], "samples": 100, "final": asked}, "fd_raw"
+        tree = {"evaluation": asked, "objective": {"metric": metric}}
+        return complete(TrialConfig.model_validate(tree), Images((1, 8, 8)))[1]
+
+    place = (*section.split("."), "samples")
+    assert told(259) == [(place, "fd_infinity needs at least 260")]
+    assert told(260) == []
+
+
+def test_a_rehearsal_of_few_samples_refuses_no_study_of_enough(tmp_path):
+    places = LocalPaths(tmp_path, tmp_path)
+
+    def rehearsed(**sections):
+        text = yaml.safe_dump(STUDY | sections)
+        spec, data = read_study(parse_document(text, "study.yaml"), tmp_path)
+        assert rehearse(spec, data, places) == 1
+
+    final = {"metrics": [{"name": "fd_infinity", "features": "classifier"}], "samples": 300}
+    rehearsed(evaluation={"metrics": [RAW], "samples": 260, "final": final})
+    options = {"source": "digits", "digits": 2, "samples": 600}
+    stacked = {"data": {"name": "stacked-mnist"} | options}
+    rehearsed(**stacked, evaluation={"metrics": [DIGITS], "samples": 516})
+    words = r"'fd_infinity' needs at least 516 generated samples in 128 features, and 515 are asked for"
+    with pytest.raises(DataError, match=words):
+        rehearsed(**stacked, evaluation={"metrics": [DIGITS], "samples": 515})
+    data = load("stacked-mnist", options, root=tmp_path, split="train")
+    with pytest.raises(DataError, match=words):  # as it is by a run, before any trial
+        prepare([("fd_infinity", {"features": "digits"})], data, cache_dir=tmp_path, samples=515)
+
+
 def test_too_few_samples_are_refused_and_nan_is_nan() -> None:
     with pytest.raises(ValueError, match="of 16 features takes 68 samples or more, not 67"):
         extrapolate(KNOWN.draw(67, 0), KNOWN.real)
     broken = KNOWN.draw(68, 0)
     broken[60, 3] = math.nan
     assert all(math.isnan(number) for number in extrapolate(broken, KNOWN.real))
-    assert FrechetInfinity().least_samples == 4 * 65
-    assert FrechetInfinity(features="inception").least_samples == 4 * 2049
+    assert least_in(FrechetInfinity(), width_of("classifier")) == 4 * 65
+    assert least_in(FrechetInfinity(features="inception"), width_of("inception")) == 4 * 2049
