@@ -58,19 +58,22 @@ def replay(
             raise UserError(f"--{option} {number}: must lie between 1 and {most:,}")
     if not samplers:
         raise UserError(f"samplers must be a list with one or more of them, not {samplers!r}")
+    from gansearch.modules import kept  # noqa: PLC0415
     from gansearch.search.replay import policies_of, stored_spec  # noqa: PLC0415
     from gansearch.search.replay import replay as played  # noqa: PLC0415
     from gansearch.study.plan import Pruner, Sampler  # noqa: PLC0415
 
-    journal = find(name, where=where, **options).journal()
+    study = find(name, where=where, **options)
+    journal = study.journal()
     spec = stored_spec(journal)
     judges = [_part(Pruner, "--pruner", pruner) for pruner in pruners]
     judges = judges or list({p.name: p for p in (spec.plan.pruner, Pruner(name="none"))}.values())
     choosers = [
         None if sampler == AS_RECORDED else _part(Sampler, "--sampler", sampler) for sampler in samplers
     ]
-    policies = policies_of(choosers, judges, spec.example())
-    return played(journal, policies, workers=workers, repeats=repeats, note=note)
+    with kept(study.directory.modules):
+        policies = policies_of(choosers, judges, spec.example())
+        return played(journal, policies, workers=workers, repeats=repeats, note=note)
 
 
 def _part(kind: type[Any], flag: str, given: PartLike) -> Any:

@@ -439,6 +439,21 @@ def test_by_its_name(stored, tmp_path):
     assert api.replay("study", samplers=["random"], pruners=["none"], runs_dir=tmp_path / "runs").advice
 
 
+def test_a_pruner_that_is_kept_with_the_study_plays_wherever_one_asks(stored, tmp_path):
+    folder = stored().directory.modules
+    folder.mkdir()
+    (folder / "kept_with_it.py").write_text(
+        "from gansearch.search.pruners import Verdict\n"
+        "class Mine:\n"
+        "    def __init__(self, config): pass\n"
+        "    def judge(self, trial, report): return Verdict()\n"
+    )
+    found = api.replay("study", pruners=["kept_with_it:Mine"], runs_dir=tmp_path / "runs")
+    (result,) = found.results
+    assert result.policy.label == "recorded + kept_with_it:Mine"
+    assert len(result.plays[0].trials) == 40
+
+
 def test_a_simulation_takes_a_pruner_of_its_own(study, recording):
     from gansearch.search.pruners import GO_ON
 
