@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +14,7 @@ from gansearch.errors import UserError
 from gansearch.journal.facts import CONSTRAINT
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
+from gansearch.study.axes import as_written
 from gansearch.study.config import TrialConfig, flatten, stored_config
 from gansearch.study.learnt import Learnt, Lesson
 from gansearch.study.location import locate
@@ -45,7 +46,7 @@ def learn(study: StoredStudy, asked: Earlier, spec: StudySpec) -> Learnt:
         raise UserError(
             f"the numbers of '{study.name}' were made differently: {', '.join(found)}{mend}"
         )
-    lessons, unused, otherwise = [], Counter[str](), ""
+    lessons, unused, otherwise = [], Counter[str](), defaultdict[str, Counter[str]](Counter)
     for record in records:
         if record.blameless:
             unused["ended through no fault of its configuration"] += 1
@@ -53,12 +54,15 @@ def learn(study: StoredStudy, asked: Earlier, spec: StudySpec) -> Learnt:
         config = stored_config(record.config, record.label).plain()
         point, amiss = locate(config, spec.space, loosely=True)
         if amiss:
-            unused[amiss[0].partition(" is ")[0]] += 1
+            unused[_key(amiss[0])] += 1
             continue
-        otherwise = otherwise or ", ".join(locate(config, spec.space)[1])
+        for words in locate(config, spec.space)[1]:
+            otherwise[_key(words)][words] += 1
         lessons.append(_lesson(record, point, journal))
     origin = next((r.provenance[journal.metric] for r in records if journal.metric in r.provenance), {})
-    words = _words(study.name, len(lessons), unused, [*found, *([otherwise] if otherwise else [])])
+    told = {_key(words) for words in found} | {"evaluation.metrics"}  # what else is measured
+    others = (_other(key, how, len(lessons)) for key, how in otherwise.items() if key not in told)
+    words = _words(study.name, len(lessons), unused, [*found, *others])
     return Learnt(study.name, tuple(lessons), dict(origin), asked.anyway, words)
 
 
@@ -109,7 +113,7 @@ def _differences(record: TrialRecord, spec: StudySpec) -> Iterator[str]:
     )
     for key in dict.fromkeys([*there, *here]):
         if there.get(key) != here.get(key):
-            yield f"{key} is {there.get(key)} there and {here.get(key)} here"
+            yield f"{key} is {as_written(there.get(key))} there and {as_written(here.get(key))} here"
 
 
 def _made(config: TrialConfig) -> dict[str, Any]:
@@ -123,6 +127,17 @@ def _made(config: TrialConfig) -> dict[str, Any]:
         "evaluation": {**samples, **parts},
         "budget": {"steps": plain["budget"]["steps"]},
     }
+
+
+def _key(words: str) -> str:
+    """Of what `batch_size is 32, and 16 in this study` is said."""
+    return words.partition(" is ")[0]
+
+
+def _other(key: str, how: Counter[str], used: int) -> str:
+    """What is otherwise than in this study, with the number of trials where that is not all."""
+    told = next(iter(how)) if len(how) == 1 else f"{key} is another than in this study"
+    return told if how.total() == used else f"{told} ({how.total()})"
 
 
 def _words(study: str, used: int, unused: Counter[str], otherwise: list[str]) -> str:

@@ -125,7 +125,7 @@ def test_a_sampler_of_ones_own_sees_numbers_below_zero(runs):
         (
             "{name: digits}",
             "{name: digits, image_size: 16}",
-            "data.image_size is None there and 16 here",
+            "data.image_size is null there and 16 here",
         ),
         ("steps: 90", "steps: 180", "budget.steps is 90 there and 180 here"),
         (
@@ -191,6 +191,29 @@ def test_parameters_are_matched_by_path_and_what_cannot_be_used_is_said(runs):
     words = read(alone, runs).notes[0]
     assert words.startswith(
         "the sampler knows 0 trials of 'last-week'; 30 others cannot be used: loss (30)"
+    )
+
+
+def test_what_is_otherwise_there_is_said_with_the_number_of_trials_and_once(runs):
+    points = [r.params for r in launched(runs, "last-week", read(LONG)).records.values()][:30]
+    deep, hinge = (
+        sum(point[axis] == value for point in points)
+        for axis, value in (("generator.depth", 3), ("loss", "hinge"))
+    )
+    fixed = LEARNING.replace("{int: [1, 3]}", "3").replace("lr: {log: [1e-5, 1e-1]}", "lr: 1e-3", 1)
+    note = read(fixed.replace("samples: 50", "samples: 50, metrics: [fd_classifier]"), runs).notes[0]
+    assert note == (
+        "the sampler knows 30 trials of 'last-week'; there optimizer.generator.lr is another than in "
+        f"this study, generator.depth is another than in this study ({30 - deep})"
+    )
+    alone = LEARNING.replace("loss:\n  choice:\n    - hinge\n    - ", "loss: ")
+    told = f"the sampler knows {30 - hinge} trials of 'last-week'; {hinge} others cannot be used: loss"
+    assert read(alone, runs).notes[0].startswith(told)
+    shorter = LEARNING.replace("[last-week]", "[{study: last-week, anyway: true}]")
+    assert (
+        read(shorter.replace("steps: 90", "steps: 80"), runs)
+        .notes[0]
+        .endswith("; there budget.steps is 90 there and 80 here")
     )
 
 
