@@ -70,7 +70,7 @@ def test_an_account_is_what_its_events_add_up_to(seed):
             continue
         what = chance.random()
         if what < 0.1 and used:
-            account.fail(number)
+            account.drop(number)
             over |= {number} if number in used else set()
             continue
         used[number] = step = used.get(number, 0) + EVERY
