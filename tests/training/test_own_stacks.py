@@ -338,6 +338,11 @@ def own(tmp_path, monkeypatch):
     (tmp_path / "own_stacks.py").write_text(OWN)
 
 
+@pytest.fixture
+def pack(digits, reference):
+    return FusedPack(lambda config: Trainer(config, digits, reference))
+
+
 def played(name):
     return {"loss": {"name": f"own_stacks:{name}"}}
 
@@ -465,6 +470,21 @@ def test_nor_compiled(trainer, tmp_path, as_it_is):
     torch.testing.assert_close(one.discriminator.last.weight, alone.discriminator.last.weight)
 
 
+def test_what_does_not_stack_is_compiled_each_by_itself(tiny, digits, reference, tmp_path, as_it_is):
+    """Whoever comes later, too."""
+    pack = FusedPack(lambda config: Trainer(config, digits, reference), compiled=tmp_path, most=2)
+    pack.begin([Start(number, tiny(**decaying(number))) for number in range(2)])
+    seen = []
+    while pack.due():
+        for number, report in pack.advance():
+            seen.append((report.metrics.get("lanes"), report.metrics.get("compiled")))
+            if report.outcome:
+                pack.stop([number])
+                if number == 0:
+                    pack.begin([Start(2, tiny(**decaying(2)))])
+    assert seen == [(None, 1)] * 12
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_compiled_pass_replaces_a_buffer_as_alone(count, trainer, tmp_path, as_it_is):
     section = {"generator": {"name": "own_stacks:Settles"}}
@@ -530,6 +550,39 @@ def test_a_pack_trains_such_as_each_alone(tiny, digits, reference, trainer, capl
                 assert all(map(torch.equal, found.values(), alone.discriminator.state_dict().values()))
                 pack.stop([number])
     assert "not as one, but one after another: discriminator: 'own_stacks:SeesAll'" in caplog.text
+
+
+@pytest.mark.parametrize("joins", [False, True])
+@pytest.mark.parametrize("loss", ["OfAll", "Recalls"])
+def test_a_loss_that_does_not_stack_is_apart_from_others_that_do(
+    loss, joins, pack, tiny, trainer, caplog
+):
+    """Losses are none of a shape: two of such a kind, with two of ours, or in places that are free."""
+    ours = [{"seed": seed} for seed in range(2)]
+    theirs = [played(loss) | {"seed": seed} for seed in (2, 3)]
+    starts = [Start(number, tiny(**each)) for number, each in enumerate(ours + theirs)]
+    pack.begin(starts[:2] if joins else starts)
+    curves: dict[int, list] = {}
+    found = {}
+    while pack.due():
+        for number, report in pack.advance():
+            curves.setdefault(number, []).append(report)
+            if report.outcome:
+                found[number] = pack.trainer(number)
+                pack.stop([number])
+            elif joins and number == 1 and report.step == 10:
+                pack.stop([1])
+                pack.begin(starts[2:])
+    for number in (2, 3):
+        assert "lanes" not in curves[number][-1].metrics
+        alone = trainer(**theirs[number - 2])
+        while not alone.finished:
+            alone.advance()
+        weights = found[number].generator.state_dict().values()
+        assert all(map(torch.equal, weights, alone.generator.state_dict().values()))
+    assert curves[0][0].metrics["lanes"] == 2, "and not for the sake of one that does not"
+    assert curves[0][-1].outcome is Outcome.COMPLETED
+    assert f"not as one, but one after another: loss: 'own_stacks:{loss}'" in caplog.text
 
 
 def test_a_generator_s_loss_that_is_infinite_is_looked_at(tiny, digits, reference):

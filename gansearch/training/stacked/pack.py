@@ -19,6 +19,7 @@ from gansearch.study.records import Report
 from gansearch.training.compiled.step import CompiledLanes
 from gansearch.training.compiled.why import CannotCompile, why_uncompiled
 from gansearch.training.pack import LaneError, Make, SequentialPack, Start, TrainerLike, made
+from gansearch.training.stacked.proof import why_unlike
 from gansearch.training.stacked.shape import shape_of, why_alone
 from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 ALONE = ""
 """The turn of those that are trained one after another."""
+
+OWN = " of "
+"""What is in the name of a turn that is one training's own."""
 
 
 @dataclass
@@ -78,6 +82,7 @@ class FusedPack:
         self._make, self._beside, self._fuses = make, beside, fuses
         self._compiled, self._most = compiled, most
         self._uncompiled: set[tuple[str, int]] = set()
+        self._unstacked: set[int] = set()  # trainings that are not like in a stack
         self._sequential = SequentialPack(make)
         self._groups: dict[str, _Group] = {}
         self._turns: list[str] = []
@@ -102,7 +107,7 @@ class FusedPack:
         if self._cramped or start.alone or start.pieces > 1:
             return ALONE
         reason, shape = why_alone(start.config), shape_of(start.config)
-        if not reason and self._fuses(shape):
+        if not reason and self._fuses(shape) and start.number not in self._unstacked:
             return shape
         if reason and (self._most > 1 or self._compiled is None):
             self._tell(f"trained one after another, {reason}")
@@ -111,7 +116,7 @@ class FusedPack:
         if reason := why_uncompiled(start.config):
             self._tell(f"not compiled, {reason}")
             return ALONE
-        return f"{shape} {start.number}"  # of its own, so that it is a pack of one
+        return f"{shape}{OWN}{start.number}"  # so that it is a pack of one
 
     def _tell(self, text: str) -> None:
         if text not in self._reasons:
@@ -192,8 +197,9 @@ class FusedPack:
 
     def _advance(self, shape: str, group: _Group) -> list[tuple[int, Report]]:
         for number in [number for number, lane in group.held.items() if lane.trainer is None]:
-            self._build(number, group)
+            self._build(number, shape, group)
         if not group.held:
+            self.stop([])
             return []
         if unheard := [new for number in group.held for new in self._unheard(number, group)]:
             return unheard
@@ -203,9 +209,9 @@ class FusedPack:
         except torch.AcceleratorError:
             raise
         except RAISED as error:  # whosever it is: each for itself they show it, and end by their own
-            why = str(error) if isinstance(error, CannotStack) else repr(error)
-            self._tell(f"not as one, but one after another: {why}")
-            self._part(shape)
+            unlike = isinstance(error, CannotStack)
+            self._tell(f"not as one, but one after another: {error if unlike else repr(error)}")
+            self._part(shape, unlike=unlike and OWN not in shape)
             return []
         if group.lanes is None:
             return self._advance_the_only_one(seated[0], group)
@@ -215,8 +221,8 @@ class FusedPack:
                 group.lanes.report(row)
         return [new for row in due for new in self._unheard(group.rows[row], group)]
 
-    def _build(self, number: int, group: _Group) -> None:
-        lane = group.held[number]
+    def _build(self, number: int, shape: str, group: _Group) -> None:
+        lane, reason = group.held[number], ""
         with self._own(number):
             state = lane.start.latest()
             trainer: object = made(self._make, lane.start.config, begun=state is not None)
@@ -226,7 +232,12 @@ class FusedPack:
                     trainer.load(dict(state))
                 fits = trainer.microbatches == 1
                 lane.trainer, lane.new = trainer, True
-        if not fits:
+                if OWN not in shape:  # losses of several kinds are of one shape
+                    reason = why_unlike(lane.start.config, trainer.domain)
+        if reason:
+            self._tell(f"not as one, but one after another: {reason}")
+            self._set_apart(group.held.pop(number))
+        elif not fits:
             self._hand_over(group.held.pop(number))
 
     @contextmanager
@@ -311,11 +322,21 @@ class FusedPack:
             self._trainer(group, number).advance()
         return self._unheard(number, group)
 
-    def _part(self, shape: str) -> None:
-        """Have those of a shape go on one after another, from their last states."""
-        for lane in self._groups.pop(shape).held.values():
-            self._hand_over(lane)
+    def _part(self, shape: str, *, unlike: bool = False) -> None:
+        """Have those of a shape go on one after another, from their last states; `unlike`: they have no
+        stack.
+        """
         self._turns = [turn for turn in self._turns if turn != shape]
+        for lane in self._groups.pop(shape).held.values():
+            if unlike:
+                self._set_apart(lane)
+            else:
+                self._hand_over(lane)
+
+    def _set_apart(self, lane: _Lane) -> None:
+        """Have one never be with others: compiled by itself, where that is asked for."""
+        self._unstacked.add(lane.start.number)
+        self.begin([replace(lane.start, heard=lane.heard)])
 
     def _hand_over(self, lane: _Lane) -> None:
         self._sequential.begin([replace(lane.start, heard=lane.heard)])
