@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gansearch import files
-from gansearch.reporting.style import FAMILY_COLOURS, HEIGHT, as_pdf, as_svg, legend, panel, styled
+from gansearch.reporting.style import (
+    FAMILY_COLOURS,
+    HEIGHT,
+    as_pdf,
+    as_svg,
+    legend,
+    log_axis,
+    panel,
+    styled,
+)
 from gansearch.search.replay import NEAR, Replay, regret
 
 if TYPE_CHECKING:
@@ -17,26 +26,28 @@ if TYPE_CHECKING:
 
 def regret_curves(found: Replay) -> Figure:
     """Each policy's regret over device-seconds: the median of its plays, and the quartiles."""
-    figure, axes = panel(HEIGHT + 0.4)
+    figure, axes = panel(HEIGHT + 0.18 * len(found.results))
     recording = found.recording
     least = NEAR * abs(recording.best) / 5 or 1e-12  # below that a regret is none
     for number, result in enumerate(found.results):
-        curve, colour = regret(result, recording), FAMILY_COLOURS[number % len(FAMILY_COLOURS)]
+        again, at = divmod(number, len(FAMILY_COLOURS))
+        curve, colour = regret(result, recording), FAMILY_COLOURS[at]
         low, middle, high = (
             np.maximum(values, least) for values in (curve.low, curve.middle, curve.high)
         )
-        label = result.policy.label
-        axes.plot(curve.seconds, middle, color=colour, label=label, drawstyle="steps-post")
+        label, dashes = result.policy.label, ("-", "--", "-.")[again % 3]
+        axes.plot(curve.seconds, middle, color=colour, ls=dashes, label=label, drawstyle="steps-post")
         if len(result.plays) > 1:
             known = np.isfinite(high)
             axes.fill_between(
                 curve.seconds[known], low[known], high[known], color=colour, alpha=0.15, lw=0
             )
     if recording.best:
-        axes.axhline(NEAR * abs(recording.best), color="black", lw=0.6, ls=":")
-    axes.set_yscale("log")
+        near = f"within {100 * NEAR:.0f} % of the best"
+        axes.axhline(NEAR * abs(recording.best), color="black", lw=0.6, ls=":", label=near)
+    log_axis(axes, "y")
     axes.set_xlabel(f"device-seconds, {found.workers} workers")
-    axes.set_ylabel(f"regret in {found.metric} (dotted: {100 * NEAR:.0f} % of the best)")
+    axes.set_ylabel(f"regret in {found.metric}")
     legend(figure, axes, columns=1)
     return figure
 

@@ -13,6 +13,8 @@ from gansearch import api
 from gansearch.errors import InvalidInput, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.stored import StoredStudy
+from gansearch.reporting.regret import regret_curves
+from gansearch.reporting.style import styled
 from gansearch.search.proposer import Proposer
 from gansearch.search.pruners import Decision, Verdict, Wake
 from gansearch.search.recording import Curve, Recording, recording_of
@@ -437,6 +439,29 @@ def test_by_its_name(stored, tmp_path):
     assert "40 recorded trials" in done.stdout
     assert picture.read_text().startswith("<svg")
     assert api.replay("study", samplers=["random"], pruners=["none"], runs_dir=tmp_path / "runs").advice
+
+
+@pytest.mark.parametrize("policies", [1, 11])
+def test_the_figure_of_regret_can_be_read(stored, policies):
+    found = replay(stored().journal(), [Policy(None, NONE)])
+    made = [
+        Policy(None, Pruner.model_validate({"name": "asha", "min_steps": n + 1})) for n in range(11)
+    ]
+    results = [replace(found.results[0], policy=policy) for policy in made[:policies]]
+    with styled():
+        figure = regret_curves(replace(found, results=tuple(results)))
+        figure.draw_without_rendering()
+        (axes,), (below,) = figure.axes, figure.legends
+        ticks = [label.get_text() for label in axes.get_yticklabels()]
+        assert [tick for tick in ticks if tick]
+        assert not [tick for tick in ticks if "$" in tick], "in letters, not as mathematics"
+        assert axes.bbox.height > 0.4 * below.get_window_extent().height
+        side = axes.yaxis.label.get_window_extent()
+        assert figure.bbox.y0 <= side.y0
+        assert side.y1 <= figure.bbox.y1
+    lines = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
+    assert len(lines) == policies + 1, "each is told from the others"
+    assert [text.get_text() for text in below.get_texts()][-1] == "within 5 % of the best"
 
 
 def test_a_pruner_that_is_kept_with_the_study_plays_wherever_one_asks(stored, tmp_path):
