@@ -35,9 +35,14 @@ class Memorisation:
     compares_real = True
     judges_quality = False
     least_samples = 1
+    may_occur = 1
 
     def __init__(self, *, features: str = "classifier") -> None:
         self.features = features_named(features)
+
+    def check_repeats(self, nearest: Tensor) -> None:
+        """Raises `ValueError` where too many real samples have others at a squared distance of 0."""
+        check_repeats(nearest, "once", "they have no reach, and copies of them would not count")
 
     def of_real(self, real: Activations) -> dict[str, Tensor]:
         """The real features and their squared distances to the nearest others.
@@ -46,7 +51,7 @@ class Memorisation:
             ValueError: for one sample, or where more than one in a hundred occurs more than once.
         """
         nearest = nearest_squares(real.features, 1)[:, 0]
-        check_repeats(nearest, "once", "they have no reach, and copies of them would not count")
+        self.check_repeats(nearest)
         return {"features": real.features, "nearest": nearest}
 
     def __call__(self, fake: Activations, real: RealStatistics) -> float:

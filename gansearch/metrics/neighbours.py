@@ -61,7 +61,7 @@ class Neighbourhoods:
         """
         squares = nearest_squares(real.features, max(metric.neighbours for metric in metrics))
         for metric in metrics:
-            _check_sizes(squares[:, metric.neighbours - 1], metric.neighbours)
+            metric.check_repeats(squares[:, metric.neighbours - 1])
         return {"features": real.features, "nearest": squares}
 
     def values(
@@ -113,6 +113,22 @@ class OfNeighbours:
     def least_samples(self) -> int:
         """Of either side: one more than a ball's neighbours."""
         return self.neighbours + 1
+
+    @property
+    def may_occur(self) -> int:
+        """How often a real sample may occur; the ball of one that occurs more often has no size."""
+        return self.neighbours
+
+    def check_repeats(self, squares: Tensor) -> None:
+        """Raises `ValueError` where too many balls of real samples, by their squared radii, have no
+        size.
+        """
+        check_repeats(
+            squares,
+            f"{self.neighbours} times",
+            "their neighbourhoods have no size and nothing generated can lie in one",
+            ", or ask for more neighbours",
+        )
 
     def of_real(self, real: Activations) -> dict[str, Tensor]:
         """The real features and their nearest others; see `Neighbourhoods.of_real`."""
@@ -215,16 +231,6 @@ class Coverage(OfNeighbours):
     def of(self, seen: Seen) -> float:
         """0 to 1."""
         return float(seen.held.met.double().mean())
-
-
-def _check_sizes(squares: Tensor, neighbours: int) -> None:
-    """Raises `ValueError` where balls of real samples have no size."""
-    check_repeats(
-        squares,
-        f"{neighbours} times",
-        "their neighbourhoods have no size and nothing generated can lie in one",
-        ", or ask for more neighbours",
-    )
 
 
 def check_repeats(squares: Tensor, times: str, thus: str, mend: str = "") -> None:

@@ -56,8 +56,10 @@ from gansearch.training.outputs import (
 )
 from gansearch.training.prepare import (
     LocalPaths,
+    check_repeats,
     load_real,
     load_weights,
+    once,
     prepare,
     repeats,
     reservations,
@@ -97,11 +99,14 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
     mistakes: dict[str, BaseException | None] = {}
     with settings.torch_threads(1):  # steps this small only lose by more
         real = load_real(config, data, places)
+        minds_repeats = check_repeats(config, real)
         few = _few(data)
         known = load_weights(config, places)
         with suppress(DataError):  # it is raised again where a metric has need of the classifier
             known["classifier"] = Classifier.untrained(few)
         few_real = few if real is data else _few(real)
+        if minds_repeats:  # of few samples a double is many, and those of all have been looked at
+            few_real = once(few_real)
         with tempfile.TemporaryDirectory() as cache:
             here = replace(places, cache=Path(cache))
             for_few = _for_few(config, few, few_real, known, here.cache)

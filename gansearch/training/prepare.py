@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from gansearch import files
 from gansearch.data import DataSet
@@ -219,13 +221,48 @@ FEWEST_IN_A_SPLIT = 30
 """Samples of which a score says something: of n samples it is n at most, and of one always 1."""
 
 
+def check_repeats(config: TrialConfig, real: DataSet) -> bool:
+    """Raise `DataError` where real samples repeat so often that a metric refuses all features; returns
+    whether any metric minds.
+    """
+    evaluation, final, minds = config.evaluation, config.evaluation.final, False
+    asked = [(part, evaluation.real_samples) for part in evaluation.metrics]
+    asked += [(part, final.real_samples) for part in evaluation.last_metrics if final is not None]
+    for part, wanted in asked:
+        metric: Any = METRICS.build(part.name, part.options)
+        if not hasattr(metric, "check_repeats"):
+            continue
+        minds = True
+        marks = _marks(real.samples[compared_rows(len(real.samples), wanted)])
+        counts = Counter(marks)
+        apart = [float(counts[mark] <= metric.may_occur) for mark in marks]  # 0, as doubles are
+        try:
+            metric.check_repeats(torch.tensor(apart))
+        except ValueError as error:
+            raise DataError(
+                f"the metric '{part.name}' cannot use these {real.domain.kind}: {error}"
+            ) from error
+    return minds
+
+
+def once(data: DataSet) -> DataSet:
+    """Each of some samples once."""
+    first = {mark: row for row, mark in reversed(list(enumerate(_marks(data.samples))))}
+    return data.pick(np.sort(np.fromiter(first.values(), np.int64)))
+
+
+def _marks(samples: np.ndarray) -> list[bytes]:
+    """A mark for each sample, the same for equal ones."""
+    return [hashlib.blake2b(sample.tobytes(), digest_size=16).digest() for sample in samples]
+
+
 def repeats(config: TrialConfig, real: DataSet) -> list[str]:
     """What repeated real samples do to the metrics of neighbourhoods, in words with the mend."""
     measured = [*config.evaluation.metrics, *config.evaluation.last_metrics]
     readers = list(dict.fromkeys(part.name for part in measured if "neighbours" in part.options))
     if not readers:
         return []
-    counts = Counter(hashlib.blake2b(sample, digest_size=16).digest() for sample in real.samples)
+    counts = Counter(_marks(real.samples))
     repeated = {key: count for key, count in counts.items() if count > 1}
     if not repeated:
         return []

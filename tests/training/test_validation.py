@@ -6,6 +6,7 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ from gansearch.study.config import TrialConfig
 from gansearch.study.document import parse_document, write_document
 from gansearch.training.completion import complete
 from gansearch.training.dry_run import MOST_OPTIONS, left_out, rehearse
-from gansearch.training.prepare import LocalPaths
+from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.settings import torch_threads
 from gansearch.training.validation import load_config, read_study
 
@@ -140,6 +141,38 @@ def test_repeated_real_images_get_a_word(tmp_path):
     data.images[100:104] = data.images[99]
     with pytest.warns(Doubt, match=r"5 of 1,500 real samples occur more than once, one image 5 times"):
         rehearse(spec, data, LocalPaths(tmp_path, tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(("metric", "often"), [("precision", 4), ("memorisation", 2)])
+def test_check_refuses_repeated_real_images_where_a_run_does(tmp_path, metric, often):
+    """By all of them: a hundredth is borne, and of the few of a rehearsal it would be three."""
+    text = (
+        "generator: {name: mlp, depth: 1, width: 8}\ndiscriminator: {name: mlp, depth: 1, width: 8}\n"
+        "evaluation: {metrics: [fd_classifier], samples: 100, final: {samples: 100, metrics: "
+        f"[{{name: {metric}, features: raw}}]}}}}\n"
+    )
+    spec, data = read_study(parse_document(text, "s.yaml"), tmp_path)
+    places = LocalPaths(tmp_path, tmp_path / "cache")
+
+    def repeat(rows):
+        """Have images so often, in places that a rehearsal does not look at alone."""
+        for row in rows:
+            data.images[row + 1 : row + often] = data.images[row]
+
+    seen = np.linspace(0, 1499, 256).astype(int)
+    data.images[seen[3:6]] = data.images[seen[2]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Doubt)
+        assert rehearse(spec, data, places) == 1
+    repeat(range(100, 500, 50))
+    with pytest.raises(
+        DataError, match=rf"the metric '{metric}' cannot .* of 1,500 real samples occur"
+    ):
+        rehearse(spec, data, places)
+    with pytest.raises(
+        DataError, match=rf"the metric '{metric}' cannot .* of 1,500 real samples occur"
+    ):
+        prepare(spec.example(), data, places)
 
 
 def test_a_rehearsal_takes_every_option_and_leaves_nothing(tmp_path):
