@@ -86,6 +86,9 @@ def _of_view(
             f"packs of {shown.pack} do not divide batch_size, {config.batch_size}: "
             f"take a batch of {_near(config.batch_size, shown.pack)}",
         )
+    held_out = config.evaluation.held_out
+    if held_out is not None and held_out < shown.pack:
+        yield ("evaluation", "held_out"), f"{held_out} are no pack, of {shown.pack}: ask for more"
     judge = discriminator() if shown.pack > 1 else None  # None, too, where there are no data yet
     if config.batch_size == shown.pack and judge is not None and _normalises_rows(judge):
         yield (

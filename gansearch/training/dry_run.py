@@ -57,6 +57,7 @@ from gansearch.training.outputs import (
 from gansearch.training.prepare import (
     LocalPaths,
     check_repeats,
+    held_out,
     load_real,
     load_weights,
     once,
@@ -100,6 +101,7 @@ def rehearse(spec: StudySpec, data: DataSet, places: LocalPaths) -> int:
     with settings.torch_threads(1):  # steps this small only lose by more
         real = load_real(config, data, places)
         minds_repeats = check_repeats(config, real)
+        held_out(config, data, places, real)
         few = _few(data)
         known = load_weights(config, places)
         with suppress(DataError):  # it is raised again where a metric has need of the classifier

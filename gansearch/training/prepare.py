@@ -103,7 +103,7 @@ def prepare(
             real_samples=evaluation.real_samples,
             samples=evaluation.samples,
         )
-        reference = replace(reference, held_out=_held_out(config, data, places, real))
+        reference = replace(reference, held_out=held_out(config, data, places, real))
         if evaluation.final is None:
             return reference
         final = measure(
@@ -115,8 +115,12 @@ def prepare(
         return replace(reference, final=final)
 
 
-def _held_out(config: TrialConfig, data: DataSet, places: LocalPaths, real: DataSet) -> HeldOut | None:
-    """The first samples of the test split, where the discriminator is to be asked about them."""
+def held_out(config: TrialConfig, data: DataSet, places: LocalPaths, real: DataSet) -> HeldOut | None:
+    """Samples of the test split, where the discriminator is to be asked about them.
+
+    Raises:
+        DataError: there are not so many, or they are those that are learnt.
+    """
     count = config.evaluation.held_out
     if count is None:
         return None

@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from gansearch.data.load import load
 from gansearch.errors import DataError
 from gansearch.losses import LOSSES
 from gansearch.metrics.reference import HeldOut, load_reference, save_reference
+from gansearch.study.document import parse_document
+from gansearch.training.dry_run import rehearse
 from gansearch.training.overfitting import HELD_OUT, Exam
-from gansearch.training.prepare import prepare
+from gansearch.training.prepare import LocalPaths, prepare
 from gansearch.training.trainer import Trainer
+from gansearch.training.validation import read_study
 from gansearch.training.variational import build_trainer
 
 SECTION = {"evaluation": {"samples": 50, "metrics": [{"name": "fd_classifier"}], "held_out": 100}}
@@ -127,6 +131,15 @@ def test_too_many_are_refused(tiny, digits, places):
     many = {"evaluation": {**SECTION["evaluation"], "held_out": 10_000}}
     with pytest.raises(DataError, match=r"evaluation.held_out: 10000 are asked for"):
         prepare(tiny(**many), digits, places)
+
+
+def test_check_refuses_them_where_a_run_does(tmp_path):
+    asked = {"metrics": ["fd_classifier"], "samples": 50, "held_out": 298}
+    network = {"name": "mlp", "depth": 1, "width": 8}
+    tree = {"evaluation": asked, "generator": network, "discriminator": network}
+    spec, data = read_study(parse_document(yaml.safe_dump(tree), "study.yaml"), tmp_path)
+    with pytest.raises(DataError, match="298 are asked for, and the test split of digits has 297"):
+        rehearse(spec, data, LocalPaths(tmp_path, tmp_path))
 
 
 def test_points_have_held_out_ones_too(tiny, places, tmp_path):

@@ -155,6 +155,15 @@ def test_packs_must_divide_the_batch():
     assert mistakes(discriminator=BARE | {"pack": 4}) == {}
 
 
+def test_held_out_samples_are_a_pack_at_least():
+    def told(count):
+        asked = {"metrics": ["fd_classifier"], "held_out": count}
+        return mistakes(discriminator=BARE | {"pack": 4}, evaluation=asked)
+
+    assert told(3) == {"evaluation.held_out": "3 are no pack, of 4: ask for more"}
+    assert told(4) == {}
+
+
 def test_a_single_pack_is_no_batch_for_batch_norm():
     """Of maps one is enough: their places are normalised too."""
     found = mistakes(batch_size=4, discriminator=BARE | {"norm": "batch", "pack": 4})
