@@ -135,7 +135,8 @@ KINDS = {
     "pruner": Kind(
         "Pruners",
         "pruner",
-        "a class built from (config) and keyword-only options, with a method `judge(trial, report)`",
+        "a class built from (config) and keyword-only options, with a method `judge(trial, report)`, and "
+        "where it pauses trials another, `choose(paused, fresh)` (see `gansearch.search.pruners`)",
         "check_pruner",
         "gansearch.search:PRUNERS",
     ),

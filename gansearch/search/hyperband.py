@@ -82,7 +82,8 @@ class Hyperband:
 
     def given_up(self, number: int) -> None:
         """As the trial's bracket does."""
-        self._bracket(number).given_up(number)
+        if number in self._dealt:
+            self._bracket(number).given_up(number)
 
     def _bracket(self, number: int) -> Asha:
         """A trial's bracket: a new one goes to the one that is farthest from its share."""

@@ -480,6 +480,8 @@ def test_hyperband_s_brackets_are_told_of_errors():
     for number in (0, 1):  # of 1 nobody has heard
         play.pruner.failed(number)
     assert [len(rung) for rung in play.pruner.brackets[0].rungs.values()] == [0, 0, 0]
+    play.pruner.given_up(2)
+    assert sum(play.pruner._counts) == 1, "nor of 2, which takes no place in a bracket"
 
 
 def test_a_place_is_told_as_one_says_it():
