@@ -602,6 +602,15 @@ def test_such_are_not_chosen(tiny, digits, reference, tmp_path, monkeypatch):
     assert list(chosen.values()) == [1]
 
 
+def test_one_of_a_shape_that_does_not_stack_is_not_measured_for_all(
+    tiny, digits, reference, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("gansearch.training.stacked.choice.WORTH", 0.0)
+    asked = Asked([tiny(), tiny(**played("OfAll"))], [1e6, 1e6], most=4)
+    (speeds,) = speeds_of(asked, digits, reference, cache=tmp_path).values()
+    assert sorted(speeds) == [1, 4]
+
+
 def test_ours_are_not_tried_and_a_user_s_but_once(tiny, digits, trainer, monkeypatch):
     tried = []
     monkeypatch.setattr(proof, "_found", {})

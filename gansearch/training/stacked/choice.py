@@ -17,11 +17,13 @@ import torch
 
 from gansearch import files
 from gansearch.data import DataSet
+from gansearch.data.domain import Domain
 from gansearch.errors import RAISED
 from gansearch.metrics.reference import Reference
 from gansearch.study.config import TrialConfig, digest
 from gansearch.training.measuring import wait_for
 from gansearch.training.settings import torch_threads
+from gansearch.training.stacked.proof import why_unlike
 from gansearch.training.stacked.shape import shape_of, why_alone
 from gansearch.training.stacked.step import Lanes
 from gansearch.training.trainer import Trainer
@@ -85,13 +87,12 @@ class Asked:
             work[shape_of(config)] = work.get(shape_of(config), 0.0) + steps
         return work
 
-    @property
-    def stackable(self) -> dict[str, TrialConfig]:
-        """A configuration of each shape that may be trained in lanes. What is to be `deterministic` is
-        not: what is fastest differs from day to day.
+    def stackable(self, domain: Domain) -> dict[str, TrialConfig]:
+        """A configuration of each shape that may be trained in lanes on samples of a domain. What is to
+        be `deterministic` is not: what is fastest differs from day to day.
         """
         able = (c for c in self.configs if not why_alone(c) and not c.deterministic)
-        return {shape_of(config): config for config in able}
+        return {shape_of(config): config for config in able if not why_unlike(config, domain)}
 
 
 def speeds_of(
@@ -122,7 +123,7 @@ def speeds_of(
     with torch_threads(threads):
         until = time.monotonic() + MOST
         bench = _Bench(data, reference, cache, device, threads, asked.most, until)
-        work, stackable = asked.work, asked.stackable
+        work, stackable = asked.work, asked.stackable(data.domain)
         if asked.longest is None:
             each = {s: bench.speeds(s, config, work[s]) for s, config in stackable.items()}
             return {shape: speeds for shape, speeds in each.items() if speeds}
