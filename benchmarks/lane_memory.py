@@ -89,7 +89,7 @@ def _held(device: str, *, anew: bool = False) -> float:
 
 
 def measured(case: str, lanes: int, device: str) -> list[float]:
-    """The same, in a process of its own."""
+    """Both, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.lane_memory", "--only", case, str(lanes), device]
     told = subprocess.run(command, capture_output=True, text=True, check=True)
     return [float(each) for each in told.stdout.split()]
