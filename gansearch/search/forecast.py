@@ -57,8 +57,7 @@ class Prediction:
         low, high: the better and the worse end of an interval that holds it four times of five.
         step: the step of which it is said.
         whole: whether that is the end of the budget.
-        chance: probability of ending better than the best trial so far.
-        best: what that one has.
+        best: what the best trial has so far.
     """
 
     value: float
@@ -66,7 +65,6 @@ class Prediction:
     high: float
     step: int
     whole: bool
-    chance: float
     best: float
 
     def words(self) -> str:
@@ -165,11 +163,8 @@ class Forecast:
         level, middle = levels[0], levels[0] - gains[0]
         deviation = WIDENED * math.sqrt(variances[0])
         low, value, high = (self._value(min(middle + z * deviation, level)) for z in (-Z80, 0.0, Z80))
-        beyond_it = self._log and self._best <= 0  # this model knows nothing that is as low
-        best = -math.inf if beyond_it else float(self._modelled(np.array(self._best)))
-        chance = 0.5 * math.erfc((middle - best) / (deviation * math.sqrt(2)))
         step, whole = self._steps[self._end], self._end + 1 == len(self._steps)
-        return Prediction(value, low, high, step, whole, chance, cost(self._best, self._goal))
+        return Prediction(value, low, high, step, whole, cost(self._best, self._goal))
 
     def _column(self, step: int) -> int:
         """The place of a report in its curve."""

@@ -137,13 +137,12 @@ def test_words():
     best = min(record.best(METRIC, "min").value for record in trials[:9])
     assert words.endswith(f" at the end, the best has {best:.3g}")
     assert predicted.low <= predicted.value <= predicted.high <= trials[9].reports[1].metrics[METRIC]
-    assert 0 <= predicted.chance <= 1
 
 
 def test_words_begin_with_the_smaller_bound_whichever_is_better():
     words = "predicted 0.4 [0.3, 0.5] at step 60, the best has 0.6"
     for low, high in ((0.3, 0.5), (0.5, 0.3)):
-        assert Prediction(0.4, low, high, 60, False, 0.1, 0.6).words() == words
+        assert Prediction(0.4, low, high, 60, False, 0.6).words() == words
 
 
 def test_of_many_trials_the_best_and_the_newest_others_are_remembered(monkeypatch):
@@ -313,4 +312,3 @@ def test_the_first_cost_that_has_no_logarithm_is_forecast_at_once(values):
     for number in (5000, 5001):
         told = forecast.of(number)
         assert math.isfinite(told.value)
-        assert 0 <= told.chance <= 1
