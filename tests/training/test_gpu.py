@@ -43,6 +43,7 @@ def site_of(names, folder):
                 (folder / top).symlink_to(found.locate_file(top))
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "more", [["--uncompiled"], pytest.param([], marks=pytest.mark.slow)], ids=["uncompiled", "whole"]
 )

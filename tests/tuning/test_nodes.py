@@ -459,7 +459,8 @@ def scaled(tmp_path, monkeypatch):
         yield address
     finally:
         for each in [*psutil.Process(head.pid).children(recursive=True), head]:
-            each.kill()
+            with suppress(psutil.NoSuchProcess):  # it ended with another
+                each.kill()
         head.wait()
 
 
