@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gansearch.journal.stored import StoredStudy
     from gansearch.search.replay import Rank, Replay
     from gansearch.study.plan import Plan, Resources, SearchBudget
+    from gansearch.study.sections import Part
     from gansearch.study.spec import StudySpec
     from gansearch.tuning.where import Where
 
@@ -45,13 +46,14 @@ def show_study(out: Console, study: api.Study) -> None:
         "budget": _budget_words(spec),
         "then": _stability_words(spec.plan),
         "objective": f"{config.objective.metric}, {spec.goal}",
-        "search": f"{search.sampler.name}, seed {search.seed}; pruner {spec.plan.pruner.name}",
+        "search": f"{_part_words(search.sampler)}, seed {search.seed}",
+        "pruner": _part_words(spec.plan.pruner),
         "starts with": ", ".join(start.name for start in spec.start) or "-",
         "a worker": f"{_devices(resources)}; lanes: {resources.lanes}",
         "digest": spec.digest,
     }
     if not search.trials:
-        del facts["search"], facts["starts with"]
+        del facts["search"], facts["pruner"], facts["starts with"]
     grid = Table.grid(padding=(0, 2))
     for key, value in facts.items():
         grid.add_row(f"[dim]{key}[/]", escape(value))
@@ -62,6 +64,14 @@ def show_study(out: Console, study: api.Study) -> None:
             for note in spec.notes:
                 grid.add_row("", escape(note))
     out.print(grid)
+
+
+def _part_words(part: Part) -> str:
+    """`asha (reduction_factor: 3, second_chances: true)`: a part with what it goes by."""
+    options = {key: value for key, value in part.model_dump().items() if value is not None}
+    name = options.pop("name")
+    told = ", ".join(f"{key}: {as_written(value)}" for key, value in options.items())
+    return f"{name} ({told})" if told else str(name)
 
 
 def steps_after(study: StoredStudy, evidence: Evidence, where: Where, *, confirmed: bool) -> list[str]:

@@ -479,6 +479,19 @@ def test_check_shows_the_quickstart_and_tries_it(here, command):
     assert tree(here) == before
 
 
+def test_a_check_tells_what_sampler_and_pruner_go_by(here, command):
+    options = (
+        "--set",
+        "search.sampler={name: tpe, belief: strong}",
+        "--set",
+        "pruner.second_chances=false",
+    )
+    code, out, err = command("check", "study.yaml", *options)
+    assert code == 0, err
+    assert "tpe (belief: strong, startup_trials: " in out
+    assert "asha (reduction_factor: 3, second_chances: false)" in out
+
+
 def test_check_takes_overrides(here, command):
     code, out, _ = command(
         *("check", "study.yaml", "--set", "search.trials=7", "--set", "latent_size={int: [2, 5]}"),
