@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from gansearch.errors import Problem, nearest
 from gansearch.study.axes import in_full
 from gansearch.study.document import AXIS_KEYS, Document, Path_
-from gansearch.study.sections import Part, Section
+from gansearch.study.sections import Section, Written
 
 S = TypeVar("S", bound=Section)
 
@@ -54,8 +54,7 @@ def explained(model: type[BaseModel], tree: Any, error: ValidationError) -> Mist
     for e in errors:
         path = real_path(e["loc"], tree)
         message = explain(e, _fields_at(model, path[:-1]), "a key of this section")
-        if e["type"] == "model_type" and (path in switches or _is_part(e)):
-            other = "false" if path in switches else "a name"
+        if e["type"] == "model_type" and (other := "false" if path in switches else _alone(e)):
             message = message.replace("needs a", f"needs {other} or a")
         if not _is_switch(e):  # `false` or a mapping: the mapping's own mistakes are the ones to tell
             told.append((path, message))
@@ -77,9 +76,13 @@ def _is_switch(error: Any) -> bool:
     return any(str(part).startswith("literal[False") for part in error["loc"])
 
 
-def _is_part(error: Any) -> bool:
-    parts: list[type[Part]] = [Part, *Part.__subclasses__()]
-    return error["ctx"]["class_name"] in {kind.__name__ for kind in parts}
+def _alone(error: Any) -> str:
+    """What may stand in the place of the mapping that is missing, in words; empty: nothing."""
+    sections: list[type[Written]] = [Written]
+    for kind in sections:
+        sections += kind.__subclasses__()
+    name = error["ctx"]["class_name"]
+    return next((kind.alone for kind in sections if kind.__name__ == name), "")
 
 
 def _without(node: Any, path: Path_) -> dict[str, Any] | None:

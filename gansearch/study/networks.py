@@ -37,6 +37,8 @@ class Schedule(Section):
         start: the factor from which it rises.
     """
 
+    alone = "a name"
+
     name: Literal["constant", "linear", "cosine"] = "constant"
     end: Annotated[float, Field(ge=0)] = 0.0
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -70,6 +72,8 @@ class Noise(Section):
         std: the standard deviation, where images are from -1 to 1 and points divided by their scale.
         schedule: of it; `linear` takes it to 0 over the budget.
     """
+
+    alone = "a number"
 
     std: Annotated[float, Field(gt=0)]
     schedule: Scheduled = None

@@ -27,6 +27,8 @@ class Start(Section):
         name: what a `point` is called in every table.
     """
 
+    alone = "text"
+
     config: str | None = None
     study: str | None = None
     top: Positive | None = None
@@ -73,6 +75,8 @@ class Earlier(Section):
         anyway: use its numbers although they were made differently: of other data, with other sample
             counts, over another budget.
     """
+
+    alone = "a name"
 
     study: str
     anyway: bool = False

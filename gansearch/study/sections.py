@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     BaseModel,
@@ -34,7 +34,13 @@ LATER = "later"
 
 
 class Written(BaseModel):
-    """What is written without the keys that were added later, where they are not said."""
+    """What is written without the keys that were added later, where they are not said.
+
+    Attributes:
+        alone: what may stand in the mapping's place, in words; empty: nothing.
+    """
+
+    alone: ClassVar[str] = ""
 
     @model_serializer(mode="wrap")
     def _without_unsaid(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -61,6 +67,7 @@ class Part(Written):
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+    alone = "a name"
 
     name: str
 
