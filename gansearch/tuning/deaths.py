@@ -92,7 +92,6 @@ class Deaths:
     def __init__(self, retries: int, took: Callable[[str], bool]) -> None:
         self._retries, self._took = retries, took
         self._deaths: dict[int, list[Death]] = defaultdict(list)
-        self._ever: dict[int, list[Death]] = defaultdict(list)
 
     def add(self, number: int, step: int, error: Any, heard: int = 0) -> GivenUp | None:
         """Note a death; returns the trial's end, or None: it goes on.
@@ -103,10 +102,9 @@ class Deaths:
             error: what Ray tells, or its text where a worker could not begin.
             heard: how many reports of all trials there have been.
         """
-        row = [death for death in self._deaths[number] if death.step == step]
-        row.append(_death(step, heard, error))
-        self._deaths[number] = row
-        self._ever[number].append(row[-1])
+        deaths = self._deaths[number]
+        deaths.append(_death(step, heard, error))
+        row = [death for death in deaths if death.step == step]
         counted = self._own(row)
         takes_nodes = len(row) > NODES * (self._retries + 1)
         if takes_nodes:
@@ -122,9 +120,10 @@ class Deaths:
         death was: one after its worker's; all, where that has died at several steps, which may be
         none's doing but that of their being together.
         """
-        if len({death.step for death in self._own(self._ever.get(number, ()))}) > 1:
+        deaths = self._deaths.get(number, [])
+        if len({death.step for death in self._own(deaths)}) > 1:
             return math.inf
-        return float(any(death.step == step for death in self._deaths.get(number, ())))
+        return float(any(death.step == step for death in deaths))
 
     def _own(self, deaths: Iterable[Death]) -> list[Death]:
         """Those that were not of a whole node."""
@@ -133,7 +132,6 @@ class Deaths:
     def forget(self, number: int) -> None:
         """A trial has ended."""
         self._deaths.pop(number, None)
-        self._ever.pop(number, None)
 
 
 def error_of(trial: Any) -> Any:
