@@ -13,6 +13,7 @@ from rich.table import Table
 from gansearch import api
 from gansearch.study.axes import as_written
 from gansearch.study.records import cost, count
+from gansearch.study.sections import with_options
 from gansearch.tuning.going_on import stability_command
 from gansearch.tuning.saying import say
 
@@ -70,8 +71,7 @@ def _part_words(part: Part) -> str:
     """`asha (reduction_factor: 3, second_chances: true)`: a part with what it goes by."""
     options = {key: value for key, value in part.model_dump().items() if value is not None}
     name = options.pop("name")
-    told = ", ".join(f"{key}: {as_written(value)}" for key, value in options.items())
-    return f"{name} ({told})" if told else str(name)
+    return with_options(name, {key: as_written(value) for key, value in options.items()})
 
 
 def steps_after(study: StoredStudy, evidence: Evidence, where: Where, *, confirmed: bool) -> list[str]:

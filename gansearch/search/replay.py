@@ -24,7 +24,7 @@ from gansearch.study.mistakes import Mistakes, validate
 from gansearch.study.notation import parse_space
 from gansearch.study.plan import Plan, Pruner, Sampler
 from gansearch.study.records import Outcome, Report, TrialRecord, cost, count
-from gansearch.study.sections import Part
+from gansearch.study.sections import Part, with_options
 from gansearch.study.space import Space
 from gansearch.study.spec import StudySpec
 from gansearch.study.starting import StartPoint
@@ -422,5 +422,4 @@ def _words(part: Part) -> str:
     said = part.options
     if isinstance(part, Sampler) and "belief" in part.model_fields_set:
         said = {"belief": part.belief, **said}
-    told = ", ".join(f"{key}: {json.dumps(value)}" for key, value in said.items())
-    return f"{part.name} ({told})" if told else part.name
+    return with_options(part.name, {key: json.dumps(value) for key, value in said.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -27,6 +28,12 @@ def later(default: Any) -> Any:
     before the option keep their digests.
     """
     return Field(exclude_if=lambda value: value == default)
+
+
+def with_options(name: str, options: Mapping[str, str]) -> str:
+    """`asha (reduction_factor: 3, second_chances: true)`: a part by name, with options as written."""
+    told = ", ".join(f"{key}: {value}" for key, value in options.items())
+    return f"{name} ({told})" if told else name
 
 
 LATER = "later"
