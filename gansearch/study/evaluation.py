@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -74,6 +75,13 @@ class Evaluation(Section):
     def last_metrics(self) -> list[Part]:
         """What is measured of a trial's best weights."""
         return (self.final.metrics or self.metrics) if self.final else []
+
+    @property
+    def measured(self) -> Iterator[tuple[Part, Evaluation | Final]]:
+        """Each metric, with the section that says of how many samples it is made."""
+        yield from ((part, self) for part in self.metrics)
+        if self.final is not None:
+            yield from ((part, self.final) for part in self.last_metrics)
 
 
 class Objective(Section):

@@ -267,16 +267,13 @@ def _for_few(
     of_class = 0
     if real.labels is not None:  # how many the rarest of the classes that there are has
         of_class = int(np.unique(real.labels, return_counts=True)[1].min())
-    evaluation, final = config.evaluation, config.evaluation.final
-    asked = [(part, evaluation.samples) for part in evaluation.metrics]
-    asked += [(part, final.samples) for part in evaluation.last_metrics if final is not None]
     served: dict[str, bool] = {}
-    for part, samples in asked:
+    for part, section in config.evaluation.measured:
         metric = METRICS.build(part.name, _small(part).options)
         width = None
         if hasattr(metric, "least_of"):
             width = feature_width(metric.features, few, known, cache / "classifiers")
-            check_samples(part.name, metric, width, samples)
+            check_samples(part.name, metric, width, section.samples)
         enough = least_in(metric, width) <= LATENTS
         served[part.model_dump_json()] = enough and (
             not of_class or least_of_a_class(metric) <= of_class

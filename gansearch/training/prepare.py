@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from gansearch.metrics.door import check_class, least_of_a_class, least_samples
 from gansearch.metrics.reference import HeldOut, Reference, compared_rows, read_weights
 from gansearch.metrics.reference import prepare as prepare_metrics
 from gansearch.study.config import TrialConfig
+from gansearch.study.evaluation import Evaluation
 from gansearch.study.sections import Part
 from gansearch.training.blame import blaming
 from gansearch.training.health import silent
@@ -178,33 +180,38 @@ def load_real(config: TrialConfig, data: DataSet, places: LocalPaths) -> DataSet
                 f"evaluation.{section}real_samples: {wanted} are asked for, and the {real.split} split "
                 f"of {real.name} has {len(real.samples)} {real.domain.kind}"
             )
-    for metric in [*evaluation.metrics, *evaluation.last_metrics]:
+    for metric, _ in evaluation.measured:
         made = METRICS.build(metric.name, metric.options)
         if made.compares_real and (least := least_samples(made)) > len(real.samples):
             raise DataError(
                 f"the metric '{metric.name}' cannot use these {real.domain.kind}: it needs at least "
                 f"{least:,}, and the {real.split} split of {real.name} has {len(real.samples)}"
             )
-    _check_classes(evaluation.metrics, real, evaluation.real_samples)
-    _check_classes(evaluation.last_metrics, real, final.real_samples if final else None)
+    _check_classes(evaluation, real)
     return real
 
 
-def _check_classes(metrics: Sequence[Part], real: DataSet, wanted: int | None) -> None:
+def _check_classes(evaluation: Evaluation, real: DataSet) -> None:
     """Raise `DataError` where a class has fewer real samples than a metric needs of each."""
-    for metric in metrics:
-        least = least_of_a_class(METRICS.build(metric.name, metric.options))
+    for part, section in evaluation.measured:
+        least = least_of_a_class(METRICS.build(part.name, part.options))
         if not least or real.labels is None:
             continue
-        kinds, counts = np.unique(
-            real.labels[compared_rows(len(real.samples), wanted)], return_counts=True
-        )
-        try:
+        rows = compared_rows(len(real.samples), section.real_samples)
+        kinds, counts = np.unique(real.labels[rows], return_counts=True)
+        with _used_by(part, real):
             check_class(int(kinds[counts.argmin()]), int(counts.min()), least)
-        except ValueError as error:
-            raise DataError(
-                f"the metric '{metric.name}' cannot use these {real.domain.kind}: {error}"
-            ) from error
+
+
+@contextmanager
+def _used_by(part: Part, real: DataSet) -> Iterator[None]:
+    """While it is open, a `ValueError` is told as what makes real samples of no use to a metric."""
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(
+            f"the metric '{part.name}' cannot use these {real.domain.kind}: {error}"
+        ) from error
 
 
 def _alike(data: DataSet, other: DataSet) -> None:
@@ -229,24 +236,19 @@ def check_repeats(config: TrialConfig, real: DataSet) -> bool:
     """Raise `DataError` where real samples repeat so often that a metric refuses all features; returns
     whether any metric minds.
     """
-    evaluation, final, minds = config.evaluation, config.evaluation.final, False
-    asked = [(part, evaluation.real_samples) for part in evaluation.metrics]
-    asked += [(part, final.real_samples) for part in evaluation.last_metrics if final is not None]
-    for part, wanted in asked:
+    known: dict[int | None, list[int]] = {}  # how often each sample occurs, by how many are compared
+    for part, section in config.evaluation.measured:
         metric: Any = METRICS.build(part.name, part.options)
         if not hasattr(metric, "check_repeats"):
             continue
-        minds = True
-        marks = _marks(real.samples[compared_rows(len(real.samples), wanted)])
-        counts = Counter(marks)
-        apart = [float(counts[mark] <= metric.may_occur) for mark in marks]  # 0, as doubles are
-        try:
+        if (wanted := section.real_samples) not in known:
+            marks = _marks(real.samples[compared_rows(len(real.samples), wanted)])
+            counts = Counter(marks)
+            known[wanted] = [counts[mark] for mark in marks]
+        apart = [float(times <= metric.may_occur) for times in known[wanted]]  # 0, as doubles are
+        with _used_by(part, real):
             metric.check_repeats(torch.tensor(apart))
-        except ValueError as error:
-            raise DataError(
-                f"the metric '{part.name}' cannot use these {real.domain.kind}: {error}"
-            ) from error
-    return minds
+    return bool(known)
 
 
 def once(data: DataSet) -> DataSet:
@@ -262,7 +264,7 @@ def _marks(samples: np.ndarray) -> list[bytes]:
 
 def repeats(config: TrialConfig, real: DataSet) -> list[str]:
     """What repeated real samples do to the metrics of neighbourhoods, in words with the mend."""
-    measured = [*config.evaluation.metrics, *config.evaluation.last_metrics]
+    measured = (part for part, _ in config.evaluation.measured)
     readers = list(dict.fromkeys(part.name for part in measured if "neighbours" in part.options))
     if not readers:
         return []
@@ -282,10 +284,8 @@ def repeats(config: TrialConfig, real: DataSet) -> list[str]:
 def reservations(config: TrialConfig) -> list[str]:
     """What makes a study's numbers say little although they can be made, in words with the mend."""
     reasons = []
-    evaluation, final = config.evaluation, config.evaluation.final
-    measured = [(metric, evaluation.samples) for metric in evaluation.metrics]
-    measured += [(metric, final.samples) for metric in evaluation.last_metrics if final]
-    for metric, samples in measured:
+    for metric, section in config.evaluation.measured:
+        samples = section.samples
         splits = metric.options.get("splits")  # none: no score, which n samples do not bound
         if isinstance(splits, int) and samples < splits * FEWEST_IN_A_SPLIT:
             each = samples // splits
