@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,9 +90,9 @@ def check(
     Raises:
         UserError: naming the parts that failed, and the places.
     """
-    from gansearch.errors import UserError  # noqa: PLC0415
+    from gansearch.errors import Doubt, UserError  # noqa: PLC0415
     from gansearch.journal.stored import StoredStudy  # noqa: PLC0415
-    from gansearch.search.trying import try_plan  # noqa: PLC0415
+    from gansearch.search.trying import idle_plan, try_plan  # noqa: PLC0415
     from gansearch.training.dry_run import rehearse  # noqa: PLC0415
     from gansearch.training.settings import left_alone  # noqa: PLC0415
     from gansearch.tuning.creation import check_storable  # noqa: PLC0415
@@ -114,6 +115,8 @@ def check(
         raise UserError("\n".join([*mistakes, str(error)])) from error
     if mistakes:
         raise UserError("\n".join(mistakes))
+    for words in idle_plan(study.spec):
+        warnings.warn(words, Doubt, stacklevel=2)
     return tried
 
 

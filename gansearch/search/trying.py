@@ -18,10 +18,12 @@ from gansearch.errors import RAISED, GansearchError, StudyError
 from gansearch.journal.encoding import DIRECTION
 from gansearch.search import PRUNERS, SAMPLERS
 from gansearch.search.pruners import Decision, Paused, SecondChances, Verdict, Wake
-from gansearch.search.view import AnySampler, View, distribution
+from gansearch.search.view import AnySampler, View, distribution, history_of, is_swayed
+from gansearch.study.axes import has_default
 from gansearch.study.config import trial_seed
 from gansearch.study.location import NotInSpace, Point, placed
-from gansearch.study.records import Outcome, Report, TrialRecord
+from gansearch.study.plan import Sampler
+from gansearch.study.records import Outcome, Report, TrialRecord, count
 from gansearch.study.registry import is_own
 from gansearch.study.spec import StudySpec
 
@@ -171,3 +173,59 @@ def check_wake(wake: Any, paused: Sequence[TrialRecord], name: str) -> Wake | No
     if not isinstance(number, Integral) or number not in Paused(paused):
         raise StudyError(f"the pruner '{name}' wakes trial {wake.number}, which is not paused")
     return wake
+
+
+def idle_plan(spec: StudySpec) -> list[str]:
+    """What a plan says of its sampler and pruner that changes nothing, in words with the mend."""
+    return [*_idle_sampler(spec), *_idle_pruner(spec)]
+
+
+def _idle_sampler(spec: StudySpec) -> Iterator[str]:
+    """What it is told that it never comes to use."""
+    search, believed = spec.plan.search, any(map(has_default, spec.space.axes().values()))
+    sampler, trials = search.sampler, search.trials
+    asked = trials - len(spec.start)
+    if asked <= 0 or is_own(sampler.name):
+        return
+    random = sampler.options.get("startup_trials", 0)
+    usual = SAMPLERS.options(sampler.name).model_fields.get("startup_trials")
+    said = usual is not None and random != usual.default
+    if said and random >= trials and not search.learn_from:  # an earlier study's trials count, too
+        yield (
+            f"search.sampler.startup_trials is {random:,}, and the search has "
+            f"{count(trials, 'trial')}: {sampler.name} proposes each as if it knew of none: lower it, "
+            "or ask for more trials"
+        )
+    if sampler.belief not in (Sampler().belief, "none") and not believed:
+        yield (
+            f"search.sampler.belief is {sampler.belief}, and no axis has a default to believe in: "
+            "give one to those of which you know something, {log: [1e-5, 1e-2], default: 2e-4}, or "
+            "drop it"
+        )
+    if search.learn_from and not (believed and sampler.belief != "none"):
+        made = make_sampler(spec, 0, conditional=False)
+        if not is_swayed(made) and history_of(made) is None:
+            yield (
+                f"search.learn_from changes nothing: the sampler {sampler.name} learns of no trial: "
+                "take another, or drop it"
+            )
+
+
+def _idle_pruner(spec: StudySpec) -> Iterator[str]:
+    """What it is told by which it stops no trial."""
+    pruner, trials, budget = spec.plan.pruner, spec.plan.search.trials, spec.example().budget
+    if not trials or is_own(pruner.name):
+        return
+    others, first = pruner.options.get("min_trials"), pruner.options.get("min_steps")
+    usual = PRUNERS.options(pruner.name).model_fields
+    if others is not None and others != usual["min_trials"].default and others >= trials:
+        yield (
+            f"pruner.min_trials is {others:,}, and a trial has {trials - 1:,} others: {pruner.name} "
+            "stops none: lower it, or ask for more trials"
+        )
+    last = (budget.steps - 1) // budget.report_every * budget.report_every
+    if first is not None and first > last:
+        yield (
+            f"pruner.min_steps is {first:,}, and the last report before a trial's end is at step "
+            f"{last:,}: {pruner.name} stops none: lower it, or budget.report_every"
+        )

@@ -12,6 +12,7 @@ from gansearch.errors import RAISED, UnknownPart
 from gansearch.losses import LOSSES, PENALTIES, is_variational
 from gansearch.study.config import TrialConfig
 from gansearch.study.mistakes import Mistakes
+from gansearch.study.records import count
 from gansearch.training import settings
 from gansearch.training.building import is_conditional
 from gansearch.training.telling import last_layer
@@ -132,7 +133,7 @@ def _near(size: int, pack: int) -> str:
 
 
 def _of_penalty(config: TrialConfig, kind: str) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """What a penalty cannot be, by itself: not to be allowed."""
+    """What a penalty cannot be, by itself: not to be allowed, but for one that is hardly ever due."""
     part = config.loss.penalty
     penalty = _penalty(config)
     if part is None or penalty is None:
@@ -147,6 +148,13 @@ def _of_penalty(config: TrialConfig, kind: str) -> Iterator[tuple[tuple[str | in
             yield (*here, "every"), f"{adds}: it cannot be lazy"
         if part.schedule is not None:
             yield (*here, "schedule"), f"{adds}: it has no weight to schedule"
+    updates = config.budget.steps * config.discriminator_steps
+    if part.every > updates and config.unsound == "refuse" and not _constrains(penalty):
+        yield (
+            (*here, "every"),
+            f"is {part.every:,}, and a trial has {count(updates, 'update')} of the discriminator: it "
+            f"is due at the first alone; lower it, or raise budget.steps{ALL_THE_SAME}",
+        )
 
 
 def _of_networks(

@@ -21,13 +21,13 @@ from gansearch.study.config import AXES_ALLOWED, TrialConfig
 from gansearch.study.document import Document, read_document
 from gansearch.study.mistakes import Mistakes, place_all, validate
 from gansearch.study.plan import Plan
-from gansearch.study.registry import is_own
 from gansearch.study.spec import Complete, Learn, StudySpec, build_study, check_config
 from gansearch.study.starting import Find, find_nothing
-from gansearch.study.weights import SIDES, locate_weights, parts_at
+from gansearch.study.weights import locate_weights, parts_at
 from gansearch.training import settings
 from gansearch.training.blame import PARTS, fault
 from gansearch.training.completion import complete, complete_plan, unsaid
+from gansearch.training.idle import idle
 
 T = TypeVar("T")
 
@@ -78,23 +78,8 @@ def check_study(document: Document, find: Find = find_nothing) -> StudySpec:
 
 
 def _misplaced(document: Document) -> Mistakes:
-    """Axes that stand where there can be none."""
-    return [*_searched_names(document), *_idle_axes(document)]
-
-
-def _idle_axes(document: Document) -> Mistakes:
-    """Axes of how a network is initialised that starts from weights: whatever is drawn is replaced."""
-    return [
-        ((*place, key), f"changes nothing, for the network starts from `weights`: {IDLE_MEND}")
-        for kind in SIDES
-        for place, part in parts_at(document.tree, (kind,))
-        if isinstance(part.get("weights"), str) and not is_own(str(part.get("name", "")))
-        for key in ("init", "init_std")
-        if isinstance(part.get(key), dict)
-    ]
-
-
-IDLE_MEND = "drop the axis, or make the weights an option, {choice: [null, FOLDER]}"
+    """Axes that stand where there can be none, and what changes nothing where it stands."""
+    return [*_searched_names(document), *idle(document)]
 
 
 def _searched_names(document: Document) -> Mistakes:

@@ -16,6 +16,7 @@ from gansearch.journal.stored import StoredStudy
 from gansearch.search.learning import check_origin
 from gansearch.search.proposer import Proposer
 from gansearch.search.start import Known
+from gansearch.search.trying import idle_plan
 from gansearch.study.document import parse_document
 from gansearch.study.learnt import LEARNT, Learnt, Lesson
 from gansearch.study.records import Outcome
@@ -215,6 +216,14 @@ def test_what_is_otherwise_there_is_said_with_the_number_of_trials_and_once(runs
         .notes[0]
         .endswith("; there budget.steps is 90 there and 80 here")
     )
+
+
+def test_a_sampler_that_learns_of_no_trial_is_told(runs):
+    even = LEARNING.replace("{trials: 40,", "{trials: 40, sampler: random,")
+    (told,) = idle_plan(read(even, runs))
+    assert told.startswith("search.learn_from changes nothing: the sampler random learns of no trial")
+    assert idle_plan(read(even.replace("1e-1]}", "1e-1], default: 1e-3}"), runs)) == []  # held to them
+    assert idle_plan(read(LEARNING, runs)) == []
 
 
 def test_what_only_measuring_shows_is_checked_before_anything_is_made():

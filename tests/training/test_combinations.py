@@ -66,3 +66,16 @@ def test_consistency_is_for_images():
     found = mistakes(domain=PLANE, loss=loss("consistency"))
     assert "a penalty for images, and the data are points" in found["loss.penalty"]
     assert mistakes(loss=loss("consistency")) == {}
+
+
+def test_a_lazy_penalty_is_due_more_than_once():
+    budget = {"steps": 4, "report_every": 2}
+    found = mistakes(loss=loss("r1", every=9), budget=budget, discriminator_steps=2)
+    assert list(found) == ["loss.penalty.every"]
+    assert (
+        "is 9, and a trial has 8 updates of the discriminator: it is due at"
+        in found["loss.penalty.every"]
+    )
+    senseless = {"loss": loss("r1", every=9), "budget": budget}
+    assert mistakes(**senseless, unsound="allow") == mistakes(**senseless, launched=True) == {}
+    assert mistakes(loss=loss("r1", every=8), budget=budget, discriminator_steps=2) == {}
