@@ -110,6 +110,8 @@ class Ledger:
         self.moves = self.images = 0
         open_ = (Outcome.RUNNING, Outcome.INTERRUPTED)
         waiting = [n for n, r in self.records.items() if r.outcome in open_]
+        times = (report.time for record in self.records.values() for report in record.reports)
+        self._latest = max(times, default=0.0)
         self._unstarted = deque(n for n in waiting if not held or self._has_begun(n))
         self._held_up = len(waiting) - len(self._unstarted)
         for number in self._unstarted:
@@ -230,8 +232,10 @@ class Ledger:
         if record.last and report.step <= record.last.step:
             return
         self.images += report.images - (record.last.images if record.last else 0)
-        # The driver's clock, because the order of reports is what ASHA is replayed by.
-        report = replace(report, time=time.time())
+        # The driver's clock, because the order of reports is what ASHA is replayed by; also where it is
+        # set back, or another driver's is behind.
+        self._latest = max(time.time(), math.nextafter(self._latest, math.inf))
+        report = replace(report, time=self._latest)
         self.journal.report(number, report)
         record.reports.append(report)
         self._show(record)

@@ -5,6 +5,7 @@ Whom a pruner stops is tested in tests/search/test_pruners.py.
 
 import math
 import random
+import time
 
 import pytest
 
@@ -238,3 +239,20 @@ def test_reports_come_in_the_driver_s_order(make_ledger, spec, report):
     ledger.report(numbers[1], Report(10, 0, 0.0, {"fd_classifier": 1.0}, 0.0))
     first, second = (ledger.records[n].reports[0].time for n in numbers)
     assert 0 < first <= second < 4e9
+
+
+def test_a_clock_that_is_set_back_leaves_the_order_of_reports(make_ledger, spec, report, monkeypatch):
+    """A resumed study, on a machine whose clock is behind too, gets its pruner back by that order."""
+    study, clock = spec("search: {trials: 60}"), iter([1000.0, 500.0, 500.0, 400.0, 1100.0])
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    ledger = make_ledger(study)
+    numbers = [ledger.next().number for _ in range(2)]
+    told = [(numbers[1], 10), (numbers[0], 10), (numbers[1], 20), (numbers[0], 20), (numbers[0], 30)]
+    for number, step in told[:3]:
+        ledger.report(number, report(step, 1.0))
+    ledger = make_ledger(study)
+    for number, step in told[3:]:
+        ledger.report(number, report(step, 1.0))
+    found = [(each.time, n, each.step) for n in numbers for each in ledger.records[n].reports]
+    assert [(number, step) for _, number, step in sorted(found)] == told
+    assert max(found)[0] == 1100.0, "the clock's own time as soon as it is ahead again"
