@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from gansearch.masking import first_line
 from gansearch.study.config import TrialConfig, stored_config
 from gansearch.study.plan import Plan, Resources
 from gansearch.study.roster import Roster
@@ -21,6 +23,8 @@ from gansearch.tuning.saying import say
 
 if TYPE_CHECKING:
     from gansearch.training.stacked.choice import Asked
+
+log = logging.getLogger(__name__)
 
 AT_ONCE, PATIENCE = 4, 60.0
 """Processes that measure at once, at most, and seconds that they are waited for."""
@@ -149,7 +153,8 @@ def _measured(
     here: bool,
 ) -> dict[str, int]:
     """What is fastest. On this machine without a GPU this process measures, which has loaded all that
-    it takes; elsewhere as many processes at once as there are workers, which share caches and memory.
+    it takes; elsewhere as many processes at once as there are workers, which share caches and memory;
+    of those that die nothing is known.
     """
     import ray  # noqa: PLC0415  only where there is something to measure
 
@@ -165,5 +170,10 @@ def _measured(
         told, late = ray.wait(asking, num_returns=len(asking), timeout=PATIENCE)
         for one in late:
             ray.cancel(one, force=True)
-        found = ray.get(told)
+        found = []
+        for one in told:
+            try:
+                found.append(ray.get(one))
+            except ray.exceptions.RayError as error:  # for want of memory, or with its node
+                log.warning("a process that measured lanes has died: %s", first_line(error))
     return choice.choose(ahead, choice.pooled(found)) if found else {}

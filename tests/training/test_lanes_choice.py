@@ -254,6 +254,15 @@ def test_it_is_kept_for_so_many_threads_of_this_machine(tiny, digits, reference,
     assert used == [more, before, before]
 
 
+def test_where_nothing_can_be_kept_it_is_chosen_all_the_same(
+    tiny, digits, reference, tmp_path, monkeypatch
+):
+    """The cache is the driver's path, and another node of a cluster may not have a folder there."""
+    monkeypatch.setattr(choice, "measure", lambda *_, **__: {1: 1.0, 4: 4.0})
+    (tmp_path / "file").touch()
+    assert list(chosen([tiny()], [MANY], digits, reference, cache=tmp_path / "file").values()) == [4]
+
+
 @pytest.mark.parametrize(
     "section",
     [

@@ -140,3 +140,21 @@ def test_where_all_workers_are_here_no_process_starts_to_measure(monkeypatch, tm
         known = ray.put("data"), ray.put("reference"), tmp_path, 2
         for here, lanes in ((True, 4), (False, 8)):
             assert list(_measured(Resources(), ahead, *known, here).values()) == [lanes]
+
+
+def test_a_process_that_dies_while_it_measures_tells_nothing(monkeypatch, tmp_path):
+    """Of want of memory, or with its node: what the others have found counts, and the study begins."""
+
+    def speeds_of(asked, *_, **__):
+        try:
+            (tmp_path / "here").mkdir()
+        except FileExistsError:
+            os._exit(1)
+        return {shape: {1: 1.0, 8: 3.0} for shape in asked.work}
+
+    monkeypatch.setattr(choice, "speeds_of", speeds_of)
+    ahead = choice.Asked([TrialConfig()], [1e9], most=8)
+    with connected(None) as ray:
+        known = ray.put("data"), ray.put("reference"), tmp_path, 2
+        assert list(_measured(Resources(), ahead, *known, False).values()) == [8]
+        assert _measured(Resources(), ahead, *known, False) == {}
