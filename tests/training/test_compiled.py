@@ -252,12 +252,13 @@ def test_a_network_that_draws_by_itself_is_not_compiled(trainer, tmp_path):
         CompiledLanes([drawing], cache=tmp_path)
 
 
+def step_of_three(changing, argument, *, draws):
+    return [changing.mul_(1), 1 * argument, 3 * argument]
+
+
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, 2.0])
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_code_whose_numbers_are_others_is_refused(place, wrong, tmp_path, monkeypatch):
-    def step_of_three(changing, argument, *, draws):
-        return [changing.mul_(1), 1 * argument, 3 * argument]
-
     def miscompiled(step, count, device):
         def run(changing, *given):
             found = [changing, *step(changing, *given, draws=None)[1:]]
@@ -270,6 +271,14 @@ def test_code_whose_numbers_are_others_is_refused(place, wrong, tmp_path, monkey
     ones = torch.ones(2)
     with pytest.raises(CannotCompile, match="from those of the step as it is"):
         code.code_of(f"{place} {wrong}", step_of_three, [ones], [ones], 1e-3, tmp_path)
+
+
+def test_where_no_code_can_be_kept_nothing_is_compiled(tmp_path):
+    """So a pack trains in lanes all the same, where another node has no folder at the driver's path."""
+    (tmp_path / "file").touch()
+    ones = torch.ones(2)
+    with pytest.raises(CannotCompile, match="FileExistsError"):
+        code.code_of("kept nowhere", step_of_three, [ones], [ones], 1e-3, tmp_path / "file")
 
 
 def test_a_pack_trains_what_is_not_compiled_as_before(tiny, digits, reference, tmp_path, caplog):

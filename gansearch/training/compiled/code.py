@@ -131,15 +131,15 @@ def code_of(
     truth = [each.clone() for each in changing]
     told = step(*truth, *arguments, draws=recorder)
     begun = time.perf_counter()
-    cache.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
     ours = [each.clone() for each in changing]
     count = len(changing) + len(arguments)
-    with FileLock(cache / f"{key}.lock"), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"torch\..*")
         try:
-            run = _by_inductor(step, count, device)
-            with torch.no_grad():
+            cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(cache / f"{key}.lock"), torch.no_grad():
+                run = _by_inductor(step, count, device)
                 found = run(*ours, *arguments, *recorder.numbers)
         except CannotCompile:
             raise
