@@ -26,19 +26,17 @@ would be a lie. (The study's own sampler is told the value of one that had a val
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from gansearch import files
 from gansearch.errors import StudyError
 from gansearch.files import Place
 from gansearch.journal.changes import Change, patience
@@ -201,10 +199,9 @@ class Journal:
         if file.parent.exists() and not file.parent.is_dir():
             raise StudyError(f"{file.parent} is no folder: remove it, the stability study lies there")
         file.parent.mkdir(exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=file.parent))
-        Journal.create(part, name, known)
-        (part / JOURNAL_FILE).rename(file)
-        shutil.rmtree(part)
+        with files.temporary(file.parent, ".part-") as part:
+            Journal.create(part, name, known)
+            (part / JOURNAL_FILE).rename(file)
         return Journal.open(directory, name, writer=True)
 
     @property

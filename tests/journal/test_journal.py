@@ -476,6 +476,7 @@ def test_a_stability_journal_is_whole_or_not_there(tmp_path, monkeypatch, storag
         monkeypatch.setattr(optuna.Study, "set_user_attr", genuine)
         assert search.open_stability(folder) is None
         assert search.open_stability(folder, writer=True) is None
+        assert url or not list(folder.iterdir()), "nothing half made is left"
     made = search.create_stability(folder, roster, {})
     assert not made.finished
     found = search.open_stability(folder)
