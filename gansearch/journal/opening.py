@@ -91,8 +91,15 @@ def is_laid_out(url: str) -> bool:
         raise StorageError(cannot_open(parsed, cause)) from error
 
 
+UNWRITTEN = ("version_info", "trial_heartbeats", "study_system_attributes")
+"""Tables of Optuna's that no study of ours changes."""
+
+INSERTED = ("studies", "study_directions")
+"""Those whose rows stay as they are."""
+
+
 def _try_writing(connection: Connection) -> None:
-    """Make the tables that are missing, write no row into those of each study, and undo it all."""
+    """Make the tables that are missing, write no row into any of a study's, and undo it all."""
     from optuna.storages._rdb import models  # noqa: PLC0415
     from sqlalchemy import false, select  # noqa: PLC0415
 
@@ -100,12 +107,36 @@ def _try_writing(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":  # of which Python's driver begins none for new tables
         connection.exec_driver_sql("BEGIN")
     tables.create_all(connection)
-    for name in ("studies", "trials"):
-        table = tables.tables[name]
+    for table in tables.sorted_tables:
+        if table.name in UNWRITTEN:
+            continue
+        [key] = table.primary_key
         connection.execute(
             table.insert().from_select(table.columns.keys(), select(table).where(false()))
         )
+        if table.name not in INSERTED:
+            connection.execute(table.update().where(false()).values({key: key}))
+        if connection.dialect.name == "postgresql":
+            _check_sequence(connection, table.name, key.name)
     connection.rollback()
+
+
+def _check_sequence(connection: Connection, table: str, key: str) -> None:
+    """Raise `PermissionError`, as the database would, where a new row could not be given its number;
+    to take one would be seen by everybody, for that is never undone.
+    """
+    from sqlalchemy import text  # noqa: PLC0415
+
+    denied = connection.execute(
+        text(
+            "SELECT pg_get_serial_sequence(:table, :key) AS sequence FROM pg_attribute "
+            "WHERE attrelid = to_regclass(:table) AND attname = :key AND attidentity = '' "
+            "AND NOT has_sequence_privilege(pg_get_serial_sequence(:table, :key), 'USAGE, UPDATE')"
+        ),
+        {"table": table, "key": key},
+    ).scalar()
+    if denied is not None:
+        raise PermissionError(f"permission denied for sequence {denied.rpartition('.')[2]}")
 
 
 def _open_file(path: Path) -> FileStorage:

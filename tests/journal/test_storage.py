@@ -17,6 +17,7 @@ from gansearch.errors import StorageError, StudyError, UserError
 from gansearch.journal.database import DatabaseStorage
 from gansearch.journal.facts import CONSTRAINT
 from gansearch.journal.journal import Journal
+from gansearch.journal.opening import INSERTED, UNWRITTEN
 from gansearch.journal.stored import StoredStudy
 from gansearch.study.records import Outcome, Report, TrialRecord
 
@@ -377,10 +378,51 @@ def test_whether_tables_that_are_there_can_be_written_is_seen(reader, tmp_path):
     StoredStudy.planned("s", "s", tmp_path, owner).check_unused()
     _granted(owner, "GRANT SELECT ON ALL TABLES IN SCHEMA public")
     for make in (False, True):
-        with pytest.raises(StorageError, match=r"cannot open .*: permission denied for table studies"):
+        with pytest.raises(StorageError, match=r"cannot open .*: permission denied for table "):
             planned.check_unused(make=make)
     _granted(owner, "GRANT ALL ON ALL TABLES IN SCHEMA public")
+    _granted(owner, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public")
     planned.check_unused(make=False)
+
+
+CONFIG = {"loss": {"name": "hinge"}, "seed": 0}
+RIGHTS = {
+    "INSERT ON studies": "table studies",
+    "INSERT ON trial_values": "table trial_values",
+    "UPDATE ON trials": "table trials",
+    "UPDATE ON trial_params": "table trial_params",
+    "USAGE ON SEQUENCE studies_study_id_seq": "sequence studies_study_id_seq",
+    "USAGE ON SEQUENCE trial_params_param_id_seq": "sequence trial_params_param_id_seq",
+}
+
+
+def test_a_study_needs_no_other_rights_than_those_that_are_looked_for(reader, tmp_path):
+    owner, url = reader
+    planned = StoredStudy.planned("s", "s", tmp_path, url)
+    StoredStudy.planned("s", "s", tmp_path, owner).check_unused()
+    unwritten = ", ".join(UNWRITTEN)
+    _granted(
+        owner,
+        "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public",
+        "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public",
+        f"REVOKE INSERT, UPDATE ON {unwritten}",
+        f"REVOKE UPDATE ON {', '.join(INSERTED)}",
+    )
+    for right, what in RIGHTS.items():
+        _granted(owner, f"REVOKE {right}")
+        for make in (False, True):
+            with pytest.raises(StorageError, match=f"cannot open .*: permission denied for {what}$"):
+                planned.check_unused(make=make)
+        _granted(owner, f"GRANT {right}")
+    planned.check_unused(make=False)
+    journal = planned.create(FACTS, tmp_path)
+    journal.begin(0, {"x": 0.5}, {"x": FloatDistribution(0, 1)}, CONFIG, origin="default")
+    journal.report(0, Report(10, 160, 1.0, {"fd": 2.0}, 1.0))
+    record = journal.wake(journal.pause(journal.trials()[0], "behind"), "ahead")
+    journal.end(record, Outcome.COMPLETED)
+    journal.flush()
+    [trial] = Journal.open(tmp_path, "s", url).trials()
+    assert (trial.outcome, trial.params) == (Outcome.COMPLETED, {"x": 0.5})
 
 
 def test_an_sqlite_file_is_as_it_was(tmp_path):
