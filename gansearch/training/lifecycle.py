@@ -234,6 +234,13 @@ class Training(ABC):
         budget = self.config.budget
         return min((self.step // budget.report_every + 1) * budget.report_every, budget.steps)
 
+    @property
+    def looks(self) -> bool:
+        """Whether it looks, between two reports, whether its losses are finite: where no rule would end
+        it for that, it reports when it should.
+        """
+        return self.step % LOOK_EVERY == 0 and bool(self.config.health.diverged)
+
     def report(
         self,
         window: Window,
@@ -419,7 +426,7 @@ class Training(ABC):
     # Training
 
     def _train_to(self, target: int) -> Window:
-        """Train up to a step, or until the losses are no longer finite."""
+        """Train up to a step, or until the losses are no longer finite and a rule says what that is."""
         self.generator.train()
         self.discriminator.train()
         window = self._window()
@@ -429,7 +436,7 @@ class Training(ABC):
             last = self.step + 1 == target
             self._step(batches, window, measure=last)
             self.step += 1
-            if self.step % LOOK_EVERY == 0 and not last and not window.finite():
+            if self.looks and not last and not window.finite():
                 break
         return window
 

@@ -176,6 +176,18 @@ def test_an_infinite_learning_rate_diverges_in_words(trainer):
     assert math.isnan(one.reports[-1].metrics["fd_classifier"])
 
 
+def test_where_no_rule_ends_what_is_not_finite_it_reports_as_ever(trainer):
+    endless = {"name": "sgd", "lr": 1e30}
+    one = trainer(
+        optimizer={"generator": endless, "discriminator": endless},
+        budget={"steps": 130, "report_every": 65},
+        health={"diverged": False, "collapsed": False, "stalled": False},
+    )
+    run_out(one)
+    assert [(r.step, r.outcome) for r in one.reports] == [(65, None), (130, Outcome.COMPLETED)]
+    assert math.isnan(one.reports[0].metrics["d_loss"])
+
+
 def test_provenance_says_how_many_reports_were_made_in_lanes_and_by_compiled_code(trainer):
     trained = trainer()
     made = [{}, {"lanes": 4.0}, {}, {"compiled": 1.0}]

@@ -14,7 +14,6 @@ from torch import Tensor, nn, optim
 from gansearch.losses import Observer, Penalty
 from gansearch.networks.stacked import CannotStack
 from gansearch.study.records import Report
-from gansearch.training.lifecycle import LOOK_EVERY
 from gansearch.training.measuring import JUDGED_BATCHES, Window, wait_for
 from gansearch.training.randomness import deterministic_algorithms
 from gansearch.training.sampling import share_of_live
@@ -200,9 +199,7 @@ class Lanes:
             self._step(measure=last)
             for row in self.rows:
                 row.trainer.step += 1
-            looked_at = [
-                k for k, row in enumerate(self.rows) if row.left and row.trainer.step % LOOK_EVERY == 0
-            ]
+            looked_at = [k for k, row in enumerate(self.rows) if row.left and row.trainer.looks]
             if looked_at:
                 finite = torch.isfinite(self._d_loss + self._g_loss).tolist()
                 blown_up = [k for k in looked_at if not finite[k]]
