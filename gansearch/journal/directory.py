@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -45,6 +46,13 @@ def check_name(name: str) -> None:
         raise StudyError(f"'{name}' cannot be a study's name: use {allowed}")
     if name.lower() in RESERVED:  # some file systems do not tell case apart
         raise StudyError(f"'{name}' cannot be a study's name: MLflow keeps its records under it")
+
+
+def names_from(stem: str) -> Iterator[str]:
+    """Names for a study of a file: its stem, as far as it can be one, then with numbers from 2 on."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("-._")[:90].rstrip("-.") or "study"
+    numbered = (f"{plain}-{number}" for number in itertools.count(2))
+    return (name for name in itertools.chain([plain], numbered) if name.lower() not in RESERVED)
 
 
 class ThereError(StudyError):
@@ -124,12 +132,9 @@ class StudyDirectory:
         name, so that no study can lie outside its runs directory. Names `besides` count as taken.
         """
         if name is None:
-            stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "study"
-            names = (n for n in (stem, *(f"{stem}-{i}" for i in range(2, 10_000))) if n not in besides)
+            names = (n for n in names_from(stem) if n not in besides)
             with files.reachable(runs_dir):
-                name = next(
-                    n for n in names if n.lower() not in RESERVED and not (runs_dir / n).exists()
-                )
+                name = next(n for n in names if not (runs_dir / n).exists())
         check_name(name)
         files.check_writable(runs_dir)
         path = runs_dir / name

@@ -22,7 +22,7 @@ from typing import Any
 
 import gansearch
 from gansearch.errors import ClusterError, StudyError
-from gansearch.journal.directory import StudyDirectory, check_name
+from gansearch.journal.directory import StudyDirectory, check_name, names_from
 from gansearch.modules import own_modules
 from gansearch.study.document import Document, read_document
 from gansearch.study.plan import DEFAULT
@@ -255,14 +255,13 @@ def _give(
 
 def _new_id(stem: str) -> str:
     """An id that no job has had; it is part of the addresses of Ray's job server."""
-    return f"gansearch-{re.sub(r'[^A-Za-z0-9._-]+', '-', stem)}-{secrets.token_hex(4)}"
+    return f"gansearch-{stem}-{secrets.token_hex(4)}"
 
 
 def _free(client: Any, stem: str) -> str:
     """A study's name from its file's, with the first number that no earlier job has."""
     taken = {job.study for job in _list(client)}
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "study"
-    return next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, 10_000))) if n not in taken)
+    return next(name for name in names_from(stem) if name not in taken)
 
 
 def _list(client: Any) -> list[Job]:

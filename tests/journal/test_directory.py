@@ -28,6 +28,15 @@ def test_a_new_study_takes_the_first_free_number(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("stem", "name"), [("_draft", "draft"), (".hidden_", "hidden_"), ("x" * 120, "x" * 90)]
+)
+def test_any_file_s_stem_makes_a_name(tmp_path, stem, name):
+    assert StudyDirectory.new(None, stem, tmp_path).name == name
+    make(tmp_path, name)
+    assert StudyDirectory.new(None, stem, tmp_path).name == f"{name}-2"
+
+
+@pytest.mark.parametrize(
     "name", ["../x", "/etc/x", "a/b", ".hidden", "-x", "", "a b", "x\n", "ü", "a" * 101]
 )
 def test_a_name_cannot_lead_out_of_the_runs(tmp_path, name):
