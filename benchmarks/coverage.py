@@ -16,7 +16,9 @@ it to within 1 % (two standard errors). `percentile` is the plain percentile boo
 - the winner's curse: 30 configurations of one seed each, whose true values differ by half the noise of
   a seed; the best one of this search, beside the median of its 10 fresh seeds and its true value;
 - rank: five configurations, 10 seeds each, whose IQMs differ; how often the interval of the rank holds
-  the true rank.
+  the true rank;
+- many pairs: of configurations that are all the same, how often a report says that the first is better
+  than some other.
 """
 
 from __future__ import annotations
@@ -203,6 +205,19 @@ def rank_coverage(repetitions: int, seed: int, seeds: int, gap: float = 0.5) -> 
     return hits / (5 * repetitions)
 
 
+def told_apart_by_chance(count: int, repetitions: int, seed: int, seeds: int) -> float:
+    """How often, of so many configurations that are all the same, the first seems better than some."""
+    rng = np.random.default_rng([seed, seeds, count])
+    hits = 0
+    for _ in range(repetitions):
+        costs = np.sort(rng.standard_normal((count, seeds)))
+        first = int(row_statistics(costs, "iqm").argmin())
+        others = np.delete(costs, first, axis=0)
+        _, low, _ = better_bounds(np.broadcast_to(costs[first], others.shape), others)
+        hits += bool((low.round(2) > 0.5).any())
+    return hits / repetitions
+
+
 def table(rows: list[tuple[str, list[str]]], columns: list[str]) -> None:
     width = max(len(name) for name, _ in rows) + 2
     print(" " * width + "".join(f"{column:>12}" for column in columns))
@@ -281,6 +296,14 @@ def main() -> None:
     few = max(n // 10, 20)
     cells = [percent(rank_coverage(few, seed, s)) for s in sizes]
     table([("rank, five configurations", cells)], heads)
+    rows = [
+        (
+            f"the first of {count} alike seems better than some other",
+            [percent(told_apart_by_chance(count, n, seed, s)) for s in sizes],
+        )
+        for count in (2, 5, 12)
+    ]
+    table(rows, heads)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,11 @@ ROWS_SHOWN, CURVES_SHOWN, PROFILES_SHOWN, MATRIX_SHOWN, SAMPLES_SHOWN = 40, 6, 3
 REAL = ""
 """Stands for real images among the samples of configurations: no configuration has such a label."""
 
+ALONE = (
+    " Each interval is of its pair alone: of many configurations that are all the same, some pairs "
+    "seem to differ by chance."
+)
+
 
 def sections(
     findings: Findings, palette: Palette, samples: Mapping[str, Place]
@@ -153,15 +158,16 @@ def between(findings: Findings) -> Section | None:
         p = findings.p_beats(order[0], other)
         so = told_apart(p) or "not told apart on these seeds"
         rows.append([other, probability(*p) if p else DASH, so])
+    alone = ALONE if len(order) > 2 else ""
     headings = ["compared with", f"P({order[0]} beats it)>", f"so {order[0]} is"]
     note = (
         "The probability that one run of the first is better than one of the second, on fresh seeds; "
-        "ties count one half, and a failure is worse than any value."
+        f"ties count one half, and a failure is worse than any value.{alone}"
     )
     cut = _cut(findings.ranked, findings.ranked.head(MATRIX_SHOWN))
     caption = (
         "Probability, in per cent, that a run of the row's configuration beats one of the column's; "
-        f"bold where the 95 % interval leaves one half out.{cut}"
+        f"bold where the 95 % interval leaves one half out.{alone}{cut}"
     )
     figure = figures.superiority(plain(findings.pairs), order)
     alt = f"Matrix of {len(order)} by {len(order)} probabilities."
