@@ -14,13 +14,13 @@ from gansearch.analysis.chances import second_chances
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.wording import duration, listed, share
 from gansearch.journal.facts import DASHBOARD, OVER
-from gansearch.study.records import Goal, Outcome, TrialRecord, ranked, table_row
+from gansearch.study.records import Goal, Outcome, TrialRecord, columns_of, ranked, table_row
 
 
 def trials_table(records: Sequence[TrialRecord], metric: str, goal: Goal) -> pd.DataFrame:
     """One row a trial, best first: the columns of `trials.csv`, indexed by the trial's number."""
     rows = [table_row(record, metric, goal) for record in ranked(list(records), metric, goal)]
-    columns = None if rows else ["number", "outcome", "reason", "step", "best_step", "seconds"]
+    columns = columns_of(rows) or ["number", "outcome", "reason", "step", "best_step", "seconds"]
     return pd.DataFrame(rows, columns=columns).set_index("number")
 
 

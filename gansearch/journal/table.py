@@ -10,13 +10,13 @@ from typing import Any
 
 from gansearch import files
 from gansearch.files import Place
+from gansearch.study.records import columns_of
 
 
 def write_table(path: Place, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `trials.csv`: one row a trial, the columns of all of them, whole or not at all."""
-    columns = dict.fromkeys(key for row in rows for key in row)
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns or ["number"])
+    writer = csv.DictWriter(text, columns_of(rows) or ["number"])
     writer.writeheader()
     writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
     files.write(path, text.getvalue())

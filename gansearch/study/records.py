@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
@@ -249,6 +249,23 @@ def table_row(trial: TrialRecord, metric: str, goal: Goal) -> dict[str, Any]:
     row |= {f"best.{name}": value for name, value in (best.metrics if best else {}).items()}
     row |= {f"last.{name}": value for name, value in (trial.last.metrics if trial.last else {}).items()}
     return row
+
+
+def columns_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """All columns of such rows: what a trial is, its axes, its best report, its last; one that only
+    some trials have stands with its kind, whichever trials come first.
+    """
+    found = dict.fromkeys(key for row in rows for key in row)
+    kinds = ["param.", "best.", "last."]
+
+    def place(column: str) -> tuple[int, int]:
+        kind = next((n for n, start in enumerate(kinds, 1) if column.startswith(start)), 0)
+        return kind, _FIRST.index(column) if column in _FIRST else len(_FIRST)
+
+    return sorted(found, key=place)
+
+
+_FIRST = ("number", "configuration", "seed", "origin")
 
 
 def count(n: int, thing: str, plural: str | None = None) -> str:

@@ -20,6 +20,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
+from gansearch.analysis.tables import trials_table
 from gansearch.errors import StorageError, StudyError, UserError
 from gansearch.journal.changes import Change
 from gansearch.journal.directory import JOURNAL_FILE
@@ -346,6 +347,20 @@ def test_the_table_has_a_row_a_trial_and_the_columns_of_all(tmp_path, journal):
     assert [p.name for p in tmp_path.glob("trials*")] == ["trials.csv"], "nothing half-written"
     write_table(path, [table_row(r, "fd", "min") for r in []])
     assert path.read_text().startswith("number")
+
+
+def test_columns_stand_alike_whichever_trial_comes_first(tmp_path, journal):
+    told(journal, 3.0)
+    begin(journal, 1)
+    plain, begun = journal.trials()
+    rows = [plain, replace(begun, origin="default", params={"lr": 0.5, "depth": 3})]
+    for order in (rows, rows[::-1]):
+        write_table(tmp_path / "trials.csv", [table_row(each, "fd", "min") for each in order])
+        header = (tmp_path / "trials.csv").read_text().splitlines()[0].split(",")
+        for names in (header, list(trials_table(order, "fd", "min").reset_index())):
+            assert names[:3] == ["number", "origin", "outcome"]
+            kinds = [name.partition(".")[0] for name in names if "." in name]
+            assert kinds == sorted(kinds, key=["param", "best", "last"].index)
 
 
 def test_the_journal_file_is_read_as_optuna_reads_it(tmp_path, monkeypatch):
