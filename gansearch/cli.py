@@ -197,7 +197,9 @@ def resume(
 def stability(
     what: Annotated[
         list[str],
-        typer.Argument(metavar="NAME|CONFIG.yaml...", help="A study, or files of configurations."),
+        typer.Argument(
+            metavar="NAME|CONFIG.yaml...", help="A study, or configurations (files, exports)."
+        ),
     ],
     where: Where,
     top: Annotated[
@@ -449,7 +451,7 @@ def export(
 @app.command()
 @takes("data", "inception")
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="One configuration.")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="A configuration, or export.")],
     target: Annotated[str, typer.Option("--out", help="Write the model into this folder.")],
     where: Where,
     device: Annotated[

@@ -366,7 +366,8 @@ def test_check_refuses_a_storage_by_the_words_of_run(storage, message, here, com
         (["train", "none.yaml", "--out", "x"], "none.yaml: 1 mistake\n  cannot be read"),
         (
             ["train", "study.yaml", "--out", "x"],
-            "line 9, search: this key is a study's, not one trial's",
+            "study.yaml: 1 mistake\n  it has question, search, so it is a study's file and not a "
+            "configuration's: `gansearch run` takes it",
         ),
         (["train", "axis.yaml", "--out", "x"], "line 1, ema: needs a number, not {'uniform': [0, 1]}"),
         (
@@ -913,9 +914,19 @@ def test_train_and_sample(here, command):
         assert (code, out) == (2, "")
         assert err.startswith(f"error: {words}") or words in err
         assert not list(Path().glob("g.*"))
-    code, out, err = command("train", "model", "--out", "again")
-    assert code == 2
-    assert "cannot be read: it is a folder: say model/config.yaml" in err
+
+
+def test_the_folder_of_an_export_stands_for_its_configuration(here, command):
+    Path("model").mkdir()
+    Path("model/config.yaml").write_text("ema: 2\n")
+    for verb in (["train", "model", "--out", "again"], ["stability", "model"]):
+        code, out, err = command(*verb)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: model/config.yaml: 1 mistake\n  line 1, ema: must be ")
+    finished_study(here / "runs")
+    Path("model").rename("done")
+    code, _, err = command("stability", "done", "--around", "3")
+    assert (code, err[:19]) == (2, "error: --around 3: "), "the study of that name"
 
 
 def test_ui_serves_the_study_and_ends_with_its_command(here):

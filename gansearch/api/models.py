@@ -72,7 +72,7 @@ def train(
     """Train one configuration by itself, without Ray, Optuna or MLflow.
 
     Args:
-        config: its YAML file, hand-written or exported.
+        config: its YAML file, hand-written or exported, or the folder of an export.
         out: the folder for the model; an interrupted training there is gone on with.
         data, inception: places on this machine.
         device: as torch names it; None: the GPU if there is one.
@@ -88,7 +88,7 @@ def train(
     import torch  # noqa: PLC0415
 
     from gansearch.modules import carried  # noqa: PLC0415
-    from gansearch.study.document import read_document  # noqa: PLC0415
+    from gansearch.study.document import configuration_file, read_document  # noqa: PLC0415
     from gansearch.training.prepare import LocalPaths  # noqa: PLC0415
     from gansearch.training.settings import torch_threads  # noqa: PLC0415
     from gansearch.training.standalone import has_begun  # noqa: PLC0415
@@ -98,7 +98,7 @@ def train(
     if not 1 <= threads <= MOST_THREADS:
         raise UserError(f"--threads {threads}: must lie between 1 and {MOST_THREADS:,}")
     places = LocalPaths.of_environment(data, inception)
-    path = Path(config)
+    path = configuration_file(Path(config))
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=where)

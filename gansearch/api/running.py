@@ -141,8 +141,8 @@ def stability(
     """Train configurations again on fresh seeds, without pruning.
 
     Args:
-        what: a study, to whose stability study this adds; or configuration files, which make a study
-            of their own; or both.
+        what: a study, to whose stability study this adds; or files of configurations, or exports, which
+            make a study of their own; or both.
         top: how many of the study's best; None: as its file says, else 5.
         seeds: how often each is trained in all; None: as the study's file says, else 10.
         per: the best of the whole `study`, or of each `loss`.

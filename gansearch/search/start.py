@@ -12,9 +12,9 @@ from gansearch.errors import InvalidInput, UserError
 from gansearch.files import Place
 from gansearch.journal.stored import StoredStudy
 from gansearch.search.learning import learn
-from gansearch.study.document import read_document
+from gansearch.study.document import configuration_file, read_document
 from gansearch.study.learnt import Learnt
-from gansearch.study.plan import Earlier, Plan, Start
+from gansearch.study.plan import Earlier, Start, of_a_study
 from gansearch.study.records import count, ranked
 from gansearch.study.spec import StudySpec
 from gansearch.study.starting import Given
@@ -56,10 +56,8 @@ class Known:
         found = [here] if "://" in name or Path(name).is_absolute() else [here, self.beside / name]
         for path in found:
             with files.reachable(path), files.findable(name, ""):
-                if path.is_file():
-                    return path
-                if (path / "config.yaml").is_file():
-                    return path / "config.yaml"
+                if (file := configuration_file(path)).is_file():
+                    return file
         mend = f"; the best trials of a study are {{study: {name}, top: 1}}" if "/" not in name else ""
         raise UserError(f"there is no file '{name}', and no export{mend}")
 
@@ -73,9 +71,8 @@ def _read(path: Place, *, here: bool) -> Mapping[str, Any]:
     if here:
         locate_weights(document)
     tree: dict[str, Any] = document.tree
-    if studys := [key for key in tree if key in Plan.model_fields]:
-        what = f"it has {', '.join(studys)}, so it is a study's file and not a configuration's"
-        raise UserError(f"{path}: {what}; the best trials of a study are {{study: NAME, top: 1}}")
+    if words := of_a_study(tree):
+        raise UserError(f"{path}: {words}; the best trials of a study are {{study: NAME, top: 1}}")
     return tree
 
 

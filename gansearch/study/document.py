@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import yaml
 
@@ -13,6 +13,8 @@ from gansearch import files
 from gansearch.errors import InvalidInput, Problem, UserError
 from gansearch.files import Place
 from gansearch.masking import shows_password
+
+AnyPlace = TypeVar("AnyPlace", bound=Place)
 
 Path_ = tuple[str | int, ...]
 """Where something stands in a document: keys and list positions from the top."""
@@ -133,10 +135,15 @@ def read_document(path: Place) -> Document:
         text = files.read(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not UTF-8 text"
-        if isinstance(error, IsADirectoryError) and (path / "config.yaml").is_file():
-            reason = f"it is a folder: say {path / 'config.yaml'}"
         raise InvalidInput(str(path), [Problem("", f"cannot be read: {reason}")]) from error
     return parse_document(text, str(path))
+
+
+def configuration_file(path: AnyPlace) -> AnyPlace:
+    """The file of a configuration: itself, or that of an export, whose folder is one, too."""
+    inside = cast("AnyPlace", path / "config.yaml")
+    with files.reachable(path):
+        return inside if inside.is_file() else path
 
 
 def parse_document(text: str, source: str) -> Document:

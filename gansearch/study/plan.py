@@ -302,3 +302,9 @@ class Plan(Section):
         """For how long the search's trials may train, all together; infinite where nothing says."""
         hours = self.search.budget.device_hours if self.search.budget else None
         return math.inf if hours is None else 3600 * hours / self.resources.devices
+
+
+def of_a_study(tree: Mapping[str, Any]) -> str:
+    """What makes a file a study's and not a configuration's, in words; "" where nothing does."""
+    keys = ", ".join(key for key in tree if key in Plan.model_fields)
+    return f"it has {keys}, so it is a study's file and not a configuration's" if keys else ""

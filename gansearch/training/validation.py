@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 from gansearch import files
 from gansearch.data import DATASETS, DataSet
 from gansearch.data.load import load
-from gansearch.errors import RAISED, InvalidInput, UserError, nearest
+from gansearch.errors import RAISED, InvalidInput, Problem, UserError, nearest
 from gansearch.files import Place
 from gansearch.masking import without_password
 from gansearch.study.config import AXES_ALLOWED, TrialConfig
-from gansearch.study.document import Document, read_document
+from gansearch.study.document import Document, configuration_file, read_document
 from gansearch.study.mistakes import Mistakes, place_all, validate
-from gansearch.study.plan import Plan
+from gansearch.study.plan import of_a_study
 from gansearch.study.spec import Complete, Learn, StudySpec, build_study, check_config
 from gansearch.study.starting import Find, find_nothing
 from gansearch.study.weights import locate_weights, parts_at
@@ -148,12 +148,14 @@ def load_config(
     """Read and check one trial's configuration file, and load its data; raises `InvalidInput`.
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or the folder of an export.
         data_root: the folder of all data sets.
         overrides: values in place of the file's, by dotted key.
         begun: its training has, and is to go on.
     """
-    document = read_document(Path(path))
+    document = read_document(configuration_file(Path(path)))
+    if words := of_a_study(document.tree):
+        raise InvalidInput(document.source, [Problem("", f"{words}: `gansearch run` takes it")])
     for key, value in (overrides or {}).items():
         document.override(key, value)
     locate_weights(document)
@@ -197,9 +199,7 @@ def _build_config(document: Document, completing: Complete, known: Mistakes) -> 
     keys = TrialConfig.model_fields
     config, mistakes = check_config({k: v for k, v in document.tree.items() if k in keys}, completing)
     for key in document.tree.keys() - keys:
-        what = "a study's, not one trial's" if key in Plan.model_fields else "not a configuration's"
-        hint = "" if key in Plan.model_fields else nearest(key, keys)
-        mistakes.append(((key,), f"this key is {what}{hint}"))
+        mistakes.append(((key,), f"this key is not a configuration's{nearest(key, keys)}"))
     mistakes += known
     if mistakes:
         raise InvalidInput(document.source, place_all(document, mistakes))

@@ -13,9 +13,11 @@ from typing import Any
 
 from rich.console import Console
 
-from gansearch.errors import UserError
+from gansearch import files
+from gansearch.errors import StudyError, UserError
 from gansearch.journal.stored import StoredStudy
 from gansearch.search.selection import Around
+from gansearch.study.document import configuration_file
 from gansearch.study.mistakes import Mistakes, validate
 from gansearch.study.plan import Stability
 from gansearch.tuning import from_configs, launch
@@ -107,14 +109,27 @@ def train_again(
 
 def _study_and_files(names: Sequence[str], where: Where) -> tuple[StoredStudy | None, list[Path]]:
     """The study among what is named, if there is one, and the configuration files."""
-    configs = [Path(name) for name in names if name.endswith((".yaml", ".yml"))]
-    studies = [name for name in names if not name.endswith((".yaml", ".yml"))]
+    given = [name for name in names if _is_configuration(name, where)]
+    configs, studies = [Path(name) for name in given], [name for name in names if name not in given]
     if len(studies) > 1:
         raise UserError(f"one study at a time: {', '.join(studies)}")
     if not names:
         raise UserError("name a study, or configuration files")
     study = StoredStudy.find(studies[0], where.runs, where.storage) if studies else None
     return study, configs
+
+
+def _is_configuration(name: str, where: Where) -> bool:
+    """A file, or the folder of an export, unless a study is called so."""
+    if name.endswith((".yaml", ".yml")):
+        return True
+    if configuration_file(path := files.place(name)) == path:
+        return False
+    try:
+        StoredStudy.find(name, where.runs, where.storage)
+    except StudyError:
+        return True
+    return False
 
 
 def _check(wish: Wish, *, has_study: bool, has_files: bool) -> None:

@@ -10,7 +10,7 @@ from gansearch.data import DataSet
 from gansearch.errors import UserError
 from gansearch.search.selection import check_comparable, shared_sections
 from gansearch.study.config import AXES_ALLOWED, TrialConfig
-from gansearch.study.document import parse_document, write_document
+from gansearch.study.document import configuration_file, parse_document, write_document
 from gansearch.study.plan import Stability
 from gansearch.study.spec import RESERVED, StudySpec
 from gansearch.training.prepare import LocalPaths
@@ -23,7 +23,7 @@ def read_configs(
     """Configurations by label: the file's name, or its folder's where that is all that tells.
 
     Args:
-        files: of configurations.
+        files: of configurations, or folders of exports.
         places: of data on this machine.
         overrides: values in place of the files', by dotted key.
 
@@ -32,7 +32,7 @@ def read_configs(
         UserError: two files of one label, or of one that is taken.
     """
     configs: dict[str, TrialConfig] = {}
-    for file in files:
+    for file in map(configuration_file, files):
         label = file.resolve().parent.name if file.stem == "config" else file.stem
         if RESERVED.fullmatch(label):
             raise UserError(f"{file}: the label '{label}' is taken: give the file another name")

@@ -58,17 +58,15 @@ def test_all_mistakes_of_a_configuration_are_told(loaded):
         loaded(
             "latent_size: {int: [1, 2]}\n"
             "generater: mlp\n"
-            "search: {trials: 3}\n"
             "loss: {name: hingee, penalty: {name: r1, weigth: 3}}\n"
             "objective: {metric: fid}\n"
         )
     assert [str(problem) for problem in caught.value.problems] == [
         "line 1, latent_size: needs an integer, not {'int': [1, 2]}",
         "line 2, generater: this key is not a configuration's (did you mean 'generator'?)",
-        "line 3, search: this key is a study's, not one trial's",
-        "line 4, loss.name: unknown loss 'hingee' (did you mean 'hinge'?)",
-        "line 4, loss.penalty.weigth: not an option of 'r1' (did you mean 'weight'?)",
-        "line 5, objective.metric: this study does not measure 'fid': add it to evaluation.metrics",
+        "line 3, loss.name: unknown loss 'hingee' (did you mean 'hinge'?)",
+        "line 3, loss.penalty.weigth: not an option of 'r1' (did you mean 'weight'?)",
+        "line 4, objective.metric: this study does not measure 'fid': add it to evaluation.metrics",
     ]
 
 
