@@ -389,6 +389,20 @@ def test_every_other_command_tells_a_mistake_likewise(args, message, here, comma
     assert tree(here) == before
 
 
+def test_a_second_study_of_a_file_is_told_of_the_first(here, command):
+    finished_study(here / "runs")
+    Path("runs/done").rename("runs/study")
+    for name, told in ([], ["study"]), (["--name", "study-3"], []):
+        code, _, err = command("run", "study.yaml", "--tracking", "runs", *name)
+        lines = err.splitlines()
+        assert (code, lines[-1].partition(":")[0]) == (2, "error")
+        assert lines[:-1] == [
+            f"there is a study '{first}' (`gansearch resume {first}` goes on with that); this one is "
+            "'study-2'"
+            for first in told
+        ]
+
+
 def test_brackets_in_a_message_are_not_taken_for_colours(here, command):
     Path("[red]x.yaml").write_text("loss: {choice: []}\n")
     _, _, err = command("check", "[red]x.yaml")

@@ -14,6 +14,7 @@ from gansearch.arguments import checked
 from gansearch.files import PathLike, Place, PlaceLike
 from gansearch.journal.stored import StoredStudy
 from gansearch.tuning.going_on import as_was_said
+from gansearch.tuning.saying import say
 from gansearch.tuning.where import Where, WhereOptions, combined
 
 if TYPE_CHECKING:
@@ -80,9 +81,15 @@ def run(
         as_was_said(where),
         StoredStudy.launching(name, stem, where.runs, where.storage) as stored,
     ):
-        finished = launch.run(
-            spec, images.pop(), stored, where, console or Console(stderr=True, emoji=False)
-        )
+        console = console or Console(stderr=True, emoji=False)
+        if name is None and (before := stored.directory.before):
+            mend = f"`gansearch resume {before.called}` goes on with that"
+            say(
+                console,
+                f"there is a study '{before.name}' ({mend}); this one is '{stored.name}'",
+                "dim",
+            )
+        finished = launch.run(spec, images.pop(), stored, where, console)
     return _result(stored, finished)
 
 

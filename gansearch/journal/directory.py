@@ -161,6 +161,15 @@ class StudyDirectory:
         return self.path.name
 
     @property
+    def before(self) -> StudyDirectory | None:
+        """The study after whose name this one's is numbered; None: there is none."""
+        stem, _, number = self.name.rpartition("-")
+        path = self.runs_dir / stem
+        with files.reachable(path):
+            numbered = stem and number.isdecimal() and (path / "study.yaml").is_file()
+        return StudyDirectory(path) if numbered else None
+
+    @property
     def runs_dir(self) -> Place:
         """The folder of all studies."""
         return self.path.parent

@@ -145,4 +145,4 @@ def _words(study: str, used: int, unused: Counter[str], otherwise: list[str]) ->
     if unused:
         why = ", ".join(f"{what} ({n})" for what, n in unused.most_common())
         words += f"; {count(unused.total(), 'other')} cannot be used: {why}"
-    return words + (f"; there {', '.join(otherwise)}" if otherwise else "")
+    return words + (f"; they differ: {', '.join(otherwise)}" if otherwise else "")

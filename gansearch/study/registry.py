@@ -50,7 +50,8 @@ class Registry(Generic[T]):
     def find(self, name: str) -> Callable[..., T]:
         """The callable behind a short name or `package.module:Thing`; raises `UnknownPart`."""
         if name not in self._parts and not is_own(name):
-            raise UnknownPart(f"unknown {self.kind} '{name}'{nearest(name, self._parts)}")
+            own = f"; if it is your own, {FORM}" if "." in name else ""
+            raise UnknownPart(f"unknown {self.kind} '{name}'{nearest(name, self._parts)}{own}")
         part = cast("Callable[..., T]", _load(self._parts.get(name, name), self.kind))
         if name not in self._parts:
             OWN[name] = (self.kind, part)
@@ -128,7 +129,7 @@ class Registry(Generic[T]):
             given = f"{len(args)} values" if len(args) != 1 else "1 value"
             raise UnknownPart(
                 f"the {self.kind} '{name}' is given {given} before its options, and its signature is "
-                f"another: {error} (see `gansearch parts`)"
+                f"another: {error} (options stand behind a `*`; see `gansearch parts`)"
             ) from error
         return part(*args, **named)
 

@@ -192,7 +192,7 @@ def _find_data(document: Document, root: Path) -> tuple[DataSet | None, Mistakes
     except RAISED as error:  # a loader of the user's own may raise anything
         if not (words := fault(error)):
             raise
-        return None, [(("data",), f"the data set '{part.name}': {words.removeprefix('your code ')}")]
+        return None, [(("data",), words.replace("your code", f"the data set '{part.name}'", 1))]
 
 
 def _build_config(document: Document, completing: Complete, known: Mistakes) -> TrialConfig:

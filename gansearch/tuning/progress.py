@@ -77,6 +77,7 @@ class Progress:
             return
         best = record.best(self.ledger.metric, self.ledger.goal)
         value = f"{self.ledger.metric} {best.value:.4g} at step {best.step}" if best else "no value"
+        value = f"best {value}" if best and best.step < record.step else value
         reason = f" ({record.reason})" if record.reason else ""
         what = f"{self._whose(number)}:" if record.configuration else record.label
         say(self.console, f"{what} {record.outcome}{reason}: {value}, {record.seconds:.0f} s")

@@ -74,6 +74,7 @@ def test_offline_it_names_the_file_and_the_ways_out() -> None:
         "cannot be downloaded",
         "--inception FILE",
         "GANSEARCH_INCEPTION",
+        "(of fid, kid, inception_score)",
         "fd_classifier",
     ):
         assert part in str(caught.value)

@@ -204,7 +204,7 @@ def test_what_is_otherwise_there_is_said_with_the_number_of_trials_and_once(runs
     fixed = LEARNING.replace("{int: [1, 3]}", "3").replace("lr: {log: [1e-5, 1e-1]}", "lr: 1e-3", 1)
     note = read(fixed.replace("samples: 50", "samples: 50, metrics: [fd_classifier]"), runs).notes[0]
     assert note == (
-        "the sampler knows 30 trials of 'last-week'; there optimizer.generator.lr is another than in "
+        "the sampler knows 30 trials of 'last-week'; they differ: optimizer.generator.lr is another than in "
         f"this study, generator.depth is another than in this study ({30 - deep})"
     )
     alone = LEARNING.replace("loss:\n  choice:\n    - hinge\n    - ", "loss: ")
@@ -214,7 +214,7 @@ def test_what_is_otherwise_there_is_said_with_the_number_of_trials_and_once(runs
     assert (
         read(shorter.replace("steps: 90", "steps: 80"), runs)
         .notes[0]
-        .endswith("; there budget.steps is 90 there and 80 here")
+        .endswith("; they differ: budget.steps is 90 there and 80 here")
     )
 
 

@@ -140,6 +140,13 @@ def test_a_default_that_no_study_file_could_say_is_told(plugin, name, message):
     assert message in told
 
 
+def test_a_name_that_is_written_as_a_module_s_says_how_ones_own_is_written():
+    with pytest.raises(UnknownPart, match=r"if it is your own, it is written `package.module:Thing`"):
+        LOSSES.find("my_losses.Tempered")
+    with pytest.raises(UnknownPart, match=r"wasserstein\)$"):
+        LOSSES.find("tempered")
+
+
 def test_an_option_before_the_star_is_told(plugin):
     assert LOSSES.check(f"{plugin}:positional", {"t": 2}) == [
         (
@@ -161,7 +168,9 @@ def test_an_option_of_the_name_of_a_key_of_every_part_is_refused(plugin):
 def test_a_part_that_takes_other_values_than_its_kind_is_given(plugin):
     with pytest.raises(UnknownPart, match=r"given 1 value before its options.*missing a required arg"):
         Registry("pair", {}).build("operator:add", {}, 1)
-    with pytest.raises(UnknownPart, match=r"given 3 values before its options.*too many positional"):
+    with pytest.raises(
+        UnknownPart, match=r"given 3 values before its options.*too many positional.*`\*`"
+    ):
         LOSSES.build(f"{plugin}:untyped", {"needed": 1}, 1, 2, 3)
 
 

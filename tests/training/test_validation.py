@@ -70,6 +70,15 @@ def test_all_mistakes_of_a_configuration_are_told(loaded):
     ]
 
 
+def test_a_data_set_that_raises_is_named_once(loaded, tmp_path, monkeypatch):
+    (tmp_path / "away_data.py").write_text("def load(*_): raise OSError('away')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InvalidInput) as caught:
+        loaded("data: 'away_data:load'\n")
+    [told] = map(str, caught.value.problems)
+    assert told.startswith("line 1, data: the data set 'away_data:load' raises OSError: away (")
+
+
 def test_each_network_is_tried_at_the_size_of_the_data(loaded):
     with pytest.raises(InvalidInput) as caught:
         loaded("generator: {name: dcgan, depth: 3}\nloss: {name: hinge, x: 1}\n")

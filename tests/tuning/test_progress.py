@@ -90,6 +90,14 @@ def test_on_a_terminal_too_a_line_tells_of_each_trial_that_ends(study):
     assert "trial 0 completed: fd_classifier 1 at step 1, 0 s" in study.lines.getvalue()
 
 
+def test_a_value_that_is_not_the_last_is_told_as_the_best(study):
+    study.report()
+    study.report()
+    study.ledger.end(study.numbers[0], Outcome.COMPLETED)
+    study.progress.moved(study.numbers[0])
+    assert "trial 0 completed: best fd_classifier 1 at step 1, 0 s" in study.lines.getvalue()
+
+
 def test_a_trial_is_named_as_what_it_began(study):
     study.report()
     first = study.numbers[0]
