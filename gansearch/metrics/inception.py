@@ -125,10 +125,10 @@ def _download(path: Path) -> Path:
         torch.hub.download_url_to_file(URL, str(path), hash_prefix=beginning, progress=False)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
-            f"the features `inception` (of fid, kid, inception_score) need the file {URL}, and it cannot "
-            f"be downloaded ({error}). Download it elsewhere and give its path by --inception FILE or "
-            f"{VARIABLE}; or take metrics of the features `classifier` (fd_classifier, kd_classifier, "
-            "is_classifier), which need no download"
+            f"the features `inception` (of fid, kid, inception_score) need the file {URL}, and it "
+            f"cannot be downloaded ({error}). Download it elsewhere and give its path by --inception "
+            f"FILE or {VARIABLE}; or take metrics of the features `classifier`, which need no "
+            "download: fd_classifier, kd_classifier, is_classifier"
         ) from error
     return path
 

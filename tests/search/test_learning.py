@@ -204,8 +204,8 @@ def test_what_is_otherwise_there_is_said_with_the_number_of_trials_and_once(runs
     fixed = LEARNING.replace("{int: [1, 3]}", "3").replace("lr: {log: [1e-5, 1e-1]}", "lr: 1e-3", 1)
     note = read(fixed.replace("samples: 50", "samples: 50, metrics: [fd_classifier]"), runs).notes[0]
     assert note == (
-        "the sampler knows 30 trials of 'last-week'; they differ: optimizer.generator.lr is another than in "
-        f"this study, generator.depth is another than in this study ({30 - deep})"
+        "the sampler knows 30 trials of 'last-week'; they differ: optimizer.generator.lr is another "
+        f"than in this study, generator.depth is another than in this study ({30 - deep})"
     )
     alone = LEARNING.replace("loss:\n  choice:\n    - hinge\n    - ", "loss: ")
     told = f"the sampler knows {30 - hinge} trials of 'last-week'; {hinge} others cannot be used: loss"
