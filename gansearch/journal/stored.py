@@ -101,7 +101,7 @@ class StoredStudy(Whole):
         from gansearch.journal.opening import is_laid_out  # noqa: PLC0415
 
         if self.storage is not None and (is_laid_out(self.storage) or make):
-            Journal.check_unused(self.directory.path, self.name, self.storage)
+            Journal.check_unused(self.name, self.storage)
 
     def create(self, facts: Mapping[str, Any], folder: Place) -> Journal:
         """Begin the journal of its search, in a `folder` that is to be the study's."""

@@ -390,6 +390,7 @@ RIGHTS = {
     "INSERT ON studies": "table studies",
     "INSERT ON trial_values": "table trial_values",
     "UPDATE ON trials": "table trials",
+    "DELETE ON trials": "table trials",
     "UPDATE ON trial_params": "table trial_params",
     "USAGE ON SEQUENCE studies_study_id_seq": "sequence studies_study_id_seq",
     "USAGE ON SEQUENCE trial_params_param_id_seq": "sequence trial_params_param_id_seq",
@@ -403,9 +404,9 @@ def test_a_study_needs_no_other_rights_than_those_that_are_looked_for(reader, tm
     unwritten = ", ".join(UNWRITTEN)
     _granted(
         owner,
-        "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public",
         "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public",
-        f"REVOKE INSERT, UPDATE ON {unwritten}",
+        f"REVOKE INSERT, UPDATE, DELETE ON {unwritten}",
         f"REVOKE UPDATE ON {', '.join(INSERTED)}",
     )
     for right, what in RIGHTS.items():
@@ -423,6 +424,9 @@ def test_a_study_needs_no_other_rights_than_those_that_are_looked_for(reader, tm
     journal.flush()
     [trial] = Journal.open(tmp_path, "s", url).trials()
     assert (trial.outcome, trial.params) == (Outcome.COMPLETED, {"x": 0.5})
+    journal.delete()  # as a stability study's is that a killed driver left
+    with pytest.raises(StudyError, match="no study named 's'"):
+        Journal.open(tmp_path, "s", url)
 
 
 def test_an_sqlite_file_is_as_it_was(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,10 +43,18 @@ def test_a_study_is_found_with_its_storage(study, tmp_path, monkeypatch):
     assert StoredStudy.find(None, runs) == study, "the newest"
     (study.directory.path / "journal.log").unlink()
     assert StoredStudy.find("s", runs).storage == team
+    assert StoredStudy.find("s", runs, said).storage == said
+    assert StoredStudy.planned(None, "stem", runs).storage == team
+    assert StoredStudy.planned(None, "stem", runs, said) == StoredStudy(
+        StudyDirectory(runs / "stem"), said
+    )
+    assert StoredStudy.planned("named", "stem", runs).name == "named"
     with StoredStudy.launching("t", "", runs) as new:
         assert new.storage == team
     with StoredStudy.launching("t", "", runs, said) as new:
         assert new.storage == said
+    monkeypatch.setenv("GANSEARCH_STORAGE", "")
+    assert StoredStudy.find("s", runs).storage is None
     monkeypatch.delenv("GANSEARCH_STORAGE")
     assert StoredStudy.find("s", runs).storage is None
     with pytest.raises(StudyError, match="there is no study 'x'"):
@@ -71,6 +80,43 @@ def test_a_command_that_is_told_finds_its_study(study, tmp_path, monkeypatch, me
     assert study.called == there
 
 
+def test_only_a_database_is_asked_whether_it_has_the_name(study):
+    study.check_unused()
+    assert (study.directory.path / "journal.log").exists()
+
+
+def test_who_writes_mends_what_a_killed_writer_left(study):
+    opens = {
+        study.directory.path: study.journal,
+        study.directory.stability.path: partial(study.stability, study.journal()),
+    }
+    for folder, journal in opens.items():
+        file = folder / "journal.log"
+        whole = file.read_bytes()
+        file.write_bytes(whole + b'{"half')
+        journal()
+        assert file.read_bytes() != whole
+        journal(writer=True)
+        assert file.read_bytes() == whole
+
+
+def test_what_a_trial_printed_is_found_or_the_other_part_that_has_its_number(study):
+    search, seeds = study.directory.trial(1), study.directory.stability.trial(2)
+    for folder in (search, seeds):
+        folder.mkdir(parents=True)
+    (search / "log.txt").write_bytes(b"printed \xff\n")
+    (search / "error.txt").write_bytes(b"ValueError\n")
+    assert study.trial_log(1) == "printed \ufffd\nValueError\n"
+    assert study.trial_log(2, seeds=True) == ""
+    for number, where, mend in (
+        (1, {"seeds": True}, r": one of the search has that number \(without --seeds\)$"),
+        (2, {}, r": one of the stability study has that number \(with --seeds\)$"),
+        (7, {}, rf"there is nothing of trial 7 in {study.directory.path}$"),
+    ):
+        with pytest.raises(StudyError, match=mend):
+            study.trial_log(number, **where)
+
+
 HOLD = """
 import sys, pathlib
 from gansearch.journal.directory import StudyDirectory
@@ -92,12 +138,15 @@ def test_one_process_holds_a_study_and_its_death_lets_go(study):
         assert study.is_held
         with pytest.raises(StudyError, match="is being run by another process"), study.held():
             pass
+        with pytest.raises(StudyError, match="is being run by another process"):
+            study.check_free()
         holder.kill()
         holder.wait()
     assert not study.is_held
     with study.held():
         pass
     assert not study.is_held
+    study.check_free()
 
 
 def test_its_text_is_parsed_once(study, monkeypatch):
