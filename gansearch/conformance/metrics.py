@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gansearch.conformance.chance import scatter
 from gansearch.metrics import FEATURES
 from gansearch.metrics.contract import Activations, Metric, to_arrays, to_tensors
 from gansearch.study.records import Goal
+from gansearch.training.randomness import seed_everything
 
 GOALS: tuple[Goal, ...] = ("min", "max")
 
@@ -49,10 +49,10 @@ def check_metric(factory: Callable[[], Metric]) -> None:
         assert isinstance(tensor, Tensor), f"of_real: '{name}' must be a tensor, not {tensor!r}"
     known = to_tensors(to_arrays(known))  # as every trial gets it
 
-    scatter(0)
+    seed_everything(0)
     value = _value(metric, fake, known)
     assert math.isfinite(value), f"ordinary samples give {value}"
-    scatter(1)
+    seed_everything(1)
     assert _value(metric, fake, known) == value, "the same samples must give the same value"
     assert _value(factory(), fake, known) == value, "a new one must give the same value"
     for name, old, new in zip(("real", "fake"), before, (real, fake), strict=True):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
-from gansearch.conformance.chance import scatter
+from gansearch.training.randomness import seed_everything
 
 
 def check_optimizer(factory: Callable[[Iterable[nn.Parameter]], optim.Optimizer]) -> None:
@@ -28,7 +28,7 @@ def check_optimizer(factory: Callable[[Iterable[nn.Parameter]], optim.Optimizer]
     assert _loss(parameters).item() < begun, "50 steps do not lower a loss that is a bowl"
 
     twins = _parameters()
-    scatter(7)
+    seed_everything(7)
     twin = factory(iter(twins))
     _descend(twin, twins, 25)
     state = _stored(twin.state_dict())

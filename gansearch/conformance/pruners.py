@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from gansearch.conformance.chance import scatter
 from gansearch.search.pruners import Decision, Pruner, SecondChances, Verdict, Wake
 from gansearch.study.config import TrialConfig
 from gansearch.study.evaluation import Budget, Objective
 from gansearch.study.records import Goal, Outcome, Report, TrialRecord
+from gansearch.training.randomness import seed_everything
 
 GOALS: tuple[Goal, ...] = ("min", "max")
 
@@ -62,7 +62,7 @@ def check_pruner(factory: Callable[[TrialConfig], Pruner], *, seeds: int = 3) ->
         for event in _study(seed, answers):
             events.append(event)
             answers.append(played.answer(event))
-        scatter(seed)
+        seed_everything(seed)
         again = _replayed(factory(config), events)
         assert again == answers, "the same reports must get the same verdicts: a study is replayed"
         reports = [event for event in events if isinstance(event, _Told)]

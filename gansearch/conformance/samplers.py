@@ -11,7 +11,6 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from gansearch.conformance.chance import scatter
 from gansearch.journal.encoding import DIRECTION
 from gansearch.search.contract import Sampler
 from gansearch.search.view import View, distribution, history_of, is_swayed
@@ -19,6 +18,7 @@ from gansearch.study.axes import Choice, Float, Int
 from gansearch.study.location import Point, placed
 from gansearch.study.records import Goal
 from gansearch.study.space import Space
+from gansearch.training.randomness import seed_everything
 
 GOALS: tuple[Goal, ...] = ("min", "max")
 
@@ -50,7 +50,7 @@ def check_sampler(
     assert isinstance(swayed, bool), f"swayed must be True or False, not {swayed!r}"
     for space, goal, size in itertools.product((FLAT, NESTED), GOALS, sizes):
         points = _proposed(factory, 1, space, goal, size)
-        scatter(size)
+        seed_everything(size)
         again = _proposed(factory, 1, space, goal, size)
         assert points == again, f"one seed and one past ({size} trials) must give the same points"
     for space in (FLAT, NESTED):
