@@ -10,6 +10,7 @@ from typing import Any
 
 from gansearch.study.axes import RATIO, Axis, Choice, Float, Int, Ratio, Same, on_axis
 from gansearch.study.document import Path_, dotted
+from gansearch.study.sections import says_none
 from gansearch.study.space import Space, Unsaid, axis_name
 
 Point = dict[str, Any]
@@ -159,8 +160,8 @@ class _Match:
 
 
 def _equal(node: Any, value: Any) -> bool:
-    """Whether plain values are the same; `none` is how a study file says that there is no penalty."""
-    if value is None and node in ("none", {"name": "none"}):
+    """Whether plain values are the same; `none` is how a study file says that there is no such part."""
+    if value is None and says_none(node):
         return True
     return bool(node == value) and isinstance(node, bool) == isinstance(value, bool)
 

@@ -7,7 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from gansearch.study.sections import LATER, Part, Positive, Section, Share
+from gansearch.study.sections import LATER, Part, Positive, Section, Share, says_none
+
+
+def _or_none(value: Any) -> Any:
+    """A part as it is written, or None."""
+    return None if says_none(value) else value
 
 
 class Data(Part):
@@ -131,10 +136,7 @@ class Discriminator(Part):
     weights: Annotated[str | None, LATER] = None
     freeze: Annotated[list[str], LATER] = []
 
-    @field_validator("augment", mode="before")
-    @classmethod
-    def _no_augmentation(cls, value: Any) -> Any:
-        return None if value in ("none", {"name": "none"}) else value
+    _none = field_validator("augment", mode="before")(_or_none)
 
 
 class Penalty(Part):
@@ -166,10 +168,7 @@ class Loss(Part):
 
     penalty: Penalty | None = None
 
-    @field_validator("penalty", mode="before")
-    @classmethod
-    def _no_penalty(cls, value: Any) -> Any:
-        return None if value in ("none", {"name": "none"}) else value
+    _none = field_validator("penalty", mode="before")(_or_none)
 
 
 class Optimizer(Part):

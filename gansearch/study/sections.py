@@ -36,6 +36,11 @@ def with_options(name: str, options: Mapping[str, str]) -> str:
     return f"{name} ({told})" if told else name
 
 
+def says_none(value: Any) -> bool:
+    """Whether `none` stands in a part's place: there is to be no such part."""
+    return value in ("none", {"name": "none"})
+
+
 LATER = "later"
 """Marks a key that was added later: configurations are written without it where it is not said."""
 
