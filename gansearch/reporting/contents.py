@@ -21,11 +21,11 @@ from gansearch.reporting.answer import answer
 from gansearch.reporting.final import final
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Details, Section, Table
-from gansearch.reporting.style import Palette, better, styled
+from gansearch.reporting.style import Palette, styled
 from gansearch.reporting.trials import TRIALS_FILE
 from gansearch.study.evaluation import FINAL
 from gansearch.study.learnt import LEARNT
-from gansearch.study.records import Outcome, count
+from gansearch.study.records import BETTER, Outcome, count
 
 SEEDS_SHOWN, CONFIGURATIONS_SHOWN = 1000, 100
 """In the appendix at most; the tables beside the report have all."""
@@ -69,7 +69,7 @@ def answer_section(findings: Findings) -> Section:
 def making(findings: Findings) -> Section:
     """Metric, data, protocol, versions."""
     e = findings.evidence
-    facts = [("Metric", f"{e.metric} ({better(e.goal)})")]
+    facts = [("Metric", f"{e.metric} ({BETTER[e.goal]})")]
     facts += _origin(e.provenance.get(e.metric, {}))
     facts += [("Budget of a trial", f"{e.steps:,} generator updates{_equal(findings)}")]
     if e.planned:

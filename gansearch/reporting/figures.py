@@ -25,7 +25,6 @@ from gansearch.reporting.style import (
     OUTCOME_COLOURS,
     Array,
     Palette,
-    better,
     dashes,
     diverging,
     forest,
@@ -42,7 +41,7 @@ from gansearch.reporting.style import (
     ticks,
     whole_numbers,
 )
-from gansearch.study.records import Goal
+from gansearch.study.records import BETTER, Goal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +74,7 @@ def ranking(
         failed = row["seeds"] - row["successes"]
         if failed:
             side_note(axes, height, f"✕ {failed:.0f}/{row['seeds']:.0f}", FAILURE)
-    axes.set_xlabel(f"best {metric} of a run ({better(goal)})")
+    axes.set_xlabel(f"best {metric} of a run ({BETTER[goal]})")
     return figure
 
 
@@ -219,7 +218,7 @@ def winners_curse(table: pd.DataFrame, palette: Palette, metric: str, goal: Goal
         axes.plot([row["searched"], row["iqm"]], [height, height], color=colour, lw=0.9, zorder=1)
         interval_mark(axes, height, row, "iqm", colour)
         axes.plot(row["searched"], height, "o", mfc="white", mec=colour, mew=1.2, ms=6, zorder=4)
-    axes.set_xlabel(f"{metric} ({better(goal)})")
+    axes.set_xlabel(f"{metric} ({BETTER[goal]})")
     return figure
 
 

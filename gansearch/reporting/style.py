@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gansearch import files
 from gansearch.analysis.rows import Row
-from gansearch.study.records import BETTER, Goal, Outcome
+from gansearch.study.records import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -324,11 +324,6 @@ def whole_numbers(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def better(goal: Goal) -> str:
-    """Which way is better, in words."""
-    return BETTER[goal]
 
 
 # --- legends and labels ---------------------------------------------------------------------------
