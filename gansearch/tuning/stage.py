@@ -20,8 +20,9 @@ from gansearch.journal.stored import StoredStudy
 from gansearch.masking import without_password
 from gansearch.study.config import TrialConfig, stored_config
 from gansearch.study.mistakes import Mistakes
-from gansearch.study.plan import Pruner
+from gansearch.study.plan import Pruner, Resources
 from gansearch.study.spec import StudySpec
+from gansearch.tracking import Tracker
 from gansearch.training.apart import apart
 from gansearch.training.buildable import lost_starts
 from gansearch.training.completion import complete
@@ -94,34 +95,19 @@ def run_trials(
     """
     from gansearch.tuning import engine  # noqa: PLC0415  imports Ray Tune
 
-    where, resources = stage.where, stage.spec.plan.resources
     for line in starts(_configurations(stage.spec, journal)):
         say(stage.console, without_password(line), "dim")
     _tell_apart(stage, journal)
-    lanes, shapes = together(
-        stage.spec,
-        journal.roster,
-        stage.trainable,
-        stage.data,
-        stage.reference,
-        where.paths.cache,
-        _slots(stage)(),
-        stage.console,
-        at_once=where.concurrency,
-        own=where.trainer == TRAINER,
-        here=stage.nodes.alone,
-    )
-    resources = resources.model_copy(update={"lanes": lanes})
-    plan = stage.spec.plan.model_copy(update={"resources": resources})
+    spec, shapes = _with_lanes(stage, journal)
     if not pruned:
-        plan = plan.model_copy(update={"pruner": UNPRUNED})
-    spec = replace(stage.spec, plan=plan)
+        spec = replace(spec, plan=spec.plan.model_copy(update={"pruner": UNPRUNED}))
+    where = stage.where
     tracker = open_tracker(directory, journal, stage.study.runs_dir, where.tracking)
     ledger = Ledger(source, directory, journal, tracker, keep=keep, held=_held(stage, journal))
     finished, unsent = False, 0
     try:
         pruning = make_pruning(spec, ledger)
-        seconds = plan.seconds if pruned else math.inf
+        seconds = spec.plan.seconds if pruned else math.inf
         progress = Progress(ledger, stage.console, journal.steps, seconds)
         with progress, _interruptible(stage.console) as stop:
             journal.heed(stop.is_set)
@@ -135,35 +121,71 @@ def run_trials(
                 on_move=progress.moved,
                 on_step=[ledger.tick, progress.tick],
                 stop=stop,
-                shared={
-                    "data": stage.data,
-                    "reference": stage.reference,
-                    "device": "cuda" if resources.gpus else "cpu",
-                    "directory": str(directory.path),
-                    "mark": stage.nodes.mark,
-                    "cpus": resources.cpus,
-                    "gpus": resources.gpus,
-                    "lanes": lanes,
-                    "together": shapes,
-                    "halve_batch": resources.halve_batch,
-                    "compiled": str(where.paths.cache / "compiled") if resources.compile else None,
-                    "trainer": where.trainer,
-                },
+                shared=_shared(stage, directory, spec.plan.resources, shapes),
             )
         finished = not ledger.remaining and not ledger.live and not ledger.paused
     finally:
-        try:
-            ledger.interrupt()
-        finally:  # whatever is wrong with the journal, MLflow is not left with runs that seem to run
-            try:
-                if tracker is not None:
-                    command = sync_command(stage.study, where)
-                    unsent = close_tracker(tracker, stage.console, command, finished=finished)
-            finally:  # also where Ctrl-C has ended the wait
-                ledger.close()
+        unsent = _leave(stage, ledger, tracker, finished=finished)
     if tracker is not None and not unsent:
         note_sent(journal)
     return finished
+
+
+def _with_lanes(stage: Stage, journal: Journal) -> tuple[StudySpec, dict[str, int] | None]:
+    """The study with as many lanes as its trials are to have, and the shapes of `together`."""
+    lanes, shapes = together(
+        stage.spec,
+        journal.roster,
+        stage.trainable,
+        stage.data,
+        stage.reference,
+        stage.where.paths.cache,
+        _slots(stage)(),
+        stage.console,
+        at_once=stage.where.concurrency,
+        own=stage.where.trainer == TRAINER,
+        here=stage.nodes.alone,
+    )
+    resources = stage.spec.plan.resources.model_copy(update={"lanes": lanes})
+    plan = stage.spec.plan.model_copy(update={"resources": resources})
+    return replace(stage.spec, plan=plan), shapes
+
+
+def _shared(
+    stage: Stage, directory: StudyDirectory, resources: Resources, shapes: dict[str, int] | None
+) -> dict[str, Any]:
+    """What all workers of a study are given."""
+    return {
+        "data": stage.data,
+        "reference": stage.reference,
+        "device": "cuda" if resources.gpus else "cpu",
+        "directory": str(directory.path),
+        "mark": stage.nodes.mark,
+        "cpus": resources.cpus,
+        "gpus": resources.gpus,
+        "lanes": resources.lanes,
+        "together": shapes,
+        "halve_batch": resources.halve_batch,
+        "compiled": str(stage.where.paths.cache / "compiled") if resources.compile else None,
+        "trainer": stage.where.trainer,
+    }
+
+
+def _leave(stage: Stage, ledger: Ledger, tracker: Tracker | None, *, finished: bool) -> int:
+    """Have what is unfinished wait for `resume`, and every file as it is to be; returns how many trials
+    MLflow lacks.
+    """
+    unsent = 0
+    try:
+        ledger.interrupt()
+    finally:  # whatever is wrong with the journal, MLflow is not left with runs that seem to run
+        try:
+            if tracker is not None:
+                command = sync_command(stage.study, stage.where)
+                unsent = close_tracker(tracker, stage.console, command, finished=finished)
+        finally:  # also where Ctrl-C has ended the wait
+            ledger.close()
+    return unsent
 
 
 def _held(stage: Stage, journal: Journal) -> str:
