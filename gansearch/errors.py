@@ -1,6 +1,7 @@
 """The error tree. Everything a user can mend is a `UserError`; the rest is a bug of ours.
 
 GansearchError
+├── Interrupted             Ctrl-C that ended a study or a training at once; exit code 130
 └── UserError               bad input: one message, exit code 2, nothing created
     ├── InvalidInput        a study or configuration file, with every mistake in it
     │   └── InvalidCall     arguments of a Python function that are of other types than it takes
@@ -9,7 +10,8 @@ GansearchError
     ├── WeightsError        network weights that are missing, damaged or of the wrong kind
     ├── StudyError          a study directory: not found, name taken, busy, changed since
     ├── ClusterError        a Ray cluster that does not answer, refuses, or lacks what a trial needs
-    └── StorageError        a disk, an object store or a database that is full, away or refuses
+    └── StorageError        a disk, an object store or a database that is full, away or refuses; a
+                            damaged journal
 """
 
 from __future__ import annotations

@@ -392,8 +392,13 @@ def test_every_other_command_tells_a_mistake_likewise(args, message, here, comma
 def test_a_second_study_of_a_file_is_told_of_the_first(here, command):
     finished_study(here / "runs")
     Path("runs/done").rename("runs/study")
-    for name, told in ([], ["study"]), (["--name", "study-3"], []):
-        code, _, err = command("run", "study.yaml", "--tracking", "runs", *name)
+    Path("study-3.yaml").write_text(STUDY)
+    for args, told in (
+        (["study.yaml"], ["study"]),
+        (["study.yaml", "--name", "study-2"], []),
+        (["study-3.yaml"], []),
+    ):
+        code, _, err = command("run", *args, "--tracking", "runs")
         lines = err.splitlines()
         assert (code, lines[-1].partition(":")[0]) == (2, "error")
         assert lines[:-1] == [

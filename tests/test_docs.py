@@ -273,6 +273,16 @@ def test_the_house_is_as_it_is_drawn():
     ]
 
 
+def test_the_map_for_contributors_has_every_folder():
+    page = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where what lies")[2]
+    told = re.findall(r"^(\w+)/ +\S", page, re.M)
+    assert all((ROOT / name).is_dir() for name in told)
+    if (ROOT / ".git").exists():  # where it is a checkout, and no archive
+        listed = subprocess.check_output(["git", "-C", ROOT, "ls-files"], text=True)
+        folders = {path.partition("/")[0] for path in listed.splitlines() if "/" in path}
+        assert {name for name in folders if not name.startswith(".")} == set(told)
+
+
 def test_every_variable_is_on_the_page_of_the_environment():
     page = (ROOT / "docs/reference/environment.md").read_text()
     sources = "".join(path.read_text() for path in ROOT.glob("gansearch/**/*.py"))

@@ -23,7 +23,21 @@ def submit(
     where: Where | None = None,
     **options: Unpack[JobOptions],
 ) -> Job:
-    """Run a study on a cluster elsewhere as a Ray job; see `gansearch.tuning.jobs.submit`."""
+    """Run a study on a cluster elsewhere as a Ray job; returns as soon as the cluster has it.
+
+    Args:
+        study_file: the YAML file.
+        address: the cluster's dashboard, `http://HEAD:8265`.
+        name: the study's name; None: the file's, with a number if an earlier job has it.
+        overrides: values in place of the file's, by dotted key: {"search.trials": 8}.
+        where, options: as the cluster sees it: its paths are absolute ones there, and what they do not
+            say, the head's environment does. `modules` lie here, and go along.
+
+    Raises:
+        InvalidInput: with every mistake in the file that can be told without its data.
+        ClusterError: the cluster does not answer, or does not take it.
+        UserError: for anything else that the user can mend; nothing was submitted then.
+    """
     from gansearch.tuning import jobs  # noqa: PLC0415
 
     there = combined(where, options, JobOptions)
@@ -41,7 +55,16 @@ def submit_resume(
     where: Where | None = None,
     **options: Unpack[JobOptions],
 ) -> Job:
-    """Go on with such a study; see `gansearch.tuning.jobs.submit_resume`."""
+    """Go on with such a study.
+
+    Args:
+        name: the study's.
+        address, where, options: as for `submit`.
+        trials, device_hours, resources: as for `resume`.
+
+    Raises:
+        ClusterError: the cluster does not answer, or does not take it.
+    """
     from gansearch.tuning import jobs  # noqa: PLC0415
     from gansearch.tuning.extension import More  # noqa: PLC0415
 

@@ -37,18 +37,24 @@ def export(
     where: Where | None = None,
     **options: Unpack[StoredOptions],
 ) -> list[Path]:
-    """Write the best configurations, with weights, samples and evidence; returns the folders.
+    """Write the best configurations, with weights, samples and evidence.
+
+    Warns with a `gansearch.errors.Doubt` of each that did not end well.
 
     Args:
         name: the study.
-        out: a new folder.
+        out: a new folder, or an empty one.
         top: how many, best first: by confirmed rank where configurations were trained again.
         by: the score of that rank, see `gansearch.analysis.configurations.SCORES`.
         searched: choose by the search's own values all the same.
         where, options: as for `run`.
 
+    Returns:
+        The models' folders, best first: `out` itself, or of several one in it for each.
+
     Raises:
-        UserError: nothing to export, or `out` is in use.
+        StudyError: there is no such study, fewer than `top` have a value, or their weights are gone.
+        UserError: there is no such score, or `out` is in use.
     """
     from gansearch.exporting import export as write  # noqa: PLC0415
 
@@ -82,7 +88,16 @@ def train(
         on_report: called with each report.
 
     Returns:
-        The curve, one row a report; the last says how it ended.
+        The curve, one row a report: `step` (generator updates), `images` (real ones that the
+        discriminator has seen), `seconds` (of training and evaluation so far), `outcome` and `reason`
+        (of the last row alone), and every metric.
+
+    Raises:
+        InvalidInput: with every mistake in the file, a missing data set among them.
+        UserError: the device or the number of threads cannot be, `out` is in use or cannot be written,
+            it needs code that is not trusted, a part of the user's own raises, or the training failed
+            before its first report with a finite objective.
+        KeyboardInterrupt: it was stopped; the same call goes on from the last report.
     """
     import pandas as pd  # noqa: PLC0415
     import torch  # noqa: PLC0415
@@ -119,7 +134,14 @@ def train(
             on_report=on_report,
         )
     rows = [
-        {"step": r.step, "seconds": r.seconds, "outcome": r.outcome, "reason": r.reason, **r.metrics}
+        {
+            "step": r.step,
+            "images": r.images,
+            "seconds": r.seconds,
+            "outcome": r.outcome,
+            "reason": r.reason,
+            **r.metrics,
+        }
         for r in reports
     ]
     return pd.DataFrame(rows)
@@ -145,6 +167,9 @@ def sample(
         seed: of their noise, from 0.
         label: of a conditional model: the class, by name or number; None: all, as often as in the data.
         trust: run the code that the folder carries, where the generator is of its maker's own.
+
+    Returns:
+        The file's path.
 
     Raises:
         UserError: the folder is not a model's, the model has no such class, it needs code that is

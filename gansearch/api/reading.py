@@ -43,7 +43,12 @@ def find(
 def evidence(
     name: StudyLike | Evidence, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> Evidence:
-    """All that is known of a study, for analyses of one's own; read anew, unless it is given."""
+    """All that is known of a study, for analyses of one's own; read anew, unless it is given.
+
+    Raises:
+        StudyError: there is no such study.
+        StorageError: its journal is damaged, or its database does not answer.
+    """
     from gansearch.analysis.evidence import Evidence, gather  # noqa: PLC0415
 
     return name if isinstance(name, Evidence) else gather(find(name, where=where, **options))
@@ -53,7 +58,11 @@ def evidence(
 def facts(
     name: StudyLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> dict[str, Any]:
-    """What is fixed for a study: name, metric, goal, steps, trials, digest, version, id, time."""
+    """What is fixed for a study: name, metric, goal, steps, trials, digest, version, id, time.
+
+    Raises:
+        StudyError, StorageError: as for `evidence`.
+    """
     journal = find(name, where=where, **options).journal()
     return {"name": journal.study.study_name, **journal.facts}
 
@@ -62,7 +71,11 @@ def facts(
 def status(
     name: StudyLike | Evidence, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> dict[str, Any]:
-    """The state of a study, also while it runs: see `gansearch.analysis.tables.status`."""
+    """The state of a study, also while it runs: see `gansearch.analysis.tables.status`.
+
+    Raises:
+        StudyError, StorageError: as for `evidence`.
+    """
     from gansearch.analysis import tables  # noqa: PLC0415
 
     return tables.status(evidence(name, where=where, **options))
@@ -72,7 +85,12 @@ def status(
 def trials(
     name: StudyLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> pd.DataFrame:
-    """One row a trial, best first, indexed by number."""
+    """One row for each trial of the search, best first by its best report, indexed by number; the
+    columns are those of `trials.csv` (docs/reference/what-lies-in-a-study.md).
+
+    Raises:
+        StudyError, StorageError: as for `evidence`.
+    """
     from gansearch.analysis import tables  # noqa: PLC0415
 
     journal = find(name, where=where, **options).journal()
@@ -83,7 +101,13 @@ def trials(
 def curves(
     name: StudyLike, *, where: Where | None = None, **options: Unpack[StoredOptions]
 ) -> pd.DataFrame:
-    """One row a report of every trial: number, step, images, seconds and every metric."""
+    """One row for each report of every trial of the search: the trial's `number`, `step` (generator
+    updates), `images` (real ones that the discriminator has seen), `seconds` (of training and
+    evaluation so far), and every metric, NaN and infinity as they are.
+
+    Raises:
+        StudyError, StorageError: as for `evidence`.
+    """
     from gansearch.analysis import tables  # noqa: PLC0415
 
     journal = find(name, where=where, **options).journal()
@@ -98,8 +122,17 @@ def configurations(
     where: Where | None = None,
     **options: Unpack[StoredOptions],
 ) -> pd.DataFrame:
-    """One row for each configuration that was trained again, best rank first; see
-    `gansearch.analysis.configurations.configurations`.
+    """One row for each configuration that was trained again, best rank first, indexed by its label; see
+    `gansearch.analysis.configurations.configurations`. Empty where nothing was.
+
+    Args:
+        name: the study.
+        by: the score that ranks, see `gansearch.analysis.configurations.SCORES`.
+        where, options: as for `run`.
+
+    Raises:
+        UserError: there is no such score.
+        StudyError, StorageError: as for `evidence`.
     """
     from gansearch.analysis.configurations import configurations as ranking  # noqa: PLC0415
 
@@ -147,7 +180,9 @@ def compare(
         where, options: as for `run`.
 
     Raises:
-        StudyError: the studies' objective was not made alike (features, sample counts, split, ...).
+        UserError: fewer than two are named, or there is no such score.
+        StudyError: there is no such study, or the studies' objective was not made alike (features,
+            sample counts, split, ...).
     """
     from gansearch.reporting.comparison import compare as side_by_side  # noqa: PLC0415
 

@@ -65,8 +65,13 @@ def run(
         where: where it is kept and runs, and with what.
         options: fields of `Where`, in place of those of `where`: `runs_dir="runs"`, `concurrency=2`.
 
+    Returns:
+        What has run, also after one Ctrl-C, which lets the study end gently (`finished` is False then).
+
     Raises:
-        UserError: for anything that the user can mend; nothing was created then.
+        UserError: for anything that the user can mend: nothing was created, or, where the study had
+            begun, `resume` goes on with it.
+        Interrupted: Ctrl-C where nothing could end gently; the message says what was kept.
     """
     from gansearch.tuning import launch  # noqa: PLC0415
 
@@ -82,13 +87,9 @@ def run(
         StoredStudy.launching(name, stem, where.runs, where.storage) as stored,
     ):
         console = console or Console(stderr=True, emoji=False)
-        if name is None and (before := stored.directory.before):
-            mend = f"`gansearch resume {before.called}` goes on with that"
-            say(
-                console,
-                f"there is a study '{before.name}' ({mend}); this one is '{stored.name}'",
-                "dim",
-            )
+        if name is None and (there := stored.directory.instead_of(stem)):
+            known = f"'{there.name}' (`gansearch resume {there.called}` goes on with that)"
+            say(console, f"there is a study {known}; this one is '{stored.name}'", "dim")
         finished = launch.run(spec, images.pop(), stored, where, console)
     return _result(stored, finished)
 

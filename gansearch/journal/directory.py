@@ -160,14 +160,13 @@ class StudyDirectory:
         """The study's name."""
         return self.path.name
 
-    @property
-    def before(self) -> StudyDirectory | None:
-        """The study after whose name this one's is numbered; None: there is none."""
-        stem, _, number = self.name.rpartition("-")
-        path = self.runs_dir / stem
+    def instead_of(self, stem: str) -> StudyDirectory | None:
+        """The study that has the first name of a file's stem; None: this one has it, or no study."""
+        first = next(names_from(stem))
+        path = self.runs_dir / first
         with files.reachable(path):
-            numbered = stem and number.isdecimal() and (path / "study.yaml").is_file()
-        return StudyDirectory(path) if numbered else None
+            taken = first != self.name and (path / "study.yaml").is_file()
+        return StudyDirectory(path) if taken else None
 
     @property
     def runs_dir(self) -> Place:

@@ -195,4 +195,6 @@ def _shown(value: Any) -> str:
         text += f" (did you mean '{close[0]}'?)" if close and close[0] not in value else ""
     elif isinstance(value, Mapping) and (keys := [key for key in value if key in AXIS_KEYS]):
         text += f" (an axis has one key, `{keys[0]}`, and at most a `default` beside it)"
+    elif isinstance(value, list) and value and not any(isinstance(v, Mapping | list) for v in value):
+        text += " (one of several, where an axis may stand, is {choice: [...]})"
     return text

@@ -294,6 +294,10 @@ keep: 0
             ["line 1, optimizer.generator.lr: needs a number, not {'lg': [1, 2]} (did you"],
         ),
         (
+            "optimizer: {generator: {lr: [1, 2]}}\n",
+            ["line 1, optimizer.generator.lr: needs a number, not [1, 2] (one of several, where"],
+        ),
+        (
             "optimizer: {generator: {lr: {choice: [1e-3, 0, -1.0]}}}",
             [
                 "line 1, optimizer.generator.lr.choice[1]: must be above 0, not 0",

@@ -154,6 +154,7 @@ def test_train_goes_on_without_the_export_that_it_began_with(export, tmp_path):
     curve = gansearch.train(file, tmp_path / "model", on_begin=told.append)
     assert told == ["the generator starts from ", "the discriminator starts from "], "once, at first"
     assert list(curve["step"]) == [5, 10, 15, 20]
+    assert list(curve)[:5] == ["step", "images", "seconds", "outcome", "reason"]
     for left in (tmp_path / "model" / "checkpoints").iterdir():
         left.write_bytes(b"")
     with pytest.raises(UserError, match=r"weights: .* cannot be read"):
