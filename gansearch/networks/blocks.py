@@ -147,6 +147,8 @@ class ResidualUp(nn.Module):
 class ResidualDown(nn.Module):
     """A residual block of a discriminator (Miyato et al. 2018, arXiv 1802.05957).
 
+    Between its two convolutions it is as wide as its narrower end, as in the authors' code.
+
     Args:
         before: channels of the inputs.
         after: channels of the outputs.
@@ -160,12 +162,13 @@ class ResidualDown(nn.Module):
     ) -> None:
         super().__init__()
         entrance = [] if first else [*activation_norm(norm, before, spatial=True), nn.ReLU()]
+        inside = after if first else min(before, after)
         self.long = nn.Sequential(
             *entrance,
-            nn.Conv2d(before, after, 3, padding=1),
-            *([] if first else activation_norm(norm, after, spatial=True)),
+            nn.Conv2d(before, inside, 3, padding=1),
+            *([] if first else activation_norm(norm, inside, spatial=True)),
             nn.ReLU(),
-            nn.Conv2d(after, after, 3, padding=1),
+            nn.Conv2d(inside, after, 3, padding=1),
             *([nn.AvgPool2d(2)] if down else []),
         )
         # A 1x1 convolution commutes with average pooling: behind it, a quarter of the work.

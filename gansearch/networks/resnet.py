@@ -2,9 +2,7 @@
 
 Up to 32 x 32 all maps have the same channels, and two blocks of the discriminator keep the size, as in
 the paper's network for CIFAR-10; above, the channels double with each halving of the map, up to
-16 x width, and one block keeps the size, as in its networks for larger images. (There the first
-convolution of a discriminator's block has the channels of its outputs, as the generator's has; in the
-authors' code those of its inputs.)
+16 x width, and one block keeps the size, as in its networks for larger images.
 """
 
 from __future__ import annotations

@@ -132,20 +132,23 @@ def test_sndcgan_is_table_3_at_32():
 
 
 def test_resnet_is_table_4_at_32():
-    """The generator's number is torch-mimicry's for its `SNGANGenerator32`, 4,276,739."""
+    """The numbers are those of torch-mimicry's `SNGANGenerator32` and `SNGANDiscriminator32`."""
     with torch.device("meta"):
         of_g = GENERATORS.find("resnet")((3, 32, 32), 128)
         of_d = DISCRIMINATORS.find("resnet")((3, 32, 32), norm="none")
     assert count(of_g) == 4_276_739
     first = conv(3, 128, 3) + conv(128, 128, 3) + conv(3, 128, 1)
     second = 2 * conv(128, 128, 3) + conv(128, 128, 1)
-    assert count(of_d) == first + second + 4 * conv(128, 128, 3) + 128 + 1
+    assert count(of_d) == first + second + 4 * conv(128, 128, 3) + 128 + 1 == 1_053_825
 
 
 def test_resnet_at_128_is_table_5():
+    """The numbers are those of torch-mimicry's `SNGANGenerator128` and `SNGANDiscriminator128`."""
     with torch.device("meta"):
         of_g = GENERATORS.find("resnet")((3, 128, 128), 128)
-        of_d = DISCRIMINATORS.find("resnet")((3, 128, 128))
+        of_d = DISCRIMINATORS.find("resnet")((3, 128, 128), norm="none")
+    assert count(of_g) == 32_150_787
+    assert count(of_d) == 29_017_857
     ups = [m.short.out_channels for m in of_g.modules() if type(m).__name__ == "ResidualUp"]
     assert ups == [1024, 512, 256, 128, 64]
     downs = [m for m in of_d.modules() if type(m).__name__ == "ResidualDown"]
