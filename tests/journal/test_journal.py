@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import optuna
 import pytest
@@ -25,6 +26,7 @@ from gansearch.errors import StorageError, StudyError, UserError
 from gansearch.journal.changes import Change
 from gansearch.journal.directory import JOURNAL_FILE
 from gansearch.journal.facts import CONSTRAINT
+from gansearch.journal.file import JournalFile
 from gansearch.journal.journal import FLUSH_EVERY, Journal
 from gansearch.journal.table import write_table
 from gansearch.study.records import Chance, Outcome, Report, TrialRecord, table_row
@@ -376,6 +378,28 @@ def test_the_journal_file_is_read_as_optuna_reads_it(tmp_path, monkeypatch):
     with pytest.raises(StudyError, match="already has a study named"):
         Journal.create(tmp_path, "s", FACTS)
     assert reopened(tmp_path).study.get_trials() == expected
+
+
+def test_logs_are_read_from_any_number_on_and_one_s_own_from_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("gansearch.journal.file.JournalFile._LINES", 3)
+    path, logs = tmp_path / JOURNAL_FILE, [{"op_code": number} for number in range(12)]
+    theirs = optuna.storages.journal.JournalFileBackend(str(path))
+    theirs.append_logs(logs[:7])
+    ours = JournalFile(path)
+    for start in (0, 4, 7, 2, 6, 9, 5):
+        assert list(ours.read_logs(start)) == list(theirs.read_logs(start)) == logs[start:7]
+    ours.append_logs(logs[7:10])
+    for start in (3, 8, 10, 9, 0):
+        assert list(ours.read_logs(start)) == logs[start:10]
+    ours.append_logs(logs[10:])
+    opened, opens = [], Path.open
+    monkeypatch.setattr(Path, "open", lambda *a, **o: opened.append(a) or opens(*a, **o))
+    assert list(ours.read_logs(10)) == logs[10:]
+    assert list(ours.read_logs(12)) == []
+    assert len(opened) == 1, "for what others may have written since"
+    ours.write(logs[:2])
+    next(ours.read_logs(12))  # and no more of them
+    assert list(ours.read_logs(12)) == logs[:2]
 
 
 def test_a_write_that_optuna_refuses_leaves_the_reader_in_place(tmp_path, journal):

@@ -350,6 +350,28 @@ def test_where_no_rule_ends_what_is_not_finite_it_reports_with_the_others(pack, 
     assert [report.step for report in curves[0]] == [report.step for report in curves[1]]
 
 
+def test_what_is_not_finite_at_its_report_is_due_once(lanes):
+    budget = {"budget": {"steps": 50, "report_every": 50}}
+    together = lanes(WILD | budget, LAZY | budget | {"seed": 1})
+    assert together.train() == [0, 1]
+    assert [together.report(number).outcome for number in (0, 1)] == [
+        Outcome.DIVERGED,
+        Outcome.COMPLETED,
+    ]
+
+
+def test_one_is_amid_a_stretch_until_it_has_reported(lanes):
+    together = lanes({}, {"seed": 1})
+    first, second = (row.trainer for row in together.rows)
+    amid = [[together.is_amid(each) for each in (first, second)]]
+    together.train()
+    for number in (None, 0, 1):
+        if number is not None:
+            together.report(number)
+        amid.append([together.is_amid(each) for each in (first, second)])
+    assert amid == [[False, False], [True, True], [False, True], [False, False]]
+
+
 def test_a_place_that_is_free_is_taken_by_the_next_and_the_rest_goes_on(pack, tiny, digits, reference):
     states: dict = {}
     curves: dict = {}

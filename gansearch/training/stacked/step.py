@@ -194,9 +194,7 @@ class Lanes:
 
     def _train(self, steps: int) -> list[int]:
         for step in range(steps):
-            last = step + 1 == steps
-            self._norms = None
-            self._step(measure=last)
+            self._step(measure=step + 1 == steps)
             for row in self.rows:
                 row.trainer.step += 1
             looked_at = [k for k, row in enumerate(self.rows) if row.left and row.trainer.looks]
