@@ -137,7 +137,8 @@ def _without_discriminator(tree: dict[str, Any]) -> Iterator[tuple[Path_, str]]:
     default = TrialConfig.model_fields["loss"].default.name
     shared = tree.get("loss", default)
     losses = {name for _, each in _roots(tree) for name in _names(each.get("loss", shared))}
-    if not all(map(is_variational, losses)):
+    # One of the user's is not looked up: to import it is for those who guard against what that does.
+    if not all(not is_own(name) and is_variational(name) for name in losses):
         return
     why = f"changes nothing, for the loss {' or '.join(sorted(losses))} has no discriminator: drop it"
     for _, evaluation in parts_at(tree, ("evaluation",)):
