@@ -129,7 +129,9 @@ class StudySpec:
 
     @property
     def digest(self) -> str:
-        """The same for the same study everywhere: machine facts (`resources`) are left out."""
+        """The same for the same study everywhere: machine facts (`resources`) are left out; but where
+        it begins from `weights`, their whole path is in it.
+        """
         return digest({k: v for k, v in self.tree().items() if k != "resources"})
 
 
