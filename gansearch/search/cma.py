@@ -21,6 +21,10 @@ from gansearch.study.space import Space
 SPREAD = 0.3
 """The first standard deviation, as a share of an axis."""
 
+COUNTED = 10_000
+"""Whole numbers of an axis that the strategy has one by one; of one with more, a step is as good as
+nothing, and a list of all of them would fill the memory."""
+
 
 class CatCma:
     """CatCMA with margin (Hamano et al. 2025, arXiv 2504.07884), through the package `cmaes`.
@@ -72,15 +76,21 @@ class _Coded:
     their place.
     """
 
-    real: Mapping[str, Float]
+    real: Mapping[str, Float | Int]
     whole: Mapping[str, Int]
     named: Mapping[str, Choice]
 
     @classmethod
     def of(cls, axes: Mapping[str, Axis]) -> _Coded:
+        whole = {
+            name: axis
+            for name, axis in axes.items()
+            if isinstance(axis, Int) and axis.high - axis.low < COUNTED
+        }
+        numbers = {name: axis for name, axis in axes.items() if isinstance(axis, Float | Int)}
         return cls(
-            {name: axis for name, axis in axes.items() if isinstance(axis, Float)},
-            {name: axis for name, axis in axes.items() if isinstance(axis, Int)},
+            {name: axis for name, axis in numbers.items() if name not in whole},
+            whole,
             # Of a single option there is nothing to learn.
             {n: axis for n, axis in axes.items() if isinstance(axis, Choice) and len(axis.options) > 1},
         )
