@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 import threading
@@ -99,6 +102,31 @@ def test_those_who_look_neither_see_nor_hinder_each_other(postgresql):
     stop.set()
     for watcher in watchers:
         watcher.join()
+
+
+def test_who_looks_at_a_file_does_not_take_another_who_looks_for_its_driver(tmp_path):
+    (tmp_path / ".lock").touch()
+    with (tmp_path / ".lock").open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert not holding.Hold(tmp_path).is_taken
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert holding.Hold(tmp_path).is_taken
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_where_the_file_system_locks_nothing_it_is_written_down_who_holds(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    hold = holding.Hold(tmp_path)
+    for _ in range(2):
+        assert not hold.is_taken
+        with holding.Hold(tmp_path).taken(never):
+            assert hold.is_taken
+            with pytest.raises(holding.TakenError), hold.taken(never):
+                pass
+        assert not hold.is_taken
 
 
 def test_a_hold_outlives_its_database_s_absence(monkeypatch):
