@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -79,13 +79,31 @@ SCHEDULES = (
 def idle(document: Document) -> Mistakes:
     """Where a file gives a value, or an axis, to what nothing looks at.
 
-    A default may be said anywhere: it is what a resolved study or configuration is full of.
+    A default may be said anywhere: it is what a resolved study or configuration is full of. And a
+    configuration may be a point of a search, where each axis has a value, needed or not: one that a
+    study trains again is held to its schedules alone, in which no axis can be.
     """
-    return [*_options(document.tree), *_without_discriminator(document.tree)]
+    tree = document.tree
+    mistakes = [*_options(_schedules(tree))]
+    if not _has_given_alone(tree):
+        mistakes += [*_options(_parts(tree)), *_without_discriminator(tree)]
+    return mistakes
 
 
-def _options(tree: dict[str, Any]) -> Iterator[tuple[Path_, str]]:
-    for place, part, fields in _parts(tree):
+Said = tuple[Path_, dict[str, Any], Mapping[str, FieldInfo]]
+"""A mapping of a file: its place, what is said, all keys that there are."""
+
+
+def _has_given_alone(tree: dict[str, Any]) -> bool:
+    """Whether a study trains given configurations and nothing else, as `gansearch stability` makes one
+    of files: its own sections are then those of one of them.
+    """
+    nothing = any(search.get("trials") == 0 for _, search in parts_at(tree, ("search",)))
+    return nothing and any(s.get("default") is False for _, s in parts_at(tree, ("stability",)))
+
+
+def _options(mappings: Iterable[Said]) -> Iterator[tuple[Path_, str]]:
+    for place, part, fields in mappings:
         for key in NEEDS.keys() & part.keys() & fields.keys():
             if part[key] == fields[key].default:
                 continue
@@ -95,21 +113,21 @@ def _options(tree: dict[str, Any]) -> Iterator[tuple[Path_, str]]:
                 yield (*place, key), f"changes nothing, {words}"
 
 
-def _parts(
-    tree: dict[str, Any],
-) -> Iterator[tuple[Path_, dict[str, Any], Mapping[str, FieldInfo]]]:
-    """Parts of ours and schedules that a file writes as mappings: place, what is said, all keys."""
+def _parts(tree: dict[str, Any]) -> Iterator[Said]:
+    """Parts of ours that a file writes as mappings."""
+    for path, registry in PARTS.items():
+        for place, part in parts_at(tree, path):
+            name = part.get("name")
+            if isinstance(name, str) and not is_own(name):
+                try:
+                    options: type[BaseModel] = registry.options(name)
+                except UnknownPart:  # which is told elsewhere
+                    continue
+                yield place, part, section_at(path).model_fields | options.model_fields
+
+
+def _schedules(tree: dict[str, Any]) -> Iterator[Said]:
     for root, sections in _roots(tree):
-        for path, registry in PARTS.items():
-            for place, part in parts_at(sections, path):
-                name = part.get("name")
-                if isinstance(name, str) and not is_own(name):
-                    try:
-                        options: type[BaseModel] = registry.options(name)
-                    except UnknownPart:  # which is told elsewhere
-                        continue
-                    fields = section_at(path).model_fields | options.model_fields
-                    yield (*root, *place), part, fields
         for path in SCHEDULES:
             for place, part in parts_at(sections, path):
                 yield (*root, *place), part, Schedule.model_fields

@@ -9,8 +9,11 @@ import pytest
 
 import gansearch
 from gansearch.errors import Doubt, InvalidInput
-from gansearch.study.document import parse_document
+from gansearch.study.document import parse_document, write_document
+from gansearch.study.plan import Stability
+from gansearch.training.prepare import LocalPaths
 from gansearch.training.validation import read_study
+from gansearch.tuning.from_configs import read_configs, study_of
 
 NOWHERE = Path("/nonexistent")
 STUDY = "data: digits\ngenerator: mlp\ndiscriminator: mlp\n"
@@ -79,9 +82,9 @@ def told(text: str) -> list[str]:
             "nothing rises",
         ),
         (
-            "stability: {configurations: {wide: {generator: {name: mlp, init_std: 0.1}}}}",
-            "stability.configurations.wide.generator.init_std",
-            "another `init`",
+            "stability: {configurations: {wide: {optimizer: {generator: {schedule: {end: 0.1}}}}}}",
+            "stability.configurations.wide.optimizer.generator.schedule.end",
+            "schedule is constant",
         ),
         (
             "loss: vae\nevaluation: {held_out: 50}\nobjective: {metric: fd_classifier}",
@@ -117,11 +120,30 @@ def test_what_changes_nothing_is_told_at_its_place(text, place, why):
         "loss: vae\nhealth: {stalled: {patience: 2}, collapsed: {patience: 3}}",
         "generator: {name: 'lost:Thing', init: normal, weights: F}",
         "generator: {name: lost, init: normal, weights: F}",
+        "stability: {configurations: {point: {generator: {name: mlp, init: own, init_std: 0.1}}}}",
+        "generator: {name: mlp, init: own, init_std: 0.1}\nsearch: {trials: 0}\n"
+        "stability: {default: false, configurations: {point: {loss: hinge}}}",
+        "loss: vae\nevaluation: {held_out: 50}\nsearch: {trials: 0}\n"
+        "stability: {default: false, configurations: {point: {latent_size: 3}}}",
         "stability: {configurations: 3}",
     ],
 )
 def test_what_may_change_something_is_not(text):
     assert not [line for line in told(text + "\n") if "changes nothing" in line]
+
+
+def test_a_point_of_a_search_is_trained_again_as_it_is(tmp_path):
+    (tmp_path / "point.yaml").write_text(
+        STUDY.replace(": mlp", ": {name: mlp, init: own, init_std: 0.05}") + "loss: vae\n"
+        "evaluation: {metrics: [diversity], samples: 10, held_out: 9}\nobjective: {metric: diversity}\n"
+        "budget: {steps: 4, report_every: 2}\nhealth: {collapsed: false, stalled: {patience: 3}}\n"
+    )
+    places = LocalPaths.of_environment(tmp_path, None)
+    configs = read_configs([tmp_path / "point.yaml"], places)
+    spec, _ = study_of(configs, Stability(seeds=2), 0, places)
+    assert spec.configuration("point").generator.options["init_std"] == 0.05
+    again = parse_document(write_document(spec.tree()), "its own file")
+    assert read_study(again, NOWHERE)[0].digest == spec.digest
 
 
 @pytest.mark.parametrize(
