@@ -27,6 +27,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from gansearch.data import DataSet
+from gansearch.errors import StorageError
 from gansearch.metrics.reference import Evaluator, Reference, provenance_of
 from gansearch.study.config import TrialConfig, trial_seed
 from gansearch.study.evaluation import FINAL
@@ -348,7 +349,8 @@ class Training(ABC):
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` gave; raises `ValueError` if another training made it.
+        """Continue from what `state` gave; raises `ValueError` if another training made it, and
+        `StorageError` if its networks were built by other code.
 
         One that was made on another kind of device (a study may move to one with GPUs) goes on with
         random numbers of this one, which follow from the seed and the step.
@@ -361,9 +363,8 @@ class Training(ABC):
         self.step, self._seconds = state["step"], state["seconds"]
         self.split(state.get("microbatches", 1))  # once there was no such key
         self.reports = [Report.of_plain(each) for each in state["reports"]]
-        self.generator.load_state_dict(state["generator"])
-        self.discriminator.load_state_dict(state["discriminator"])
-        self.averaged.load_state_dict(state["averaged"])
+        for side in ("generator", "discriminator", "averaged"):
+            _fill(getattr(self, side), state[side], side)
         self._settled = -1
         self._g_optimizer.load_state_dict(state["g_optimizer"])
         self._d_optimizer.load_state_dict(state["d_optimizer"])
@@ -560,6 +561,19 @@ class Training(ABC):
     def _split_words(self) -> str:
         size, pieces = self.config.batch_size, self.microbatches
         return f"its batches of {size} were computed in {pieces} pieces" if pieces > 1 else ""
+
+
+def _fill(network: nn.Module, state: Mapping[str, Any], which: str) -> None:
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        if "Error(s) in loading state_dict" not in str(error):
+            raise
+        # The configuration has no part in it, so that it is not to be what fails.
+        raise StorageError(
+            f"the checkpoint's network '{which}' was built by other code: go on with the version of "
+            "gansearch, and of modules of your own, with which it began"
+        ) from error
 
 
 def backward(loss: Tensor, share: float) -> None:

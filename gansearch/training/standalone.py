@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gansearch import files
 from gansearch.data import DataSet
-from gansearch.errors import Doubt, UserError
+from gansearch.errors import Doubt, StorageError, UserError
 from gansearch.modules import own_modules
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Report
@@ -82,7 +82,7 @@ def _train(
     if state is not None:
         try:
             trainer.load(state)
-        except ValueError as error:
+        except (ValueError, StorageError) as error:
             raise UserError(f"cannot go on with what {out} holds: {error}; take a new --out") from error
     while not trainer.finished:
         with blaming(config):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import softplus
 
 from gansearch.data.domain import Images
+from gansearch.errors import StorageError
 from gansearch.losses import LOSSES
 from gansearch.study.records import Outcome, Report
 from gansearch.training import checkpoint
@@ -116,6 +117,14 @@ def test_a_checkpoint_of_another_configuration_is_refused(trainer):
     state = trainer(seed=1).state()
     with pytest.raises(ValueError, match="another configuration"):
         trainer(seed=2).load(state)
+
+
+def test_a_checkpoint_whose_networks_other_code_has_built_is_no_failure_of_its_configuration(trainer):
+    state = trainer().state()
+    name, weight = next((k, v) for k, v in state["discriminator"].items() if v.dim() > 1)
+    state["discriminator"] = {**state["discriminator"], name: weight[:1]}
+    with pytest.raises(StorageError, match="network 'discriminator' was built by other code"):
+        trainer().load(state)
 
 
 def test_reports_come_as_asked_and_end_completed(trainer):
