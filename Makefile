@@ -26,10 +26,12 @@ check: $(VENV)/ready
 docs: $(VENV)/ready
 	$(BIN)/python -m docs.generate
 
-# The virtual environment, made again whenever what it depends on changes.
+# The virtual environment, made again whenever what it depends on changes. All cores compile what pip would
+# compile with one; torch has a file for newer Pythons, which is no failure.
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 
 clean:

@@ -157,4 +157,3 @@ def test_a_process_that_dies_while_it_measures_tells_nothing(monkeypatch, tmp_pa
     with connected(None) as ray:
         known = ray.put("data"), ray.put("reference"), tmp_path, 2
         assert list(_measured(Resources(), ahead, *known, False).values()) == [8]
-        assert _measured(Resources(), ahead, *known, False) == {}
