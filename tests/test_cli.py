@@ -455,6 +455,7 @@ def test_a_real_process_exits_with_2_and_shows_no_traceback(here):
     assert tree(here) == before
 
 
+@pytest.mark.slow  # it starts a Ray; tests/tuning/test_run.py has the same refusal of one that stands
 def test_more_gpus_than_there_are(here):
     Path("gpus.yaml").write_text(STUDY + "resources: {gpus: 64}\n")
     before = tree(here)
