@@ -1106,7 +1106,7 @@ def test_buffers_that_change_their_size_are_refused(parts, checked):
 
 
 def test_a_generator_that_cannot_be_copied_is_named(parts, checked):
-    file, document = parts(BUILD="self.log = open(__file__)")
+    file, document = parts(BUILD="self.log = open(__file__); self.log.close()")
     with pytest.raises(UserError) as caught:
         checked(document)
     assert f"the generator '{file.stem}:G' cannot be copied, as for its average" in str(caught.value)
