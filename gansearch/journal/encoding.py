@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from gansearch.errors import StudyError
-from gansearch.journal.facts import CHANCES, CONSTRAINT
+from gansearch.journal.facts import CHANCES, CONSTRAINT, ENDED_AFTER
 from gansearch.journal.shape import REPORT, faults_of_trial
 from gansearch.study.records import Chance, Goal, Outcome, Report, TrialRecord, best_report
 
@@ -71,7 +71,7 @@ def end_of(
 def own_copy(trial: FrozenTrial) -> FrozenTrial:
     """A trial to be changed apart from the storage's; what has ended is kept small."""
     own = copy.copy(trial)
-    kept = {"blameless"} if trial.state.is_finished() else trial.user_attrs.keys()
+    kept = {"blameless", ENDED_AFTER} if trial.state.is_finished() else trial.user_attrs.keys()
     own._user_attrs = {key: value for key, value in trial.user_attrs.items() if key in kept}
     own._system_attrs = dict(trial.system_attrs)
     own.intermediate_values = dict(trial.intermediate_values)

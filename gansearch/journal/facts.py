@@ -26,5 +26,8 @@ APART = "apart"
 SENT = "sent"
 """The fact that MLflow has all of a search, or stability study, that is over: of how many trials."""
 
+ENDED_AFTER = "ended_after"
+"""A trial's attribute: how many others had ended before it: times are of clocks that are set back."""
+
 NUMBER = "number"
 """A trial's attribute: its number, as its beginning says it."""

@@ -7,8 +7,9 @@ optuna-dashboard opens); a team may name any storage URL. For each trial it hold
 - the axes' values as Optuna parameters, and the objective at each report as intermediate values;
 - user attributes: `config` (resolved), `number`, `configuration` (its label, in a stability study),
   `origin`, `provenance`, one `report:STEP` for each report, `chances` (its pauses, and why it went on),
-  `outcome`, `reason`; its MLflow run is a user attribute of the study, `mlflow_run:NUMBER`, because it
-  may become known only after the trial has ended, and an ended trial is closed to changes;
+  `outcome`, `reason`, `ended_after` (so many others); its MLflow run is a user attribute of the study,
+  `mlflow_run:NUMBER`, because it may become known only after the trial has ended, and an ended trial
+  is closed to changes;
 - a true end. Completed: COMPLETE with the best value. Pruned, or stopped by a health rule: PRUNED. An
   error: FAIL. Paused, or interrupted: WAITING, until it goes on.
 
@@ -27,8 +28,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -43,7 +45,7 @@ from gansearch.journal.changes import Change, patience
 from gansearch.journal.database import DatabaseStorage
 from gansearch.journal.directory import JOURNAL_FILE
 from gansearch.journal.encoding import DIRECTION, end_of, own_copy, record_of, written
-from gansearch.journal.facts import CHANCES, NUMBER, OVER
+from gansearch.journal.facts import CHANCES, ENDED_AFTER, NUMBER, OVER
 from gansearch.journal.numbering import Numbering
 from gansearch.journal.opening import (
     Storage,
@@ -70,6 +72,12 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 def _taken(name: str) -> StudyError:
     words = f"the storage already has a study named '{name}': resume it, or take another --name"
     return StudyError(words)
+
+
+def _order_of_ends(trial: FrozenTrial) -> tuple[int, datetime, int]:
+    """Where it was not told yet, by time: what ended so did before all that was told."""
+    at = trial.datetime_complete or datetime.min
+    return trial.user_attrs.get(ENDED_AFTER, -1), at, trial.number
 
 
 class Journal:
@@ -334,8 +342,17 @@ class Journal:
         if not self.frozen(record.number).state.is_finished():
             # The outcome comes last of the attributes: with it the end is decided, see `settle`.
             told = {"blameless": blameless, "reason": reason, "outcome": outcome.value}
+            if outcome.ended:
+                told = {ENDED_AFTER: sum(1 for _ in self._closed())} | told
             self._close(ended, told)
         return ended
+
+    def ended(self) -> list[FrozenTrial]:
+        """The trials that have ended, in the order of their ends."""
+        return sorted(self._closed(), key=_order_of_ends)
+
+    def _closed(self) -> Iterator[FrozenTrial]:
+        return (trial for trial in self._known.values() if trial.state.is_finished())
 
     def pause(self, record: TrialRecord, reason: str) -> TrialRecord:
         """Have a trial wait for its second chance; returns the record with that.

@@ -145,6 +145,7 @@ class _Attributes(_Open):
     outcome: Annotated[Outcome, Field(strict=False)] = Outcome.RUNNING
     reason: Text = ""
     blameless: bool = False
+    ended_after: Count | None = None
 
 
 class _Report(_Open):

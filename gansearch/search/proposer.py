@@ -72,12 +72,10 @@ class Proposer:
         plan, metric = spec.plan, journal.metric
         self._ending = Ending(plan.search, plan.resources, metric, journal.goal, insisted)
         self._learn_from_earlier_studies()
-        trials = journal.study.get_trials(deepcopy=False)
-        for trial in trials:
+        for trial in journal.study.get_trials(deepcopy=False):
             self._weigh(trial, self._view.add(trial))
-        ended = [(t.datetime_complete, t.number) for t in trials if t.datetime_complete is not None]
-        for _, number in sorted(ended):
-            self._learn(trials[number])
+        for trial in journal.ended():
+            self._learn(trial)
 
     def _learn_from_earlier_studies(self) -> None:
         """Show the sampler what was learnt when the study was made, whatever became of it since."""

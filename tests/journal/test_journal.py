@@ -20,6 +20,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
+from sqlalchemy import create_engine, text
 
 from gansearch.analysis.tables import trials_table
 from gansearch.errors import StorageError, StudyError, UserError
@@ -103,6 +104,49 @@ def test_a_trial_is_read_back_as_it_was_told(tmp_path, storage):
         assert found.outcome is Outcome.RUNNING
         assert found.best("fd", "min").step == 10
         assert (found.step, found.seconds) == (20, 2.0)
+
+
+def test_the_order_of_the_ends_is_the_journal_s_and_no_clock_s(tmp_path, storage):
+    journal = Journal.create(tmp_path, "s", FACTS, storage)
+    for number in range(4):
+        begin(journal, number)
+    journal.end(journal.trials()[2], Outcome.INTERRUPTED)
+    for number in (3, 1, 2):
+        journal.end(journal.trials()[number], Outcome.PRUNED)
+        journal = reopened(tmp_path, storage, writer=True)
+    backwards(tmp_path, storage)
+    for reader in (journal, reopened(tmp_path, storage)):
+        assert [trial.number for trial in reader.ended()] == [3, 1, 2]
+
+
+def test_the_order_of_the_ends_of_an_earlier_version_is_that_of_their_times(tmp_path):
+    journal = Journal.create(tmp_path, "s", FACTS)
+    for number in range(4):
+        begin(journal, number)
+    for number in (3, 0, 2):
+        journal.end(journal.trials()[number], Outcome.PRUNED)
+    file = tmp_path / JOURNAL_FILE
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if "ended_after" not in line))
+    journal = reopened(tmp_path, writer=True)
+    journal.end(journal.trials()[1], Outcome.PRUNED)
+    assert [trial.number for trial in reopened(tmp_path).ended()] == [3, 0, 2, 1]
+
+
+def backwards(folder, storage):
+    """Have each trial have ended the earlier the later it did, as by a clock that is set back."""
+    if storage is not None:
+        with create_engine(storage).begin() as connection:
+            far = "julianday('2026-06-01') + julianday('2026-06-01') - julianday(datetime_complete)"
+            connection.execute(text(f"UPDATE trials SET datetime_complete = datetime({far})"))
+        return
+    file = folder / JOURNAL_FILE
+    logs = [json.loads(line) for line in file.read_text().splitlines()]
+    ends = [log for log in logs if "datetime_complete" in log]
+    times = [log["datetime_complete"] for log in ends]
+    for log, time_ in zip(ends, reversed(times), strict=True):
+        log["datetime_complete"] = time_
+    file.write_text("".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs))
 
 
 ENDS = [

@@ -1,5 +1,6 @@
 """Proposals: what they depend on, and what the sampler learns."""
 
+import json
 import logging
 import math
 import random
@@ -80,6 +81,27 @@ def test_a_search_resumed_with_trials_in_flight_proposes_the_same(make_ledger, s
         [ledger.source._feasibility.risk(point) for point in expected] for ledger in (whole, resumed)
     ]
     assert risks[0] == risks[1]
+
+
+def test_a_clock_that_was_set_back_changes_no_proposal(make_ledger, spec, report, tmp_path):
+    """The model of failures goes by the order of the ends, which the times of a driver do not tell."""
+    study = spec("search: {trials: 40, start: []}")
+    whole = make_ledger(study)
+    for _ in range(30):
+        begun = sorted((whole.next() for _ in range(whole.live and 1 or 3)), key=rate)
+        failed = rate(begun[-1]) > 1e-2
+        whole.end(begun[-1].number, Outcome.FAILED if failed else Outcome.PRUNED, "so")
+
+    path = tmp_path / "runs" / "study" / "journal.log"
+    logs = [json.loads(line) for line in path.read_text().splitlines()]
+    ends = [log for log in logs if "datetime_complete" in log]
+    times = [log["datetime_complete"] for log in ends]
+    for log, time in zip(ends, reversed(times), strict=True):
+        log["datetime_complete"] = time
+    path.write_text("".join(json.dumps(log) + "\n" for log in logs))
+    resumed = make_ledger(study)
+    known = [ledger.source._feasibility._known for ledger in (whole, resumed)]
+    assert known[0] == known[1]
 
 
 class ShortSighted(TPESampler):
