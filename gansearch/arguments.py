@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
 
-from gansearch.errors import InvalidCall, Problem, either
+from gansearch.errors import InvalidCall, Problem, either, nearest
 from gansearch.masking import without_password
 
 P = ParamSpec("P")
@@ -45,53 +45,72 @@ def checked(function: Callable[P, R], called: str = "") -> Callable[P, R]:
     """The function, which first refuses what is not of the types that its signature names.
 
     What it takes it is given as it came: nothing is converted or copied. Its own signature, docstring
-    and types stay. Too many, too few and unknown arguments are Python's to tell, and values its own.
+    and types stay. Too many and too few arguments are Python's to tell, and values its own.
 
     Args:
         function: whose annotations are evaluated at its first call.
         called: its name in messages, where that is not its own.
 
     Raises:
-        InvalidCall: with every argument of another type, and what the function takes in its place.
+        InvalidCall: with every argument of another type, and what the function takes in its place; and
+            with every keyword that it does not know, and the nearest that it does.
     """
     kinds = inspect.signature(function).parameters
     positional = [name for name, each in kinds.items() if each.kind <= each.VAR_POSITIONAL]
 
     @cache  # at the first call: to import this package is to be cheap
-    def check() -> Callable[..., None]:
+    def check() -> tuple[Callable[..., None], list[str]]:
         from pydantic import ConfigDict, validate_call  # noqa: PLC0415
 
         @wraps(function)
         def nothing(*_: object, **__: object) -> None: ...
 
         nothing.__annotations__ = {k: v for k, v in function.__annotations__.items() if k != "return"}
-        exact = ConfigDict(arbitrary_types_allowed=True, strict=True)  # so that "5" is no number
-        return validate_call(config=exact)(nothing)
+        # Strict, so that "5" is no number.
+        exact = ConfigDict(arbitrary_types_allowed=True, strict=True, extra="forbid")
+        return validate_call(config=exact)(nothing), list(_keywords(nothing))
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _refusing(f"{called or function.__name__}()", positional):
-            check()(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
+        ask, keywords = check()
+        with _refusing(f"{called or function.__name__}()", positional, keywords):
+            ask(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
         return function(*args, **kwargs)
 
     return call
 
 
+def _keywords(function: Callable[..., object]) -> Iterator[str]:
+    """The arguments that a function takes by name, those of its `**options: Unpack[...]` among them."""
+    for name, each in inspect.signature(function).parameters.items():
+        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY):
+            yield name
+        elif each.kind is each.VAR_KEYWORD:
+            for options in get_args(get_type_hints(function)[name]):
+                yield from get_type_hints(options)
+
+
 @contextmanager
-def _refusing(what: str, positional: Sequence[str]) -> Iterator[None]:
+def _refusing(what: str, positional: Sequence[str], keywords: Sequence[str]) -> Iterator[None]:
     """Tell pydantic's errors of the arguments of a call in words.
 
     Args:
         what: is called, in the message.
         positional: the names of the arguments that are known by their number.
+        keywords: of those that are known by name.
     """
     from pydantic import ValidationError  # noqa: PLC0415
 
     try:
         yield
     except ValidationError as error:
-        wrong: dict[str, tuple[list[str], Any]] = {}
+        problems, wrong = list[Problem](), dict[str, tuple[list[str], Any]]()
         for each in error.errors():
+            if each["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+                name = str(each["loc"][0])
+                words = f"is an unexpected keyword argument{nearest(name, keywords)}"
+                problems.append(Problem(name, words))
+                continue
             missing_or_too_many = "argument" in each["type"]
             if missing_or_too_many or (
                 each["type"] == "literal_error" and isinstance(each["input"], str)
@@ -103,7 +122,7 @@ def _refusing(what: str, positional: Sequence[str]) -> Iterator[None]:
             place = f"{name}{''.join(f'[{part}]' for part in inside if isinstance(part, int))}"
             takes = _TAKES.get(each["type"], each["msg"]).format_map(each.get("ctx", {}))
             wrong.setdefault(place, ([], each["input"]))[0].append(takes)
-        problems = [
+        problems += [
             Problem(place, f"must be {_listed(takes)}, not {_shown(given)}")
             for place, (takes, given) in wrong.items()
         ]

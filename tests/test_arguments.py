@@ -143,11 +143,26 @@ def test_help_shows_the_function_itself(name):
     assert pydoc.render_doc(function) == pydoc.render_doc(plain)
 
 
-def test_too_many_or_unknown_arguments_are_python_s_to_tell():
-    with pytest.raises(TypeError, match="missing 1 required positional argument: 'out'"):
+def test_too_few_arguments_are_python_s_to_tell():
+    with pytest.raises(TypeError, match=r"export\(\) missing 1 required positional argument: 'out'"):
         api.export("s")
-    with pytest.raises(TypeError, match="unexpected keyword argument 'out_'"):
-        api.repair("s", out_=3)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_unknown_keyword_is_told_with_the_function_and_what_it_takes(name):
+    with pytest.raises(InvalidCall, match=rf"^{name}\(\): 1 mistake\n  zzz: is an unexpected keyword"):
+        getattr(api, name)(zzz=3)
+
+
+def test_the_nearest_keyword_is_told_beside_the_other_mistakes():
+    with pytest.raises(InvalidCall) as error:
+        gansearch.run("study.yaml", concurency=2, trails=3, name=4)
+    assert str(error.value).splitlines() == [
+        "run(): 3 mistakes",
+        "  concurency: is an unexpected keyword argument (did you mean 'concurrency'?)",
+        "  trails: is an unexpected keyword argument (did you mean 'trials'?)",
+        "  name: must be a text, not 4",
+    ]
 
 
 def test_training_alone_loads_no_more_than_before():

@@ -369,6 +369,13 @@ def test_check_refuses_a_storage_by_the_words_of_run(storage, message, here, com
             "study.yaml: 1 mistake\n  it has question, search, so it is a study's file and not a "
             "configuration's: `gansearch run` takes it",
         ),
+        (
+            ["train", "runs/done", "--out", "x"],
+            "runs/done: 1 mistake\n  is the folder of a study, whose file is runs/done/study.yaml; "
+            "`gansearch export runs/done --out FOLDER` writes its best configuration",
+        ),
+        (["train", "runs", "--out", "x"], "runs: 1 mistake\n  is a folder, not a file"),
+        (["run", "runs/done"], "is the folder of a study, whose file is runs/done/study.yaml"),
         (["train", "axis.yaml", "--out", "x"], "line 1, ema: needs a number, not {'uniform': [0, 1]}"),
         (
             ["status", "done", "--storage", "nonsense://me@host"],

@@ -57,7 +57,7 @@ def load_study(
     from gansearch.search.start import Known  # noqa: PLC0415
     from gansearch.training.validation import load_study as read  # noqa: PLC0415
 
-    where = _reading(combined(where, options, StoredOptions), data=data)
+    where = _reading(combined(where, options), data=data)
     known = Known(files.place(path).parent, where.runs, where.storage)
     spec, images = read(path, where.paths.data, overrides, find=known, learn=known.learn)
     return Study(spec, images, Path(path).stem)
@@ -98,7 +98,7 @@ def check(
     from gansearch.tuning.creation import check_storable  # noqa: PLC0415
     from gansearch.tuning.going_on import as_was_said  # noqa: PLC0415
 
-    where = _reading(combined(where, options, TrackedOptions), data=data, inception=inception)
+    where = _reading(combined(where, options), data=data, inception=inception)
     if not isinstance(study, Study):
         study = load_study(study, where=where)
     mistakes = try_plan(study.spec, left_alone)

@@ -40,7 +40,7 @@ def submit(
     """
     from gansearch.tuning import jobs  # noqa: PLC0415
 
-    there = combined(where, options, JobOptions)
+    there = combined(where, options)
     return jobs.submit(study_file, address, name=name, overrides=overrides, where=there)
 
 
@@ -69,7 +69,7 @@ def submit_resume(
     from gansearch.tuning.extension import More  # noqa: PLC0415
 
     more = More(trials, device_hours, resources or {})
-    there = combined(where, options, JobOptions)
+    there = combined(where, options)
     return jobs.submit_resume(name, address, there, trials, device_hours, more.overrides)
 
 
@@ -92,4 +92,4 @@ def remote(
     """Have a command answered by a cluster's head; see `gansearch.tuning.jobs.remote`."""
     from gansearch.tuning import jobs  # noqa: PLC0415
 
-    return jobs.remote(address, arguments, combined(where, options, StoredOptions))
+    return jobs.remote(address, arguments, combined(where, options))

@@ -71,7 +71,7 @@ def report(
 
     if threshold is not None and not math.isfinite(threshold):
         raise UserError(f"--threshold {threshold}: must be a finite number")
-    where = combined(where, options, TrackedOptions)
+    where = combined(where, options)
     wanted = tracking.address(where.tracking) != tracking.OFF
     study = find(name, where=where)
     gathered = evidence(study)
@@ -110,7 +110,7 @@ def ui(
     """
     from gansearch import tracking  # noqa: PLC0415
 
-    where = combined(where, options, TrackedOptions)
+    where = combined(where, options)
     study = find(name, where=where)
     gathered = evidence(study)
     store = tracking.store_of(study.runs_dir, where.tracking)
@@ -152,7 +152,7 @@ def sync(
     """
     from gansearch.tuning import launch  # noqa: PLC0415
 
-    where = combined(where, options, TrackedOptions)
+    where = combined(where, options)
     return launch.sync(find(name, where=where), where, console or Console(stderr=True, emoji=False))
 
 

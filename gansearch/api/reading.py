@@ -35,7 +35,7 @@ def find(
     """
     if isinstance(name, StoredStudy):
         return name
-    where = combined(where, options, StoredOptions)
+    where = combined(where, options)
     return StoredStudy.find(None if name is None else str(name), where.runs, where.storage)
 
 

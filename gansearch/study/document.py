@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any, TypeVar, cast
 
 import yaml
@@ -133,10 +134,20 @@ def read_document(path: Place) -> Document:
     """Parse a YAML file; raises `InvalidInput` for what is missing, not YAML or not a mapping."""
     try:
         text = files.read(path).decode("utf-8")
+    except IsADirectoryError as error:
+        raise InvalidInput(str(path), [Problem("", _folder(path))]) from error
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not UTF-8 text"
         raise InvalidInput(str(path), [Problem("", f"cannot be read: {reason}")]) from error
     return parse_document(text, str(path))
+
+
+def _folder(path: Place) -> str:
+    """What to say of a folder where a file was to be."""
+    if not (file := path / "study.yaml").is_file():
+        return "is a folder, not a file"
+    export = f"`gansearch export {quote(str(path))} --out FOLDER`"
+    return f"is the folder of a study, whose file is {file}; {export} writes its best configuration"
 
 
 def configuration_file(path: AnyPlace) -> AnyPlace:

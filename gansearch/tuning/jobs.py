@@ -253,9 +253,9 @@ def _give(
     return _find(client, id_)
 
 
-def _new_id(stem: str) -> str:
-    """An id that no job has had; it is part of the addresses of Ray's job server."""
-    return f"gansearch-{stem}-{secrets.token_hex(4)}"
+def _new_id(what: str) -> str:
+    """An id that no job has had, of a study or a command; it is part of addresses of Ray's job server."""
+    return f"gansearch-{what}-{secrets.token_hex(4)}"
 
 
 def _free(client: Any, stem: str) -> str:

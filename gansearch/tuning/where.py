@@ -226,17 +226,11 @@ OPTIONS: Mapping[str, Option] = _declared()
 """The options by the name of their field, in the order of the fields."""
 
 
-def combined(where: Where | None, options: Mapping[str, Any], known: Any = WhereOptions) -> Where:
+def combined(where: Where | None, options: Mapping[str, Any]) -> Where:
     """What a function is told in a notebook: an object, keywords, or keywords in place of some fields.
 
     Args:
         where: as it was given.
-        options: keywords.
-        known: the `TypedDict` of those that the function takes.
-
-    Raises:
-        TypeError: another keyword, as for any function.
+        options: keywords, which `checked` has looked at.
     """
-    for name in options.keys() - known.__optional_keys__:
-        raise TypeError(f"got an unexpected keyword argument '{name}'")
     return (where or Where()).but(**options)
