@@ -254,7 +254,7 @@ def _give(
 
 
 def _new_id(what: str) -> str:
-    """An id that no job has had, of a study or a command; it is part of addresses of Ray's job server."""
+    """An id that no job has had, of a study or a command; addresses of Ray's job server hold it."""
     return f"gansearch-{what}-{secrets.token_hex(4)}"
 
 
