@@ -107,9 +107,9 @@ def _refusing(what: str, positional: Sequence[str], keywords: Sequence[str]) -> 
         problems, wrong = list[Problem](), dict[str, tuple[list[str], Any]]()
         for each in error.errors():
             if each["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-                name = str(each["loc"][0])
-                words = f"is an unexpected keyword argument{nearest(name, keywords)}"
-                problems.append(Problem(name, words))
+                unknown = str(each["loc"][0])
+                words = f"is an unexpected keyword argument{nearest(unknown, keywords)}"
+                problems.append(Problem(unknown, words))
                 continue
             missing_or_too_many = "argument" in each["type"]
             if missing_or_too_many or (

@@ -18,6 +18,10 @@ FEWEST = 4
 """Trials of which a rank correlation is told: of three, one order in six is the same by chance."""
 
 
+ROUNDED = 1e-12
+"""By how much less than 1 a perfect correlation may be, for it is computed."""
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How alike a cheap measure and an exact one rank trials.
@@ -74,8 +78,10 @@ def _pair(e: Evidence, record: TrialRecord, cheap: str, exact: str) -> tuple[flo
 
 
 def _interval(correlation: float, trials: int) -> tuple[float, float]:
-    """Fisher's transformation, with the variance 1.06 / (n - 3) of ranks (Fieller et al. 1957)."""
-    if not math.isfinite(correlation) or abs(correlation) == 1:
+    """Fisher's transformation, with the variance 1.06 / (n - 3) of ranks (Fieller et al. 1957); NaN of
+    a perfect correlation, which it does not know.
+    """
+    if not abs(correlation) < 1 - ROUNDED:
         return math.nan, math.nan
     middle, half = math.atanh(correlation), 1.96 * math.sqrt(1.06 / (trials - 3))
     return math.tanh(middle - half), math.tanh(middle + half)

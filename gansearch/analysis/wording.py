@@ -19,6 +19,10 @@ DASH = "\N{EN DASH}"
 _NOT_NUMBERS = ((r"[-+]?\binf(inity)?\b", "infinite"), (r"\bnan\b", "not a number"))
 
 
+PLACES, HUGE = 8, 1e15
+"""Decimals, and a size, beyond which a number is written with a power of ten."""
+
+
 def missing(value: Any) -> bool:
     """Whether a value is no value: None, NaN, NA, NaT or an infinity."""
     if value is None or value is pd.NA or value is pd.NaT:
@@ -27,13 +31,13 @@ def missing(value: Any) -> bool:
 
 
 def number(value: Any) -> str:
-    """Four significant digits: `12.35`, `0.0004312`, `1.2e-5`, `60,000`."""
+    """Four significant digits: `12.35`, `0.0004312`, `1.2e-5`, `60,000`, `1.5e30`."""
     if missing(value):
         return DASH
     value = float(value)
     if value == int(value) and abs(value) < 1e9:
         return f"{int(value):,}"
-    if abs(value) >= 1e4:
+    if 9999.5 <= abs(value) < HUGE:
         return f"{value:,.0f}"
     return re.sub(r"e([-+])0?", lambda sign: "e" + sign[1].replace("+", ""), f"{value:.4g}")
 
@@ -44,8 +48,7 @@ def interval(value: Any, low: Any, high: Any) -> str:
         return DASH
     if missing(low) or missing(high):
         return number(value)
-    decimals = _decimals((float(high) - float(low)) / 2, float(value))
-    shown = [f"{_nonzero(x, decimals):,.{decimals}f}" for x in (value, low, high)]
+    shown = _alike([value, low, high], half=(float(high) - float(low)) / 2)
     return f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
@@ -55,8 +58,7 @@ def spread(mean: Any, sd: Any) -> str:
         return DASH
     if missing(sd):
         return number(mean)
-    decimals = _decimals(float(sd), float(mean))
-    return f"{mean:,.{decimals}f} ± {sd:,.{decimals}f}"
+    return " ± ".join(_alike([mean, sd], half=float(sd)))
 
 
 def share(value: Any, low: Any = None, high: Any = None) -> str:
@@ -112,14 +114,22 @@ def rounded(text: Any) -> str:
     )
 
 
+def _alike(values: Sequence[Any], half: float) -> list[str]:
+    """Numbers with as many decimals as the first is worth, whose uncertainty is `half` a width."""
+    decimals = _decimals(half, float(values[0]))
+    if decimals > PLACES or max(abs(value) for value in values) >= HUGE:
+        return [number(value) for value in values]
+    return [f"{_nonzero(value, decimals):,.{decimals}f}" for value in values]
+
+
 def _decimals(half: float, value: float) -> int:
     """So many that the half width has one digit, or two where the first is 1 or 2."""
     if half <= 0 or not math.isfinite(half):
         size = abs(value)
-        return 0 if size == 0 else min(max(0, 3 - math.floor(math.log10(size))), 8)
+        return 0 if size == 0 else max(0, 3 - math.floor(math.log10(size)))
     exponent = math.floor(math.log10(half))
-    leading = half / 10**exponent
-    return min(max(0, int(leading < 2.95) - exponent), 8)
+    leading = half / 10.0**exponent
+    return max(0, int(leading < 2.95) - exponent)
 
 
 def _nonzero(value: float, decimals: int) -> float:

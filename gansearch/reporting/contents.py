@@ -307,7 +307,7 @@ def appendix(findings: Findings) -> Section:
 
 
 def _command(findings: Findings) -> str:
-    threshold = "" if findings.threshold is None else f" --threshold {findings.threshold:g}"
+    threshold = "" if findings.threshold is None else f" --threshold {float(findings.threshold)!r}"
     by = "" if findings.by == "iqm" else f" --by {findings.by}"
     return f"gansearch report {findings.evidence.name}{by}{threshold}"
 

@@ -298,17 +298,12 @@ def ranks_of(recording: Recording) -> Iterator[Rank]:
 
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
     """Spearman's rank correlation, equal values sharing their mean rank; NaN where one is constant."""
-    ranks = [_ranks(values) for values in (one, other)]
+    from scipy.stats import rankdata  # noqa: PLC0415  it loads much of SciPy
+
+    ranks = [rankdata(values) for values in (one, other)]
     if any(np.ptp(values) == 0 for values in ranks):
         return math.nan
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends: np.ndarray = np.cumsum(counts)
-    means: np.ndarray = ends - (counts - 1) / 2
-    return means[inverse]
 
 
 def _best_so_far(recording: Recording, reports: Sequence[Report], steps: Sequence[int]) -> list[float]:

@@ -37,6 +37,17 @@ def test_the_rank_correlation_is_spearmans():
     assert found.place == stats.rankdata(exact)[np.argmin(cheap)]
 
 
+@pytest.mark.parametrize("trials", [4, 5, 6, 10, 24])
+def test_a_perfect_rank_correlation_has_no_interval(trials):
+    """Fisher's transformation knows none, and 1 is often rounded to a little less."""
+    for sign in (1.0, -1.0):
+        e = with_final([(float(at), sign * at) for at in range(trials)])
+        (found,) = agreements(e, e.search)
+        assert found.correlation == pytest.approx(sign)
+        assert math.isnan(found.low)
+        assert math.isnan(found.high)
+
+
 def test_few_trials_and_ones_without_a_value_say_little():
     e = with_final([(1.0, 2.0), (2.0, 1.0), (3.0, math.nan)])
     (found,) = agreements(e, e.search)

@@ -46,6 +46,12 @@ def test_what_is_no_number_is_a_dash(say, value):
         (1e-10, "1e-10"),
         (-2.5, "-2.5"),
         (np.int64(7), "7"),
+        (9999.4, "9999"),
+        (9999.9, "10,000"),
+        (-9999.9, "-10,000"),
+        (1.2345e14, "123,450,000,000,000"),
+        (1.2345e15, "1.234e15"),
+        (1e300, "1e300"),
     ],
 )
 def test_numbers_have_four_digits(value, said):
@@ -62,6 +68,9 @@ def test_numbers_have_four_digits(value, said):
         ((-0.001, -0.4, 0.4), "0.0 [-0.4, 0.4]"),
         ((3.0, 3.0, 3.0), "3.000 [3.000, 3.000]"),
         ((12345.0, 11000.0, 13000.0), "12,345 [11,000, 13,000]"),
+        ((3.14159e-9, 1e-9, 5e-9), "3.142e-9 [1e-9, 5e-9]"),
+        ((2e-9, 2e-9, 2e-9), "2e-9 [2e-9, 2e-9]"),
+        ((1.5e30, 1e30, 2e30), "1.5e30 [1e30, 2e30]"),
     ],
 )
 def test_an_interval_decides_how_many_digits_count(values, said):
@@ -74,6 +83,7 @@ def test_shares_and_probabilities():
     assert probability(0.871, 0.7, 0.954) == "0.87 [0.70, 0.95]"
     assert spread(29.6, 1.6) == "29.6 ± 1.6"
     assert spread(87.1, 47.5) == "87 ± 48"
+    assert spread(2.5e-10, 1e-11) == "2.5e-10 ± 1e-11"
 
 
 def test_sentences():

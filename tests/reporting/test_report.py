@@ -471,8 +471,8 @@ def test_how_it_was_made_is_told():
     running = replace(study, facts={**study.facts, "dashboard": "http://127.0.0.1:8265/#/jobs/1"})
     assert "8265" not in text_of(running), "its driver has ended when the report is read"
     assert "Sent" not in text_of(replace(study, facts={**study.facts, SENT: 60}))
-    assert "gansearch report fashion_mnist --by median --threshold 30" in page(
-        "", "", sections(Findings(study, by="median", threshold=30.0), {})[-1:]
+    assert "gansearch report fashion_mnist --by median --threshold 30.1234567" in page(
+        "", "", sections(Findings(study, by="median", threshold=30.1234567), {})[-1:]
     )
 
 
