@@ -60,7 +60,10 @@ def of_a_command(err: Console) -> Iterator[None]:
         err: where messages and doubts are shown.
     """
     _seldom_collect_garbage()
-    here = os.getcwd()  # noqa: PTH109
+    try:
+        here = os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        _refuse(err, "the folder in which you are is gone: change into another one")
     if here not in sys.path:  # so that `package.module:Thing` finds the user's own parts
         sys.path.insert(0, here)
     warnings.showwarning = partial(_show_warning, err, warnings.showwarning)

@@ -327,14 +327,15 @@ def show_replay(out: Console, replay: Replay) -> None:
 
 
 def _show_ranks(out: Console, found: Sequence[Rank], most: int = 12) -> None:
-    from gansearch.analysis.wording import share  # noqa: PLC0415  it loads pandas
+    from gansearch.analysis.wording import DASH, missing, share  # noqa: PLC0415  it loads pandas
 
     ranks = Table(box=None, padding=(0, 2), header_style="dim")
     for column in ("report", "of the budget", "rank correlation\nwith the end", "best kept"):
         ranks.add_column(column, justify="right", vertical="bottom")
     every = max(1, math.ceil(len(found) / most))
     for rank in found[every - 1 :: every]:
-        ranks.add_row(f"{rank.step:,}", share(rank.share), f"{rank.correlation:.2f}", share(rank.kept))
+        alike = DASH if missing(rank.correlation) else f"{rank.correlation:.2f}"
+        ranks.add_row(f"{rank.step:,}", share(rank.share), alike, share(rank.kept))
     out.print(ranks)
     out.print("best kept: of the trials that end best, those in the best third here", style="dim")
 

@@ -396,6 +396,15 @@ def test_every_other_command_tells_a_mistake_likewise(args, message, here, comma
     assert tree(here) == before
 
 
+def test_a_command_in_a_folder_that_is_gone_says_so(tmp_path):
+    line = 'mkdir gone && cd gone && rmdir ../gone && exec "$0" -m gansearch status done'
+    done = subprocess.run(
+        ["sh", "-c", line, sys.executable], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: the folder in which you are is gone: change into another one\n"
+
+
 def test_a_second_study_of_a_file_is_told_of_the_first(here, command):
     finished_study(here / "runs")
     Path("runs/done").rename("runs/study")

@@ -220,8 +220,8 @@ def _telling_first(choice: Choice) -> list[Any]:
     kinds: dict[Any, Any] = {}
     for label, option in choice.options.items():
         kinds.setdefault(_kind(option), label)
-    numbers: list[Any] = [label for label, option in choice.options.items() if _kind(option) is float]
-    ends = [min(numbers), max(numbers)] if numbers else []
+    numbers = {option: label for label, option in choice.options.items() if _kind(option) is float}
+    ends = [numbers[min(numbers)], numbers[max(numbers)]] if numbers else []
     others = random.Random(0).sample(list(choice.options), len(choice.options))
     return list(dict.fromkeys([*kinds.values(), *ends, *others]))
 

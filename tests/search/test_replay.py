@@ -1,5 +1,6 @@
 """Policies played on a simulated clock: made-up curves, real proposers, samplers and pruners."""
 
+import io
 import math
 import random
 from dataclasses import replace
@@ -8,8 +9,10 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.stats
+from rich.console import Console
 
 from gansearch import api
+from gansearch.analysis.wording import DASH
 from gansearch.errors import InvalidInput, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.stored import StoredStudy
@@ -20,6 +23,8 @@ from gansearch.search.pruners import Decision, Verdict, Wake
 from gansearch.search.recording import Curve, Recording, recording_of
 from gansearch.search.replay import (
     Policy,
+    Rank,
+    Replay,
     _advice,
     play,
     policies_of,
@@ -37,6 +42,7 @@ from gansearch.study.learnt import Learnt, Lesson
 from gansearch.study.plan import Pruner, Sampler, SearchBudget
 from gansearch.study.records import Outcome, Report, TrialRecord
 from gansearch.study.space import at_random
+from gansearch.terminal import show_replay
 from gansearch.tuning.creation import create
 
 METRIC = "fd_classifier"
@@ -264,6 +270,13 @@ def test_spearman_is_scipys():
     one[3] = math.inf
     assert spearman(one, other) == pytest.approx(scipy.stats.spearmanr(one, other).statistic)
     assert math.isnan(spearman(one, np.zeros(40)))
+
+
+def test_a_correlation_that_cannot_be_said_is_a_dash(recording):
+    """Where all trials are alike at a report there is none."""
+    out = Console(file=io.StringIO(), width=160)
+    show_replay(out, Replay("fid", recording, 1, (), (Rank(10, 0.5, math.nan, 1.0),)))
+    assert f"50 % {DASH} 100 %" in " ".join(out.file.getvalue().split())
 
 
 def test_ranks_of_reports(recording):

@@ -372,6 +372,13 @@ def test_of_too_many_options_those_are_taken_that_say_most():
     assert none == {}
 
 
+def test_a_number_and_its_text_are_options_apart():
+    space = parsed({"x": {"choice": [2, "2", 0.5, 3, 7, "none"]}})
+    ways, left = space.some_options(5)
+    assert left == {"x": 1}
+    assert {space.resolve(way)[0]["x"] for way in ways} == {2, "2", "none", 0.5, 7}
+
+
 def test_of_thousands_of_options_a_line_shows_the_first_and_the_last():
     [(_, words)] = parsed({"lr": {"choice": list(range(1, 5001))}}).describe()
     assert words == (
