@@ -90,6 +90,9 @@ def _of_view(
     held_out = config.evaluation.held_out
     if held_out is not None and held_out < shown.pack:
         yield ("evaluation", "held_out"), f"{held_out} are no pack, of {shown.pack}: ask for more"
+    if held_out is not None and (made := config.evaluation.samples) < shown.pack and _is_critic(config):
+        why = f"{made} are no pack, of {shown.pack}, and a critic is asked about one: ask for more"
+        yield ("evaluation", "samples"), why
     judge = discriminator() if shown.pack > 1 else None  # None, too, where there are no data yet
     if config.batch_size == shown.pack and judge is not None and _normalises_rows(judge):
         yield (
@@ -119,6 +122,14 @@ def _of_view(
             f"{name} adapts by how many real images the discriminator calls real, and the critic of "
             f"{config.loss.name} calls none so: give it a fixed `probability`, or take another loss",
         )
+
+
+def _is_critic(config: TrialConfig) -> bool:
+    """Whether the loss has no logit of its own above which a sample is called real."""
+    try:
+        return getattr(LOSSES.find(config.loss.name), "decision", 0.0) is None
+    except UnknownPart:  # which is told elsewhere
+        return False
 
 
 def _normalises_rows(network: nn.Module) -> bool:

@@ -164,6 +164,18 @@ def test_held_out_samples_are_a_pack_at_least():
     assert told(4) == {}
 
 
+def test_a_critic_is_asked_about_a_pack_of_generated_samples_at_least():
+    """Its threshold lies between its means on real and on generated ones; another's loss has one."""
+
+    def told(samples, loss):
+        asked = {"metrics": ["fd_classifier"], "held_out": 32, "samples": samples}
+        return mistakes(discriminator=BARE | {"pack": 16}, evaluation=asked, loss=loss)
+
+    words = "10 are no pack, of 16, and a critic is asked about one: ask for more"
+    assert told(10, "wasserstein") == {"evaluation.samples": words}
+    assert told(16, "wasserstein") == told(10, "hinge") == {}
+
+
 def test_a_single_pack_is_no_batch_for_batch_norm():
     """Of maps one is enough: their places are normalised too."""
     found = mistakes(batch_size=4, discriminator=BARE | {"norm": "batch", "pack": 4})
