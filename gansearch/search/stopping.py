@@ -121,10 +121,11 @@ def chance_of_better(costs: Sequence[float] | Array, than: float, more: int) -> 
     """The probability that the best of some more trials costs less than a value.
 
     The next trials are taken to be like the newer ones. Then the chance that one of m is better than
-    the best of n is m / (n + m), whatever the distribution (Renyi 1962). By how much the new best
-    improves on the old one is taken to be exponential, its scale that of the spacings between the best
+    the best of n is m / (n + m), whatever the distribution (Renyi 1962). By how much one that is better
+    improves on the old best is taken to be exponential, its scale that of the spacings between the best
     trials (Renyi 1953: of an exponential tail i times the i-th one), which are few and so leave it
-    uncertain. Where costs have a lower bound that is near, this says rather too much than too little.
+    uncertain; with the probability q that it is by enough, m trials are worth m q of them. Where costs
+    have a lower bound that is near, this says rather too much than too little.
 
     Args:
         costs: of the ended trials in order, infinite where there was no value.
@@ -144,4 +145,5 @@ def chance_of_better(costs: Sequence[float] | Array, than: float, more: int) -> 
     scale = float(np.mean(np.arange(1, SPACINGS + 1) * np.diff(ordered)))
     if far <= 0:
         return better  # at least that: to be better than `than` it need not become the best
-    return better * (1 + far / (SPACINGS * scale)) ** -SPACINGS if scale else 0.0
+    enough = (1 + far / (SPACINGS * scale)) ** -SPACINGS if scale else 0.0
+    return enough * more / (len(newer) + enough * more)

@@ -45,6 +45,18 @@ def test_the_chance_of_a_better_one_is_as_often_right_as_it_says(name, ended, mo
     assert np.mean(said) > np.mean(came) - 0.06  # rather too much
 
 
+@pytest.mark.parametrize("more", [10, 50, 400])
+@pytest.mark.parametrize("far", [0.3, 1.0])
+def test_of_an_exponential_tail_it_is_right_too_of_how_much_better(far, more):
+    chance, said, came = np.random.default_rng(0), [], []
+    for _ in range(1500):
+        costs, rest = -chance.exponential(1, 40), -chance.exponential(1, more)
+        than = costs[20:].min() - far  # the next are taken to be like the newer half
+        said.append(chance_of_better(costs, than, more))
+        came.append(rest.min() < than)
+    assert np.mean(said) == pytest.approx(np.mean(came), abs=0.04)
+
+
 def test_the_chance_grows_with_what_is_left_and_falls_with_what_is_wanted():
     costs = np.random.default_rng(0).lognormal(1, 1, 80)
     best = costs.min()
@@ -93,6 +105,8 @@ def test_device_hours_are_seconds_times_what_a_trial_holds(resources, hours):
     spent = Ending(search(device_hours=4.99 * hours), held, "fd", "min")
     assert judged(spent, records[:4]) == ""
     assert judged(spent, records) == f"its {4.99 * hours:g} device-hours are spent"
+    to_the_second = Ending(search(device_hours=0.01), Resources(), "fd", "min")
+    assert judged(to_the_second, records[:1]) == "its 0.01 device-hours are spent"
 
 
 def test_what_is_told_one_after_another_is_what_is_told_at_once():
@@ -125,8 +139,22 @@ def test_nothing_better_in_sight_is_told_in_words(goal):
     assert judged(Ending(search(least_chance=0.05), Resources(), "fd", goal), wide) == ""
     assert judged(Ending(search(least_chance=0.05), Resources(), "fd", goal), alike[:19]) == ""
     assert judged(Ending(search(), Resources(), "fd", goal), alike) == ""
-    insisted = Ending(search(least_chance=0.05), Resources(), "fd", goal, insisted=100)
-    assert judged(insisted, alike) == ""
+    for insisted, expected in ((91, ""), (90, words)):
+        more = Ending(search(least_chance=0.05), Resources(), "fd", goal, insisted=insisted)
+        assert judged(more, alike) == expected
+    for outcome, expected in ((Outcome.RUNNING, ""), (Outcome.PRUNED, words)):  # it is asked at an end
+        newest = {r.number: r for r in (*alike, replace(alike[0], number=90, outcome=outcome))}
+        told = Ending(search(least_chance=0.05), Resources(), "fd", goal).judge(newest, 90)
+        assert told.startswith("the chance that 9 more trials") == bool(expected)
+    blameless = [replace(each, blameless=True) for each in alike[19:]]
+    assert (
+        judged(Ending(search(least_chance=0.05), Resources(), "fd", goal), alike[:19] + blameless) == ""
+    )
+    none_left = [*alike, *(record(i, sign * 2.5) for i in range(90, 100))]
+    assert "1 more trial will" in judged(
+        Ending(search(least_chance=0.05), Resources(), "fd", goal), none_left[:99]
+    )
+    assert judged(Ending(search(least_chance=0.05), Resources(), "fd", goal), none_left) == ""
     blind = [replace(report, metrics={}) for report in alike[0].reports[:5]]
     late = [replace(each, reports=blind + each.reports[5:]) for each in alike]
     assert judged(Ending(search(least_chance=0.05), Resources(), "fd", goal), late) == words
