@@ -86,6 +86,15 @@ def test_nearness_is_how_likely_a_point_is_beside_the_default():
         assert beta.nearness({"beta": 0.5 + WIDTH * deviations}) == pytest.approx(likely)
 
 
+def test_an_axis_that_a_point_has_not_is_neither_near_nor_far():
+    weight = Float(0.1, 100.0, log=True, default=1.0)
+    space = Space({"loss": Choice({"a": "a", "b": {"weight": weight}}, "a")})
+    believed = Beliefs(space.axes(), "strong", "min")
+    assert believed.nearness({"loss": "a"}) == 1.0
+    far = believed.nearness({"loss": "b", "loss.b.weight": 100.0})
+    assert far < believed.nearness({"loss": "b", "loss.b.weight": 1.0}) < 1.0
+
+
 def test_a_default_label_is_drawn_half_of_the_time_more_than_by_chance():
     units = [(i + 0.5) / 600 for i in range(600)]
     chance = SimpleNamespace(random=iter(units).__next__)

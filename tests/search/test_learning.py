@@ -97,6 +97,12 @@ def test_the_sampler_knows_them_and_the_leaderboard_does_not(runs, report):
     assert sum(rates) / 6 < sum(rate(r) for r in alone.records.values()) / 5  # no random start
 
 
+def test_what_lies_where_the_study_runs_is_learnt_from_there():
+    (learnt,) = read(LEARNING).learnt
+    assert (learnt.study, learnt.lessons) == ("last-week", ())
+    assert learnt.words == "'last-week' is read where the study runs"
+
+
 def test_a_resumed_search_needs_no_earlier_study(runs, report):
     whole = launched(runs, "whole", read(LEARNING, runs))
     play(whole, report, 14)
@@ -235,6 +241,7 @@ def test_what_only_measuring_shows_is_checked_before_anything_is_made():
     ):
         check_origin(learnt, {"dataset_hash": "b", "features": "x"})
     check_origin(Learnt("old", (lesson,), {"dataset_hash": "a"}, anyway=True), {"dataset_hash": "b"})
+    check_origin(Learnt("old", (), {"dataset_hash": "a"}), {"dataset_hash": "b"})  # nothing to mislead
 
 
 def test_what_is_learnt_is_written_down_and_read_back(runs):

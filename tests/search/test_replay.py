@@ -25,7 +25,9 @@ from gansearch.search.replay import (
     Policy,
     Rank,
     Replay,
+    Result,
     _advice,
+    judged,
     play,
     policies_of,
     quartiles,
@@ -35,7 +37,7 @@ from gansearch.search.replay import (
     spearman,
     stored_spec,
 )
-from gansearch.search.simulation import Recorded, Simulation, StandIns, within
+from gansearch.search.simulation import Played, Recorded, Simulation, StandIns, within
 from gansearch.search.view import distribution, tried
 from gansearch.search.worker import Lanes
 from gansearch.study.learnt import Learnt, Lesson
@@ -246,14 +248,27 @@ def test_to_be_maximised():
 
 def test_regret_is_what_is_missing_to_the_best(study, recording):
     plays = [play(study, recording, Policy(Sampler(name="random"), NONE), 2, seed) for seed in range(5)]
-    from gansearch.search.replay import judged
-
     curve = regret(judged(Policy(Sampler(name="random"), NONE), plays, recording), recording)
     assert curve.middle[-1] == curve.high[-1] == 0
     assert np.isinf(curve.middle[0]), "before the first report nothing is known"
     assert (curve.low <= curve.middle).all()
     assert (curve.middle <= curve.high).all()
     assert (np.diff(curve.middle[np.isfinite(curve.middle)]) <= 0).all()
+
+
+@pytest.mark.parametrize(("goal", "sign"), [("min", 1), ("max", -1)])
+def test_regret_is_told_at_each_device_second(goal, sign):
+    """Two workers to the seconds 5 and 10: known from the second at which it was reported."""
+    recording = Recording({}, METRIC, goal, [curve_of(0, {}, [sign * 1.0])])
+    plays = [
+        Played(best=[(1.0, sign * 9.0), (3.0, sign * 1.0)], seconds=5.0, workers=2),
+        Played(best=[(2.0, sign * 4.0)], seconds=10.0, workers=2),
+    ]
+    found = regret(judged(Policy(None, NONE), plays, recording), recording, points=11)
+    assert found.seconds.tolist() == [2.0 * i for i in range(11)]
+    inf = math.inf
+    assert found.low.tolist() == [inf, 8.0, 3.0, *[0.0] * 8]
+    assert found.middle.tolist() == found.high.tolist() == [inf, inf, 8.0, *[3.0] * 8]
 
 
 def test_quartiles_of_times_that_may_be_infinite():
@@ -285,8 +300,55 @@ def test_ranks_of_reports(recording):
     assert ranks[-1].correlation == pytest.approx(1.0)
     assert ranks[-1].kept == 1.0
     assert ranks[0].correlation < ranks[4].correlation
+    assert [rank.share for rank in ranks] == pytest.approx([i / 9 for i in range(1, 10)])
+    for goal, sign in (("min", 1.0), ("max", -1.0)):
+        first, late = list(range(8)), {7: (-1, 20), 6: (20, -2)}  # 7 and 6 overtake all others at last
+        values = [(i, math.nan, *late.get(i, (20, 20))) for i in first]
+        curves = [curve_of(i, {}, [sign * value for value in four]) for i, four in enumerate(values)]
+        told = list(ranks_of(Recording({}, METRIC, goal, curves)))
+        assert [rank.kept for rank in told] == pytest.approx([1 / 3, 1 / 3, 2 / 3, 1])
+        least = [first, first, [*first[:7], -1], [*first[:6], -2, -1]]
+        expected = [scipy.stats.spearmanr(here, least[-1]).statistic for here in least]
+        assert [rank.correlation for rank in told] == pytest.approx(expected)
     few = Recording(recording.axes, METRIC, "min", recording.curves[:5])
     assert all(math.isnan(rank.correlation) and math.isnan(rank.kept) for rank in ranks_of(few))
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ((0.5, 1.0, 0.9, 1.0), "A first rung at step 20 (50 % of the budget) keeps the best trials."),
+        ((1.0, 0.8, 0.9, 1.0), "A first rung at step 30 (75 % of the budget) keeps the best trials."),
+        ((1.0, 1.0, 0.8, 1.0), "No report before the end has the best trials in its best third: "),
+        ((1.0, 1.0, None, 1.0), "No report before the end has the best trials in its best third: "),
+    ],
+)
+def test_a_first_rung_is_where_all_later_reports_keep_the_best_trials(study, recording, kept, said):
+    alike = [math.nan if share is None else 0.5 for share in kept]  # all trials, at such a report
+    ranks = tuple(Rank(10 * i, i / 4, alike[i - 1], kept[i - 1] or 1.0) for i in range(1, 5))
+    result = judged(Policy(None, NONE), [play(study, recording, Policy(None, NONE), 2, 0)], recording)
+    assert said in _advice(Replay(METRIC, recording, 2, (result,), ranks))
+
+
+def test_of_trials_that_none_let_end_nothing_is_said_of_rungs(study, recording):
+    curves = [replace(curve, reports=curve.reports[:-1]) for curve in recording.curves]
+    cut = Recording(recording.axes, METRIC, "min", curves)
+    assert list(ranks_of(cut)) == []
+    result = judged(Policy(None, NONE), [play(study, cut, Policy(None, NONE), 2, 0)], cut)
+    for found in (cut, Recording(recording.axes, METRIC, "min", recording.curves[:7])):
+        told = Replay(METRIC, found, 2, (result,), tuple(ranks_of(found)))
+        assert _advice(told).endswith(
+            "Fewer than 8 trials ended by themselves, so nothing is said of rungs."
+        )
+        assert told.trusted is None
+
+
+def test_a_policy_is_called_by_what_was_said_of_it():
+    said = {"name": "tpe", "belief": "strong", "startup_trials": 3}
+    assert Policy(Sampler.model_validate(said), ASHA).label == (
+        'tpe (belief: "strong", startup_trials: 3) + asha'
+    )
+    assert Policy(None, SECOND_CHANCES).label == "recorded + asha (second_chances: true)"
 
 
 # A stored study
@@ -378,6 +440,35 @@ def test_what_has_not_ended_and_what_cannot_be_played_is_said(stored):
     assert first.startswith(f"{told}: nobody knows")
     assert lost == "so many trials were lost so, on average: recorded + none: 3"
     assert last == "2 trials of the study ended in an error or never reported: none is played"
+
+
+TOOK = "Take random + asha: within 5 % of the best"
+SOME = "recorded + none"
+
+
+@pytest.mark.parametrize(
+    ("quick", "slow", "said"),
+    [
+        ([2.0] * 4, [4.0] * 4, f"{TOOK} 2.0 times as fast as {SOME}. "),
+        ([2.0] * 4, [2.1, *[4.0] * 3], f"{TOOK} 2.0 times as fast as {SOME}. "),
+        (
+            [2.0] * 4,
+            [2.1, 2.1, 4.0, 4.0],
+            f"{TOOK} 2.0 times as fast as {SOME}; {SOME} is hardly worse. ",
+        ),
+        ([2.0] * 4, [4.0, *[math.inf] * 3], f"{TOOK} in time, {SOME} in less than half of its plays. "),
+        ([2.0] * 4, [2.2] * 4, "The policies are alike here: random + asha is as good as any. "),
+        (
+            [math.inf] * 4,
+            [math.inf] * 4,
+            "No policy came within 5 % of the best in half of its plays. ",
+        ),
+    ],
+)
+def test_the_advice_tells_who_was_faster_and_how_surely(recording, quick, slow, said):
+    policies = Policy(None, NONE), Policy(Sampler(name="random"), ASHA)
+    results = [Result(p, (), tuple(r)) for p, r in zip(policies, (slow, quick), strict=True)]
+    assert _advice(Replay(METRIC, recording, 2, tuple(results), ())).startswith(said)
 
 
 def test_plays_that_never_came_there_are_said_beside_the_advice(stored):
