@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import os
 import subprocess
 import sys
 import threading
 import time
+from types import ModuleType
 
 import pytest
 from postgresql import PostgreSQL
@@ -113,12 +112,24 @@ def test_who_looks_at_a_file_does_not_take_another_who_looks_for_its_driver(tmp_
         assert holding.Hold(tmp_path).is_taken
 
 
-@pytest.mark.filterwarnings("ignore:flock not supported")
-def test_where_the_file_system_locks_nothing_it_is_written_down_who_holds(tmp_path, monkeypatch):
-    def flock(*_):
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+NO_LOCKS = """
+import errno, fcntl, os
+def flock(*_):
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+fcntl.flock = flock
+"""
 
-    monkeypatch.setattr(fcntl, "flock", flock)
+
+@pytest.fixture
+def without_locks(monkeypatch):
+    """A file system that locks nothing, also for this process."""
+    monkeypatch.setattr(fcntl, "flock", fcntl.flock)
+    exec(NO_LOCKS, {})
+
+
+@pytest.mark.usefixtures("without_locks")
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_where_the_file_system_locks_nothing_it_is_written_down_who_holds(tmp_path):
     hold = holding.Hold(tmp_path)
     for _ in range(2):
         assert not hold.is_taken
@@ -127,6 +138,32 @@ def test_where_the_file_system_locks_nothing_it_is_written_down_who_holds(tmp_pa
             with pytest.raises(holding.TakenError), hold.taken(never):
                 pass
         assert not hold.is_taken
+
+
+@pytest.mark.usefixtures("without_locks")
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_there_too_a_process_s_death_lets_go(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", NO_LOCKS + HOLD, str(tmp_path), ""],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        assert holding.Hold(tmp_path).is_taken
+        holder.kill()
+        holder.wait()
+    assert not holding.Hold(tmp_path).is_taken
+    with holding.Hold(tmp_path).taken(never):
+        pass
+
+
+def test_in_a_database_that_holds_no_name_it_is_a_file_in_the_study_s_folder(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pymysql", ModuleType("pymysql"))  # its driver is there, unasked
+    url = "mysql+pymysql://host/studies"
+    with holding.Hold(tmp_path, url).taken(never):
+        assert holding.Hold(tmp_path, url).is_taken
+    with pytest.raises(UserError, match=r"cannot hold a lock: say --storage postgresql.*, not mysql$"):
+        holding.Hold(files.place(STORE), url).check()
 
 
 def test_a_hold_outlives_its_database_s_absence(monkeypatch):

@@ -513,6 +513,22 @@ def test_a_disk_that_is_full_leaves_whole_lines(tmp_path, journal):
     assert [trial.step for trial in reopened(tmp_path).trials()] == [20]
 
 
+def test_what_a_disk_does_not_keep_is_told_until_it_does():
+    file = JournalFile(Path("/dev/null"))  # takes all, and can be asked to keep nothing
+    file.write([{"op_code": 0}])
+    for _ in range(2):
+        with pytest.raises(
+            StorageError, match="cannot write /dev/null: Invalid argument; `gansearch res"
+        ):
+            file.flush()
+
+
+def test_a_trial_that_somebody_else_wrote_meanwhile_is_told(tmp_path, journal):
+    begin(Journal.open(tmp_path, "s", writer=True))
+    with pytest.raises(StudyError, match="trial 0 is number 1 in the journal: somebody else writes it"):
+        begin(journal)
+
+
 def test_a_file_that_is_moved_under_its_writer_is_told(tmp_path, journal):
     told(journal, 3.0)
     file = tmp_path / JOURNAL_FILE
