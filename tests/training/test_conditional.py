@@ -10,6 +10,7 @@ import gansearch
 from gansearch.data.domain import Images, Points
 from gansearch.errors import UserError
 from gansearch.networks.mlp import Discriminator, Generator
+from gansearch.study.config import TrialConfig
 from gansearch.testing import check_discriminator, check_generator
 from gansearch.training.export_folder import read_model
 from gansearch.training.pack import SequentialPack, Start
@@ -49,6 +50,14 @@ def run_out(trainer):
     while not trainer.finished:
         trainer.advance()
     return [{k: v for k, v in r.metrics.items() if k != "images_per_second"} for r in trainer.reports]
+
+
+@pytest.mark.parametrize("told", ["generator", "discriminator"])
+def test_networks_of_which_one_alone_is_told_the_classes_are_refused(tiny, digits, reference, told):
+    tree = tiny().plain()  # as a point of a space may be, of which `check` sees the example
+    tree[told] |= {"conditional": True}
+    with pytest.raises(ValueError, match="must both be conditional, or neither"):
+        Trainer(TrialConfig.model_validate(tree), digits, reference)
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])

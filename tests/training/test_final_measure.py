@@ -69,10 +69,13 @@ def test_the_best_weights_are_measured_once(asked, known, digits, tiny, referenc
     ], "what is measured at the end changes no curve"
 
 
-def test_both_have_a_provenance_of_their_own(asked, known, digits):
+def test_both_have_a_provenance_of_their_own(asked, known, digits, tiny):
     made = Trainer(asked, digits, known).provenance()
     assert made["fd_classifier"]["fake_samples"] == 50
     assert made["final_fd_classifier"]["fake_samples"] == 200
+    assert made["final_fd_classifier"]["ema"] is made["fd_classifier"]["ema"] is True
+    plain = Trainer(tiny(**FINAL, ema=None), digits, known).provenance()
+    assert plain["final_fd_classifier"]["ema"] is plain["fd_classifier"]["ema"] is False
     assert "of" in made["final_fd_classifier"]
     assert made["final_fd_classifier"]["floor"]["samples"] > made["fd_classifier"]["floor"]["samples"]
 

@@ -140,5 +140,15 @@ def test_samples_are_the_same_however_many_are_made_at_once(trainer):
     one = trainer()
     one.advance()
     whole = one.generate(300, seed=3)
+    passes = []
+    one.averaged.register_forward_hook(lambda _, inputs, __: passes.append(len(inputs[0])))
     one.split(8)
     assert (one.generate(300, seed=3).int() - whole.int()).abs().max() <= 1
+    assert max(passes) == 256 / 8, "in an eighth of the memory"
+
+
+def test_a_training_of_one_pack_at_a_time_goes_on_from_a_checkpoint(trainer):
+    one, two = (trainer(**sections(discriminator=BARE | {"pack": 2}, batch_size=2)) for _ in range(2))
+    one.advance()
+    two.load(one.state())
+    assert two.advance().step == 10

@@ -1,6 +1,8 @@
 """The loop: exact continuation, data order, what a report holds, and that failures show."""
 
 import math
+import time
+from itertools import pairwise
 
 import pytest
 import torch
@@ -127,6 +129,16 @@ def test_a_checkpoint_whose_networks_other_code_has_built_is_no_failure_of_its_c
         trainer().load(state)
 
 
+def test_what_else_is_amiss_as_networks_are_filled_is_told_as_it_is(trainer):
+    def exhausted(*_):
+        raise RuntimeError("CUDA out of memory")
+
+    one = trainer()
+    one.generator.register_load_state_dict_pre_hook(exhausted)
+    with pytest.raises(RuntimeError, match="CUDA out of memory"):
+        one.load(trainer().state())
+
+
 def test_reports_come_as_asked_and_end_completed(trainer):
     one = trainer(budget={"steps": 12, "report_every": 5}, discriminator_steps=2)
     run_out(one)
@@ -138,6 +150,24 @@ def test_reports_come_as_asked_and_end_completed(trainer):
     assert one.reports[0].seconds < one.reports[2].seconds
     with pytest.raises(RuntimeError, match="ended"):
         one.advance()
+
+
+def test_seconds_are_training_and_measuring_and_the_rate_is_of_training_alone(trainer):
+    """Far enough apart that measuring is the lesser part, also where one goes on from a checkpoint."""
+    budget = {"steps": 90, "report_every": 30}
+    one, walls = trainer(budget=budget), []
+    for turn in range(3):
+        if turn == 1:
+            begun, one = one.state(), trainer(budget=budget)
+            one.load(begun)
+        since = time.perf_counter()
+        one.advance()
+        walls.append(time.perf_counter() - since)
+    assert [report.step for report in one.reports] == [30, 60, 90]
+    ends = [0.0, *(report.seconds for report in one.reports)]
+    for wall, report, (before, after) in zip(walls, one.reports, pairwise(ends), strict=True):
+        trained = 30 * 16 / report.metrics["images_per_second"]
+        assert wall / 4 < trained < after - before <= wall
 
 
 @pytest.mark.parametrize("norm", ["batch", "spectral"])
