@@ -123,6 +123,16 @@ def test_workers_of_several_lanes_lose_none_either(study, recording, pruner):
         assert [len(t.reports) for t in played.trials] == [len(t.reports) for t in alone.trials]
 
 
+@pytest.mark.parametrize(("trials", "seconds"), [(8, 18.0), (6, 18.0), (4, 9.0)])
+def test_few_trials_are_spread_over_all_workers(study, recording, trials, seconds):
+    """However many a worker could carry, here eight: nothing is won by it, and 9 s are one alone."""
+    points = [curve.point for curve in recording.curves]
+    alike = [curve_of(number, points[number], [1.0] * 9) for number in range(trials)]
+    found, lanes = Recording(recording.axes, METRIC, "min", alike), Lanes(8, lambda _: "one", float)
+    played = Simulation(study, Recorded(study, found), found, workers=4, lanes=lanes).run()
+    assert played.seconds == pytest.approx(seconds)
+
+
 class Watched(StandIns):
     """Compares what a sampler is shown with the journal's trials, read anew, at each proposal."""
 

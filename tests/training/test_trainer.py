@@ -102,6 +102,18 @@ def test_continuing_from_a_checkpoint_is_bit_for_bit_the_same(trainer, sections,
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs), name
 
 
+def test_a_rule_s_patience_goes_on_over_checkpoints(trainer):
+    ill = {"health": {"collapsed": {"deaf": 100.0, "patience": 3}}}  # no samples differ so much
+    whole = run_out(trainer(**ill))
+    assert whole[-1][3] is Outcome.COLLAPSED
+    one = trainer(**ill)
+    while not one.finished:
+        one.advance()
+        state, one = one.state(), trainer(**ill)
+        one.load(state)
+    assert [exact(report) for report in one.reports] == whole
+
+
 def test_a_seed_decides_everything(trainer):
     assert run_out(trainer(seed=3)) == run_out(trainer(seed=3))
     assert run_out(trainer(seed=3)) != run_out(trainer(seed=4))
@@ -145,6 +157,7 @@ def test_reports_come_as_asked_and_end_completed(trainer):
     assert [r.step for r in one.reports] == [5, 10, 12]
     assert [r.images for r in one.reports] == [5 * 2 * 16, 10 * 2 * 16, 12 * 2 * 16]
     assert [r.outcome for r in one.reports] == [None, None, Outcome.COMPLETED]
+    assert [r.reason for r in one.reports] == ["", "", ""]
     assert set(one.reports[0].metrics) == {*MEASURED, "fd_classifier"}
     assert all(math.isfinite(v) for v in one.reports[0].metrics.values())
     assert one.reports[0].seconds < one.reports[2].seconds
