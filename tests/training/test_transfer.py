@@ -96,6 +96,9 @@ def test_what_has_a_checkpoint_goes_on_without_the_export_and_nothing_else_begin
     while not told or told[-1].outcome is None:
         told += [report for _, report in pack.advance()]
     assert [report.step for report in told] == [10, 15, 20]
+    for growth in ("d_weight_growth", "g_weight_growth"):  # since the export's, not since new ones
+        expected = [report.metrics[growth] for report in whole.reports[1:]]
+        assert [report.metrics[growth] for report in told] == pytest.approx(expected)
     for key, value in whole.generator.state_dict().items():
         assert torch.equal(pack.trainer(0).generator.state_dict()[key], value)
     assert pack.trainer(0).config == config
