@@ -253,6 +253,9 @@ def test_to_be_maximised():
     near = within(recording, 0.05)
     assert near(1.95)
     assert not near(1.85)
+    below_zero = within(Recording({}, METRIC, "min", [curve_of(0, {}, [-2.0])]), 0.05)
+    assert below_zero(-1.95)
+    assert not below_zero(-1.85)
     assert math.isnan(Recording({}, METRIC, "min", [curve_of(0, {}, [math.nan])]).best)
 
 
@@ -399,6 +402,7 @@ def test_a_stored_study_is_what_it_was_made_of(stored, recording, study):
     journal = stored().journal()
     found = recording_of(journal.trials(), study.space.axes(), METRIC, "min")
     assert found.whole
+    assert {curve.reports[-1].reason for curve in found.curves} == {"why"}
     assert [curve.point for curve in found.curves] == [curve.point for curve in recording.curves]
     policies = [Policy(None, NONE), Policy(None, ASHA), Policy(Sampler(name="random"), ASHA)]
     told = []
@@ -608,6 +612,23 @@ def test_a_simulation_takes_a_pruner_of_its_own(study, recording):
     played = Simulation(study, source, recording, trials=2, pruner=pruner).run()
     assert pruner.heard == 18
     assert [trial.params for trial in played.trials] == [recording.curves[i].point for i in (3, 2)]
+
+
+def test_a_pruner_is_told_when_no_new_trial_is_left_and_who_waits_for_good_was_pruned(study, recording):
+    class Last:
+        """Pauses all at their first report, and lets the even ones go on when all have been begun."""
+
+        def judge(self, trial, report):
+            return Verdict(Decision.PAUSE, "waits") if len(trial.reports) == 1 else Verdict()
+
+        def choose(self, paused, fresh):
+            even = [trial.number for trial in paused if trial.number % 2 == 0]
+            return None if fresh or not even else Wake(even[0], "all have been begun")
+
+    source = Recorded(study, recording)
+    trials = Simulation(study, source, recording, workers=3, pruner=Last()).run().trials
+    assert {trial.outcome for trial in trials[::2]} == {Outcome.COMPLETED}
+    assert {(trial.outcome, trial.reason) for trial in trials[1::2]} == {(Outcome.PRUNED, "waits")}
 
 
 @pytest.mark.parametrize("answer", [None, "stop", Verdict(Decision.STOP, 3), Verdict(Decision.PAUSE)])
