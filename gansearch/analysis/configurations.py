@@ -18,7 +18,7 @@ import pandas as pd
 from gansearch.analysis.comparisons import Rank, performance_profile, probabilities_better, ranks
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.expectations import time_to
-from gansearch.analysis.seeds import Group, Seed, frame, grouped, spread
+from gansearch.analysis.seeds import Group, Seed, frame, grouped, with_bounds
 from gansearch.analysis.statistics import STATISTICS, Interval, success_rate
 from gansearch.analysis.wording import listed
 from gansearch.errors import UserError, nearest
@@ -143,13 +143,13 @@ def _configuration(group: Group, steps: int, rank: Rank | None, by: str) -> dict
         "missing": group.missing,
         "blameless": len(group.of("blameless")),
         "successes": len(successes),
-        **spread("success_rate", group.rate, "success"),
+        **with_bounds("success_rate", group.rate, "success"),
     }
     for name, value in group.describe(group.bests).items():
-        row |= spread(name, value)
+        row |= with_bounds(name, value)
     for name, value in group.describe(lasts).items():
-        row |= spread(f"last_{name}", value)
-    row |= spread("late_collapse_rate", _late_collapses(group))
+        row |= with_bounds(f"last_{name}", value)
+    row |= with_bounds("late_collapse_rate", _late_collapses(group))
     return row | {
         "failures": _failures(group.failures),
         "seconds": _median([record.seconds for record in successes]),
@@ -290,7 +290,7 @@ def _time(group: Group, evidence: Evidence, threshold: float) -> dict[str, Any]:
     row: dict[str, Any] = {"configuration": group.label, "threshold": threshold}
     row |= {"reached": sum(reached), "counted": len(seeds)}
     for unit, times in (("steps", steps), ("seconds", seconds)):
-        row |= spread(f"{unit}_median", time_to(times, reached), unit)
+        row |= with_bounds(f"{unit}_median", time_to(times, reached), unit)
     return row
 
 
@@ -334,8 +334,8 @@ def _curse(group: Group, searched: Best | None) -> dict[str, Any]:
         "configuration": group.label,
         "trial": group.candidate.trial,
         "searched": value,
-        **spread("median", median),
-        **spread("iqm", iqm),
+        **with_bounds("median", median),
+        **with_bounds("iqm", iqm),
         "difference": median.value - value if known else None,  # type: ignore[operator]
         "share_of_seeds_as_good": float(np.mean(group.costs <= aimed))
         if value is not None and group.counted

@@ -27,7 +27,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from gansearch.analysis.evidence import Evidence
-from gansearch.analysis.trials import Coordinate, reading, table_of, verdict
+from gansearch.analysis.trials import Coordinate, reading, table_of, weighed
 from gansearch.study.axes import Axis, Choice, Float, Int
 from gansearch.study.config import loss_family
 from gansearch.study.records import Outcome, TrialRecord, cost, ranked
@@ -63,7 +63,7 @@ def importance(evidence: Evidence) -> pd.DataFrame:
         first. In `attrs`: `trials` (target -> how many were used), and `words`, which say what could
         not be said.
     """
-    judged = [(record, verdict(record, evidence)) for record in evidence.search]
+    judged = [(record, weighed(record, evidence)) for record in evidence.search]
     counted = [(record, j[0]) for record, j in judged if j is not None]
     bests = [(record, record.best(evidence.metric, evidence.goal)) for record, _ in counted]
     values = [(record, best.value) for record, best in bests if best is not None]

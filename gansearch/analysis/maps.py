@@ -44,7 +44,7 @@ from gansearch.analysis.trials import (
     of_family,
     path_and_options,
     table_of,
-    verdict,
+    weighed,
 )
 from gansearch.study.config import loss_family
 from gansearch.study.records import TrialRecord
@@ -148,7 +148,7 @@ def map_points(
     rows = []
     for record in records:
         at = [axis.read(record, evidence.axes) for axis in pair]
-        judged = verdict(record, evidence)
+        judged = weighed(record, evidence)
         weight = judged[1] if judged else 0.0
         kind = loss_family(record.config)
         if None not in at:

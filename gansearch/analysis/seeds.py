@@ -159,7 +159,7 @@ def _sayable(value: Any) -> Any:
     return pd.NA if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
 
 
-def spread(name: str, value: Interval, stem: str | None = None) -> dict[str, float | None]:
+def with_bounds(name: str, value: Interval, stem: str | None = None) -> dict[str, float | None]:
     """A value and its bounds as columns: `name`, `stem_low`, `stem_high`."""
     stem = stem or name
     return {name: value.value, f"{stem}_low": value.low, f"{stem}_high": value.high}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from gansearch.analysis.comparisons import probability_better, ratio_interval
 from gansearch.analysis.evidence import Evidence
-from gansearch.analysis.seeds import Group, frame, grouped, spread
+from gansearch.analysis.seeds import Group, frame, grouped, with_bounds
 from gansearch.analysis.statistics import Interval
 from gansearch.analysis.wording import listed
 
@@ -61,8 +61,8 @@ def _measured(group: Group, axis: str) -> dict[str, Any]:
     return {
         "value": _value_at(group.candidate.config, axis),
         "seeds": group.counted,
-        **spread("success_rate", group.rate, "success"),
-        **spread("iqm", group.interval(group.bests, "iqm")),
+        **with_bounds("success_rate", group.rate, "success"),
+        **with_bounds("iqm", group.interval(group.bests, "iqm")),
     }
 
 
@@ -76,8 +76,8 @@ def _borne(group: Group, centre: Group) -> dict[str, Any]:
         "axis": candidate.axis,
         "factor": candidate.factor,
         **_measured(group, candidate.axis),
-        **spread("ratio", ratio),
-        **spread("p_beats_centre", beats, "p"),
+        **with_bounds("ratio", ratio),
+        **with_bounds("p_beats_centre", beats, "p"),
         "verdict": _verdict(ratio, group.rate, centre.rate),
     }
 

@@ -50,7 +50,7 @@ def of_family(records: Sequence[TrialRecord], family: str | None) -> list[TrialR
     return [record for record in records if loss_family(record.config) == family]
 
 
-def verdict(record: TrialRecord, evidence: Evidence) -> tuple[bool, float] | None:
+def weighed(record: TrialRecord, evidence: Evidence) -> tuple[bool, float] | None:
     """Whether a trial succeeded, and its weight in (0, 1]; None where it does not count."""
     if record.outcome in (Outcome.PRUNED, Outcome.PAUSED):
         share = min(record.step / evidence.steps, 1.0)
@@ -141,7 +141,7 @@ class Sample:
         """Of those trials that count and have all the coordinates."""
         rows, success, weight = [], [], []
         for record in records:
-            judged = verdict(record, evidence)
+            judged = weighed(record, evidence)
             values = [coordinate.read(record, evidence.axes) for coordinate in coordinates]
             if judged is not None and None not in values:
                 rows.append(values)

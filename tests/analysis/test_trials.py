@@ -14,7 +14,7 @@ from gansearch.analysis.trials import (
     of_family,
     path_and_options,
     reading,
-    verdict,
+    weighed,
 )
 from gansearch.study.axes import Choice, Float, Int
 from gansearch.study.notation import parse_space
@@ -133,8 +133,8 @@ VERDICTS = [
 
 
 @pytest.mark.parametrize(("record", "expected"), VERDICTS)
-def test_verdicts(record, expected):
-    assert verdict(record, study([])) == expected
+def test_what_a_trial_weighs(record, expected):
+    assert weighed(record, study([])) == expected
 
 
 def test_a_sample_is_of_those_that_count_and_lie_somewhere():
