@@ -33,7 +33,7 @@ class Float:
         return (self.low, self.high)
 
     def __str__(self) -> str:
-        return f"{'log' if self.log else 'uniform'} [{self.low:g}, {self.high:g}]"
+        return f"{'log' if self.log else 'uniform'} [{in_full(self.low)}, {in_full(self.high)}]"
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,12 @@ def on_axis(name: str, axis: Axis, value: Any) -> Any:
                 return label
     elif not isinstance(value, bool) and isinstance(value, numbers.Real):
         number = as_float(value)
-        if axis.low <= number <= axis.high and isinstance(axis, Float):
+        if isinstance(axis, Float) and axis.low <= number <= axis.high:
             return number
-        if axis.low <= number <= axis.high and number.is_integer():
-            return int(number)
+        # A whole number as it is: as a float it may be another one.
+        exact = value if isinstance(value, numbers.Integral) else number
+        if isinstance(axis, Int) and number.is_integer() and axis.low <= int(exact) <= axis.high:
+            return int(exact)
     raise ValueError(f"{name}: {value!r} is not in {axis}")
 
 
@@ -167,7 +169,7 @@ def default_words(axis: Axis | Same | Ratio) -> str:
         return default_words(axis.axis)
     if isinstance(axis, Same) or not has_default(axis):
         return ""
-    told = f"{axis.default:g}" if isinstance(axis, Float) else as_written(axis.default)
+    told = in_full(axis.default) if isinstance(axis, Float) else as_written(axis.default)
     return f", default {told}"
 
 

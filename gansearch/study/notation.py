@@ -34,6 +34,7 @@ from gansearch.study.axes import (
     as_float,
     each_child,
     has_default,
+    in_full,
     on_axis,
 )
 from gansearch.study.document import Path_
@@ -106,7 +107,7 @@ def _parse_float(log: bool) -> Callable[[Any, Path_, list[tuple[Path_, str]]], A
             problems.append((path, _empty(low, high)))
             return high
         if log and low <= 0:
-            problems.append((path, f"a log range must lie above 0, and {low:g} does not"))
+            problems.append((path, f"a log range must lie above 0, and {in_full(low)} does not"))
             return high
         return Float(low, high, log)
 
@@ -124,9 +125,10 @@ def _parse_int(ends: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any
 
 
 def _empty(low: float, high: float) -> str:
+    ends = f"the range [{in_full(low)}, {in_full(high)}]"
     if low == high:
-        return f"the range [{low:g}, {high:g}] is one value: write {low:g} in place of the axis"
-    return f"the range [{low:g}, {high:g}] is empty: low must be below high"
+        return f"{ends} is one value: write {in_full(low)} in place of the axis"
+    return f"{ends} is empty: low must be below high"
 
 
 def _parse_same(of: Any, path: Path_, problems: list[tuple[Path_, str]]) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import numpy as np
 import pytest
 from hypothesis import currently_in_test_context, given, reject, settings
 from hypothesis import strategies as st
 
-from gansearch.study.axes import Choice, Float, Int
+from gansearch.study.axes import Choice, Float, Int, on_axis
 from gansearch.study.document import dotted
 from gansearch.study.notation import parse_space, plain
 from gansearch.study.space import Space, axis_paths, first_end
@@ -370,6 +373,28 @@ def test_of_too_many_options_those_are_taken_that_say_most():
     every, none = space.some_options(3000)
     assert [space.resolve(w)[0] for w in every] == [space.resolve(w)[0] for w in space.each_option()]
     assert none == {}
+
+
+def test_what_is_on_an_axis_is_told_with_all_its_digits():
+    assert str(Float(0.12345678, 2e6)) == "uniform [0.12345678, 2000000]"
+    assert str(Float(1e-5, 0.1, log=True)) == "log [1e-05, 0.1]"
+    with pytest.raises(ValueError, match=r"x: 0.1234567 is not in uniform \[0.12345678, 1\]"):
+        on_axis("x", Float(0.12345678, 1.0), 0.1234567)
+    assert parse_space({"x": {"uniform": [0.12345678, 0.1234567]}})[1] == [
+        (("x", "uniform"), "the range [0.12345678, 0.1234567] is empty: low must be below high")
+    ]
+
+
+def test_a_large_whole_number_on_an_axis_is_no_other_one():
+    axis, odd = Int(0, 2**62), 2**53 + 1
+    assert on_axis("x", axis, odd) == odd
+    for whole in (64.0, np.int64(64), np.float32(64), Fraction(64)):
+        value = on_axis("x", axis, whole)
+        assert value == 64
+        assert type(value) is int
+    for off in (2**62 + 1, -1, 0.5, True, float("inf"), float("nan"), 10**400):
+        with pytest.raises(ValueError, match="is not in int"):
+            on_axis("x", axis, off)
 
 
 def test_a_number_and_its_text_are_options_apart():
