@@ -129,7 +129,7 @@ def ui(
         if not answers:
             server.stop()
             output.seek(0)
-            said = without_password(output.read().decode()[-2000:])
+            said = without_password(output.read().decode(errors="backslashreplace")[-2000:])
             raise UserError(f"MLflow's server did not start:\n{said}")
     return server
 

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import urllib.request
 
 import psutil
@@ -153,6 +154,16 @@ def test_what_is_no_address_is_told_as_it_was_asked_for(tmp_path, where, said):
 def test_a_server_that_cannot_start_says_why(tmp_path):
     with pytest.raises(UserError, match="did not start"):
         ui("nonsense://store", port=0, timeout=30)
+
+
+def test_what_a_server_said_that_is_no_utf_8_hides_nothing(tmp_path, monkeypatch):
+    server = tmp_path / "python"
+    server.write_text("#!/bin/sh\nprintf 'before \\377 the reason'\nexit 1\n")
+    server.chmod(0o755)
+    uri, _ = default_store(tmp_path / "runs")
+    monkeypatch.setattr(sys, "executable", str(server))
+    with pytest.raises(UserError, match="did not start:\nbefore \\\\xff the reason"):
+        ui(uri, port=0, timeout=30)
 
 
 def test_a_study_that_mlflow_does_not_have(runs_dir):
