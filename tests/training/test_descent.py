@@ -152,6 +152,18 @@ def test_one_update_more_goes_as_far_and_remembers_as_much(name, every):
     assert kept[1] == pytest.approx(kept[0], rel=1e-3)
 
 
+def test_a_lazy_penalty_sets_back_its_training_s_discriminator_alone(trainer):
+    often, lazy = (
+        trainer(loss={"name": "hinge", "penalty": {"name": "r1", "every": every}}, discriminator=BARE)
+        for every in (1, 4)
+    )
+    often.advance(), lazy.advance()
+    for side, share in (("d_optimizer", 4 / 5), ("g_optimizer", 1.0)):
+        before, after = (each.state()[side]["param_groups"][0] for each in (often, lazy))
+        assert after["lr"] == pytest.approx(share * before["lr"])
+        assert after["betas"] == pytest.approx([beta**share for beta in before["betas"]])
+
+
 def test_plain_gradient_descent_keeps_its_pace():
     number = torch.nn.Parameter(torch.zeros(1))
     optimizer = OPTIMIZERS.build("sgd", {"lr": 0.1, "momentum": 0.9}, [number])
