@@ -7,6 +7,7 @@ import pytest
 from gansearch.study.config import TrialConfig
 from gansearch.study.records import Outcome, Report
 from gansearch.training.health import Health, silent
+from gansearch.training.health.collapse import SLIGHT
 from gansearch.training.measuring import doubt
 
 HEALTHY = {
@@ -395,6 +396,13 @@ def test_a_distance_near_0_may_double():
     assert stopped(far, 1.0)
     for grown, counts in ((0.028, False), (0.035, True)):
         assert stopped([0.5, *[0.001] * 4, *[0.001 + grown] * 5], 1.0) == counts
+
+
+def test_a_training_s_rules_know_how_much_its_real_samples_vary(trainer):
+    one = trainer()
+    assert one._health.collapse.slight == SLIGHT * one._evaluator.scale("fd_classifier") > 0
+    by_loss = trainer(objective={"metric": "d_loss", "goal": "min"}, unsound="allow")
+    assert by_loss._health.collapse.slight == 0, "that is no distance"
 
 
 def test_an_objective_to_be_maximised_that_never_was_anything_has_nothing_to_lose():
