@@ -245,6 +245,17 @@ def test_a_search_ends_when_it_has_come_near_enough(study, recording):
     assert short.reached(near) == whole.reached(near) == short.seconds * 2
 
 
+def test_a_report_that_is_not_finite_is_no_best(study, recording):
+    point = recording.curves[0].point
+    found = Recording(
+        recording.axes, METRIC, "min", [curve_of(0, point, [math.nan, 2.0, math.inf, 3.0])]
+    )
+    asked = []
+    played = play(study, found, Policy(None, NONE), 1, 0, asked.append)
+    assert played.best == [(2.0, 2.0)]
+    assert asked == [2.0], "only what is better may be good enough"
+
+
 def test_to_be_maximised():
     ends = [[1.0, 2.0], [1.5, math.nan], [0.0, 0.5]]
     curves = [curve_of(number, {}, values) for number, values in enumerate(ends)]
