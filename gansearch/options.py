@@ -131,7 +131,11 @@ def overrides(items: list[str] | None, trials: int | None = None) -> dict[str, A
 
 def part_options(flag: str, items: list[str] | None) -> list[Any]:
     """Parts as an option names them: `asha`, or `{name: asha, min_steps: 500}`; raises `UserError`."""
-    return [_value(f"{flag} {item}", item) for item in items or []]
+    parts = [(item, _value(f"{flag} {item}", item)) for item in items or []]
+    for item, part in parts:
+        if not isinstance(part, str | dict):
+            raise UserError(f"{flag} {item}: needs a name, or a mapping with one: {{name: ...}}")
+    return [part for _, part in parts]
 
 
 def _value(item: str, text: str) -> Any:

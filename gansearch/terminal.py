@@ -131,7 +131,8 @@ def _ends(limits: SearchBudget | None) -> list[str]:
     if limits and limits.least_chance is not None:
         chance = f"{100 * limits.least_chance:g} %"
         ends.append(
-            f"once {FEWEST} have ended, until the rest improves the best with a chance under {chance}"
+            f"once {FEWEST} have ended, till the chance that the rest improves the best "
+            f"is under {chance}"
         )
     return ends
 
@@ -221,12 +222,14 @@ def _whose(trials: list[dict[str, Any]], most: int = 5) -> str:
     return f"trial{'s' if len(names) > 1 else ''} {shown}"
 
 
-def _show_paused(out: Console, trials: list[dict[str, Any]]) -> None:
+def _show_paused(out: Console, trials: list[dict[str, Any]], most: int = 6) -> None:
     """Why the best of those wait that are paused."""
     paused = [trial for trial in trials if trial["outcome"] == "paused"]
-    for trial in paused[:6]:
+    for trial in paused[:most]:
         origin = f" ({trial['origin']})" if trial["origin"] else ""
         say(out, f"  paused: trial {trial['number']}{origin}, {trial['reason']}", "dim")
+    if len(paused) > most:
+        say(out, f"  paused: {count(len(paused) - most, 'other')} with worse values", "dim")
 
 
 def _status_row(trial: dict[str, Any], metric: str, axes: list[str]) -> list[str]:

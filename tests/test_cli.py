@@ -595,8 +595,10 @@ def test_check_tells_all_that_ends_a_search(here, command):
     out = " ".join(out.split())
     assert code == 0
     assert "10,000 trials of at most 4 steps" in out
-    ends = "or 0.5 device-hours, or once 20 have ended, until the rest improves the best with a chance "
-    assert f"{ends}under 5 %" in out
+    ends = (
+        "or 0.5 device-hours, or once 20 have ended, till the chance that the rest improves the best "
+    )
+    assert f"{ends}is under 5 %" in out
 
 
 def test_check_of_a_study_that_only_repeats(here, command):
@@ -674,6 +676,15 @@ def test_status_says_who_is_paused_and_why(here, command):
     assert "1 paused" in out
     assert "1 of 4 trials were paused, 1 of them now; 0 went on" in out
     assert "paused: trial 3 (old[1]), 3rd of [4] at step 2" in out
+    config = {"loss": {"name": "hinge"}, "seed": 3}
+    for number in range(4, 12):
+        journal.begin(number, {"lr": 0.2}, {"lr": FloatDistribution(0, 1)}, config)
+        journal.report(number, Report(2, 32, 0.5, {"d_loss": 1.5 + number}, 0.0))
+        journal.pause(journal.trials()[number], "behind at step 2")
+    _, out, _ = command("status", "done")
+    assert "paused: trial 8, behind" in out
+    assert "paused: trial 9, behind" not in out
+    assert "paused: 3 others with worse values" in out
 
 
 def test_status_links_ray_s_dashboard_as_the_asker_reaches_it(here, command, monkeypatch):

@@ -188,5 +188,12 @@ def compare(
 
     if len(names) < 2:
         raise UserError("name two studies or more to compare")
-    evidences = [evidence(name, where=where, **options) for name in names]
+    where = combined(where, options, StoredOptions)
+    studies = [
+        name
+        if isinstance(name, StoredStudy)
+        else StoredStudy.among(str(name), where.runs, where.storage)
+        for name in names
+    ]
+    evidences = [evidence(study) for study in studies]
     return side_by_side(evidences, anyway=anyway, by=by)

@@ -48,6 +48,14 @@ class StoredStudy(Whole):
         return cls(found, _of_environment())
 
     @classmethod
+    def among(cls, name: str, runs: Place, storage: str | None = None) -> StoredStudy:
+        """One of several studies that need not be kept alike: a storage that is said has those that
+        have no journal file. Raises `StudyError` where there is no such study.
+        """
+        found = cls.find(name, runs, storage)
+        return cls(found.directory) if (found.directory.path / JOURNAL_FILE).exists() else found
+
+    @classmethod
     def planned(
         cls, name: str | None, stem: str, runs: Place, storage: str | None = None
     ) -> StoredStudy:

@@ -128,10 +128,9 @@ def chances(findings: Findings) -> Section | None:
     waiting = [
         [*_head(record, e), record.reason] for record in first if record.number in brought["waiting"]
     ]
+    whys = ["why it was paused first~", "why it went on then~"]
     tables = [
-        _first(
-            "Went on after a pause", ["trial", best, "paused at>", "outcome", "why~", "why on~"], woken
-        ),
+        _first("Went on after a pause", ["trial", best, "paused at>", "outcome", *whys], woken),
         _first("Paused now", ["trial", best, "paused at>", "why~"], waiting),
     ]
     tables = [table for table in tables if table.rows]

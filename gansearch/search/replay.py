@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from gansearch.journal.journal import Journal
 from gansearch.search import PRUNERS, SAMPLERS
 from gansearch.search.recording import Recording, recording_of
 from gansearch.search.simulation import Played, Recorded, Simulation, StandIns, within
+from gansearch.study.axes import as_written
 from gansearch.study.config import TrialConfig
 from gansearch.study.document import dotted
 from gansearch.study.learnt import LEARNT, Learnt
@@ -75,6 +75,14 @@ class Result:
     def quartiles(self) -> tuple[float, float, float]:
         """Of `reached`."""
         return quartiles(self.reached)
+
+    @property
+    def lost(self) -> float:
+        """Trials that it would have trained further than they were recorded, the mean of its plays.
+
+        What it would have paid for them nobody knows, so it seems faster than it is.
+        """
+        return statistics.fmean(play.cut for play in self.plays)
 
 
 @dataclass(frozen=True)
@@ -233,14 +241,14 @@ def stored_spec(journal: Journal) -> StudySpec:
 def policies_of(
     samplers: Sequence[Sampler | None], pruners: Sequence[Pruner], config: TrialConfig
 ) -> list[Policy]:
-    """Every sampler with every pruner.
+    """Every sampler with every pruner, each once.
 
     Raises:
         UserError: there is no such part, or it does not take its options.
     """
     mistakes = [
-        f"{_words(part)}: {'.'.join(path)}: {words}"
-        for registry, parts in ((SAMPLERS, samplers), (PRUNERS, pruners))
+        f"--{flag} {_words(part)}: {'' if path == ('name',) else dotted(path) + ': '}{words}"
+        for flag, registry, parts in (("sampler", SAMPLERS, samplers), ("pruner", PRUNERS, pruners))
         for part in parts
         if part is not None
         for path, words in registry.check(part.name, part.options)
@@ -249,10 +257,11 @@ def policies_of(
         try:
             PRUNERS.build(pruner.name, pruner.options, config)
         except ValueError as error:
-            mistakes.append(f"{_words(pruner)}: {error}")
+            mistakes.append(f"--pruner {_words(pruner)}: {error}")
     if mistakes:
-        raise UserError("; ".join(mistakes))
-    return [Policy(sampler, pruner) for sampler in samplers for pruner in pruners]
+        raise UserError("; ".join(dict.fromkeys(mistakes)))
+    named = [Policy(sampler, pruner) for sampler in samplers for pruner in pruners]
+    return [policy for at, policy in enumerate(named) if policy not in named[:at]]
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
@@ -329,12 +338,8 @@ def _notes(found: Replay, spec: StudySpec, records: Sequence[TrialRecord]) -> It
             "that would train them further loses them there, and ranks are those of the others alone. "
             "Only a study run with `pruner: none`, to its end, can be replayed exactly."
         )
-        lost = [statistics.fmean(play.cut for play in result.plays) for result in found.results]
-        if any(lost):
-            words = (
-                f"{r.policy.label}: {c:.0f}" for r, c in zip(found.results, lost, strict=True) if c
-            )
-            yield f"so many trials were lost so, on average: {', '.join(words)}"
+        if lost := [f"{r.policy.label}: {r.lost:.1f}" for r in found.results if r.lost]:
+            yield f"so many trials were lost so, on average: {', '.join(lost)}"
     if silent := len(records) - played:
         none = "of the study ended in an error or never reported: none is played"
         yield f"{count(silent, 'trial')} {none}"
@@ -369,15 +374,20 @@ def _advice(found: Replay) -> str:
         return result.quartiles[1]
 
     results = sorted(found.results, key=median)
-    best, last = results[0], results[-1]
+    if median(results[-1]) <= median(results[0]) * 1.1:  # alike: the one of which most is known
+        results.sort(key=lambda result: result.lost)
+    best, last = results[0], max(results, key=median)
+    name, flattered = best.policy.label, best.lost > 0
     if len(results) == 1:
-        told = (
-            f"{best.policy.label} alone was played: name another sampler or pruner to compare it with"
+        return (
+            f"{name} alone was played: name another sampler or pruner to compare it with. "
+            f"{_trust(found)}"
         )
-    elif math.isinf(median(best)):
+    if math.isinf(median(best)):
         told = f"No policy came within {100 * NEAR:.0f} % of the best in half of its plays"
     elif median(last) <= median(best) * 1.1:
-        told = f"The policies are alike here: {best.policy.label} is as good as any"
+        alike = "seem" if flattered else "are"
+        told = f"The policies {alike} alike here: {name} is as good as any"
     else:
         gain = median(last) / median(best)
         slower = last.policy.label
@@ -386,10 +396,22 @@ def _advice(found: Replay) -> str:
             if math.isfinite(gain)
             else f"in time, {slower} in less than half of its plays"
         )
-        clear = [r for r in results[1:] if r.quartiles[0] <= median(best) * 1.1]
+        clear = [r for r in results[1:] if r.quartiles[0] <= median(best) * 1.1 and not r.lost]
         doubt = f"; {clear[0].policy.label} is hardly worse" if clear else ""
-        told = f"Take {best.policy.label}: within {100 * NEAR:.0f} % of the best {less}{doubt}"
-    return f"{told}{_but(results) if len(results) > 1 else ''}. {_trust(found)}"
+        take = f"{name} seems the best" if flattered else f"Take {name}"
+        told = f"{take}: within {100 * NEAR:.0f} % of the best {less}{doubt}"
+    return f"{told}{_but(results)}{_flattered(found, best)}. {_trust(found)}"
+
+
+def _flattered(found: Replay, best: Result) -> str:
+    """What of the best policy was not paid for, so that it need not be the best."""
+    if not best.lost or math.isinf(best.quartiles[1]):
+        return ""
+    of = count(len(found.recording.curves), "trial")
+    return (
+        f"; but what {best.lost:.1f} of its {of} would have cost further nobody knows: to choose, "
+        "replay a study that was run with `pruner: none`"
+    )
 
 
 def _but(results: Sequence[Result]) -> str:
@@ -417,4 +439,4 @@ def _words(part: Part) -> str:
     said = part.options
     if isinstance(part, Sampler) and "belief" in part.model_fields_set:
         said = {"belief": part.belief, **said}
-    return with_options(part.name, {key: json.dumps(value) for key, value in said.items()})
+    return with_options(part.name, {key: as_written(value) for key, value in said.items()})

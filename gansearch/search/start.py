@@ -28,7 +28,7 @@ class Known:
     Attributes:
         beside: the study file's folder.
         runs: the folder of all studies; None: they lie elsewhere, and are read there.
-        storage: an Optuna storage URL that they may be in.
+        storage: an Optuna storage URL, in which those are that have no journal file.
     """
 
     beside: Place
@@ -42,23 +42,25 @@ class Known:
             return [(start.config, _read(self._file(start.config), here=here))]
         if start.study is None or self.runs is None:
             return []
-        return _best(StoredStudy.find(start.study, self.runs, self.storage), start)
+        return _best(StoredStudy.among(start.study, self.runs, self.storage), start)
 
     def learn(self, earlier: Earlier, spec: StudySpec) -> Learnt:
         """What a search can learn from an earlier study; raises `UserError`."""
         if self.runs is None:
             return Learnt(earlier.study, (), words=f"'{earlier.study}' is read where the study runs")
-        return learn(StoredStudy.find(earlier.study, self.runs, self.storage), earlier, spec)
+        return learn(StoredStudy.among(earlier.study, self.runs, self.storage), earlier, spec)
 
     def _file(self, name: str) -> Place:
         """A configuration's file: as it is named from here, else from beside the study file."""
         here = files.place(name)
         found = [here] if "://" in name or Path(name).is_absolute() else [here, self.beside / name]
+        study = "/" not in name
         for path in found:
             with files.reachable(path), files.findable(name, ""):
                 if (file := configuration_file(path)).is_file():
                     return file
-        mend = f"; the best trials of a study are {{study: {name}, top: 1}}" if "/" not in name else ""
+                study = study or (path / "study.yaml").is_file()
+        mend = f"; the best trials of a study are {{study: {name}, top: 1}}" if study else ""
         raise UserError(f"there is no file '{name}', and no export{mend}")
 
 

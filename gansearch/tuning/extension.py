@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MAY_GROW = ("search.trials", "search.budget.device_hours")
 """The keys of a study file that may grow after its launch: no number made so far depends on them."""
 
+SAME = {"search.budget.trials": "search.trials"}
+"""Another place in a study file for one of these."""
+
 
 @dataclass(frozen=True)
 class More:
@@ -67,8 +70,11 @@ def wanted(overrides: Mapping[str, Any]) -> More:
     """What a resumed search is to have in all.
 
     Raises:
-        UserError: a key that cannot change any more, or a value that is no such number.
+        UserError: a key that cannot change any more, or is said twice; a value that is no such number.
     """
+    if twice := [name for name in SAME if name in overrides and SAME[name] in overrides]:
+        raise UserError(f"--set {twice[0]}: is {SAME[twice[0]]}, too, which is said already")
+    overrides = {SAME.get(key, key): value for key, value in overrides.items()}
     prefix = f"{RESOURCES}."
     fixed = [key for key in overrides if key not in MAY_GROW and not key.startswith(prefix)]
     if fixed:

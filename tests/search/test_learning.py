@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gansearch import api
 from gansearch.errors import InvalidInput, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
@@ -71,6 +72,23 @@ def runs(tmp_path, report):
     play(ledger, report, 30)
     ledger.next()
     return tmp_path / "runs"
+
+
+def test_earlier_studies_lie_in_the_storage_that_is_said_or_in_their_own_files(runs, report, tmp_path):
+    """A study that goes into a database learns from those of before there was one, too."""
+    url = f"sqlite:///{tmp_path / 'team.db'}"
+    directory = StudyDirectory(runs / "team")
+    create(read(LONG), StoredStudy(directory, url), None)
+    journal = StoredStudy(directory, url).journal(writer=True)
+    play(Ledger(partial(Proposer, read(LONG)), directory, journal, keep=2), report, 5)
+    known = Known(Path(), runs, url)
+    text = LEARNING.replace("start: []", "start: [{study: last-week}, {study: team}]")
+    document = parse_document(text.replace("[last-week]", "[last-week, team]"), "s.yaml")
+    spec, _ = read_study(document, Path(), find=known, learn=known.learn)
+    assert [len(learnt.lessons) for learnt in spec.learnt] == [30, 5]
+    assert [point.name[:9] for point in spec.start] == ["last-week", "team tria"]
+    table = api.compare("last-week", "team", runs_dir=runs, storage=url)
+    assert list(table["trials"]) == [30, 5]
 
 
 def test_the_sampler_knows_them_and_the_leaderboard_does_not(runs, report):

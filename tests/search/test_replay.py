@@ -16,6 +16,7 @@ from gansearch.analysis.wording import DASH
 from gansearch.errors import InvalidInput, StudyError, UserError
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.stored import StoredStudy
+from gansearch.options import part_options
 from gansearch.reporting.regret import regret_curves
 from gansearch.reporting.style import styled
 from gansearch.search.proposer import Proposer
@@ -438,7 +439,32 @@ def test_that_trials_were_pruned_is_said(stored):
     assert result.notes[0].startswith(
         "12 trials were stopped by the study's pruner (none), of 40: nobody"
     )
-    assert result.notes[1] == "so many trials were lost so, on average: recorded + none: 12"
+    assert result.notes[1] == "so many trials were lost so, on average: recorded + none: 12.0"
+
+
+def test_who_did_not_pay_for_what_was_cut_short_is_not_advised(stored):
+    """What goes on where a pruner had stopped seems fast, since nobody knows what that costs."""
+    found = replay(stored(pruned=12).journal(), [Policy(None, NONE), Policy(None, ASHA)])
+    free, exact = (replace(each, reached=(1.0,)) for each in found.results)
+    exact = replace(exact, plays=tuple(replace(play, cut=0) for play in exact.plays))
+    slow = replace(exact, reached=(2.0,))
+    assert (free.lost, exact.lost) == (12, 0)
+    for fast, told in (
+        (1.0, "The policies are alike here: recorded + asha is"),
+        (0.1, "recorded + none seems the best: "),
+    ):
+        quick = replace(free, reached=(fast,))
+        assert _advice(replace(found, results=(quick, exact))).startswith(told)
+    told = "; but what 12.0 of its 40 trials would have cost further nobody knows: to choose, replay"
+    assert told in _advice(replace(found, results=(free, slow)))
+    alike = _advice(replace(found, results=(free, replace(free, policy=exact.policy))))
+    assert alike.startswith("The policies seem alike here")
+    assert told in alike
+    honest = _advice(replace(found, results=(replace(free, reached=(9.0,)), slow)))
+    assert honest.startswith("Take recorded + asha: ")
+    assert "nobody knows" not in honest
+    near = replace(free, reached=(2.3,))
+    assert "hardly worse" not in _advice(replace(found, results=(near, slow)))
 
 
 def test_the_default_is_paused_by_nobody_in_a_play_either(stored, study):
@@ -463,7 +489,7 @@ def test_what_has_not_ended_and_what_cannot_be_played_is_said(stored):
     first, lost, last = replay(stored(pruned=2, ends=ends).journal(), [Policy(None, NONE)]).notes
     told = "2 trials were stopped by the study's pruner (none) and 1 trial had not ended yet, of 38"
     assert first.startswith(f"{told}: nobody knows")
-    assert lost == "so many trials were lost so, on average: recorded + none: 3"
+    assert lost == "so many trials were lost so, on average: recorded + none: 3.0"
     assert last == "2 trials of the study ended in an error or never reported: none is played"
 
 
@@ -524,9 +550,21 @@ def test_parts_are_checked(study):
         policies_of(bad, [NONE], study.example())
     assert "startup" in str(caught.value)
     assert "did you mean 'tpe'" in str(caught.value)
+    assert "--sampler tpe (startup: 3): startup: not an option" in str(caught.value).replace("'", "")
     late = Pruner.model_validate({"name": "asha", "min_steps": 1000})
     with pytest.raises(UserError, match=r"more than budget\.steps"):
         policies_of([None], [late], study.example())
+
+
+def test_a_policy_is_played_once_and_told_as_a_study_file_has_it(study):
+    strong = Sampler.model_validate({"name": "tpe", "belief": "strong"})
+    found = policies_of([strong, None, strong], [ASHA, NONE, ASHA], study.example())
+    assert [policy.label for policy in found] == [
+        "tpe (belief: strong) + asha",
+        "tpe (belief: strong) + none",
+        "recorded + asha",
+        "recorded + none",
+    ]
 
 
 @pytest.mark.parametrize("samplers", [[], "random"])
@@ -547,6 +585,13 @@ def test_what_is_wrong_with_a_part_is_said_at_its_key(stored, tmp_path, parts, s
     with pytest.raises(UserError) as caught:
         api.replay("study", **parts, repeats=1, runs_dir=tmp_path / "runs")
     assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize("value", ["null", "[asha]", "3"])
+def test_what_is_no_part_is_said_at_its_option(value):
+    with pytest.raises(UserError) as caught:
+        part_options("--pruner", ["asha", value])
+    assert str(caught.value).startswith(f"--pruner {value}: needs a name, or a mapping with one")
 
 
 def test_by_its_name(stored, tmp_path):

@@ -236,6 +236,13 @@ def test_what_is_named_like_a_file_is_taken_for_no_study():
     assert told.endswith("there is no file 'no/such.yaml', and no export")
 
 
+def test_the_folder_of_a_study_is_told_how_a_study_is_said(tmp_path):
+    (tmp_path / "runs" / "old").mkdir(parents=True)
+    (tmp_path / "runs" / "old" / "study.yaml").write_text("question: What?\n")
+    with pytest.raises(UserError, match=r"trials of a study are {study: runs/old, top: 1}"):
+        Known(tmp_path)(Start(config="runs/old"))
+
+
 def test_what_lies_where_the_study_runs_is_looked_for_there(here):
     """Without a folder of studies nothing here is: a study of that name, weights beside a file."""
     assert names(read("[{study: gone, top: 2}]")) == []

@@ -167,6 +167,9 @@ def test_a_study_file_that_is_broken_is_told_with_its_folder_and_the_mend(study,
 def test_only_what_no_number_depends_on_may_change():
     assert wanted({}) == More()
     assert wanted({"search.trials": 9, "search.budget.device_hours": 2}) == More(9, 2.0)
+    assert wanted({"search.budget.trials": 9}) == More(9), "as a study file may say it"
+    with pytest.raises(UserError, match=r"is search.trials, too, which is said already"):
+        wanted({"search.budget.trials": 9, "search.trials": 9})
     with pytest.raises(
         UserError, match=r"--set budget\.steps: of a launched study only search\.trials"
     ):
