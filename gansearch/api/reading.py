@@ -188,7 +188,7 @@ def compare(
 
     if len(names) < 2:
         raise UserError("name two studies or more to compare")
-    where = combined(where, options, StoredOptions)
+    where = combined(where, options)
     studies = [
         name
         if isinstance(name, StoredStudy)
