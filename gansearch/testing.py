@@ -42,6 +42,7 @@ from gansearch.training.kept import (
     lost_of_penalty,
     why_not_loaded,
 )
+from gansearch.training.outputs import CLIPS, hides_below_0
 
 __all__ = [
     "check_augmentation",
@@ -166,8 +167,8 @@ def _check_constraint(penalty: Constraint) -> None:
 
 
 def check_augmentation(factory: Callable[[], Augmentation]) -> None:
-    """An augmentation: [B, C, H, W] -> the same shape, differentiable, each image for itself, drawing
-    from `draws` alone.
+    """An augmentation: images [B, C, H, W] in [-1, 1] -> the same shape, differentiable above 0 and
+    below it, each image for itself, drawing from `draws` alone.
     """
     for shape in ((6, 3, 16, 16), (5, 1, 8, 8)):
         augment, chance = factory(), torch.Generator()
@@ -192,7 +193,8 @@ def check_augmentation(factory: Callable[[], Augmentation]) -> None:
         _same(augment(other, draws=draws)[0], changed[0], "images must be changed each for itself")
         leaf = images.clone().requires_grad_()
         chance.manual_seed(0)
-        _reaches(augment(leaf, draws=draws).sum(), leaf, "the gradient by the images")
+        slope = _reaches(augment(leaf, draws=draws).sum(), leaf, "the gradient by the images")
+        assert not hides_below_0(leaf, slope), f"it {CLIPS}"
 
 
 def check_generator(
@@ -366,13 +368,14 @@ def check_dataset(
     assert train.digest != test.digest, f"train and test are the same {train.domain.kind}"
 
 
-def _reaches(value: Tensor, source: Tensor, what: str) -> None:
-    """That the gradient of a scalar by `source` exists, is finite and is not zero."""
+def _reaches(value: Tensor, source: Tensor, what: str) -> Tensor:
+    """The gradient of a scalar by `source`, which must exist, be finite and not be zero."""
     assert value.requires_grad, f"{what} is cut off"
     (slope,) = torch.autograd.grad(value, source, retain_graph=True, allow_unused=True)
     assert slope is not None, f"{what} is cut off"
     assert slope.isfinite().all(), f"{what} is not finite"
     assert slope.any(), f"{what} is zero"
+    return slope
 
 
 def _seeded(*shape: int, seed: int = 0) -> Tensor:

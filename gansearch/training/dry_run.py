@@ -146,12 +146,12 @@ def left_out(spec: StudySpec) -> list[str]:
 
 def _try(trainer: Training) -> list[str]:
     """Train a step, report and save as a trial does; returns what looks wrong."""
-    config = trainer.config
+    config, hidden = trainer.config, list[str]()
     if not is_variational(config.loss.name):
         check_loss_output(build_loss(config)[0], config)
     if (augment := config.discriminator.augment) is not None:
         made = AUGMENTATIONS.build(augment.name, augment.options)
-        check_augmentation_output(made, config, trainer.domain.shape)
+        hidden = check_augmentation_output(made, config, trainer.domain.shape)
     for kind in ("generator", "discriminator"):
         check_passes(getattr(trainer, kind), f"the {kind} '{getattr(config, kind).name}'")
     if isinstance(trainer, Trainer):
@@ -167,7 +167,7 @@ def _try(trainer: Training) -> list[str]:
     noise = torch.Generator().manual_seed(0)
     latents = torch.randn(LATENTS, config.latent_size, generator=noise)
     name = f"the generator '{config.generator.name}'"
-    return doubts + doubts_about_images(partial(_generate, trainer), latents, name)
+    return hidden + doubts + doubts_about_images(partial(_generate, trainer), latents, name)
 
 
 NETWORKS = {"generator": build_generator, "discriminator": build_discriminator}

@@ -94,7 +94,7 @@ def check_loss_output(loss: Loss, config: TrialConfig) -> None:
             raise OutputError(f"{gives}; a real number is wanted, of type torch.float32")
         if not torch.isfinite(value):
             raise OutputError(f"{name}: {method} gives {value.item()} for logits from -1 to 1")
-        if not _learns_from(value, [real, fake] if method == "d" else [fake]):
+        if not _slopes(value, [real, fake] if method == "d" else [fake]):
             whose = "the logits" if method == "d" else "the fake logits"
             raise OutputError(
                 f"{name}: {method} gives a number through which no gradient reaches {whose}: compute "
@@ -102,12 +102,12 @@ def check_loss_output(loss: Loss, config: TrialConfig) -> None:
             )
 
 
-def _learns_from(value: Tensor, sources: Sequence[Tensor]) -> bool:
-    """Whether a number has a gradient by any of what it may have been computed of."""
+def _slopes(value: Tensor, sources: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients of a number by what it may have been computed of, as far as there are any."""
     if not value.requires_grad:
-        return False
+        return []
     slopes = torch.autograd.grad(value, sources, allow_unused=True)
-    return any(slope is not None for slope in slopes)
+    return [slope for slope in slopes if slope is not None]
 
 
 @contextmanager
@@ -150,24 +150,39 @@ def check_passes(network: nn.Module, name: str) -> None:
     looking = network.register_forward_hook(look)
 
 
-def check_augmentation_output(augment: Any, config: TrialConfig, shape: Sequence[int]) -> None:
+def check_augmentation_output(augment: Any, config: TrialConfig, shape: Sequence[int]) -> list[str]:
     """Raise `OutputError` where an augmentation does not give samples like those that it is given, of
-    `shape`, through which a generator can learn.
+    `shape`, through which a generator can learn; returns what it hides of images, in words.
     """
     assert config.discriminator.augment is not None
     name = f"the augmentation '{config.discriminator.augment.name}'"
     if not callable(augment):
         raise OutputError(f"{name} has no __call__(images, *, draws)")
-    count = 4 * torch.Size(shape).numel()
-    samples = torch.linspace(-1, 1, count, requires_grad=True)
+    chance = torch.Generator().manual_seed(0)
+    samples = torch.rand(4, *shape, generator=chance).mul(2).sub(1).requires_grad_()
     seen = samples.view(4, *shape)
     with _untouched(name, seen):
-        given = augment(seen, draws=Draws(torch.Generator().manual_seed(0)))
+        given = augment(seen, draws=Draws(chance))
     if not isinstance(given, Tensor) or given.shape != seen.shape or given.dtype != seen.dtype:
         wanted = f"a tensor of shape {[*seen.shape]}, {seen.dtype} is wanted, as it is given"
         raise OutputError(f"{name} gives {described(given)}; {wanted}")
-    if not _learns_from(given.sum(), [samples]):
+    if not (slopes := _slopes(given.sum(), [samples])):
         raise OutputError(f"{name} gives samples through which no gradient reaches the generator")
+    return [f"{name} {CLIPS}"] if hides_below_0(samples, *slopes) else []
+
+
+def hides_below_0(samples: Tensor, slope: Tensor) -> bool:
+    """Whether by an augmentation's slope hardly any of the samples below 0 reaches the discriminator,
+    beside those above it. Places that are cut out at random are so on both sides.
+    """
+    below, above = (slope[side].ne(0).double().mean() for side in (samples < 0, samples > 0))
+    return bool(below < above / 4)
+
+
+CLIPS = (
+    "gives no gradient for most of what lies below 0, as where colours are clipped to [0, 1]: images "
+    "lie in [-1, 1] here; change their range before it and after"
+)
 
 
 def check_penalty_output(value: Any, config: TrialConfig) -> None:
@@ -221,7 +236,7 @@ def check_penalty_gradient(
         given: Any = penalty(critic, real, fake)
     check_penalty_output(given, config)
     value = torch.as_tensor(given)
-    if bool(value != 0) and not _learns_from(value, weights):
+    if bool(value != 0) and not _slopes(value, weights):
         raise OutputError(f"{name} {DETACHED}")
 
 

@@ -62,9 +62,17 @@ class Cut:
         return images.detach() * 0.5
 
 
+class Clips:
+    """A brightness as of libraries whose images lie in [0, 1]."""
+
+    def __call__(self, images, *, draws):
+        return (images + 0.2 * (draws.rand_like(images[:, :1, :1, :1]) - 0.5)).clamp(0, 1)
+
+
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
+        (Clips, r"below 0, as where colours are clipped to \[0, 1\]"),
         (Global, "torch's global generator"),
         (Mixes, "each for itself"),
         (InPlace, "in place"),

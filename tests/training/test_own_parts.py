@@ -1055,6 +1055,34 @@ def test_an_augmentation_that_gives_something_else_is_told_at_check(
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "doubted"),
+    [
+        ("(0.9 * x).clamp(0, 1)", True),
+        ("(x + 0.4 * (draws.rand_like(x[:, :1, :1, :1]) - 0.5)).clamp(0, 1)", True),
+        ("(1.2 * x).clamp(-1, 1)", False),
+        ("x * (draws.rand_like(x) > 0.7)", False),
+        ("x * (draws.rand_like(x[:, :1, :1, :1]) > 0.7)", False),
+    ],
+)
+def test_an_augmentation_that_hides_what_is_dark_is_warned_of(
+    tmp_path, monkeypatch, checked, change, doubted
+):
+    body = f"class A:\n    __call__ = lambda s, x, *, draws: {change}\n"
+    name = module_of(tmp_path, monkeypatch, body)
+    document = parse_document(
+        "data: digits\nevaluation: {samples: 32, metrics: [fd_raw]}\ngenerator: mlp\nbatch_size: 16\n"
+        f"objective: {{metric: fd_raw}}\ndiscriminator: {{name: mlp, augment: '{name}:A'}}\n",
+        "s.yaml",
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert checked(document) == 1
+    told = [str(warning.message) for warning in caught if warning.category is Doubt]
+    hidden = [text for text in told if f"the augmentation '{name}:A' gives no gradient" in text]
+    assert len(hidden) == doubted == len(told)
+
+
 FORGETFUL = {
     "counts in 'calls', which no checkpoint or export holds: keep what it must remember in buffers": {
         "BUILD": "self.calls = 0",
