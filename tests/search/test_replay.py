@@ -246,6 +246,23 @@ def test_a_search_ends_when_it_has_come_near_enough(study, recording):
     assert short.reached(near) == whole.reached(near) == short.seconds * 2
 
 
+def _times(factor, curve):
+    told = [{name: factor * v for name, v in report.metrics.items()} for report in curve.reports]
+    reports = [replace(r, metrics=m) for r, m in zip(curve.reports, told, strict=True)]
+    return replace(curve, reports=tuple(reports))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "curves"])
+def test_what_is_to_be_maximised_is_searched_as_its_opposite_is_to_be_minimised(
+    study, recording, sampler
+):
+    upwards = Recording(recording.axes, METRIC, "max", [_times(-1.0, c) for c in recording.curves])
+    tpe = Policy(Sampler(name="tpe"), NONE)
+    down, up = (play(study, found, tpe, 1, 0) for found in (recording, upwards))
+    assert [trial.params for trial in up.trials] == [trial.params for trial in down.trials]
+    assert up.best == [(at, -value) for at, value in down.best]
+
+
 def test_a_report_that_is_not_finite_is_no_best(study, recording):
     point = recording.curves[0].point
     found = Recording(
