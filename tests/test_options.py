@@ -109,9 +109,9 @@ def test_what_a_where_cannot_be(tmp_path):
         Where(nice=20)
     with pytest.raises(UserError, match="neither the folder of a package"):
         Where(modules=(tmp_path / "none.py",))
-    with pytest.raises(TypeError, match="unexpected keyword argument 'concurency'"):
+    with pytest.raises(TypeError, match="concurency: is an unexpected keyword argument"):
         gansearch.run("study.yaml", concurency=2)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'concurrency'"):
+    with pytest.raises(TypeError, match="concurrency: is an unexpected keyword argument"):
         gansearch.status("study", concurrency=2)
 
 

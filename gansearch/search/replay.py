@@ -343,11 +343,13 @@ def _notes(found: Replay, spec: StudySpec, records: Sequence[TrialRecord]) -> It
     if silent := len(records) - played:
         none = "of the study ended in an error or never reported: none is played"
         yield f"{count(silent, 'trial')} {none}"
-    for result in found.results:
-        over = [played.over for played in result.plays if played.over]
-        if over:
-            plays = f"{len(over)} of {len(result.plays)} plays"
-            yield f"{result.policy.label}: {plays} ended before all trials were tried: {over[0]}"
+    over = [(r, why) for r in found.results if (why := [p.over for p in r.plays if p.over])]
+    if over:
+        plays = ", ".join(f"{r.policy.label} {len(why)} of {len(r.plays)}" for r, why in over)
+        yield (
+            "plays that the study's own limits ended before all trials were tried: "
+            f"{plays}; the first because {over[0][1][0]}"
+        )
     if any(result.policy.sampler for result in found.results):
         yield (
             f"for each proposal of a sampler the nearest of the {played} recorded configurations that "

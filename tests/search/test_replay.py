@@ -388,7 +388,7 @@ def test_of_trials_that_none_let_end_nothing_is_said_of_rungs(study, recording):
 def test_a_policy_is_called_by_what_was_said_of_it():
     said = {"name": "tpe", "belief": "strong", "startup_trials": 3}
     assert Policy(Sampler.model_validate(said), ASHA).label == (
-        'tpe (belief: "strong", startup_trials: 3) + asha'
+        "tpe (belief: strong, startup_trials: 3) + asha"
     )
     assert Policy(None, SECOND_CHANCES).label == "recorded + asha (second_chances: true)"
 
@@ -535,7 +535,7 @@ SOME = "recorded + none"
 )
 def test_the_advice_tells_who_was_faster_and_how_surely(recording, quick, slow, said):
     policies = Policy(None, NONE), Policy(Sampler(name="random"), ASHA)
-    results = [Result(p, (), tuple(r)) for p, r in zip(policies, (slow, quick), strict=True)]
+    results = [Result(p, (Played(),), tuple(r)) for p, r in zip(policies, (slow, quick), strict=True)]
     assert _advice(Replay(METRIC, recording, 2, tuple(results), ())).startswith(said)
 
 
@@ -755,9 +755,11 @@ def test_what_ended_plays_is_said(stored, study):
     budget = "pruner: none\nsearch: {sampler: random, budget: {trials: 40, device_hours: 0.01}}\n"
     journal = stored(budget=budget).journal()
     found = replay(journal, [Policy(None, NONE), Policy(Sampler(name="random"), NONE)], repeats=2)
-    told = [note for note in found.notes if "ended before" in note]
-    assert told[0].startswith("recorded + none: 1 of 1 plays ended before all trials were tried: its")
-    assert "random + none: 2 of 2 plays" in told[1]
+    (told,) = (note for note in found.notes if "ended before" in note)
+    assert told == (
+        "plays that the study's own limits ended before all trials were tried: recorded + none 1 of 1, "
+        "random + none 2 of 2; the first because its 0.01 device-hours are spent"
+    )
 
 
 def test_a_play_learns_from_the_studies_from_which_the_study_learnt(stored, study, recording):
