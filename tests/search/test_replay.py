@@ -4,7 +4,6 @@ import io
 import math
 import random
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from gansearch.journal.stored import StoredStudy
 from gansearch.options import part_options
 from gansearch.reporting.regret import regret_curves
 from gansearch.reporting.style import styled
-from gansearch.search.proposer import Proposer
 from gansearch.search.pruners import Decision, Verdict, Wake
 from gansearch.search.recording import Curve, Recording, recording_of
 from gansearch.search.replay import (
@@ -165,6 +163,7 @@ def test_a_pruner_says_in_a_replay_what_it_would_have_said(study, recording):
     played = play(study, recording, Policy(None, ASHA), 4, 0)
     pruner, stopped = Asha(study.example()), set()
     told = [(trial, i) for trial in played.trials for i in range(len(trial.reports))]
+    assert max(trial.reports[i].time for trial, i in told) == played.seconds
     for trial, i in sorted(told, key=lambda each: each[0].reports[each[1]].time):
         report = trial.reports[i]
         shown = replace(trial, reports=trial.reports[: i + 1], outcome=Outcome.RUNNING)
@@ -173,19 +172,16 @@ def test_a_pruner_says_in_a_replay_what_it_would_have_said(study, recording):
     assert stopped == {t.number for t in played.trials if t.outcome is Outcome.PRUNED} != set()
 
 
-def test_a_search_that_was_recorded_whole_is_repeated_exactly(study):
+def test_a_search_that_was_recorded_whole_is_repeated_exactly(study, make_ledger):
     """Each of TPE's proposals was recorded: the stand-ins are the proposals themselves."""
     tpe = replace(study, plan=study.plan.model_copy(update={"search": _search(study, "tpe", 3)}))
-    source = StandIns(tpe, Recording(tpe.space.axes(), METRIC, "min", [_anything(tpe)]))
-    source.choose_point = partial(Proposer.choose_point, source)
-    curves = []
+    ledger, curves = make_ledger(tpe), []
     for number in range(25):
-        record = source.propose(number)
+        record = ledger.next()
         curve = curve_of(number, record.params, values_at(record.params))
         for report in curve.reports:
-            record.reports.append(report)
-            source.report(number, report)
-        source.end(replace(record, outcome=Outcome.COMPLETED))
+            ledger.report(number, report)
+        ledger.end(number)
         curves.append(curve)
     shuffled = random.Random(1).sample(curves, len(curves))
     recorded = Recording(tpe.space.axes(), METRIC, "min", shuffled)
@@ -244,6 +240,11 @@ def test_a_search_ends_when_it_has_come_near_enough(study, recording):
     assert near(short.best[-1][1])
     assert not any(near(value) for _, value in short.best[:-1])
     assert short.reached(near) == whole.reached(near) == short.seconds * 2
+    source, lanes = Recorded(study, recording), Lanes(4, lambda _: "one", float)
+    together = Simulation(study, source, recording, workers=2, lanes=lanes).run(near)
+    (at, value) = together.best[-1]
+    assert near(value)
+    assert at == together.seconds, "though others reported with it that were no better"
 
 
 def _times(factor, curve):
@@ -252,10 +253,7 @@ def _times(factor, curve):
     return replace(curve, reports=tuple(reports))
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "curves"])
-def test_what_is_to_be_maximised_is_searched_as_its_opposite_is_to_be_minimised(
-    study, recording, sampler
-):
+def test_what_is_to_be_maximised_is_searched_as_its_opposite_is_to_be_minimised(study, recording):
     upwards = Recording(recording.axes, METRIC, "max", [_times(-1.0, c) for c in recording.curves])
     tpe = Policy(Sampler(name="tpe"), NONE)
     down, up = (play(study, found, tpe, 1, 0) for found in (recording, upwards))
