@@ -35,6 +35,12 @@ NEAR = 0.05
 FEW = 8
 """Trials below which nothing is told of ranks: their best third is fewer than the best three."""
 
+ALIKE = 1.1
+"""Policies whose medians differ by no more than this factor are alike."""
+
+DOUBT = 0.05
+"""How often policies that are the same may be told apart, where one is compared with all others."""
+
 KEPT = 0.9
 """The share of the best trials that a report has to have in its best third so as to be trusted."""
 
@@ -75,6 +81,13 @@ class Result:
     def quartiles(self) -> tuple[float, float, float]:
         """Of `reached`."""
         return quartiles(self.reached)
+
+    def against(self, other: Result) -> tuple[int, int, int]:
+        """In how many plays it was sooner than another policy on the same seed, and in how many later,
+        of how many; one play without chance is held against all of the other's.
+        """
+        pairs = list(zip(*np.broadcast_arrays(self.reached, other.reached), strict=True))
+        return sum(a < b for a, b in pairs), sum(a > b for a, b in pairs), len(pairs)
 
     @property
     def lost(self) -> float:
@@ -372,37 +385,63 @@ def _were(trials: int) -> str:
 
 
 def _advice(found: Replay) -> str:
-    def median(result: Result) -> float:
-        return result.quartiles[1]
-
-    results = sorted(found.results, key=median)
-    if median(results[-1]) <= median(results[0]) * 1.1:  # alike: the one of which most is known
+    """What to choose: the policy of the least median, as far as the plays tell it from the others."""
+    results = sorted(found.results, key=_median)
+    if _median(results[-1]) <= _median(results[0]) * ALIKE:  # the one of which most is known
         results.sort(key=lambda result: result.lost)
-    best, last = results[0], max(results, key=median)
+    best, others = results[0], results[1:]
+    apart = [other for other in others if _told_apart(best, other, len(others))]
+    near = [other for other in others if other not in apart]
     name, flattered = best.policy.label, best.lost > 0
-    if len(results) == 1:
-        return (
-            f"{name} alone was played: name another sampler or pruner to compare it with. "
-            f"{_trust(found)}"
-        )
-    if math.isinf(median(best)):
+    if not others:
+        told = f"{name} alone was played: name another sampler or pruner to compare it with"
+        return f"{told}. {_trust(found)}"
+    if math.isinf(_median(best)):
         told = f"No policy came within {100 * NEAR:.0f} % of the best in half of its plays"
-    elif median(last) <= median(best) * 1.1:
-        alike = "seem" if flattered else "are"
-        told = f"The policies {alike} alike here: {name} is as good as any"
-    else:
-        gain = median(last) / median(best)
-        slower = last.policy.label
-        less = (
-            f"{gain:.1f} times as fast as {slower}"
-            if math.isfinite(gain)
-            else f"in time, {slower} in less than half of its plays"
+    elif max(map(_median, others)) <= _median(best) * ALIKE:
+        told = f"The policies {'seem' if flattered else 'are'} alike here: {name} is as good as any"
+    elif not apart:
+        told = (
+            f"{name} has the least median, but the plays do not tell it from {_labels(near)}: "
+            "play more of them (repeats)"
         )
-        clear = [r for r in results[1:] if r.quartiles[0] <= median(best) * 1.1 and not r.lost]
-        doubt = f"; {clear[0].policy.label} is hardly worse" if clear else ""
+    else:
         take = f"{name} seems the best" if flattered else f"Take {name}"
-        told = f"{take}: within {100 * NEAR:.0f} % of the best {less}{doubt}"
-    return f"{told}{_but(results)}{_flattered(found, best)}. {_trust(found)}"
+        but = f"; {_labels(near)} {'is' if len(near) == 1 else 'are'} not told from it" if near else ""
+        told = f"{take}: {_gain(best, apart[-1])}{but}"
+    return f"{told}{_but([best, *near], results)}{_flattered(found, best)}. {_trust(found)}"
+
+
+def _median(result: Result) -> float:
+    return result.quartiles[1]
+
+
+def _told_apart(best: Result, other: Result, others: int) -> bool:
+    """Whether one is sooner than another in more plays than by chance: a sign test of the pairs, with
+    `DOUBT` for all of the best one's comparisons together (Bonferroni). Where nothing is left to chance
+    one play says it.
+    """
+    from scipy.stats import binomtest  # noqa: PLC0415  it loads much of SciPy
+
+    sooner, later, plays = best.against(other)
+    if plays == 1:
+        return sooner == 1
+    return sooner > later and binomtest(sooner, sooner + later).pvalue <= DOUBT / others
+
+
+def _gain(best: Result, slower: Result) -> str:
+    """How much sooner one is than another."""
+    gain, (sooner, _, plays) = _median(slower) / _median(best), best.against(slower)
+    often = f", sooner in {sooner} of {plays} plays" if plays > 1 else ""
+    near = f"within {100 * NEAR:.0f} % of the best"
+    if math.isinf(gain):
+        return f"{near} in time, {slower.policy.label} in less than half of its plays{often}"
+    return f"{near} {gain:.1f} times as fast as {slower.policy.label}{often}"
+
+
+def _labels(results: Sequence[Result]) -> str:
+    *before, last = (result.policy.label for result in results)
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def _flattered(found: Replay, best: Result) -> str:
@@ -416,15 +455,21 @@ def _flattered(found: Replay, best: Result) -> str:
     )
 
 
-def _but(results: Sequence[Result]) -> str:
-    """What a median hides: plays of the best policy that never came near, where others' all did."""
-    best = results[0]
-    never, plays = sum(map(math.isinf, best.reached)), len(best.reached)
-    if not 0 < never < plays:
+def _but(chosen: Sequence[Result], results: Sequence[Result]) -> str:
+    """What a median hides: plays that never came near, of the policies one may choose, where others'
+    all did.
+    """
+    if all(map(math.isinf, chosen[0].reached)):
         return ""
-    sure = [r.policy.label for r in results if not any(map(math.isinf, r.reached))]
+    never = {result.policy.label: sum(map(math.isinf, result.reached)) for result in results}
+    told = [
+        f"in {never[result.policy.label]} of {len(result.reached)} plays {result.policy.label}"
+        for result in chosen
+        if never[result.policy.label]
+    ]
+    sure = [label for label, plays in never.items() if not plays]
     others = f", and {sure[0]} always did" if sure else ""
-    return f"; but {best.policy.label} never came there in {never} of {plays} plays{others}"
+    return f"; but {' and '.join(told)} never came there{others}" if told else ""
 
 
 def _trust(found: Replay) -> str:
