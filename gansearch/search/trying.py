@@ -18,6 +18,7 @@ from gansearch.errors import RAISED, GansearchError, StudyError
 from gansearch.journal.encoding import DIRECTION
 from gansearch.search import PRUNERS, SAMPLERS
 from gansearch.search.pruners import Decision, Paused, SecondChances, Verdict, Wake
+from gansearch.search.stopping import FEWEST
 from gansearch.search.view import AnySampler, View, distribution, history_of, is_swayed
 from gansearch.study.axes import has_default
 from gansearch.study.config import trial_seed
@@ -176,8 +177,8 @@ def check_wake(wake: Any, paused: Sequence[TrialRecord], name: str) -> Wake | No
 
 
 def idle_plan(spec: StudySpec) -> list[str]:
-    """What a plan says of its sampler and pruner that changes nothing, in words with the mend."""
-    return [*_idle_sampler(spec), *_idle_pruner(spec)]
+    """What a plan says of its search and pruner that changes nothing, in words with the mend."""
+    return [*_idle_sampler(spec), *_idle_limit(spec), *_idle_pruner(spec)]
 
 
 def _idle_sampler(spec: StudySpec) -> Iterator[str]:
@@ -209,6 +210,16 @@ def _idle_sampler(spec: StudySpec) -> Iterator[str]:
                 f"search.learn_from changes nothing: the sampler {sampler.name} learns of no trial: "
                 "take another, or drop it"
             )
+
+
+def _idle_limit(spec: StudySpec) -> Iterator[str]:
+    """A limit that so few trials never come to."""
+    search = spec.plan.search
+    if search.budget and search.budget.least_chance is not None and search.trials <= FEWEST:
+        yield (
+            f"search.budget.least_chance is said, and the search has {count(search.trials, 'trial')}: "
+            f"nothing is judged before {FEWEST} have ended: drop it, or ask for more trials"
+        )
 
 
 def _idle_pruner(spec: StudySpec) -> Iterator[str]:

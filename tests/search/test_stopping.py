@@ -16,7 +16,8 @@ from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.facts import OVER
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
-from gansearch.search.stopping import Ending, chance_of_better
+from gansearch.search.stopping import FEWEST, Ending, chance_of_better
+from gansearch.search.trying import idle_plan
 from gansearch.study.document import parse_document
 from gansearch.study.plan import Resources, Search
 from gansearch.study.records import Outcome, Report, TrialRecord
@@ -304,3 +305,12 @@ def test_after_nothing_better_was_in_sight_more_trials_are_had(make_ledger, repo
     assert (again.over, again.total) == ("", 30)
     play(again, again.fresh, report)
     assert len(again.records) == 30
+
+
+@pytest.mark.parametrize("trials", [FEWEST, FEWEST + 1])
+def test_a_search_too_short_to_be_judged_is_told(spec, trials):
+    budget = f"budget: {{trials: {trials}, least_chance: 0.05}}"
+    told = idle_plan(spec(f"pruner: none\nsearch: {{{budget}}}\n"))
+    assert [words.partition(":")[0] for words in told] == (
+        ["search.budget.least_chance is said, and the search has 20 trials"] if trials == FEWEST else []
+    )
