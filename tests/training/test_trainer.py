@@ -2,7 +2,8 @@
 
 import math
 import time
-from itertools import pairwise
+from itertools import accumulate, count
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -165,22 +166,22 @@ def test_reports_come_as_asked_and_end_completed(trainer):
         one.advance()
 
 
-def test_seconds_are_training_and_measuring_and_the_rate_is_of_training_alone(trainer):
-    """Far enough apart that measuring is the lesser part, also where one goes on from a checkpoint."""
-    budget = {"steps": 90, "report_every": 30}
-    one, walls = trainer(budget=budget), []
-    for turn in range(3):
-        if turn == 1:
-            begun, one = one.state(), trainer(budget=budget)
-            one.load(begun)
-        since = time.perf_counter()
-        one.advance()
-        walls.append(time.perf_counter() - since)
-    assert [report.step for report in one.reports] == [30, 60, 90]
-    ends = [0.0, *(report.seconds for report in one.reports)]
-    for wall, report, (before, after) in zip(walls, one.reports, pairwise(ends), strict=True):
-        trained = 30 * 16 / report.metrics["images_per_second"]
-        assert wall / 4 < trained < after - before <= wall
+def test_seconds_are_training_and_measuring_and_the_rate_is_of_training_alone(trainer, monkeypatch):
+    clock = (float(looks**2) for looks in count())  # at the begin and the end of each of the two
+    own = SimpleNamespace(perf_counter=clock.__next__, time=time.time)
+    monkeypatch.setattr("gansearch.training.lifecycle.time", own)
+    budget = {"steps": 120, "report_every": 40}
+    one = trainer(budget=budget)
+    one.advance()
+    resumed = trainer(budget=budget)
+    resumed.load(one.state())
+    resumed.advance(), resumed.advance()
+    assert [report.step for report in resumed.reports] == [40, 80, 120], "none between, as at a look"
+    trained, measured = (1, 9, 17), (5, 13, 21)
+    rates = [report.metrics["images_per_second"] for report in resumed.reports]
+    assert rates == pytest.approx([40 * 16 / seconds for seconds in trained])
+    spent = [sum(pair) for pair in zip(trained, measured, strict=True)]
+    assert [report.seconds for report in resumed.reports] == list(accumulate(spent))
 
 
 @pytest.mark.parametrize("norm", ["batch", "spectral"])
