@@ -523,6 +523,18 @@ def test_what_a_disk_does_not_keep_is_told_until_it_does():
             file.flush()
 
 
+def test_a_file_that_nobody_writes_any_more_is_closed(tmp_path):
+    path = tmp_path / JOURNAL_FILE
+    path.touch()
+    file = JournalFile(path)
+    file.append_logs([{"op_code": 0}])
+    descriptor = file._descriptor
+    assert os.fstat(descriptor).st_size == path.stat().st_size > 0
+    del file
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
 def test_a_trial_that_somebody_else_wrote_meanwhile_is_told(tmp_path, journal):
     begin(Journal.open(tmp_path, "s", writer=True))
     with pytest.raises(StudyError, match="trial 0 is number 1 in the journal: somebody else writes it"):
