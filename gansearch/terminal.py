@@ -314,13 +314,15 @@ def show_replay(out: Console, replay: Replay) -> None:
         highlight=False,
     )
     near = f"device-seconds to\nwithin {100 * NEAR:.0f} % of the best"
-    table = Table("policy", near, "quartiles", "plays", box=None, padding=(0, 2), header_style="dim")
+    columns = ("policy", near, "quartiles", "in all", f"best {replay.metric}\nat the end", "plays")
+    table = Table(*columns, box=None, padding=(0, 2), header_style="dim")
     for result in replay.results:
         low, middle, high = (
             number(round(value, 1)) if math.isfinite(value) else "never" for value in result.quartiles
         )
         spread = f"{low} to {high}" if len(result.plays) > 1 else ""
-        table.add_row(escape(result.policy.label), middle, spread, str(len(result.plays)))
+        whole = number(round(result.spent, 1)), number(result.found)
+        table.add_row(escape(result.policy.label), middle, spread, *whole, str(len(result.plays)))
     out.print(table)
     if any(math.isfinite(rank.kept) for rank in replay.ranks):
         _show_ranks(out, replay.ranks)

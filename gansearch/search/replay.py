@@ -82,6 +82,17 @@ class Result:
         """Of `reached`."""
         return quartiles(self.reached)
 
+    @property
+    def spent(self) -> float:
+        """Device-seconds of a whole search, busy or not: the median of the plays."""
+        return statistics.median(play.seconds * play.workers for play in self.plays)
+
+    @property
+    def found(self) -> float:
+        """The best objective when a search ended: the median of the plays that found any; or NaN."""
+        bests = [play.best[-1][1] for play in self.plays if play.best]
+        return statistics.median(bests) if bests else math.nan
+
     def against(self, other: Result) -> tuple[int, int, int]:
         """In how many plays it was sooner than another policy on the same seed, and in how many later,
         of how many; one play without chance is held against all of the other's.

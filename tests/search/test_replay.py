@@ -311,6 +311,20 @@ def test_regret_is_told_at_each_device_second(goal, sign):
     assert found.middle.tolist() == found.high.tolist() == [inf, inf, 8.0, *[3.0] * 8]
 
 
+def test_what_whole_searches_found_and_spent_is_told_beside_when_they_came_near(recording):
+    plays = [
+        Played(best=[(1.0, 9.0), (3.0, 2.5)], seconds=5.0, workers=2),
+        Played(best=[(2.0, 4.0)], seconds=11.0, workers=2),
+        Played(best=[], seconds=40.0, workers=2),  # nothing finite: it counts in what was spent alone
+    ]
+    result = judged(Policy(None, NONE), plays, recording)
+    assert (result.spent, result.found) == (22.0, 3.25)
+    assert math.isnan(judged(Policy(None, NONE), plays[2:], recording).found)
+    out = Console(file=io.StringIO(), width=160)
+    show_replay(out, Replay("fid", recording, 2, (result,), ()))
+    assert "recorded + none never never to never 22 3.25 3" in " ".join(out.file.getvalue().split())
+
+
 def test_quartiles_of_times_that_may_be_infinite():
     assert quartiles([3.0]) == (3.0, 3.0, 3.0)
     assert quartiles([4.0, 1.0, math.inf, 2.0, 3.0]) == (2.0, 3.0, 4.0)

@@ -55,7 +55,7 @@ def test_the_benchmark_runs_on_a_bare_machine(tmp_path, more):
     site_of(NEEDED, site)
     for name in ("gansearch", "benchmarks"):
         (code / name).symlink_to(ROOT / name)
-    options = ["--device", "cpu", "--tiny", "--out", str(out), *more]
+    options = ["--device", "cpu", "--tiny", "--minutes", "60", "--out", str(out), *more]
     ran = subprocess.run(
         [sys.executable, "-S", "-m", "benchmarks.gpu", *options],
         cwd=code,
