@@ -42,7 +42,7 @@ def test_off_and_none_mean_that_nothing_is_tracked(word, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("uri", "why"),
     [
-        ("sqlite:////nope/deep/x.db", "there is no folder /nope/deep: make it"),
+        ("sqlite:////proc/nope/deep/x.db", "there is no folder /proc/nope/deep: make it"),
         ("sqlite:///folder", "is a folder, and no file"),
         ("sqlite:///text.db", "is no SQLite file"),
         ("sqlite://x.db", "names no file: say sqlite:////FOLDER/mlflow.db"),
