@@ -166,7 +166,7 @@ def test_in_a_database_that_holds_no_name_it_is_a_file_in_the_study_s_folder(tmp
         holding.Hold(files.place(STORE), url).check()
 
 
-def test_a_hold_outlives_its_database_s_absence(monkeypatch):
+def test_a_hold_outlives_its_database_s_absence_which_is_told_once(monkeypatch, caplog):
     monkeypatch.setattr(holding, "PING", 0.2)
     place = files.place(STORE)
     with PostgreSQL() as server, holding.Hold(place, server.url).taken(never):
@@ -177,6 +177,8 @@ def test_a_hold_outlives_its_database_s_absence(monkeypatch):
         while not holding.Hold(place, server.url).is_taken:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+    (told,) = [each.getMessage() for each in caplog.records if each.name == holding.log.name]
+    assert told.startswith("the database that holds 'study' is away: ")
 
 
 LOSE = """

@@ -147,6 +147,15 @@ def test_nothing_better_in_sight_is_told_in_words(goal):
         newest = {r.number: r for r in (*alike, replace(alike[0], number=90, outcome=outcome))}
         told = Ending(search(least_chance=0.05), Resources(), "fd", goal).judge(newest, 90)
         assert told.startswith("the chance that 9 more trials") == bool(expected)
+    running = [replace(each, outcome=Outcome.RUNNING) for each in alike[19:]]
+    assert (
+        judged(Ending(search(least_chance=0.05), Resources(), "fd", goal), alike[:19] + running) == ""
+    )
+    backwards, ended = Ending(search(least_chance=0.05), Resources(), "fd", goal), {}
+    for each in reversed(alike):  # whoever ended first, as a resumed search may be told otherwise
+        ended[each.number] = each
+        last = backwards.judge(ended, each.number)
+    assert last == words
     blameless = [replace(each, blameless=True) for each in alike[19:]]
     assert (
         judged(Ending(search(least_chance=0.05), Resources(), "fd", goal), alike[:19] + blameless) == ""
