@@ -159,6 +159,8 @@ def test_reports_come_as_asked_and_end_completed(trainer):
     assert [r.images for r in one.reports] == [5 * 2 * 16, 10 * 2 * 16, 12 * 2 * 16]
     assert [r.outcome for r in one.reports] == [None, None, Outcome.COMPLETED]
     assert [r.reason for r in one.reports] == ["", "", ""]
+    growth = [one.reports[0].metrics[f"{side}_weight_growth"] for side in "dg"]
+    assert growth == pytest.approx([1, 1], abs=0.2), "after five steps hardly any"
     assert set(one.reports[0].metrics) == {*MEASURED, "fd_classifier"}
     assert all(math.isfinite(v) for v in one.reports[0].metrics.values())
     assert one.reports[0].seconds < one.reports[2].seconds
