@@ -311,6 +311,8 @@ def test_a_resumed_search_goes_on_with_the_points_that_it_has_not_tried(make_led
 def test_the_best_of_an_earlier_study(searched, here):
     spec = read("[{study: study, top: 2}]", runs=here / "runs")
     assert names(spec) == ["study trial 7", "study trial 6"]
+    assert names(read("[{study: study}]", runs=here / "runs")) == ["study trial 7"]
+    assert len(names(read("[{study: study, top: 8}]", runs=here / "runs"))) == 8
     (told,) = mistakes("[{study: study, top: 9}]", runs=here / "runs")
     assert told.endswith("'study' has 8 trials with a value, not 9")
     narrow = mistakes("[{study: study, top: 8}]", text=NARROW, runs=here / "runs")
