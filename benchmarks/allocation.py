@@ -5,6 +5,7 @@
     python -m benchmarks.allocation show FILE.json       the table of what --save wrote
     python -m benchmarks.allocation forecast TABLE       where paused trials would have ended
     python -m benchmarks.allocation ranks TABLE          what the ranks at each report say of the end
+    python -m benchmarks.allocation chance TABLE         how often a better one is still to come
 
 `benchmarks.record_curves` has made the tables. Policies were tuned on their halves `tune`, and are
 judged on the halves `judge`; the default configuration is in both. Every policy is played on the
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
 import json
 import math
 import random
@@ -48,6 +50,7 @@ from gansearch.search.pruners import GO_ON, Decision, Pruner, Verdict
 from gansearch.search.recording import Curve, Recording
 from gansearch.search.replay import FEW, NEAR, quartiles, ranks_of, spearman
 from gansearch.search.simulation import Simulation, Source, StandIns, within
+from gansearch.search.stopping import chance_of_better
 from gansearch.study.axes import Float, Int
 from gansearch.study.config import TrialConfig
 from gansearch.study.learnt import Learnt, Lesson
@@ -483,12 +486,31 @@ def ranks(args: argparse.Namespace) -> None:
         print(f"| {rank.step} | {rank.share:.0%} | {rank.correlation:.2f} | {rank.kept:.0%} |")
 
 
+def chance(args: argparse.Namespace) -> None:
+    """`least_chance` against what came, of configurations trained to their ends in a random order."""
+    table, order = Table(args.table), np.random.default_rng(0)
+    recording = table.recording(args.half, None)
+    bests = [cost(recording.best_of([at]), table.goal) for at in range(len(recording.curves))]
+    ends = np.array([end if math.isfinite(end) else math.inf for end in bests])
+    print(f"{table.name}, {args.half}, {args.repeats} orders")
+    print("| ended | more | better by | said | came |\n|---|---|---|---|---|")
+    for ended, more, by in itertools.product((24, 40), (4, 12), (0.0, 0.05, 0.2)):
+        said, came = [], []
+        for _ in range(args.repeats):
+            drawn = order.permutation(ends)[: ended + more]
+            known, rest = drawn[:ended], drawn[ended:]
+            than = known.min() - by * abs(known.min())
+            said.append(chance_of_better(known, than, more))
+            came.append(rest.min() < than)
+        print(f"| {ended} | {more} | {by:.0%} | {np.mean(said):.2f} | {np.mean(came):.2f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["play", "show", "forecast", "ranks"])
+    parser.add_argument("what", choices=["play", "show", "forecast", "ranks", "chance"])
     parser.add_argument("table", help="ring, dense, digits or fashion; for `show` what --save wrote")
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 8])
-    parser.add_argument("--repeats", type=int, help="default: 200 to play, 20 to forecast")
+    parser.add_argument("--repeats", type=int, help="default: 20 to forecast, else 200")
     parser.add_argument("--policies", nargs="+", choices=POLICIES, default=USUAL)
     parser.add_argument("--half", choices=HALVES, default="judge")
     parser.add_argument("--without-default", action="store_true")
@@ -497,7 +519,8 @@ def main() -> None:
     args.repeats = args.repeats or (20 if args.what == "forecast" else 200)
     if args.what == "show":
         args.file = Path(args.table)
-    {"play": play_all, "show": show, "forecast": forecast, "ranks": ranks}[args.what](args)
+    kinds = {"play": play_all, "show": show, "forecast": forecast, "ranks": ranks, "chance": chance}
+    kinds[args.what](args)
 
 
 if __name__ == "__main__":
