@@ -11,7 +11,7 @@ from typing import Any
 from warnings import warn
 
 from gansearch import files
-from gansearch.analysis.configurations import configurations
+from gansearch.analysis.configurations import best_trials, configurations
 from gansearch.analysis.evidence import Evidence, gather
 from gansearch.errors import Doubt, StudyError, UserError, WeightsError
 from gansearch.files import Place
@@ -179,9 +179,7 @@ def _choose(picks: list[Pick], evidence: Evidence, top: int) -> list[Pick]:
 
 def _searched(directory: StudyDirectory, evidence: Evidence) -> list[Pick]:
     """The search's trials that have a value, best first."""
-    metric, goal = evidence.metric, evidence.goal
-    found = [record for record in ranked(evidence.search, metric, goal) if record.best(metric, goal)]
-    return [Pick(record, directory, f"trial-{record.number:04d}", {}) for record in found]
+    return [Pick(r, directory, f"trial-{r.number:04d}", {}) for r in best_trials(evidence)]
 
 
 def _confirmed(directory: StudyDirectory, evidence: Evidence, by: str) -> list[Pick]:

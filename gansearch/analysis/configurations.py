@@ -23,6 +23,7 @@ from gansearch.analysis.statistics import STATISTICS, Interval, success_rate
 from gansearch.analysis.wording import listed
 from gansearch.errors import UserError, nearest
 from gansearch.study.records import Best, Goal, Outcome, TrialRecord, cost, ranked, worse_by
+from gansearch.study.starting import Given
 
 SCORES = {
     "iqm": "interquartile mean over all seeds: half of the seeds decide, so neither one lucky seed nor "
@@ -112,13 +113,33 @@ def best_label(evidence: Evidence) -> str:
     """The best configuration by confirmed rank, else the number of the search's best trial; "" where
     none has a value.
     """
+    best = [*_confirmed(configurations(evidence)), *(str(r.number) for r in best_trials(evidence))]
+    return best[0] if best else ""
+
+
+def best_first(evidence: Evidence) -> Given:
+    """A study's configurations with what they are called: by confirmed rank those that succeeded when
+    they were trained again, then the search's other trials by their best report. What was trained again
+    and never succeeded is not among them: the search was lucky with it.
+    """
     table = configurations(evidence)
+    ranked_again = {evidence.roster[str(label)].trial for label in table.index[table["rank"].notna()]}
+    again = [(label, evidence.roster[label].config) for label in _confirmed(table)]
+    others = [r for r in best_trials(evidence) if r.number not in ranked_again]
+    found = [*again, *((f"trial {record.number}", record.config) for record in others)]
+    return [(f"{evidence.name} {label}", config) for label, config in found]
+
+
+def _confirmed(table: pd.DataFrame) -> list[str]:
+    """The labels of those that succeeded, best rank first."""
     placed = table[table["rank"].notna()]
-    confirmed = [str(label) for label, count in placed["successes"].items() if count]
-    if confirmed:
-        return confirmed[0]
-    best = ranked(evidence.search, evidence.metric, evidence.goal)[:1]
-    return str(best[0].number) if best and best[0].best(evidence.metric, evidence.goal) else ""
+    return [str(label) for label, successes in placed["successes"].items() if successes]
+
+
+def best_trials(evidence: Evidence) -> list[TrialRecord]:
+    """The search's trials that have a value, the best first."""
+    metric, goal = evidence.metric, evidence.goal
+    return [record for record in ranked(evidence.search, metric, goal) if record.best(metric, goal)]
 
 
 def _ranks(groups: Sequence[Group], by: str) -> dict[str, Rank]:

@@ -16,7 +16,9 @@ from gansearch.tuning.where import StoredOptions, TrackedOptions, Where, combine
 
 if TYPE_CHECKING:
     from gansearch.data import DataSet
+    from gansearch.journal.stored import StoredStudy
     from gansearch.study.spec import StudySpec
+    from gansearch.study.starting import Given
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,16 @@ def load_study(
     from gansearch.training.validation import load_study as read  # noqa: PLC0415
 
     where = _reading(combined(where, options), data=data)
-    known = Known(files.place(path).parent, where.runs, where.storage)
+    known = Known(files.place(path).parent, where.runs, where.storage, _best_first)
     spec, images = read(path, where.paths.data, overrides, find=known, learn=known.learn)
     return Study(spec, images, Path(path).stem)
+
+
+def _best_first(study: StoredStudy) -> Given:
+    from gansearch.analysis.configurations import best_first  # noqa: PLC0415  it loads pandas
+    from gansearch.analysis.evidence import gather  # noqa: PLC0415
+
+    return best_first(gather(study))
 
 
 @checked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from gansearch.search.learning import learn
 from gansearch.study.document import configuration_file, read_document
 from gansearch.study.learnt import Learnt
 from gansearch.study.plan import Earlier, Start, of_a_study
-from gansearch.study.records import count, ranked
+from gansearch.study.records import count
 from gansearch.study.spec import StudySpec
 from gansearch.study.starting import Given
 from gansearch.study.weights import locate_weights
@@ -29,20 +29,27 @@ class Known:
         beside: the study file's folder.
         runs: the folder of all studies; None: they lie elsewhere, and are read there.
         storage: an Optuna storage URL, in which those are that have no journal file.
+        best: ranks the configurations of a study; needed where they are read here.
     """
 
     beside: Place
     runs: Place | None = None
     storage: str | None = None
+    best: Callable[[StoredStudy], Given] | None = None
 
     def __call__(self, start: Start) -> Given:
         """The configurations that a start names, each with what it is called; raises `UserError`."""
         if start.config is not None:
             here = self.runs is not None
             return [(start.config, _read(self._file(start.config), here=here))]
-        if start.study is None or self.runs is None:
+        if start.study is None or self.runs is None or self.best is None:
             return []
-        return _best(StoredStudy.among(start.study, self.runs, self.storage), start)
+        study, wanted = StoredStudy.among(start.study, self.runs, self.storage), start.top or 1
+        found = self.best(study)
+        if len(found) < wanted:
+            have = count(len(found), "configuration")
+            raise UserError(f"'{study.name}' has {have} with a value, not {wanted}")
+        return found[:wanted]
 
     def learn(self, earlier: Earlier, spec: StudySpec) -> Learnt:
         """What a search can learn from an earlier study; raises `UserError`."""
@@ -76,13 +83,3 @@ def _read(path: Place, *, here: bool) -> Mapping[str, Any]:
     if words := of_a_study(tree):
         raise UserError(f"{path}: {words}; the best trials of a study are {{study: NAME, top: 1}}")
     return tree
-
-
-def _best(study: StoredStudy, start: Start) -> Given:
-    """The best trials of a study that have a value, by their best report."""
-    journal, wanted = study.journal(), start.top or 1
-    metric, goal = journal.metric, journal.goal
-    best = [each for each in ranked(journal.trials(), metric, goal) if each.best(metric, goal)]
-    if len(best) < wanted:
-        raise UserError(f"'{study.name}' has {count(len(best), 'trial')} with a value, not {wanted}")
-    return [(f"{study.name} trial {each.number}", each.config) for each in best[:wanted]]

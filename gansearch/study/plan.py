@@ -21,7 +21,8 @@ class Start(Section):
         config: `default`; or a configuration file, or the folder of an export, seen from the folder
             in which you work, else from that of the study file. Sections that it does not have are as
             in the default.
-        study: an earlier study, whose best trials are tried, by their best report.
+        study: an earlier study, whose best configurations are tried: by confirmed rank those that were
+            trained again, then the other trials by their best report.
         top: how many of them.
         point: a value for each axis that exists there, by the axis's name.
         name: what a `point` is called in every table.

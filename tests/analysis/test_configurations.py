@@ -14,6 +14,8 @@ import pytest
 from gansearch.analysis.configurations import (
     SCORES,
     THRESHOLDS_SHOWN,
+    best_first,
+    best_label,
     configurations,
     pairs,
     profiles,
@@ -419,3 +421,26 @@ def test_a_hundred_configurations_of_fifty_seeds_take_seconds():
     for table in TABLES:
         table(evidence)
     assert time.process_time() - start < 15  # about 3 on one idle core
+
+
+def test_the_best_of_a_study_are_those_that_won_again_then_the_searchs_others():
+    """What was trained again and never succeeded was luck, and one with no value yet is none."""
+    search = [record(number, "", 0, 10.0 + number) for number in range(6)]
+    search.append(record(6, "", 0, math.nan))
+    again = {0: [9.0] * 3, 1: [4.0] * 3, 2: [DIVERGED] * 3}
+    runs = [
+        (candidate(f"trial {n}", "search", 1e-3 * (n + 1), trial=n), each) for n, each in again.items()
+    ]
+    found = study([*runs, (candidate("default", "default", 1.0), [6.0] * 3)], search=search)
+    best = best_first(found)
+    order = ["trial 1", "default", "trial 0", "trial 3", "trial 4", "trial 5"]
+    assert [name for name, _ in best] == [f"s {label}" for label in order]
+    assert [config for _, config in best[:4]] == [
+        *(found.roster[label].config for label in order[:3]),
+        search[3].config,
+    ]
+    assert best_label(found) == "trial 1"
+    alone = study([], search=search)
+    assert [name for name, _ in best_first(alone)] == [f"s trial {number}" for number in range(6)]
+    assert best_label(alone) == "0"
+    assert best_first(study([])) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gansearch.analysis.configurations import best_first
 from gansearch.analysis.evidence import gather
 from gansearch.analysis.tables import status, trials_table
 from gansearch.errors import InvalidInput, UserError
@@ -59,7 +60,8 @@ def here(tmp_path, monkeypatch):
 def read(start: str, text: str = STUDY, beside: Path = Path(), runs: Path | None = None):
     key = "" if start == "unsaid" else f", start: {start}"
     text = text.replace("search: {trials: 8}", f"search: {{trials: 8{key}}}")
-    return read_study(parse_document(text, "s.yaml"), Path(), find=Known(beside, runs))[0]
+    known = Known(beside, runs, best=lambda study: best_first(gather(study)))
+    return read_study(parse_document(text, "s.yaml"), Path(), find=known)[0]
 
 
 def names(spec):
@@ -314,7 +316,7 @@ def test_the_best_of_an_earlier_study(searched, here):
     assert names(read("[{study: study}]", runs=here / "runs")) == ["study trial 7"]
     assert len(names(read("[{study: study, top: 8}]", runs=here / "runs"))) == 8
     (told,) = mistakes("[{study: study, top: 9}]", runs=here / "runs")
-    assert told.endswith("'study' has 8 trials with a value, not 9")
+    assert told.endswith("'study' has 8 configurations with a value, not 9")
     narrow = mistakes("[{study: study, top: 8}]", text=NARROW, runs=here / "runs")
     assert any("study trial 1: optimizer.generator.lr is 0.0002, which is" in line for line in narrow)
 
