@@ -22,6 +22,7 @@ from gansearch.analysis.seeds import Group, Seed, frame, grouped, with_bounds
 from gansearch.analysis.statistics import STATISTICS, Interval, success_rate
 from gansearch.analysis.wording import listed
 from gansearch.errors import UserError, nearest
+from gansearch.search.selection import of_trial
 from gansearch.study.records import Best, Goal, Outcome, TrialRecord, cost, ranked, worse_by
 from gansearch.study.starting import Given
 
@@ -123,9 +124,9 @@ def best_first(evidence: Evidence) -> Given:
     and never succeeded is not among them: the search was lucky with it.
     """
     table = configurations(evidence)
-    ranked_again = {evidence.roster[str(label)].trial for label in table.index[table["rank"].notna()]}
+    ranked_again = {evidence.roster[str(label)].digest for label in table.index[table["rank"].notna()]}
     again = [(label, evidence.roster[label].config) for label in _confirmed(table)]
-    others = [r for r in best_trials(evidence) if r.number not in ranked_again]
+    others = [r for r in best_trials(evidence) if of_trial(r).digest not in ranked_again]
     found = [*again, *((f"trial {record.number}", record.config) for record in others)]
     return [(f"{evidence.name} {label}", config) for label, config in found]
 

@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -424,14 +425,17 @@ def test_a_hundred_configurations_of_fifty_seeds_take_seconds():
 
 
 def test_the_best_of_a_study_are_those_that_won_again_then_the_searchs_others():
-    """What was trained again and never succeeded was luck, and one with no value yet is none."""
-    search = [record(number, "", 0, 10.0 + number) for number in range(6)]
-    search.append(record(6, "", 0, math.nan))
-    again = {0: [9.0] * 3, 1: [4.0] * 3, 2: [DIVERGED] * 3}
-    runs = [
-        (candidate(f"trial {n}", "search", 1e-3 * (n + 1), trial=n), each) for n, each in again.items()
+    """What was trained again and never succeeded was luck, one with no value is none, and the default
+    that is a trial, too, is there once.
+    """
+    asked = [candidate(f"trial {n}", "search", 1e-3 * (n + 1), trial=n) for n in range(8)]
+    values = [*range(10, 17), math.nan]
+    search = [
+        replace(record(n, "", 0, values[n]), config=each.config | {"seed": 7 + n})
+        for n, each in enumerate(asked)
     ]
-    found = study([*runs, (candidate("default", "default", 1.0), [6.0] * 3)], search=search)
+    runs = list(zip(asked, [[9.0] * 3, [4.0] * 3, [DIVERGED] * 3], strict=False))
+    found = study([*runs, (candidate("default", "default", 7e-3), [6.0] * 3)], search=search)
     best = best_first(found)
     order = ["trial 1", "default", "trial 0", "trial 3", "trial 4", "trial 5"]
     assert [name for name, _ in best] == [f"s {label}" for label in order]
@@ -441,6 +445,6 @@ def test_the_best_of_a_study_are_those_that_won_again_then_the_searchs_others():
     ]
     assert best_label(found) == "trial 1"
     alone = study([], search=search)
-    assert [name for name, _ in best_first(alone)] == [f"s trial {number}" for number in range(6)]
+    assert [name for name, _ in best_first(alone)] == [f"s trial {number}" for number in range(7)]
     assert best_label(alone) == "0"
     assert best_first(study([])) == []
