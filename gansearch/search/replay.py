@@ -362,7 +362,7 @@ def _notes(found: Replay, spec: StudySpec, records: Sequence[TrialRecord]) -> It
             "that would train them further loses them there, and ranks are those of the others alone. "
             "Only a study run with `pruner: none`, to its end, can be replayed exactly."
         )
-        if lost := [f"{r.policy.label}: {r.lost:.1f}" for r in found.results if r.lost]:
+        if lost := [f"{r.policy.label}: {_lost(r)}" for r in found.results if r.lost]:
             yield f"so many trials were lost so, on average: {', '.join(lost)}"
     if silent := len(records) - played:
         none = "of the study ended in an error or never reported: none is played"
@@ -429,14 +429,14 @@ def _median(result: Result) -> float:
 
 def _told_apart(best: Result, other: Result, others: int) -> bool:
     """Whether one is sooner than another in more plays than by chance: a sign test of the pairs, with
-    `DOUBT` for all of the best one's comparisons together (Bonferroni). Where nothing is left to chance
-    one play says it.
+    `DOUBT` for all of the best one's comparisons together (Bonferroni). Without a sampler nothing is
+    left to chance, and one play says it.
     """
     from scipy.stats import binomtest  # noqa: PLC0415  it loads much of SciPy
 
     sooner, later, plays = best.against(other)
-    if plays == 1:
-        return sooner == 1
+    if best.policy.sampler is None and other.policy.sampler is None:
+        return sooner == plays
     return sooner > later and binomtest(sooner, sooner + later).pvalue <= DOUBT / others
 
 
@@ -455,13 +455,17 @@ def _labels(results: Sequence[Result]) -> str:
     return f"{', '.join(before)} and {last}" if before else last
 
 
+def _lost(result: Result) -> str:
+    return f"{result.lost:.1f}" if result.lost >= 0.05 else "under 0.1"
+
+
 def _flattered(found: Replay, best: Result) -> str:
     """What of the best policy was not paid for, so that it need not be the best."""
     if not best.lost or math.isinf(best.quartiles[1]):
         return ""
     of = count(len(found.recording.curves), "trial")
     return (
-        f"; but what {best.lost:.1f} of its {of} would have cost further nobody knows: to choose, "
+        f"; but what {_lost(best)} of its {of} would have cost further nobody knows: to choose, "
         "replay a study that was run with `pruner: none`"
     )
 
@@ -470,7 +474,7 @@ def _but(chosen: Sequence[Result], results: Sequence[Result]) -> str:
     """What a median hides: plays that never came near, of the policies one may choose, where others'
     all did.
     """
-    if all(map(math.isinf, chosen[0].reached)):
+    if math.isinf(_median(chosen[0])):  # which is said already
         return ""
     never = {result.policy.label: sum(map(math.isinf, result.reached)) for result in results}
     told = [

@@ -603,8 +603,38 @@ def test_one_play_without_chance_is_held_against_all_of_anothers(stored):
     often = replace(often, reached=(*[9.0] * 12, *[3.0] * 3, *[math.inf], *[1.0] * 4))
     assert once.against(often) == (13, 4, 20)
     assert often.against(once) == (4, 13, 20)
-    exact = [replace(once, reached=(3.0,)), replace(once, policy=often.policy, reached=(9.0,))]
-    assert "3.0 times as fast as random + asha. " in _advice(replace(found, results=tuple(exact)))
+    exact = [replace(once, reached=(3.0,)), replace(once, policy=Policy(None, ASHA), reached=(9.0,))]
+    assert "3.0 times as fast as recorded + asha. " in _advice(replace(found, results=tuple(exact)))
+
+
+def test_one_play_of_a_sampler_says_nothing(stored):
+    """Another seed of its search would have proposed otherwise."""
+    drawn = [Policy(Sampler(name="random"), pruner) for pruner in (NONE, ASHA)]
+    found = replay(stored().journal(), [Policy(None, NONE), *drawn], repeats=1)
+    one, two, three = (
+        replace(r, reached=(t,)) for r, t in zip(found.results, (9.0, 3.0, 1.0), strict=True)
+    )
+    for quick, slow in ((three, two), (three, one), (replace(one, reached=(1.0,)), two)):
+        assert f"{UNSURE} {slow.policy.label}: " in _advice(replace(found, results=(slow, quick)))
+
+
+def test_who_came_near_in_half_of_its_plays_is_not_said_twice(stored):
+    found = replay(stored().journal(), [Policy(None, NONE), Policy(Sampler(name="random"), ASHA)])
+    never, seldom = (replace(each, reached=(math.inf,) * 20) for each in found.results)
+    seldom = replace(seldom, reached=(*[1.0] * 9, *[math.inf] * 11))
+    for results in ((never, seldom), (seldom, never)):
+        advice = _advice(replace(found, results=results))
+        assert advice.startswith("No policy came within 5 % of the best in half of its plays. ")
+
+
+def test_that_few_trials_were_lost_is_not_said_as_none(stored):
+    """Of a hundred plays one lost a single trial."""
+    found = replay(stored(pruned=12).journal(), [Policy(None, NONE), Policy(None, ASHA)])
+    quick, slow = (replace(each, reached=(at,)) for each, at in zip(found.results, (1, 9), strict=True))
+    plays = [replace(play, cut=cut) for play in quick.plays for cut in (*[0] * 99, 1)]
+    seldom = replace(quick, plays=tuple(plays))
+    told = "; but what under 0.1 of its 40 trials would have cost further nobody knows: to choose"
+    assert told in _advice(replace(found, results=(seldom, slow)))
 
 
 def test_no_finite_objective_is_refused(study, tmp_path):
