@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import cached_property
@@ -97,6 +97,7 @@ class Journal:
         self.study, self.storage = study, storage
         self.metric, self.goal, self.steps = metric, goal, steps
         self._trials: dict[int, FrozenTrial] | None = None
+        self._ends = 0  # of the known ones
         self._flushed = 0.0
 
     @classmethod
@@ -343,16 +344,14 @@ class Journal:
             # The outcome comes last of the attributes: with it the end is decided, see `settle`.
             told = {"blameless": blameless, "reason": reason, "outcome": outcome.value}
             if outcome.ended:
-                told = {ENDED_AFTER: sum(1 for _ in self._closed())} | told
+                told = {ENDED_AFTER: self._ends} | told
             self._close(ended, told)
         return ended
 
     def ended(self) -> list[FrozenTrial]:
         """The trials that have ended, in the order of their ends."""
-        return sorted(self._closed(), key=_order_of_ends)
-
-    def _closed(self) -> Iterator[FrozenTrial]:
-        return (trial for trial in self._known.values() if trial.state.is_finished())
+        closed = (trial for trial in self._known.values() if trial.state.is_finished())
+        return sorted(closed, key=_order_of_ends)
 
     def pause(self, record: TrialRecord, reason: str) -> TrialRecord:
         """Have a trial wait for its second chance; returns the record with that.
@@ -423,6 +422,7 @@ class Journal:
         if self._trials is None:
             found = self.study.get_trials(deepcopy=False)
             self._trials = {trial.number: own_copy(trial) for trial in found}
+            self._ends = sum(trial.state.is_finished() for trial in found)
         return self._trials
 
     def _change(self, number: int, **what: Any) -> None:
@@ -434,3 +434,4 @@ class Journal:
         change.apply(trial)
         if trial.state.is_finished():
             self._known[number] = own_copy(trial)
+            self._ends += 1

@@ -145,7 +145,7 @@ class _Attributes(_Open):
     outcome: Annotated[Outcome, Field(strict=False)] = Outcome.RUNNING
     reason: Text = ""
     blameless: bool = False
-    ended_after: Count | None = None
+    ended_after: Count = 0
 
 
 class _Report(_Open):

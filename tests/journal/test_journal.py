@@ -119,6 +119,22 @@ def test_the_order_of_the_ends_is_the_journal_s_and_no_clock_s(tmp_path, storage
         assert [trial.number for trial in reader.ended()] == [3, 1, 2]
 
 
+def test_an_end_costs_the_same_after_thousands_of_trials(tmp_path):
+    class Many(dict):
+        def values(self):
+            raise AssertionError("all trials are looked at")
+
+    journal = Journal.create(tmp_path, "s", FACTS)
+    for number in range(3):
+        begin(journal, number)
+    journal = reopened(tmp_path, writer=True)
+    records = journal.trials()
+    journal.end(records[1], Outcome.PRUNED)
+    journal._trials = Many(journal._trials)
+    journal.end(records[0], Outcome.FAILED)
+    assert [trial.number for trial in reopened(tmp_path).ended()] == [1, 0]
+
+
 def test_the_order_of_the_ends_of_an_earlier_version_is_that_of_their_times(tmp_path):
     journal = Journal.create(tmp_path, "s", FACTS)
     for number in range(4):

@@ -114,7 +114,7 @@ ATTRIBUTES = {
     "outcome": ["vanished", 3],
     "reason": [3, None, "half of a character: \ud800"],
     "blameless": ["yes", 1],
-    "ended_after": ["1", -1],
+    "ended_after": ["1", -1, None],
     "report:10": [3, {}, {"step": 3}],
     "images": ["x", None, 1.5, -1],
     "seconds": ["x", None, float("nan"), float("inf")],
