@@ -180,7 +180,7 @@ def as_written(value: Any) -> str:
 
 def in_full(number: float) -> str:
     """A number with all its digits, a whole one without a point."""
-    return str(int(number)) if number == int(number) else str(number)
+    return str(number + 0).removesuffix(".0")  # of zeros there is one
 
 
 def each_child(node: Any, change: Callable[[Any], Any]) -> Any:

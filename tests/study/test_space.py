@@ -378,6 +378,8 @@ def test_of_too_many_options_those_are_taken_that_say_most():
 def test_what_is_on_an_axis_is_told_with_all_its_digits():
     assert str(Float(0.12345678, 2e6)) == "uniform [0.12345678, 2000000]"
     assert str(Float(1e-5, 0.1, log=True)) == "log [1e-05, 0.1]"
+    assert str(Float(-0.0, 1e300)) == "uniform [0, 1e+300]"
+    assert str(Float(-1e22, 1e15)) == "uniform [-1e+22, 1000000000000000]"
     with pytest.raises(ValueError, match=r"x: 0.1234567 is not in uniform \[0.12345678, 1\]"):
         on_axis("x", Float(0.12345678, 1.0), 0.1234567)
     assert parse_space({"x": {"uniform": [0.12345678, 0.1234567]}})[1] == [
