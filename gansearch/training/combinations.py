@@ -110,13 +110,12 @@ def _of_view(
     try:
         with settings.left_alone("it"):
             augmentation = AUGMENTATIONS.build(name, shown.augment.options)
-            loss = LOSSES.build(config.loss.name, config.loss.options)
     except RAISED:  # which is told elsewhere
         return
     wanted = getattr(augmentation, "kind", None)
     if wanted not in (None, kind):
         yield here, f"{name} is for {wanted}, and the data are {kind}"
-    if getattr(augmentation, "needs_decision", False) and loss.decision is None:
+    if getattr(augmentation, "needs_decision", False) and _is_critic(config):
         yield (
             here,
             f"{name} adapts by how many real images the discriminator calls real, and the critic of "
@@ -127,8 +126,9 @@ def _of_view(
 def _is_critic(config: TrialConfig) -> bool:
     """Whether the loss has no logit of its own above which a sample is called real."""
     try:
-        return getattr(LOSSES.find(config.loss.name), "decision", 0.0) is None
-    except UnknownPart:  # which is told elsewhere
+        with settings.left_alone("it"):
+            return bool(LOSSES.build(config.loss.name, config.loss.options).decision is None)
+    except RAISED:  # which is told elsewhere
         return False
 
 

@@ -140,6 +140,21 @@ def test_ada_grows_while_the_discriminator_is_sure(trainer):
 # What is refused
 
 
+class MadeCritic:
+    """Knows that it has no decision once it is made."""
+
+    g_uses_real = False
+
+    def __init__(self):
+        self.decision = None
+
+    def d(self, real, fake):
+        return (fake - real).mean(-1)
+
+    def g(self, real, fake):
+        return -fake.mean(-1)
+
+
 def mistakes(domain=DIGITS, **sections):
     tree = {"generator": "mlp", "discriminator": "mlp", "batch_size": 64} | sections
     _, found = complete(TrialConfig.model_validate(tree), domain)
@@ -174,6 +189,7 @@ def test_a_critic_is_asked_about_a_pack_of_generated_samples_at_least():
     words = "10 are no pack, of 16, and a critic is asked about one: ask for more"
     assert told(10, "wasserstein") == {"evaluation.samples": words}
     assert told(16, "wasserstein") == told(10, "hinge") == {}
+    assert told(10, f"{__name__}:MadeCritic") == {"evaluation.samples": words}
 
 
 def test_a_single_pack_is_no_batch_for_batch_norm():
