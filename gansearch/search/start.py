@@ -48,7 +48,8 @@ class Known:
         found = self.best(study)
         if len(found) < wanted:
             have = count(len(found), "configuration")
-            raise UserError(f"'{study.name}' has {have} with a value, not {wanted}")
+            which = "with a value, but for those that failed each time they were trained again"
+            raise UserError(f"'{study.name}' has {have} to begin with, not {wanted}: {which}")
         return found[:wanted]
 
     def learn(self, earlier: Earlier, spec: StudySpec) -> Learnt:

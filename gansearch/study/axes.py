@@ -174,8 +174,9 @@ def default_words(axis: Axis | Same | Ratio) -> str:
 
 
 def as_written(value: Any) -> str:
-    """A value as it stands in a study file: `null` and `true`, where Python says None and True."""
-    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+    """A value as it stands in a study file: `null` and `{"a": true}`, text without quotes."""
+    plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return str(value) if plain else json.dumps(value, default=str)
 
 
 def in_full(number: float) -> str:

@@ -403,6 +403,9 @@ def test_a_policy_is_called_by_what_was_said_of_it():
         "tpe (belief: strong, startup_trials: 3) + asha"
     )
     assert Policy(None, SECOND_CHANCES).label == "recorded + asha (second_chances: true)"
+    own = {"name": "own.Sampler", "within": {"lr": [1e-4, None]}, "belief": "none"}
+    told = 'own.Sampler (belief: none, within: {"lr": [0.0001, null]}) + none'
+    assert Policy(Sampler.model_validate(own), NONE).label == told
 
 
 # A stored study

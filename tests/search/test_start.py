@@ -316,7 +316,7 @@ def test_the_best_of_an_earlier_study(searched, here):
     assert names(read("[{study: study}]", runs=here / "runs")) == ["study trial 7"]
     assert len(names(read("[{study: study, top: 8}]", runs=here / "runs"))) == 8
     (told,) = mistakes("[{study: study, top: 9}]", runs=here / "runs")
-    assert told.endswith("'study' has 8 configurations with a value, not 9")
+    assert "'study' has 8 configurations to begin with, not 9: with a value, but for" in told
     narrow = mistakes("[{study: study, top: 8}]", text=NARROW, runs=here / "runs")
     assert any("study trial 1: optimizer.generator.lr is 0.0002, which is" in line for line in narrow)
 
