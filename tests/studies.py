@@ -5,16 +5,25 @@ from pathlib import Path
 
 import pytest
 
+from gansearch.analysis.configurations import best_first
+from gansearch.analysis.evidence import gather
 from gansearch.journal.directory import StudyDirectory
 from gansearch.journal.journal import Journal
 from gansearch.journal.stored import StoredStudy
 from gansearch.search.proposer import Proposer
 from gansearch.study.document import parse_document
 from gansearch.study.records import Report
+from gansearch.study.starting import Given
 from gansearch.training.validation import read_study
 from gansearch.tuning.creation import create
 from gansearch.tuning.ledger import Ledger
 from gansearch.tuning.where import Where
+
+
+def best_of(study: StoredStudy) -> Given:
+    """The configurations with which a search begins that begins with those of a study."""
+    return best_first(gather(study))
+
 
 STUDY = """
 data: {name: digits}

@@ -42,8 +42,9 @@ class Known:
         if start.config is not None:
             here = self.runs is not None
             return [(start.config, _read(self._file(start.config), here=here))]
-        if start.study is None or self.runs is None or self.best is None:
+        if start.study is None or self.runs is None:
             return []
+        assert self.best is not None, "studies are read here, so somebody is to rank them"
         study, wanted = StoredStudy.among(start.study, self.runs, self.storage), start.top or 1
         found = self.best(study)
         if len(found) < wanted:

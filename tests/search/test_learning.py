@@ -24,7 +24,7 @@ from gansearch.study.records import Outcome
 from gansearch.training.validation import read_study
 from gansearch.tuning.creation import create
 from gansearch.tuning.ledger import Ledger
-from studies import STUDY
+from studies import STUDY, best_of
 
 LONG = STUDY.replace("{trials: 8}", "{trials: 40}")
 LEARNING = STUDY.replace("{trials: 8}", "{trials: 40, start: [], learn_from: [last-week]}")
@@ -59,7 +59,7 @@ def play(ledger, report, count):
 
 
 def read(text, runs=None, launched=False):
-    known = Known(Path(), runs)
+    known = Known(Path(), runs, best=best_of)
     document = parse_document(text, "s.yaml")
     learn = None if launched else known.learn
     return read_study(document, Path(), find=known, learn=learn, launched=launched)[0]
@@ -81,7 +81,7 @@ def test_earlier_studies_lie_in_the_storage_that_is_said_or_in_their_own_files(r
     create(read(LONG), StoredStudy(directory, url), None)
     journal = StoredStudy(directory, url).journal(writer=True)
     play(Ledger(partial(Proposer, read(LONG)), directory, journal, keep=2), report, 5)
-    known = Known(Path(), runs, url)
+    known = Known(Path(), runs, url, best_of)
     text = LEARNING.replace("start: []", "start: [{study: last-week}, {study: team}]")
     document = parse_document(text.replace("[last-week]", "[last-week, team]"), "s.yaml")
     spec, _ = read_study(document, Path(), find=known, learn=known.learn)

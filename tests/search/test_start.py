@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gansearch.analysis.configurations import best_first
 from gansearch.analysis.evidence import gather
 from gansearch.analysis.tables import status, trials_table
 from gansearch.errors import InvalidInput, UserError
@@ -22,7 +21,7 @@ from gansearch.study.records import Outcome
 from gansearch.tracking.translate import translate
 from gansearch.training.validation import read_study
 from gansearch.tuning.creation import create
-from studies import STUDY
+from studies import STUDY, best_of
 
 NARROW = STUDY.replace("lr: {log: [1e-5, 1e-1]}", "lr: {log: [1e-3, 1e-1]}")
 DEFAULT = {
@@ -60,7 +59,7 @@ def here(tmp_path, monkeypatch):
 def read(start: str, text: str = STUDY, beside: Path = Path(), runs: Path | None = None):
     key = "" if start == "unsaid" else f", start: {start}"
     text = text.replace("search: {trials: 8}", f"search: {{trials: 8{key}}}")
-    known = Known(beside, runs, best=lambda study: best_first(gather(study)))
+    known = Known(beside, runs, best=best_of)
     return read_study(parse_document(text, "s.yaml"), Path(), find=known)[0]
 
 
