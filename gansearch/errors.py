@@ -109,10 +109,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (there are: {', '.join(names)})" if names else ""
 
 
+def listed(words: Iterable[str], word: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`; nothing of none."""
+    *first, last = [*words] or [""]
+    return f"{', '.join(first)} {word} {last}" if first else last
+
+
 def either(words: Iterable[str]) -> str:
-    """`a`, `a or b`, `a, b or c`; of one word at least."""
-    *first, last = words
-    return f"{', '.join(first)} or {last}" if first else last
+    """`a`, `a or b`, `a, b or c`."""
+    return listed(words, "or")
 
 
 def seconds_of(variable: str, default: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gansearch.analysis.wording import listed
+from gansearch.errors import listed
 from gansearch.study.records import Goal, Outcome, TrialRecord, count, ranked
 
 BEST = 5

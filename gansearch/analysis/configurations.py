@@ -20,8 +20,7 @@ from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.expectations import time_to
 from gansearch.analysis.seeds import Group, Seed, frame, grouped, with_bounds
 from gansearch.analysis.statistics import STATISTICS, Interval, success_rate
-from gansearch.analysis.wording import listed
-from gansearch.errors import UserError, nearest
+from gansearch.errors import UserError, listed, nearest
 from gansearch.search.selection import of_trial
 from gansearch.study.records import Best, Goal, Outcome, TrialRecord, cost, ranked, worse_by
 from gansearch.study.starting import Given

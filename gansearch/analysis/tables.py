@@ -12,7 +12,8 @@ import pandas as pd
 
 from gansearch.analysis.chances import second_chances
 from gansearch.analysis.evidence import Evidence
-from gansearch.analysis.wording import duration, listed, share
+from gansearch.analysis.wording import duration, share
+from gansearch.errors import listed
 from gansearch.journal.facts import DASHBOARD, OVER
 from gansearch.study.records import Goal, Outcome, TrialRecord, columns_of, ranked, table_row
 

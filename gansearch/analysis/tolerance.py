@@ -11,7 +11,7 @@ from gansearch.analysis.comparisons import probability_better, ratio_interval
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.seeds import Group, frame, grouped, with_bounds
 from gansearch.analysis.statistics import Interval
-from gansearch.analysis.wording import listed
+from gansearch.errors import listed
 
 BEARABLE = 1.1
 """A tolerance study's question: does the IQM become worse by more than a tenth?"""

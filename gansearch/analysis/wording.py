@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gansearch.errors import listed
 from gansearch.study import records
 
 DASH = "\N{EN DASH}"
@@ -77,13 +78,6 @@ def probability(value: Any, low: Any = None, high: Any = None) -> str:
     if missing(low) or missing(high):
         return f"{value:.2f}"
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def listed(words: Sequence[str], last: str = "and") -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def duration(seconds: Any) -> str:

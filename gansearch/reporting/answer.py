@@ -10,13 +10,13 @@ from gansearch.analysis.rows import Row, rows_of
 from gansearch.analysis.trials import path_and_options, value_at
 from gansearch.analysis.wording import (
     interval,
-    listed,
     missing,
     number,
     probability,
     share,
     words,
 )
+from gansearch.errors import listed
 from gansearch.reporting.findings import Findings
 from gansearch.study.axes import Axis
 from gansearch.study.config import loss_family

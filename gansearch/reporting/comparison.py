@@ -15,8 +15,8 @@ from gansearch import files
 from gansearch.analysis import configurations
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.rows import Row, rows_of
-from gansearch.analysis.wording import DASH, duration, interval, listed, missing, number, share, words
-from gansearch.errors import StudyError
+from gansearch.analysis.wording import DASH, duration, interval, missing, number, share, words
+from gansearch.errors import StudyError, listed
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Section, Table, page
 from gansearch.reporting.style import Array

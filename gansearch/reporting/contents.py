@@ -13,7 +13,8 @@ from gansearch.analysis.configurations import SCORES
 from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.rows import rows_of
 from gansearch.analysis.tables import cost_words, costs, lanes, lanes_words
-from gansearch.analysis.wording import DASH, duration, listed, number, share, spread, words
+from gansearch.analysis.wording import DASH, duration, number, share, spread, words
+from gansearch.errors import listed
 from gansearch.files import Place
 from gansearch.journal.facts import DASHBOARD, GIVEN_UP, INSISTED, OVER, SENT
 from gansearch.reporting import search, stability

@@ -13,7 +13,8 @@ from gansearch.analysis.evidence import Evidence
 from gansearch.analysis.importance import outcomes_by
 from gansearch.analysis.rows import plain, rows_of
 from gansearch.analysis.trials import ALL
-from gansearch.analysis.wording import DASH, listed, missing, number, rounded
+from gansearch.analysis.wording import DASH, missing, number, rounded
+from gansearch.errors import listed
 from gansearch.reporting import search_figures
 from gansearch.reporting.findings import Findings
 from gansearch.reporting.page import Picture, Section, Table

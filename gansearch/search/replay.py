@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gansearch.errors import InvalidInput, Problem, UserError
+from gansearch.errors import InvalidInput, Problem, UserError, listed
 from gansearch.journal.journal import Journal
 from gansearch.search import PRUNERS, SAMPLERS
 from gansearch.search.recording import Recording, recording_of
@@ -451,8 +451,7 @@ def _gain(best: Result, slower: Result) -> str:
 
 
 def _labels(results: Sequence[Result]) -> str:
-    *before, last = (result.policy.label for result in results)
-    return f"{', '.join(before)} and {last}" if before else last
+    return listed([result.policy.label for result in results])
 
 
 def _lost(result: Result) -> str:
